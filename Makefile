@@ -1,0 +1,47 @@
+# Photos in, two exact indexes out. `make help` lists what there is.
+
+CONFIG ?= config/default.yaml
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+STAMP := .venv/.complete
+
+.DEFAULT_GOAL := help
+.PHONY: help setup index query test lint bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  CONFIG=FILE chooses the settings (now $(CONFIG)), SET='key.path=value ...' changes some."
+
+setup: $(STAMP)  ## Make .venv with everything pinned; again when pyproject or constraints change
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+index: $(STAMP)  ## Ingest, train, embed, index: whatever is out of date, for every engine
+	$(BIN)/imgsearch build --config $(CONFIG) $(foreach s,$(SET),--set $(s))
+
+query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
+	@test -n "$(IMAGE)" || { echo "which photo? make query IMAGE=photo.jpg"; exit 2; }
+	$(BIN)/imgsearch query --config $(CONFIG) $(foreach s,$(SET),--set $(s)) "$(IMAGE)"
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/pytest
+
+lint: $(STAMP)  ## Check formatting, style, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## Measure what README states (DATA=folder of the reference data, if you have it)
+	$(BIN)/python tests/benchmarks/bench.py $(if $(DATA),--data "$(DATA)")
+
+clean:  ## Remove .venv and caches; `imgsearch clean` is for indexes
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Image search for product catalogues."""

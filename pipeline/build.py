@@ -1,0 +1,192 @@
+"""All stages in order, each only where it is out of date: config → indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from pipeline import models, sources
+from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
+from pipeline.embed import EmbedReport, embed
+from pipeline.errors import NotBuiltError
+from pipeline.images import ImageLimits
+from pipeline.index import build_index
+from pipeline.ingest import IngestReport, ingest
+from pipeline.models import pretrained
+from pipeline.progress import SILENT, Progress
+from pipeline.store.artifacts import lock, sweep
+from pipeline.store.builds import Build
+from pipeline.store.catalogue import Catalogue
+from pipeline.store.engine import EngineFolder
+from pipeline.store.models import ModelFolder
+from pipeline.train import covers, train
+
+Stage = Literal["ingest", "train", "embed", "index"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass
+class EngineReport:
+    """What a run did for one engine; None where a stage did not run."""
+
+    model: ModelFolder | None = None
+    new_model: bool = False
+    embedding: EmbedReport | None = None
+    build: Build | None = None
+
+
+@dataclass
+class Report:
+    """What a run did."""
+
+    ingest: IngestReport | None = None
+    engines: dict[str, EngineReport] = field(default_factory=dict)
+
+
+def build(
+    config: Config, stages: Collection[Stage] = STAGES, progress: Progress = SILENT
+) -> Report:
+    """Bring a catalogue's artefacts up to date, and say what was done.
+
+    Raises:
+        PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
+    """
+    with lock(config.folder), Catalogue(config.folder, create=True) as catalogue:
+        return _Builder(config, catalogue, progress).run(stages)
+
+
+class _Builder:
+    def __init__(self, config: Config, catalogue: Catalogue, progress: Progress) -> None:
+        self.config = config
+        self.catalogue = catalogue
+        self.progress = progress
+        self.limits = ImageLimits(**config.images.model_dump())
+        self.report = Report(engines={name: EngineReport() for name in config.engines})
+
+    def run(self, stages: Collection[Stage]) -> Report:
+        for name in self.config.engines:
+            self.sweep(name)
+        steps: tuple[tuple[Stage, Callable[[], None]], ...] = (
+            # Pretrained networks need no photos: what is wrong with them shows before any work.
+            ("train", self.fetch_all),
+            ("ingest", self.ingest),
+            ("train", self.train_all),
+            ("embed", self.embed_all),
+            ("index", self.index_all),
+        )
+        for stage, step in steps:
+            if stage in stages:
+                step()
+        return self.report
+
+    def sweep(self, name: str) -> None:
+        folder = self.folder(name)
+        for place in (folder.path, folder.models.folder, folder.builds.folder):
+            sweep(place)
+        for store in (folder.path / "embeddings").glob("*"):
+            sweep(store)
+
+    def ingest(self) -> None:
+        self.report.ingest = ingest(
+            sources.create(self.config.source),
+            self.catalogue,
+            self.limits,
+            self.config.embedding.decoders,
+            self.progress,
+        )
+
+    def fetch_all(self) -> None:
+        for name, settings in self.config.engines.items():
+            if isinstance(settings, PretrainedSettings):
+                self.fetch(name, settings)
+
+    def train_all(self) -> None:
+        for name, settings in self.config.engines.items():
+            if isinstance(settings, AutoencoderSettings):
+                self.train(name, settings)
+
+    def embed_all(self) -> None:
+        for name in self.config.engines:
+            self.embed(name)
+
+    def index_all(self) -> None:
+        for name in self.config.engines:
+            self.index(name)
+
+    def fetch(self, name: str, settings: PretrainedSettings) -> None:
+        store = self.folder(name).models
+        made = store.with_recipe(models.recipe(settings))
+        if made:
+            model = store.use(made[0])
+        else:
+            self.progress.note(f"{name}: getting the weights of {settings.network}")
+            model = pretrained.fetch(name, settings, store)
+        self._has_model(name, model, new=not made)
+        if settings.weights == "random":
+            self.progress.note(
+                f"{name}: RANDOM weights, which know nothing of photos; for real results set"
+                f" engines.{name}.weights to imagenet or to a file"
+            )
+
+    def train(self, name: str, settings: AutoencoderSettings) -> None:
+        store = self.folder(name).models
+        made = [
+            model
+            for model in store.with_recipe(models.recipe(settings))
+            if covers(model, self.catalogue, settings.training.retrain_share)
+        ]
+        if made:
+            model = store.use(made[0])
+        else:
+            decoders = self.config.embedding.decoders
+            model = train(
+                name, settings, self.catalogue, store, self.limits, decoders, self.progress
+            )
+        self._has_model(name, model, new=not made)
+
+    def _has_model(self, name: str, model: ModelFolder, *, new: bool) -> None:
+        self.report.engines[name].model = model
+        self.report.engines[name].new_model = new
+
+    def embed(self, name: str) -> None:
+        folder = self.model(name)
+        store = self.folder(name).embeddings(folder.fingerprint)
+        done = store.photos()
+        count = self.catalogue.photo_count()
+        if all(photo.sha256 in done for photo in self.catalogue.photos()):
+            self.report.engines[name].embedding = EmbedReport(count, 0, 0)
+            return
+        self.report.engines[name].embedding = embed(
+            models.load(name, folder),
+            self.catalogue,
+            store,
+            self.limits,
+            batch_size=self.config.embedding.batch_size,
+            shard_size=self.config.embedding.shard_size,
+            decoders=self.config.embedding.decoders,
+            progress=self.progress,
+        )
+
+    def index(self, name: str) -> None:
+        folder = self.folder(name)
+        model = self.model(name)
+        self.report.engines[name].build = build_index(
+            name,
+            model,
+            self.catalogue,
+            folder.embeddings(model.fingerprint),
+            folder.builds,
+            self.config.index,
+            self.progress,
+        )
+
+    def folder(self, name: str) -> EngineFolder:
+        return EngineFolder(self.config.folder / name)
+
+    def model(self, name: str) -> ModelFolder:
+        model = self.report.engines[name].model or self.folder(name).models.current()
+        if model is None:
+            raise NotBuiltError(f"{self.folder(name).path}: no model yet; run `imgsearch train`")
+        self.report.engines[name].model = model
+        return model

@@ -1,0 +1,53 @@
+"""Clean a catalogue: remove what its configuration no longer uses."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.store.artifacts import lock
+from pipeline.store.engine import EngineFolder
+
+
+@dataclass(frozen=True)
+class Removed:
+    """One path that was removed, and its size."""
+
+    path: Path
+    bytes: int
+
+
+def clean(config: Config, *, everything: bool = False) -> list[Removed]:
+    """Remove superseded models, vectors and builds, and unfinished training, of every engine.
+
+    With `everything`, remove the whole catalogue instead; the user's own photos are never touched.
+
+    Raises:
+        BusyError: another process is writing the catalogue.
+    """
+    if not config.folder.is_dir():
+        return []
+    with lock(config.folder):
+        unused = [config.folder] if everything else list(_unused(config))
+        return [_remove(path) for path in unused]
+
+
+def _unused(config: Config) -> Iterator[Path]:
+    for name in config.engines:
+        folder = EngineFolder(config.folder / name)
+        model, build = folder.models.current(), folder.builds.current()
+        used = {model.path.name, model.fingerprint} if model else set()
+        if build:
+            used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
+        for place in (folder.models.folder, folder.path / "embeddings", folder.builds.folder):
+            if place.is_dir():
+                yield from sorted(p for p in place.iterdir() if p.is_dir() and p.name not in used)
+
+
+def _remove(path: Path) -> Removed:
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    shutil.rmtree(path)
+    return Removed(path, size)

@@ -1,0 +1,289 @@
+"""The command line: one thin function per verb; the only place that prints or exits.
+
+Nothing heavy is imported here: `--help` loads no numpy, a query by item id no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import PipelineError, QueryError
+
+if TYPE_CHECKING:
+    from pipeline.build import Stage
+    from pipeline.config import Config
+    from pipeline.search import Neighbour, Query, Searcher
+
+app = typer.Typer(
+    help="Image search for product catalogues: photos in, exact indexes out, queries answered.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="The YAML file of settings.", metavar="FILE")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Change one setting (repeatable).", metavar="KEY.PATH=VALUE"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DEFAULT = Path("config/default.yaml")
+_SHEET_QUERIES = 40  # a longer picture is not looked at
+
+
+def main() -> None:
+    """Run the command line; a user's error becomes one line and a non-zero exit."""
+    try:
+        app()
+    except PipelineError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
+    except sqlite3.OperationalError as error:
+        _fail(f"the catalogue cannot be read or written: {error}")
+    except OSError as error:
+        if error.errno not in _USERS_ERRNO:
+            raise
+        _fail(f"{error.strerror}: {error.filename or 'the disk of the indexes'}")
+
+
+_USERS_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+
+
+def _fail(message: str, code: int = 1) -> None:
+    print(f"imgsearch: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _load(config: Path, overrides: list[str] | None) -> Config:
+    from pipeline.config import load
+
+    return load(config, overrides or ())
+
+
+def _run(config: Config, stages: tuple[Stage, ...] | None, as_json: bool) -> None:
+    from pipeline import console
+    from pipeline.build import STAGES, build
+
+    report = build(config, stages or STAGES, console.progress())
+    if as_json:
+        console.print_json(console.report_facts(report))
+    else:
+        console.print_report(report)
+
+
+@app.command(epilog="Example: imgsearch ingest --set source.path=~/photos")
+def ingest(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring the catalogue up to date with its source, and count what became of every item."""
+    _run(_load(config, set_), ("ingest",), as_json)
+
+
+@app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
+def train(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train the autoencoders on the catalogue, and fetch the weights of pretrained networks."""
+    _run(_load(config, set_), ("train",), as_json)
+
+
+@app.command(epilog="Example: imgsearch embed --set embedding.batch_size=64")
+def embed(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Give every photo that has none its vector, by every engine."""
+    _run(_load(config, set_), ("embed",), as_json)
+
+
+@app.command(epilog="Example: imgsearch index --config config/flipkart.yaml")
+def index(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Publish an index of the vectors there are, for every engine."""
+    _run(_load(config, set_), ("index",), as_json)
+
+
+@app.command(epilog="Example: imgsearch build --config config/flipkart.yaml")
+def build(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Ingest, train, embed and index, each only where it is out of date."""
+    _run(_load(config, set_), None, as_json)
+
+
+@app.command(
+    epilog="Examples: imgsearch query photo.jpg -k 5 --sheet result.png | imgsearch query --id 42"
+)
+def query(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Photos, or folders of photos.", show_default=False)
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--id", help="An item's id or key, instead of a photo.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours of each query.")] = 3,
+    engine: Annotated[
+        list[str] | None, typer.Option("--engine", "-e", help="Ask only this one (repeatable).")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a picture of queries and neighbours.", metavar="PNG")
+    ] = None,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the items that look most like a photo, by every engine side by side."""
+    from pipeline import console
+
+    if bool(photos) == (item is not None):
+        raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
+    if k <= 0:
+        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    settings = _load(config, set_)
+    searchers = _open(settings, engine)
+    failures = 0
+    drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]]]] = []
+    for name, path, asked in _queries(photos, item, searchers):
+        try:
+            answers = {s.engine: s.query(asked, k) for s in searchers}
+        except QueryError as error:
+            if len(photos or ()) == 1 and photos and photos[0].is_file():
+                raise
+            failures += 1
+            console.talk(f"imgsearch: {error}")
+            if as_json:
+                console.print_json({"query": name, "error": str(error)})
+            continue
+        if as_json:
+            lists = {e: [asdict(n) for n in found] for e, found in answers.items()}
+            console.print_json({"query": name, "engines": lists})
+        else:
+            console.print_neighbours(name, answers)
+        if sheet and len(drawn) < _SHEET_QUERIES:
+            drawn.append((Path(name).name, path, answers))
+    if sheet and drawn:
+        _write_sheet(sheet, drawn, searchers[0])
+    if failures:
+        raise QueryError(f"{failures} of the photos could not be searched for; see above")
+
+
+def _open(config: Config, engines: list[str] | None) -> list[Searcher]:
+    from pipeline import search
+
+    return [search.open(config, name) for name in dict.fromkeys(engines or config.engines)]
+
+
+def _queries(
+    photos: list[Path] | None, item: str | None, searchers: list[Searcher]
+) -> Iterator[tuple[str, Path | None, Query]]:
+    """Yield what to show, the photo to draw, and what to ask, of each query."""
+    if item is not None:
+        catalogue = searchers[0].catalogue
+        record = catalogue.item(int(item)) if item.isdecimal() else None
+        record = record or catalogue.item_by_key(item)
+        if record is None:
+            raise QueryError(f"no item has the id or key {item!r}; `imgsearch query` shows ids")
+        first = next((i for i in catalogue.images(record.id) if i.sha256), None)
+        path = catalogue.photo_path(first.sha256, record.id) if first and first.sha256 else None
+        yield record.name, path, record.id
+    for photo in photos or ():
+        if photo.is_dir():
+            from pipeline.sources.folder import photos_below
+
+            found = photos_below(photo)
+            if not found:
+                raise QueryError(f"{photo}: no photos below this folder")
+            for relative in found:
+                yield str(photo / relative), photo / relative, photo / relative
+        else:
+            yield str(photo), photo, photo
+
+
+def _write_sheet(file: Path, drawn: list[Any], searcher: Searcher) -> None:
+    from pipeline import console
+    from pipeline.report import query_sheet
+
+    if file.suffix.lower() != ".png":
+        raise QueryError(f"--sheet {file}: the picture is a PNG; give a name that ends in .png")
+    picture = query_sheet(drawn, searcher.limits)
+    try:
+        picture.save(file, format="PNG")
+    except OSError as error:
+        raise QueryError(f"--sheet {file}: cannot write it: {error.strerror}") from error
+    console.talk(f"wrote {file}: {len(drawn)} queries" if len(drawn) > 1 else f"wrote {file}")
+
+
+@app.command(epilog="Example: imgsearch info --json")
+def info(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the catalogue's counts by state, and each engine's model, vectors and builds."""
+    from pipeline import console
+    from pipeline.info import describe
+
+    facts = describe(_load(config, set_))
+    if as_json:
+        console.print_json(facts)
+    else:
+        console.print_info(facts)
+
+
+@app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
+def verify(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Check every checksum, and that catalogue, vectors and indexes agree."""
+    from pipeline import console
+    from pipeline.verify import verify as check
+
+    verdict = check(_load(config, set_), console.progress())
+    if as_json:
+        console.print_json(asdict(verdict))
+    else:
+        for problem in verdict.problems:
+            print(problem)  # noqa: T201
+        console.talk(
+            f"checked {verdict.photos} photos, {verdict.models} models, {verdict.shards} shards"
+            f" and {verdict.builds} builds: {len(verdict.problems) or 'no'} problems"
+        )
+    if verdict.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: imgsearch clean --all --yes")
+def clean(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove the whole catalogue, not only what is unused.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove superseded models, vectors and builds; never the photos you gave."""
+    from pipeline import console
+    from pipeline.clean import clean as remove
+
+    settings = _load(config, set_)
+    if everything and not yes:
+        typer.confirm(f"Remove {settings.folder} and all in it?", abort=True, err=True)
+    removed = remove(settings, everything=everything)
+    if as_json:
+        console.print_json([asdict(one) for one in removed])
+    else:
+        for one in removed:
+            print(f"removed {one.path} ({console.size(one.bytes)})")  # noqa: T201
+        if not removed:
+            console.talk("nothing to remove")

@@ -1,0 +1,285 @@
+"""YAML → validated, frozen settings.
+
+`config/default.yaml` and `config/flipkart.yaml` write every setting out with a comment: they are
+the reference manual. Here stand the types, the limits and the defaults that apply when a key is
+left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+import types
+import typing
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.errors import ConfigError
+
+Resize = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+FilePath = Annotated[Path, Field(strict=False)]  # YAML has no paths: they are strings there
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SampleSettings(Settings):
+    """A catalogue that is drawn, not photographed: runs anywhere, the same everywhere."""
+
+    type: Literal["sample"]
+    photos: int = Field(240, ge=1)
+    near_duplicates: int = Field(8, ge=0)
+    size: int = Field(250, ge=16, le=2000)
+    seed: int = Field(7, ge=0)
+
+
+class MetadataSettings(Settings):
+    """A CSV file with a row for each photo of a folder."""
+
+    file: FilePath
+    key: str
+    name: str | None = None
+    category: str | None = None
+    category_separator: str = ">>"
+
+
+class FolderSettings(Settings):
+    """A directory tree of photos."""
+
+    type: Literal["folder"]
+    path: FilePath
+    metadata: MetadataSettings | None = None
+
+
+SourceSettings = Annotated[SampleSettings | FolderSettings, Field(discriminator="type")]
+
+
+class ImageSettings(Settings):
+    """What counts as an acceptable photo."""
+
+    max_bytes: int = Field(20_000_000, ge=1)
+    max_pixels: int = Field(50_000_000, ge=1)
+    min_side: int = Field(1, ge=1)
+
+
+class TrainingSettings(Settings):
+    """How an autoencoder is trained: mean squared error, Adam, best validation loss kept."""
+
+    batch_size: int = Field(16, ge=1)
+    epochs: int = Field(100, ge=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    schedule: Literal["constant", "cosine"] = "constant"
+    patience: int | None = Field(None, ge=1)
+    validation: float = Field(0.2, gt=0, lt=1)
+    split: Literal["first", "hash"] = "hash"
+    seed: int = Field(7, ge=0)
+    mixed_precision: bool = False
+    retrain_share: float = Field(0.5, ge=0, le=1)
+
+
+class AutoencoderSettings(Settings):
+    """An engine whose network is trained on the catalogue itself."""
+
+    type: Literal["autoencoder"]
+    architecture: Literal["article", "strided"] = "article"
+    input_size: int = Field(256, ge=32, le=256)
+    latent: int = Field(16, ge=1)
+    resize: Resize = "nearest"
+    normalise: bool = False
+    training: TrainingSettings = TrainingSettings()
+
+
+class PretrainedSettings(Settings):
+    """An engine that is a layer of a `keras.applications` network."""
+
+    type: Literal["pretrained"]
+    network: str = "VGG16"
+    weights: str = "imagenet"
+    include_top: bool = True
+    layer: str | None = "fc1"
+    pooling: Literal["none", "avg", "max"] = "none"
+    input_size: int = Field(224, ge=32, le=1024)
+    resize: Resize = "bicubic"
+    normalise: bool = True
+    seed: int = Field(7, ge=0)
+
+
+EngineSettings = Annotated[AutoencoderSettings | PretrainedSettings, Field(discriminator="type")]
+
+
+class EmbeddingSettings(Settings):
+    """How photos are turned into vectors; none of it changes a vector's meaning."""
+
+    batch_size: int = Field(32, ge=1)
+    shard_size: int = Field(1024, ge=1)
+    decoders: int = Field(2, ge=1, le=256)
+
+
+class IndexSettings(Settings):
+    """What finds the neighbours."""
+
+    type: Literal["flat"] = "flat"
+    keep_builds: int = Field(2, ge=1)
+
+
+class Config(Settings):
+    """Everything that one catalogue needs, from its photos to its indexes."""
+
+    name: str | None = None
+    root: FilePath = Path("indexes")
+    source: SourceSettings
+    images: ImageSettings = ImageSettings()
+    engines: dict[str, EngineSettings] = Field(min_length=1)
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    index: IndexSettings = IndexSettings()
+
+    @field_validator("engines")
+    @classmethod
+    def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
+        for name in engines:
+            _check_name(name)
+        if "images" in engines:
+            raise ValueError("'images' is the folder of the photos; give the engine another name")
+        return engines
+
+    @model_validator(mode="after")
+    def _catalogue_name(self) -> Config:
+        _check_name(self.catalogue)
+        return self
+
+    @property
+    def catalogue(self) -> str:
+        """The catalogue's name: as given, or after its source."""
+        if self.name is not None:
+            return self.name
+        if isinstance(self.source, FolderSettings):
+            return re.sub(r"[^A-Za-z0-9._-]+", "-", self.source.path.resolve().name) or "photos"
+        return self.source.type
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about this catalogue is written."""
+        return self.root.expanduser() / self.catalogue
+
+
+def load(path: Path | str, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file, apply `key.path=value` overrides, and validate the whole.
+
+    Raises:
+        ConfigError: naming the file, the key's path and, for an unknown key, the nearest one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, where YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set `data[key][path] = value` from the text `key.path=value`; the value is YAML."""
+    dotted, separator, text = override.partition("=")
+    if not separator or not all(dotted.split(".")):
+        raise ConfigError(f"--set {override}: expected key.path=value")
+    *parents, last = dotted.split(".")
+    node = data
+    for key in parents:
+        child = node.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {key!r} is a single value and has no keys")
+        node = child
+    try:
+        node[last] = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+
+
+def _check_name(name: str) -> None:
+    """Names become folders."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise ValueError(f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-'")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, in one line, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    keys, siblings = _locate(first["loc"])
+    where = ".".join(keys) or "the file"
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(keys[-1], siblings, n=1, cutoff=0.0)
+        what = f"unknown key; the nearest valid one is '{nearest[0]}'"
+    else:
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] not in ("missing", "value_error"):
+            what += f" (it is {reprlib.repr(first['input'])})"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{where}: {what}{more}"
+
+
+def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """The key path of an error in the file's own words, and the valid keys beside the last one.
+
+    Pydantic's location holds, besides keys, the tag of each discriminated union on the way.
+    """
+    keys: list[str] = []
+    siblings: list[str] = []
+    here: Any = Config
+    for part in location:
+        members = _members(here)
+        if len(members) > 1:
+            here = next((m for m in members if part in typing.get_args(_tag(m))), None)
+            continue
+        keys.append(str(part))
+        here = members[0] if members else None
+        if typing.get_origin(here) is dict:
+            here = typing.get_args(here)[1]
+        elif isinstance(here, type) and issubclass(here, Settings):
+            siblings = list(here.model_fields)
+            field = here.model_fields.get(str(part))
+            here = field.annotation if field else None
+    return keys, siblings
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union, `None` left out; of anything else, itself."""
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [m for m in typing.get_args(annotation) if m is not types.NoneType]
+    return [annotation]
+
+
+def _tag(member: Any) -> Any:
+    return member.model_fields["type"].annotation if issubclass(member, Settings) else None

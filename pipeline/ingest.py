@@ -1,0 +1,150 @@
+"""Ingest a source: items → catalogue.sqlite, and images/ for photos that have no file yet.
+
+Every photo is read and decoded once, so that what is wrong with it is known, named and counted
+before any model sees it. A photo whose size and time have not changed is not read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pipeline import images
+from pipeline.concurrency import ordered_map
+from pipeline.errors import RejectedImage
+from pipeline.images import ImageLimits
+from pipeline.progress import SILENT, Progress
+from pipeline.sources.base import Item, Photo, Source
+from pipeline.store.artifacts import digest
+from pipeline.store.catalogue import Catalogue, ImageRecord, State
+from pipeline.store.photos import MISSING, UNREADABLE
+
+_TRANSACTION = 256  # items a commit: a killed run repeats at most these
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one run found: the states of the items offered, which add up to their number."""
+
+    offered: int
+    counts: dict[str, dict[str, int]]
+    """State → reason → number of items, over the whole catalogue."""
+    newly_removed: int
+    unchanged: bool = False
+    """Whether the source was known to be the same without reading it."""
+
+
+def ingest(
+    source: Source,
+    catalogue: Catalogue,
+    limits: ImageLimits,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> IngestReport:
+    """Bring the catalogue up to date with its source.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    version = digest([source.version, str(limits)]) if source.version else None
+    if version and catalogue.fact("version") == version:
+        counts = catalogue.counts()
+        offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
+        return IngestReport(offered, counts, 0, unchanged=True)
+    same_limits = catalogue.fact("limits") == str(limits)
+    catalogue.set_fact("version", None)
+    catalogue.set_fact("limits", str(limits))
+    inspect = _Inspector(catalogue, limits)
+    run = catalogue.new_run()
+    offered = 0
+    with progress.task("ingesting", None, "items") as advance:
+        known = ((item, _known(catalogue, item) if same_limits else {}) for item in source.items())
+        inspected = ordered_map(inspect, known, workers, ahead=8 * workers)
+        while batch := list(islice(inspected, _TRANSACTION)):
+            catalogue.begin()
+            for item, records in batch:
+                catalogue.put(run, item.key, item.name, item.category, item.metadata, records)
+            catalogue.commit()
+            offered += len(batch)
+            advance(len(batch))
+    catalogue.begin()
+    removed = catalogue.remove_others(run)
+    catalogue.set_fact("version", version)
+    catalogue.commit()
+    return IngestReport(offered, catalogue.counts(), removed)
+
+
+def _known(catalogue: Catalogue, item: Item) -> dict[str, ImageRecord]:
+    """What the ledger knows of an item's images, by their URIs."""
+    record = catalogue.item_by_key(item.key)
+    return {image.uri: image for image in catalogue.images(record.id)} if record else {}
+
+
+class _Inspector:
+    """Turns the photos of an item into ledger rows; runs on several threads at once."""
+
+    def __init__(self, catalogue: Catalogue, limits: ImageLimits) -> None:
+        self.catalogue = catalogue
+        self.limits = limits
+
+    def __call__(
+        self, offer: tuple[Item, dict[str, ImageRecord]]
+    ) -> tuple[Item, list[ImageRecord]]:
+        item, known = offer
+        return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
+
+    def inspect(self, photo: Photo, known: ImageRecord | None) -> ImageRecord:
+        """Read and decode one photo, unless the ledger knows this very file."""
+        try:
+            if photo.data is not None:
+                return self.examine(photo, photo.data)
+            path = Path(photo.path or photo.uri)
+            status = path.stat()
+            if known and _same_file(known, path, status):
+                return known
+            return self.examine(photo, images.read_bytes(path, self.limits), status)
+        except RejectedImage as rejected:
+            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
+        except FileNotFoundError:
+            return ImageRecord(photo.uri, State.FAILED, MISSING)
+        except OSError as error:
+            if photo.data is not None:
+                raise  # our own disk, not the photo's
+            return ImageRecord(photo.uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
+
+    def examine(
+        self, photo: Photo, data: bytes, status: os.stat_result | None = None
+    ) -> ImageRecord:
+        """Decode the bytes and describe them; store them if they came without a file.
+
+        Raises:
+            RejectedImage: they are no acceptable photo.
+        """
+        image = images.decode(data, self.limits)
+        sha256 = hashlib.sha256(data).digest()
+        if status is None:
+            path = self.catalogue.store_photo(data, sha256, Path(photo.uri).suffix)
+        else:
+            path = str(Path(str(photo.path)).absolute())
+        return ImageRecord(
+            uri=photo.uri,
+            state=State.AVAILABLE,
+            path=path,
+            size=len(data),
+            mtime_ns=status.st_mtime_ns if status else None,
+            sha256=sha256,
+            width=image.width,
+            height=image.height,
+        )
+
+
+def _same_file(known: ImageRecord, path: Path, status: os.stat_result) -> bool:
+    return (
+        known.state is State.AVAILABLE
+        and known.path == str(path.absolute())
+        and known.size == status.st_size
+        and known.mtime_ns == status.st_mtime_ns
+    )

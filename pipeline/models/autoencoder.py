@@ -1,0 +1,101 @@
+"""Convolutional autoencoders: the article's network, and one for machines without a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config import AutoencoderSettings
+from pipeline.models.base import KerasModel, import_keras, load_weights
+from pipeline.store.models import ModelFolder
+
+LATENT = "latent_space"
+
+
+def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
+    """Return the settings that decide, with the weights, what a photo's vector is."""
+    fields = {"type", "architecture", "input_size", "latent", "resize", "normalise"}
+    return settings.model_dump(mode="json", include=fields)
+
+
+def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
+    """Return the settings that decide what the weights are, photos aside."""
+    training = settings.training.model_dump(mode="json", exclude={"retrain_share"})
+    return {**embedding(settings), "training": training}
+
+
+def build(architecture: str, size: int, latent: int) -> Any:
+    """Return an untrained `keras.Model`: (n, size, size, 3) float32 in 0..1 → the same.
+
+    Its layer `latent_space` has `latent` numbers a photo.
+    """
+    return {"article": _article, "strided": _strided}[architecture](size, latent)
+
+
+def load(name: str, folder: ModelFolder) -> KerasModel:
+    """Open a trained autoencoder as an embedding model: its encoder, from pixels to the latent."""
+    spec = folder.embedding
+    network = build(spec["architecture"], spec["input_size"], spec["latent"])
+    load_weights(network, folder)
+    return KerasModel(
+        name=name,
+        dim=spec["latent"],
+        input_size=(spec["input_size"], spec["input_size"]),
+        fingerprint=folder.fingerprint,
+        resize=spec["resize"],
+        normalise=spec["normalise"],
+        network=encoder(network),
+    )
+
+
+def encoder(network: Any) -> Any:
+    """(n, size, size, 3) float32 in 0..255 → (n, latent): the first half of an autoencoder."""
+    keras = import_keras()
+    pixels = keras.Input(network.input_shape[1:])
+    inner = keras.Model(network.input, network.get_layer(LATENT).output)
+    return keras.Model(pixels, inner(pixels / 255.0))
+
+
+def _article(size: int, latent: int) -> Any:
+    """The published graph, 138,507,923 parameters at 256×256.
+
+    The article's code gives its third encoder convolution the input again, so the first two play
+    no part; this is what it really trains. LeakyReLU has the slope 0.3 that Keras had then, and
+    convolutions but the last start from a normal distribution of deviation 0.05
+    (`kernel_initializer='normal'`).
+    """
+    keras = import_keras()
+    layers = keras.layers
+
+    def block(convolution: Any, filters: int, x: Any) -> Any:
+        start = keras.initializers.RandomNormal(stddev=0.05)
+        x = convolution(filters, 3, padding="same", kernel_initializer=start)(x)
+        x = layers.LeakyReLU(negative_slope=0.3)(x)
+        return layers.BatchNormalization()(x)
+
+    image = keras.Input((size, size, 3))
+    x = block(layers.Conv2D, 64, image)
+    shape = x.shape[1:]
+    x = layers.Flatten()(x)
+    x = layers.Dense(latent, name=LATENT)(x)
+    x = layers.Dense(shape[0] * shape[1] * shape[2])(x)
+    x = layers.Reshape(shape)(x)
+    for filters in (64, 64, 32):
+        x = block(layers.Conv2DTranspose, filters, x)
+    x = layers.Conv2DTranspose(3, 3, padding="same")(x)
+    return keras.Model(image, layers.Activation("sigmoid", name="decoder")(x), name="autoencoder")
+
+
+def _strided(size: int, latent: int) -> Any:
+    keras = import_keras()
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    x = image
+    for f in (32, 64, 128, 256):
+        x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(f, 3, 2, padding="same")(x))
+    shape = x.shape[1:]
+    x = layers.Dense(latent, name=LATENT)(layers.Flatten()(x))
+    x = layers.Reshape(shape)(layers.Dense(shape[0] * shape[1] * shape[2])(x))
+    for f in (128, 64, 32):
+        x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2DTranspose(f, 3, 2, padding="same")(x))
+    x = layers.Conv2DTranspose(3, 3, 2, padding="same", activation="sigmoid")(x)
+    return keras.Model(image, x)

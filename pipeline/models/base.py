@@ -1,0 +1,179 @@
+"""What an embedding model is, and the one way in which Keras networks become one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import images
+from pipeline.errors import DamagedArtifactError
+from pipeline.images import U8Image
+from pipeline.store.models import ModelFolder
+
+U8Batch = npt.NDArray[np.uint8]
+F32Matrix = npt.NDArray[np.float32]
+
+
+class EmbeddingModel(Protocol):
+    """Turns photos into vectors; catalogue and query go through the same two steps."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the pixels that it takes."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a photo would get another vector."""
+        ...
+
+    def prepare(self, image: Image.Image) -> U8Image:
+        """Any RGB image → (height, width, 3) uint8, as the network takes it."""
+        ...
+
+    def encode(self, pixels: U8Batch) -> F32Matrix:
+        """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous."""
+        ...
+
+
+@dataclass(frozen=True)
+class KerasModel:
+    """An embedding model that is a Keras network, from raw pixels to the vector."""
+
+    name: str
+    dim: int
+    input_size: tuple[int, int]
+    fingerprint: str
+    resize: str
+    normalise: bool
+    network: Any = field(repr=False)
+    """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
+    _call: Callable[[U8Batch], Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        tf = import_tensorflow()
+
+        def forward(pixels: Any) -> Any:
+            return self.network(tf.cast(pixels, tf.float32), training=False)
+
+        signature = tf.TensorSpec((None, *self.input_size, 3), tf.uint8)
+        object.__setattr__(self, "_call", tf.function(forward, input_signature=[signature]))
+
+    def prepare(self, image: Image.Image) -> U8Image:
+        """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
+        return images.resize(image, self.input_size, self.resize)
+
+    def encode(self, pixels: U8Batch) -> F32Matrix:
+        """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous, unit length if normalised.
+
+        A vector of zeros has no direction and stays as it is.
+        """
+        vectors: F32Matrix = np.array(self._call(pixels), dtype=np.float32, order="C")
+        if self.normalise:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.where(norms > 0, norms, np.float32(1))
+        return vectors
+
+
+def import_keras() -> Any:
+    """Import Keras on TensorFlow, quietly, leaving nothing in the user's home.
+
+    At import Keras writes a settings file into its home folder. A user's own `~/.keras` is used if
+    it is there (it may hold downloaded weights); otherwise a folder that ends with the process.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "KERAS_HOME" not in os.environ and not Path("~/.keras").expanduser().is_dir():
+        home = tempfile.TemporaryDirectory(prefix="imgsearch-keras-")
+        _kept_until_exit.append(home)
+        os.environ["KERAS_HOME"] = home.name
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    with _native_stderr_held():
+        import keras
+    return keras
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow as quietly as Keras."""
+    import_keras()
+    import tensorflow
+
+    return tensorflow
+
+
+@contextmanager
+def _native_stderr_held() -> Iterator[None]:
+    """Hold back what native code writes to stderr, and show it only if the block fails.
+
+    While TensorFlow is loaded its C++ side logs that there is no GPU and which instructions it
+    uses, heeding no setting until it is loaded (TensorFlow issue 100442).
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+_kept_until_exit: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def weights_digest(network: Any) -> str:
+    """SHA-256 over a Keras network's weights in their order: shapes, types and values."""
+    sha256 = hashlib.sha256()
+    for array in network.get_weights():
+        sha256.update(f"{array.shape}{array.dtype}".encode())
+        sha256.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    return sha256.hexdigest()
+
+
+def load_weights(network: Any, folder: ModelFolder) -> None:
+    """Fill a network with a model folder's weights.
+
+    Raises:
+        DamagedArtifactError: the file does not fit the network, or holds other weights than those
+            that the model's fingerprint was computed from.
+    """
+    try:
+        network.load_weights(folder.weights_file)
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(folder) from error
+    if weights_digest(network) != folder.manifest["weights"]:
+        raise _damaged(folder)
+
+
+def _damaged(folder: ModelFolder) -> DamagedArtifactError:
+    return DamagedArtifactError(
+        f"{folder.weights_file}: damaged: these are not the weights that its manifest names;"
+        f" delete {folder.path} and run `imgsearch build`"
+    )

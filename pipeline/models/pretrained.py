@@ -1,0 +1,157 @@
+"""A layer of a `keras.applications` network as an embedding model."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import PretrainedSettings
+from pipeline.errors import ConfigError, WeightsError
+from pipeline.models.base import KerasModel, import_keras, load_weights, weights_digest
+from pipeline.store.artifacts import digest, publish, sha256_file
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
+
+
+def embedding(settings: PretrainedSettings) -> dict[str, Any]:
+    """Return the settings that decide, with the weights, what a photo's vector is."""
+    return settings.model_dump(mode="json", exclude={"weights", "seed"})
+
+
+def recipe(settings: PretrainedSettings) -> dict[str, Any]:
+    """Return the settings that decide what the weights are."""
+    origin: dict[str, Any] = {"weights": settings.weights}
+    if settings.weights == "random":
+        origin["seed"] = settings.seed
+    elif settings.weights != "imagenet":
+        file = Path(settings.weights).expanduser()
+        if file.is_file():
+            origin["sha256"] = sha256_file(file)
+    return {**embedding(settings), **origin}
+
+
+def fetch(name: str, settings: PretrainedSettings, store: ModelStore) -> ModelFolder:
+    """Get the weights and keep them in a model folder of our own, which needs no network again.
+
+    Raises:
+        WeightsError: the weights cannot be downloaded or read, or do not fit the network.
+        ConfigError: `keras.applications` has no such network, or the network no such layer.
+    """
+    network = _with_weights(name, settings)
+    features = _features(name, settings, network)
+    weights = weights_digest(features)
+    content = {
+        "recipe": recipe(settings),
+        "embedding": embedding(settings),
+        "dim": int(features.output_shape[-1]),
+        "weights": weights,
+        "parameters": int(features.count_params()),
+    }
+    folder = store.folder / digest([content["embedding"], weights])
+    with publish(folder, content) as aside:
+        features.save_weights(aside / WEIGHTS)
+    return store.use(store.open(folder.name))
+
+
+def load(name: str, folder: ModelFolder) -> KerasModel:
+    """Open a fetched network as an embedding model."""
+    keras = import_keras()
+    settings = PretrainedSettings.model_validate({**folder.embedding, "weights": "random"})
+    features = _features(name, settings, _network(name, settings))
+    load_weights(features, folder)
+    side = settings.input_size
+    pixels = keras.Input((side, side, 3))
+    return KerasModel(
+        name=name,
+        dim=folder.dim,
+        input_size=(side, side),
+        fingerprint=folder.fingerprint,
+        resize=settings.resize,
+        normalise=settings.normalise,
+        network=keras.Model(pixels, features(_preprocess(settings)(pixels))),
+    )
+
+
+def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:
+    """Build the whole network; `weights` is None or `imagenet`."""
+    applications = import_keras().applications
+    function = getattr(applications, settings.network, None)
+    if function is None or not settings.network[:1].isupper():
+        known = ", ".join(sorted(n for n in dir(applications) if n[:1].isupper()))
+        raise ConfigError(
+            f"engines.{name}.network: keras.applications has no {settings.network!r};"
+            f" it has {known}"
+        )
+    try:
+        return function(
+            weights=weights,
+            include_top=settings.include_top,
+            input_shape=(settings.input_size, settings.input_size, 3),
+        )
+    except ValueError as error:
+        raise ConfigError(f"engines.{name}: {settings.network}: {_line(error)}") from error
+
+
+def _with_weights(name: str, settings: PretrainedSettings) -> Any:
+    key = f"engines.{name}.weights"
+    if settings.weights == "random":
+        import_keras().utils.set_random_seed(settings.seed)
+        return _network(name, settings)
+    if settings.weights == "imagenet":
+        try:
+            return _network(name, settings, weights="imagenet")
+        except ConfigError:
+            raise
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            url = re.search(r"https?://[^\s:]+", str(error))
+            raise WeightsError(
+                f"{key}: cannot download the ImageNet weights of {settings.network}:"
+                f" {_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
+                f" and set {key} to its path, or to 'random' to try the pipeline without them"
+            ) from error
+    file = Path(settings.weights).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"{key}: there is no file {file}; give 'imagenet', 'random' or a path")
+    network = _network(name, settings)
+    try:
+        network.load_weights(file)
+    except Exception as error:  # h5py and Keras raise many types for a file that does not fit
+        raise WeightsError(
+            f"{key}: {file} does not hold weights of {settings.network} with"
+            f" include_top={settings.include_top}: {_line(error)}"
+        ) from error
+    return network
+
+
+def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
+    """Cut the network at its layer, and pool what is still a picture."""
+    keras = import_keras()
+    layers = [layer.name for layer in network.layers]
+    layer = settings.layer or layers[-1]
+    if layer not in layers:
+        raise ConfigError(
+            f"engines.{name}.layer: {settings.network} has no {layer!r}; its last layers are"
+            f" {', '.join(layers[-6:])}"
+        )
+    output = network.get_layer(layer).output
+    if settings.pooling != "none" and len(output.shape) == 4:
+        pool = {"avg": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}[settings.pooling]
+        output = getattr(keras.layers, pool)()(output)
+    if len(output.shape) != 2:
+        raise ConfigError(
+            f"engines.{name}.pooling: {layer!r} gives {tuple(output.shape[1:])} a photo, not a"
+            " vector; set pooling to avg or max"
+        )
+    return keras.Model(network.input, output)
+
+
+def _preprocess(settings: PretrainedSettings) -> Any:
+    """Return the network's own `preprocess_input`, which stands in the module that defines it."""
+    function = getattr(import_keras().applications, settings.network)
+    return sys.modules[function.__module__].preprocess_input
+
+
+def _line(error: Exception) -> str:
+    """Return the first sentence of an error, in one line."""
+    return " ".join(str(error).split())[:200]

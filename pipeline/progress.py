@@ -1,0 +1,37 @@
+"""How long work tells of itself, without knowing where it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+"""Call it with the number of units just finished."""
+
+
+class Progress(Protocol):
+    """What a stage reports to; the command line draws bars, a notebook may ignore it."""
+
+    def task(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+        """Open a task of `total` units (`None` if unknown)."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one thing that happened."""
+        ...
+
+
+class Silent:
+    """Reports nothing."""
+
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """Accept and ignore the task."""
+        yield lambda count: None
+
+    def note(self, text: str) -> None:
+        """Accept and ignore the text."""
+
+
+SILENT: Progress = Silent()

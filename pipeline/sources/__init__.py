@@ -1,0 +1,22 @@
+"""Where items come from. A new source is a module here and a line in `create`."""
+
+from __future__ import annotations
+
+from pipeline.config import FolderSettings, SampleSettings
+from pipeline.sources.base import Source
+
+
+def create(settings: SampleSettings | FolderSettings) -> Source:
+    """Open the source that a configuration names."""
+    if isinstance(settings, FolderSettings):
+        from pipeline.sources.folder import FolderSource
+
+        return FolderSource.of(settings)
+    from pipeline.sources.sample import SampleSource
+
+    return SampleSource(
+        photos=settings.photos,
+        near_duplicates=settings.near_duplicates,
+        size=settings.size,
+        seed=settings.seed,
+    )

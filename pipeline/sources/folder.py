@@ -1,0 +1,149 @@
+"""A directory tree of photos, with or without a CSV file that describes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import FolderSettings, MetadataSettings
+from pipeline.errors import SourceError
+from pipeline.sources.base import Item, Photo
+
+SUFFIXES = (
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".mpo",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+_MANY = 10_000_000  # characters in one field of a CSV file
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Each photo is an item; without metadata its parent folder is its category.
+
+    With metadata, a row describes the photo whose path below the folder, file name, or file name
+    without suffix is in its key column; a row without a photo is an item too, without a photo.
+    """
+
+    path: Path
+    metadata: MetadataSettings | None = None
+    version: None = None  # files may change at any time
+
+    @classmethod
+    def of(cls, settings: FolderSettings) -> FolderSource:
+        """Open the folder that a configuration names."""
+        return cls(settings.path.expanduser(), settings.metadata)
+
+    def items(self) -> Iterator[Item]:
+        """Yield the photos in natural order of their paths, then the rows without a photo.
+
+        Raises:
+            SourceError: the folder or the metadata cannot be read, or there is no photo.
+        """
+        if not self.path.is_dir():
+            raise SourceError(f"{self.path}: no such folder; set source.path to your photos")
+        photos = photos_below(self.path)
+        if not photos:
+            raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")
+        rows = _Rows(self.path, self.metadata) if self.metadata else None
+        for relative in photos:
+            photo = Photo(str(relative), self.path / relative)
+            item = rows.take(relative, photo) if rows else None
+            parent = relative.parent.name or self.path.resolve().name
+            yield item or Item(str(relative), relative.stem, parent, (photo,))
+        if rows:
+            yield from rows.left()
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """Find image files, hidden ones left out; relative paths in their natural order."""
+    found = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    # Sort: directory order differs between machines and would reshuffle ids and the split.
+    return sorted(shown, key=_natural)
+
+
+class _Rows:
+    """The rows of a metadata file, found by path, name or stem of a photo, each taken once."""
+
+    def __init__(self, folder: Path, settings: MetadataSettings) -> None:
+        self.settings = settings
+        self.file = folder / settings.file.expanduser()
+        self.rows = dict(self._read(settings.key))
+
+    def _read(self, key: str) -> Iterator[tuple[str, dict[str, str]]]:
+        csv.field_size_limit(_MANY)
+        try:
+            with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+                reader = csv.DictReader(file, restkey="")
+                columns = reader.fieldnames or []
+                if key not in columns:
+                    raise SourceError(
+                        f"{self.file}: no column {key!r}; set source.metadata.key to one of"
+                        f" {', '.join(columns)}"
+                    )
+                for row in reader:
+                    if row[key]:
+                        yield row[key].strip(), {c: row[c] or "" for c in columns}
+        except (OSError, csv.Error) as error:
+            raise SourceError(f"{self.file}: cannot read the metadata: {error}") from error
+
+    def take(self, path: Path, photo: Photo) -> Item | None:
+        """Return the item that the photo's row describes, and forget the row."""
+        for key in (path.as_posix(), path.name, path.stem):
+            if key in self.rows:
+                return self._item(str(path), self.rows.pop(key), (photo,))
+        return None
+
+    def left(self) -> Iterator[Item]:
+        """Yield the items of the rows that no photo took."""
+        for key, row in self.rows.items():
+            yield self._item(key, row, ())
+
+    def _item(self, key: str, row: dict[str, str], photos: tuple[Photo, ...]) -> Item:
+        settings = self.settings
+        name = row.get(settings.name or "", "") or Path(key).stem
+        levels = _levels(row.get(settings.category or "", ""), settings.category_separator)
+        metadata: dict[str, str | int | float | None] = {
+            column: _typed(value) for column, value in row.items() if column != settings.key
+        }
+        metadata |= {f"category_{depth}": level for depth, level in enumerate(levels, 1)}
+        return Item(key, name, levels[0] if levels else "", photos, metadata)
+
+
+def _levels(text: str, separator: str) -> list[str]:
+    """Split a category such as `A >> B >> C`; shops also write it as a JSON list of one."""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, list) and parsed and isinstance(parsed[0], str):
+        text = parsed[0]
+    return [level.strip() for level in text.split(separator) if level.strip()]
+
+
+def _typed(text: str) -> str | int | float | None:
+    """Numbers become numbers and nothing becomes None; `007` stays a text."""
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        return int(text)
+    if re.fullmatch(r"-?(0|[1-9][0-9]*)\.[0-9]+", text):
+        return float(text)
+    return text or None
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key in which `2.jpg` comes before `10.jpg`."""
+    parts = re.split(r"([0-9]+)", path.as_posix())
+    return [(1, int(p), p) if p.isdecimal() and p.isascii() else (2, 0, p) for p in parts if p]

@@ -1,0 +1,103 @@
+"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that answers queries."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import DamagedArtifactError
+from pipeline.store.artifacts import Manifest, damaged, read_manifest, write_atomic
+
+_CURRENT = "CURRENT"
+_FIELDS = {"engine", "fingerprint", "dim", "rows", "items", "index"}
+
+
+@dataclass(frozen=True)
+class Build:
+    """A complete index: rows are distinct photos, results are the items that show them."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the model whose vectors it holds."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def index_file(self) -> Path:
+        """The vectors, as a plain FAISS file."""
+        return self.path / "index.faiss"
+
+    @cached_property
+    def photos(self) -> npt.NDArray[np.uint8]:
+        """(rows, 32) uint8: SHA-256 of the photo of each row."""
+        return self._load("photos.npy", np.uint8)
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
+        return self._load("ids.npy", np.int64)
+
+    def rows_of(self, item: int) -> npt.NDArray[np.int64]:
+        """Return the rows whose photo the item shows."""
+        rows: npt.NDArray[np.int64] = self.ids[self.ids[:, 1] == item, 0]
+        return rows
+
+    def items_of(self, row: int) -> npt.NDArray[np.int64]:
+        """Return the ids of the items that show a row's photo, ascending."""
+        first, last = np.searchsorted(self.ids[:, 0], (row, row + 1))
+        items: npt.NDArray[np.int64] = self.ids[first:last, 1]
+        return items
+
+    def _load(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        try:
+            array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise damaged(self.path / name, "it is not an array") from error
+        if array.dtype != dtype or array.ndim != 2:
+            raise damaged(self.path / name, "it has another shape or type")
+        return array
+
+
+class BuildStore:
+    """All builds of one engine."""
+
+    def __init__(self, engine_folder: Path) -> None:
+        self.folder = engine_folder / "builds"
+        self.current_file = engine_folder / _CURRENT
+
+    def current(self) -> Build | None:
+        """Return the build that answers queries, or None if there is none yet.
+
+        Raises:
+            DamagedArtifactError: it is incomplete.
+        """
+        try:
+            name = self.current_file.read_text().strip()
+        except FileNotFoundError:
+            return None
+        if not (self.folder / name).is_dir():
+            return None
+        manifest = read_manifest(self.folder / name)
+        if not manifest.keys() >= _FIELDS:
+            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no index")
+        return Build(self.folder / name, manifest)
+
+    def all(self) -> list[Path]:
+        """Return the folders of all builds, the latest last."""
+        folders = [path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()]
+        return sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def use(self, name: str, keep: int) -> None:
+        """Make a build the current one, and delete all but the latest `keep`."""
+        (self.folder / name).touch()  # the latest is the one last used
+        write_atomic(self.current_file, f"{name}\n".encode())
+        for path in self.all()[:-keep]:
+            shutil.rmtree(path, ignore_errors=True)

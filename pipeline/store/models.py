@@ -1,0 +1,114 @@
+"""Model folders: `model/<id>/` holds weights and a manifest; `model/CURRENT` names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import DamagedArtifactError
+from pipeline.store.artifacts import Manifest, digest, read_manifest, write_atomic
+
+WEIGHTS = "model.weights.h5"
+_CURRENT = "CURRENT"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A complete model on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The settings that the model was made by."""
+        return dict(self.manifest["recipe"])
+
+    @property
+    def embedding(self) -> Mapping[str, Any]:
+        """The part of the settings that decides what a photo's vector is."""
+        return dict(self.manifest["embedding"])
+
+    @property
+    def dim(self) -> int:
+        """The length of its vectors."""
+        return int(self.manifest["dim"])
+
+    @property
+    def weights_file(self) -> Path:
+        """Weights, in Keras's format."""
+        return self.path / WEIGHTS
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the model would give a photo another vector.
+
+        Made of architecture, layer, preprocessing and normalisation (`embedding`), the weights'
+        digest, and the versions of the libraries that decode photos and multiply matrices.
+        """
+        return digest([self.embedding, self.manifest["weights"], library_versions()])
+
+    def photos(self, part: str) -> npt.NDArray[np.uint8]:
+        """(n, 32) uint8: SHA-256 of the `training` or `validation` photos; none if not trained."""
+        file = self.path / f"{part}.npy"
+        if not file.is_file():
+            return np.empty((0, 32), np.uint8)
+        photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
+        return photos
+
+
+class ModelStore:
+    """All models of one engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def current(self) -> ModelFolder | None:
+        """Return the model in use, or None if there is none yet.
+
+        Raises:
+            DamagedArtifactError: its folder is incomplete.
+        """
+        try:
+            name = (self.folder / _CURRENT).read_text().strip()
+        except FileNotFoundError:
+            return None
+        return self.open(name) if (self.folder / name).is_dir() else None
+
+    def open(self, name: str) -> ModelFolder:
+        """Open the model folder called `name`."""
+        manifest = read_manifest(self.folder / name)
+        if not {"recipe", "embedding", "dim", "weights"} <= manifest.keys():
+            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no model")
+        return ModelFolder(self.folder / name, manifest)
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> list[ModelFolder]:
+        """Every complete model made by these settings, the one in use first.
+
+        A model may know more of its making than the settings tell (the checksum of a file that is
+        no longer there), never other things.
+        """
+        names = sorted(p.name for p in self.folder.glob("[0-9a-f]*") if p.is_dir())
+        current = self.current()
+        models = [self.open(name) for name in names]
+        return sorted(
+            (model for model in models if recipe.items() <= model.recipe.items()),
+            key=lambda model: current is None or model.path != current.path,
+        )
+
+    def use(self, model: ModelFolder) -> ModelFolder:
+        """Make this model the one in use."""
+        write_atomic(self.folder / _CURRENT, f"{model.path.name}\n".encode())
+        return model
+
+
+def library_versions() -> dict[str, str]:
+    """Major.minor versions of the libraries that change numbers; imports none of them."""
+    names = ("tensorflow", "keras", "pillow")
+    return {name: ".".join(version(name).split(".")[:2]) for name in names}

@@ -1,0 +1,37 @@
+"""What a vector index is: what finds the nearest rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+F32Matrix = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest rows of each query, ordered by (distance, row)."""
+
+    distances: npt.NDArray[np.float64]
+    """(queries, k) Euclidean distances, not squared."""
+    rows: Ids
+    """(queries, k) row numbers."""
+
+
+class VectorIndex(Protocol):
+    """Finds the k nearest rows; k is cut to the number of rows there are to find."""
+
+    rows: int
+    dim: int
+
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
+        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given."""
+        ...
+
+    def vectors(self, rows: Ids) -> F32Matrix:
+        """Return the (len(rows), dim) vectors of these rows as they are stored."""
+        ...

@@ -1,0 +1,111 @@
+"""Exact Euclidean search by FAISS's `IndexFlatL2`, the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import DamagedArtifactError
+from pipeline.vector_index.base import F32Matrix, Ids, Neighbours
+
+_TINY = 2.0**-126  # squares below it may be flushed to zero
+
+
+def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]) -> None:
+    """Write a plain FAISS file of (rows, dim) float32, from parts of (row numbers, vectors).
+
+    The vectors are in memory once: the parts are copied straight into the index.
+    """
+    faiss = _faiss()
+    index = faiss.IndexFlatL2(dim)
+    index.codes.resize(rows * dim * 4)
+    index.ntotal = rows
+    if rows:
+        storage = faiss.rev_swig_ptr(index.get_xb(), rows * dim).reshape(rows, dim)
+        for numbers, vectors in parts:
+            storage[numbers] = vectors
+    faiss.write_index(index, str(path))
+
+
+class FlatIndex:
+    """A FAISS flat index, mapped from its file rather than read: opening it costs no copy."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an index file.
+
+        Raises:
+            DamagedArtifactError: FAISS cannot read it, or it is no flat L2 index.
+        """
+        faiss = _faiss()
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise _damaged(path, "FAISS cannot read it") from error
+        if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_L2:
+            raise _damaged(path, "it is not a flat Euclidean index")
+        self._index = index
+        self.rows: int = index.ntotal
+        self.dim: int = index.d
+
+    def vectors(self, rows: Ids) -> F32Matrix:
+        """Return the (len(rows), dim) vectors of these rows as they are stored."""
+        vectors: F32Matrix = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        return vectors
+
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
+        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
+
+        Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
+        by row whatever the rounding of FAISS's float32 sums.
+        """
+        available = self.rows if allowed is None else len(allowed)
+        k = min(k, available)
+        distances = np.empty((len(queries), k), np.float64)
+        rows = np.empty((len(queries), k), np.int64)
+        for number, query in enumerate(np.ascontiguousarray(queries, np.float32)):
+            distances[number], rows[number] = self._search_one(query, k, available, allowed)
+        return Neighbours(distances, rows)
+
+    def _search_one(self, query: Any, k: int, available: int, allowed: Ids | None) -> Any:
+        """Let FAISS propose candidates until none left out can be nearer than the k-th."""
+        # A float32 sum of d squared differences is off by a factor of at most 1 ± (d + 3)·2⁻²⁴
+        # (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding.
+        error = (self.dim + 3) * 2.0**-24
+        count = min(k + 8, available)
+        while k:
+            squared, rows = self._candidates(query, count, allowed)
+            difference = self.vectors(rows).astype(np.float64) - query
+            distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+            order = np.lexsort((rows, distances))[:k]
+            beyond = squared[-1] * (1 - 2 * error) - self.dim * _TINY
+            certain = np.isfinite(beyond) and distances[order[-1]] ** 2 < beyond
+            if certain or count == available:
+                return distances[order], rows[order]
+            count = min(4 * count, available)
+        return np.empty(0), np.empty(0, np.int64)
+
+    def _candidates(self, query: Any, count: int, allowed: Ids | None) -> Any:
+        faiss = _faiss()
+        parameters = None
+        if allowed is not None:
+            selector = faiss.IDSelectorBatch(np.ascontiguousarray(allowed, np.int64))
+            parameters = faiss.SearchParameters(sel=selector)
+        squared, rows = self._index.search(query[np.newaxis], count, params=parameters)
+        return squared[0].astype(np.float64), rows[0]
+
+
+def _faiss() -> Any:
+    import faiss
+
+    # One query cannot be shared between threads: a second one only costs starting it.
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def _damaged(path: Path, what: str) -> DamagedArtifactError:
+    return DamagedArtifactError(
+        f"{path}: damaged: {what}; delete {path.parent} and run `imgsearch build`"
+    )
