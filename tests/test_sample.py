@@ -221,10 +221,11 @@ def test_the_name_tells_the_colour() -> None:
 
 
 def test_the_colours_are_what_the_world_calls_them() -> None:
-    """Each is nearest to the colour that CSS gives its name, or the nearest thing CSS has to it."""
+    """Each is nearest to the CSS colour of its name, or to the one that CSS has in its place."""
     css = {name: name.replace(" ", "") for name in COLOURS}
-    css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "dimgray"}
-    css |= {"cream": "antiquewhite"}
+    css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "darkslategray"}
+    css |= {"cream": "antiquewhite", "red": "crimson", "orange": "darkorange"}
+    css |= {"navy": "midnightblue"}
     reference = {name: ImageColor.getrgb(css[name])[:3] for name in COLOURS}
     for name, colour in COLOURS.items():
         assert min(reference, key=lambda other: math.dist(colour, reference[other])) == name
@@ -245,5 +246,5 @@ def test_impossible_settings_are_refused(arguments: dict[str, int]) -> None:
 def test_drawing_is_quick() -> None:
     start = time.process_time()
     drawn = len(list(SampleSource(photos=12, near_duplicates=0).items()))
-    # 248 photos of 250 × 250 in 15 s; twice that, as a shared machine is no stopwatch.
+    # 248 photos of 250 by 250 in 15 s; twice that, as a shared machine is no stopwatch.
     assert (time.process_time() - start) / drawn < 2 * 15 / 248

@@ -580,7 +580,7 @@ def draw_lamp(pen: Pen) -> None:
     shade = pen.paint(pen.blob(mirrored([*rise, *sag])), pen.fabric(tube=(50, low, 3.5)), 0.15)
     pen.tube(shade, 50 - low * 1.04, 50 + low * 1.1, 0.12)
     glow = mirrored([(top * 0.5, 22), (low * 0.5, edge + 2)])
-    pen.gleam(shade, glow, 0.3, 9)
+    pen.gleam(shade, glow, 0.24, 9)
     for end, middle, reach in ((edge - 1, edge + 2.8, low), (6.8, 7.2, top)):
         rim = [(50 - reach, end), (50, middle), (50 + reach, end)]
         pen.paint(overlap(pen.stroke(rim, 1.3), shade), mix(pen.colour, SHADE, 0.3), depth=0)

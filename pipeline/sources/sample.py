@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from pipeline.errors import ConfigError
 from pipeline.sources import drawings
@@ -29,7 +30,7 @@ from pipeline.sources.drawings import (
 
 COLOURS: dict[str, Colour] = {
     "red": (200, 40, 48),
-    "orange": (238, 122, 44),
+    "orange": (240, 118, 38),
     "mustard": (222, 172, 52),
     "olive": (116, 120, 54),
     "teal": (22, 132, 132),
@@ -97,7 +98,8 @@ class SampleSource:
     """A catalogue of `photos` drawn products, then `near_duplicates` second photos of some.
 
     Item n depends on (seed, size, n) alone: a larger catalogue begins with the smaller one's
-    products, and two machines draw the same pixels. Photos are JPEG, RGB, size by size pixels.
+    products, and machines with the same Pillow and NumPy draw the same bytes. Photos are JPEG,
+    RGB, size by size pixels.
     """
 
     photos: int = 240
@@ -196,13 +198,12 @@ def _compose(pen: Pen, product: Product, side: int, rng: random.Random) -> Image
     if stands:
         # A low product stands nearer the middle of the photo than a tall one.
         middle += 0.55 * (side * 0.42 - half)
-    flip = rng.choice((-1, 1)) if product.category.mirrors else 1
     # The matrix takes a pixel of the photo to the pixel of the drawing that it shows.
     cos, sin = float(np.cos(tilt)) / scale, float(np.sin(tilt)) / scale
     x0, y0 = (left + right) / 2, (top + bottom) / 2
     matrix = (
-        flip * cos, flip * sin, x0 - flip * (cos * centre + sin * middle),
-        -sin, cos, y0 - (cos * middle - sin * centre),
+        cos, sin, x0 - cos * centre - sin * middle,
+        -sin, cos, y0 - cos * middle + sin * centre,
     )  # fmt: skip
     image, alpha = (
         layer.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
@@ -211,10 +212,12 @@ def _compose(pen: Pen, product: Product, side: int, rng: random.Random) -> Image
     floor = middle + half
     scene = _background(rng, side, stands, floor / side, pen.colour)
     for mask, share in _shadows(alpha, stands, rng, floor):
-        dimmed = mask.point(lambda v, share=share: round(v * share))
-        scene.paste((30, 24, 34), None, dimmed.resize(scene.size, Image.Resampling.BILINEAR))
+        dimmed = mask.point([round(v * share) for v in range(256)])
+        scene.paste(SHADE, None, dimmed.resize(scene.size, Image.Resampling.BILINEAR))
     scene.paste(image, None, alpha)
-    return scene
+    # The whole scene and not the product alone: light and shadow have to agree.
+    mirror = product.category.mirrors and rng.random() < 0.5
+    return ImageOps.mirror(scene) if mirror else scene
 
 
 def _background(
@@ -250,12 +253,13 @@ def _surfaces(colour: Colour) -> list[tuple[str, Colour]]:
     offers = [("white", white)] * 8
     offers += [(kind, c) for c in (*GREYS, *PASTELS) for kind in ("plain", "studio")]
     offers += [(kind, c) for c in DUSTY for kind in ("studio", "room")]
-    offers += [("wood", wood) for wood in WOODS]
+    # The grain of wood wanders some way from the wood's colour.
+    offers += [("wood", wood) for wood in WOODS if _far(wood, colour, 85)] * 2
     return [(kind, c) for kind, c in offers if _far(c, colour)]
 
 
-def _far(first: Colour, second: Colour) -> bool:
-    return sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) > 55**2
+def _far(first: Colour, second: Colour, least: float = 55) -> bool:
+    return math.dist(first, second) > least
 
 
 def _planks(rng: random.Random, size: int, wood: Colour) -> Floats:

@@ -302,13 +302,9 @@ class Catalogue:
 
     def showings(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
-        with closing(
-            self._db.execute(
-                "SELECT sha256, item FROM images WHERE state = ? ORDER BY id", (State.AVAILABLE,)
-            )
-        ) as rows:
-            for sha256, item in rows:
-                yield (sha256, item)
+        query = "SELECT sha256, item FROM images WHERE state = ? ORDER BY id"
+        with closing(self._db.execute(query, (State.AVAILABLE,))) as rows:
+            yield from map(tuple, rows)
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read, preferring the given item's own file."""

@@ -1,0 +1,240 @@
+"""Fit an autoencoder to pixels: mean squared error, Adam, the best validation loss kept.
+
+Everything random follows from the seed and the number of the epoch, and each finished epoch is
+kept whole, so a run that was killed and started again ends with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import TrainingSettings
+from pipeline.errors import TrainingError
+from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.progress import Progress
+from pipeline.store.artifacts import publish, read_json, write_json
+
+U8Photos = npt.NDArray[np.uint8]
+
+
+@dataclass
+class History:
+    """What each finished epoch measured: mean squared errors of pixels in 0..1."""
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are finished."""
+        return len(self.val_loss)
+
+    @property
+    def best(self) -> int:
+        """Index of the epoch with the lowest validation loss."""
+        return int(np.argmin(self.val_loss))
+
+    def is_over(self, training: TrainingSettings) -> bool:
+        """Whether all epochs are done, or `patience` of them brought nothing."""
+        idle = self.epochs - 1 - self.best if self.epochs else 0
+        return self.epochs >= training.epochs or (
+            training.patience is not None and idle >= training.patience
+        )
+
+
+class Fit:
+    """One run, in a folder that keeps its last finished epoch.
+
+    `make_network` returns an untrained `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make_network: Callable[[], Any],
+        training: TrainingSettings,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.name = name
+        self.make_network = make_network
+        self.training = training
+        self.work = work
+        self.progress = progress
+
+    def run(self, seen: U8Photos, unseen: U8Photos) -> tuple[Any, History]:
+        """Train on `seen` and validate on `unseen`, both (n, h, w, 3) uint8.
+
+        Returns the network with the weights of its best epoch, and the history.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        keras, tf = import_keras(), import_tensorflow()
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(self.training.seed)
+        tf.config.experimental.enable_op_determinism()
+        batch = min(self.training.batch_size, len(seen))
+        network, strategy = self._compiled(math.ceil(len(seen) / batch))
+        history = self._resume(network)
+        step = _train_step(network, strategy)
+        best = self._checkpoint(history.epochs) / "best.weights.h5"
+        while not history.is_over(self.training):
+            epoch = history.epochs
+            label = f"{self.name}: epoch {epoch + 1}/{self.training.epochs}"
+            with self.progress.task(label, len(seen), "photos") as advance:
+                # Seeded by the epoch: a resumed run shuffles as an undisturbed one.
+                order = np.random.default_rng([self.training.seed, epoch]).permutation(len(seen))
+                # An empty share of a last batch would spoil a device's batch statistics.
+                even = strategy.num_replicas_in_sync > 1
+                batches = _batches(seen, order, batch, drop_remainder=even)
+                total, count = 0.0, 0
+                for pixels in strategy.experimental_distribute_dataset(batches):
+                    errors, photos = step(pixels)
+                    total, count = total + float(errors), count + int(photos)
+                    advance(int(photos))
+            history.loss.append(total / count)
+            history.val_loss.append(mean_squared_error(network, unseen, batch))
+            if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
+                raise TrainingError(
+                    f"engines.{self.name}: the loss is no longer a finite number in epoch"
+                    f" {epoch + 1}; lower training.learning_rate"
+                )
+            best = self._keep(network, history, best)
+            self.progress.note(
+                f"{self.name}: epoch {epoch + 1}: mean squared error {history.loss[-1]:.5f},"
+                f" validation {history.val_loss[-1]:.5f}"
+                + (" (best)" if history.best == epoch else "")
+            )
+        network.load_weights(best)
+        trained = self.make_network()  # without the optimizer, which is twice the weights
+        trained.set_weights(network.get_weights())
+        return trained, history
+
+    def _compiled(self, steps: int) -> tuple[Any, Any]:
+        """Build the network and its optimizer on every GPU there is, in mixed precision if asked.
+
+        Returns (network, strategy).
+        """
+        keras, tf = import_keras(), import_tensorflow()
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+        if self.training.mixed_precision and not gpus:
+            self.progress.note(f"{self.name}: no GPU here, so training in single precision")
+        half = self.training.mixed_precision and gpus
+        several = len(gpus) > 1
+        strategy = tf.distribute.MirroredStrategy(gpus) if several else tf.distribute.get_strategy()
+        keras.config.set_dtype_policy("mixed_float16" if half else "float32")
+        try:
+            with strategy.scope():
+                network = self.make_network()
+                network.compile(optimizer=keras.optimizers.Adam(self._learning_rate(steps)))
+                network.optimizer.build(network.trainable_variables)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        return network, strategy
+
+    def _learning_rate(self, steps: int) -> Any:
+        """A number, or a schedule that rises for half an epoch and falls to 0 along a cosine."""
+        rate = self.training.learning_rate
+        if self.training.schedule == "constant":
+            return rate
+        warmup = max(1, steps // 2)
+        return import_keras().optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(1, steps * self.training.epochs - warmup),
+            warmup_target=rate,
+            warmup_steps=warmup,
+        )
+
+    # --- the last finished epoch -----------------------------------------------------------------
+
+    def _checkpoint(self, epochs: int) -> Path:
+        return self.work / f"epoch-{epochs:05d}"
+
+    def _resume(self, network: Any) -> History:
+        """Load the last finished epoch, if any, into the network and its optimizer."""
+        finished = sorted(self.work.glob("epoch-*"))
+        if not finished:
+            return History()
+        history = History(**read_json(finished[-1] / "history.json"))
+        network.load_weights(finished[-1] / "last.weights.h5")
+        self.progress.note(f"{self.name}: resuming after epoch {history.epochs}")
+        return history
+
+    def _keep(self, network: Any, history: History, best: Path) -> Path:
+        """Keep the epoch just finished (weights, optimizer, best weights) and drop the one before.
+
+        Returns where the best weights are now.
+        """
+        folder = self._checkpoint(history.epochs)
+        with publish(folder, {}) as aside:
+            network.save_weights(aside / "last.weights.h5")
+            newest = history.best == history.epochs - 1
+            shutil.copyfile(aside / "last.weights.h5" if newest else best, aside / best.name)
+            write_json(aside / "history.json", asdict(history))
+        for older in sorted(self.work.glob("epoch-*"))[:-1]:
+            shutil.rmtree(older)
+        return folder / best.name
+
+
+def mean_squared_error(network: Any, photos: U8Photos, batch: int) -> float:
+    """Return the mean over photos, pixels and channels of (network(x) - x)², x in 0..1."""
+    tf = import_tensorflow()
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def errors(pixels: Any) -> Any:
+        return tf.reduce_sum(_errors(network(pixels, training=False), pixels))
+
+    batches = _batches(photos, np.arange(len(photos)), batch)
+    return sum(float(errors(pixels)) for pixels in batches) / len(photos)
+
+
+def _train_step(network: Any, strategy: Any) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a function that makes one step on a batch and returns (sum of errors, photos)."""
+    tf = import_tensorflow()
+
+    def step(pixels: Any) -> tuple[Any, Any]:
+        replica = tf.distribute.get_replica_context()
+        photos = tf.shape(pixels)[0]
+        batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, photos)
+        with tf.GradientTape() as tape:
+            errors = tf.reduce_sum(_errors(network(pixels, training=True), pixels))
+            loss = network.optimizer.scale_loss(errors / tf.cast(batch, tf.float32))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        network.optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        return errors, photos
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def distributed(pixels: Any) -> tuple[Any, Any]:
+        errors, photos = strategy.run(step, (pixels,))
+        return strategy.reduce("SUM", errors, axis=None), strategy.reduce("SUM", photos, axis=None)
+
+    return distributed  # type: ignore[no-any-return]
+
+
+def _errors(rebuilt: Any, pixels: Any) -> Any:
+    """(n, h, w, 3) twice → (n,): mean squared error of each photo, in single precision."""
+    tf = import_tensorflow()
+    return tf.reduce_mean(tf.square(tf.cast(rebuilt, tf.float32) - pixels), axis=(1, 2, 3))
+
+
+def _batches(
+    photos: U8Photos, order: npt.NDArray[np.int64], size: int, *, drop_remainder: bool = False
+) -> Any:
+    """A `tf.data` pipeline of (n, h, w, 3) float32 batches in 0..1, in this order."""
+    tf = import_tensorflow()
+
+    def read(rows: Any) -> Any:
+        pixels = tf.numpy_function(lambda chosen: photos[chosen], [rows], tf.uint8)
+        return tf.cast(tf.ensure_shape(pixels, (None, *photos.shape[1:])), tf.float32) / 255.0
+
+    rows = tf.data.Dataset.from_tensor_slices(order)
+    return rows.batch(size, drop_remainder=drop_remainder).map(read).prefetch(2)

@@ -1,0 +1,157 @@
+"""What many tests need: photos of one colour, a model that sees colour, and catalogues of them.
+
+A photo's vector is its colour, so that a test chooses vectors by choosing colours, and can tell
+exactly how far apart they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from pipeline import images, models
+from pipeline.config import Config
+from pipeline.embed import EmbedReport, embed
+from pipeline.images import ImageLimits
+from pipeline.index import build_index
+from pipeline.ingest import IngestReport, ingest
+from pipeline.models.base import EmbeddingModel
+from pipeline.search import Searcher
+from pipeline.search import open as open_search
+from pipeline.sources.base import Item, Photo
+from pipeline.store.artifacts import digest, publish
+from pipeline.store.builds import Build
+from pipeline.store.catalogue import Catalogue
+from pipeline.store.engine import EngineFolder
+from pipeline.store.models import ModelFolder
+
+Colour = tuple[int, int, int]
+ENGINE = "colour"
+
+
+def png(colour: Colour, size: tuple[int, int] = (4, 4)) -> bytes:
+    """A PNG file of one colour; another colour or size is another content."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass
+class ListSource:
+    """A source that offers what the test says."""
+
+    offers: Sequence[Item]
+    version: str | None = None
+
+    def items(self) -> Iterator[Item]:
+        yield from self.offers
+
+
+@dataclass
+class ColourModel:
+    """A photo's vector is its colour (and zeros, if `dim` is more than 3)."""
+
+    name: str = ENGINE
+    dim: int = 3
+    input_size: tuple[int, int] = (4, 4)
+    fingerprint: str = "any"
+    batches: list[int] = field(default_factory=list)
+    """Sizes of the batches encoded so far."""
+
+    def prepare(self, image: Image.Image) -> images.U8Image:
+        return images.resize(image, self.input_size, "nearest")
+
+    def encode(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.batches.append(len(pixels))
+        vectors = np.zeros((len(pixels), self.dim), np.float32)
+        vectors[:, :3] = pixels[:, 0, 0, :]
+        return vectors
+
+
+class Shop:
+    """A catalogue with one engine, taken through the real stages with the colour model."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = Config.model_validate(
+            {
+                "name": "shop",
+                "root": str(root),
+                "source": {"type": "sample"},
+                "engines": {ENGINE: {"type": "pretrained", "weights": "random"}},
+            }
+        )
+        self.folder = self.config.folder
+        self.limits = ImageLimits()
+        self.catalogue = Catalogue(self.folder, create=True)
+        self.engine = EngineFolder(self.folder / ENGINE)
+        self.model = self.use_model("weights")
+
+    def use_model(self, weights: str) -> ModelFolder:
+        """Publish a model folder with the configured settings, and make it the one in use."""
+        recipe = models.recipe(self.config.engines[ENGINE])
+        content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": weights}
+        store = self.engine.models
+        name = digest(content)
+        with publish(store.folder / name, content) as aside:
+            (aside / "model.weights.h5").write_text(weights)
+        self.model = store.use(store.open(name))
+        return self.model
+
+    def offer(self, items: Mapping[str, Sequence[Colour]]) -> IngestReport:
+        """Ingest items, each with its photos' colours, as the whole of the source."""
+        offers = [
+            Item(key, key.title(), "", tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours))
+            for key, colours in items.items()
+        ]
+        return ingest(ListSource(offers), self.catalogue, self.limits)
+
+    def embed(self, shard_size: int = 4) -> EmbedReport:
+        store = self.engine.embeddings(self.model.fingerprint)
+        return embed(ColourModel(), self.catalogue, store, self.limits, shard_size=shard_size)
+
+    def index(self, keep_builds: int = 2) -> Build:
+        settings = self.config.index.model_copy(update={"keep_builds": keep_builds})
+        vectors = self.engine.embeddings(self.model.fingerprint)
+        return build_index(
+            ENGINE, self.model, self.catalogue, vectors, self.engine.builds, settings
+        )
+
+    def build(self, items: Mapping[str, Sequence[Colour]], keep_builds: int = 2) -> Build:
+        """All stages."""
+        self.offer(items)
+        self.embed()
+        return self.index(keep_builds)
+
+    def searcher(self) -> Searcher:
+        return open_search(self.config, ENGINE)
+
+    def id_of(self, key: str) -> int:
+        item = self.catalogue.item_by_key(key)
+        assert item is not None
+        return item.id
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """An empty catalogue; queries by photo load the colour model instead of a network."""
+
+    def load(name: str, folder: ModelFolder) -> EmbeddingModel:
+        return ColourModel(name, fingerprint=folder.fingerprint)
+
+    monkeypatch.setattr(models, "load", load)
+    made = Shop(tmp_path)
+    yield made
+    made.catalogue.close()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too: relative path → content."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}

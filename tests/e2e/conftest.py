@@ -1,0 +1,52 @@
+"""A small catalogue built once, for every test that only reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.build import build
+from pipeline.config import Config, load
+
+SETTINGS = """
+root: {root}
+source: {{type: sample, photos: 24, near_duplicates: 2, size: 96, seed: 3}}
+engines:
+  autoencoder:
+    type: autoencoder
+    architecture: strided
+    input_size: 32
+    resize: bilinear
+    training: {{batch_size: 8, epochs: 2}}
+  mobilenet:
+    type: pretrained
+    network: MobileNet
+    weights: random
+    include_top: false
+    layer: null
+    pooling: avg
+    input_size: 32
+embedding: {{batch_size: 4, shard_size: 10, decoders: 2}}
+"""
+
+
+def write_settings(folder: Path) -> Path:
+    """A configuration of two small engines whose catalogue lives in `folder`."""
+    file = folder / "settings.yaml"
+    file.write_text(SETTINGS.format(root=folder / "indexes"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def settings_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of the catalogue that `built` builds."""
+    return write_settings(tmp_path_factory.mktemp("catalogue"))
+
+
+@pytest.fixture(scope="session")
+def built(settings_file: Path) -> Config:
+    """A built catalogue of 26 drawn photos; read only."""
+    config = load(settings_file)
+    build(config)
+    return config

@@ -1,0 +1,267 @@
+"""store/artifacts.py: files and folders are complete or absent, and damage is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import BusyError, DamagedArtifactError
+from pipeline.store import artifacts
+from pipeline.store.artifacts import (
+    checksum_problems,
+    digest,
+    lock,
+    publish,
+    read_json,
+    read_manifest,
+    sha256_file,
+    sweep,
+    write_atomic,
+    write_json,
+)
+from tests.conftest import tree
+
+HOLDER = """
+import sys
+from pathlib import Path
+from pipeline.store.artifacts import lock
+with lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Killed(BaseException):
+    """Stands in for the death of the process."""
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    with publish(tmp_path / "made", {"dim": 3}) as aside:
+        (aside / "a.bin").write_bytes(b"aaaa")
+        (aside / "b.bin").write_bytes(b"")
+    return tmp_path / "made"
+
+
+def die_in(monkeypatch: pytest.MonkeyPatch, target: object, name: str) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(target, name, die)
+
+
+# -- Names -----------------------------------------------------------------------------------------
+
+
+def test_a_name_follows_from_the_content_and_not_from_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [2.5, None]}) == digest({"b": [2.5, None], "a": 1})
+    text = '{"a":1,"b":[2.5,null]}'
+    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert digest({"b": [2.5, None], "a": 1}) == expected
+
+
+@pytest.mark.parametrize("other", [{"a": 2}, {"a": "1"}, {"a": True}, {"b": 1}, [{"a": 1}], {}])
+def test_other_content_has_another_name(other: object) -> None:
+    assert digest(other) != digest({"a": 1})
+
+
+def test_a_file_of_several_blocks_hashes_as_hashlib_does(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 5000
+    (tmp_path / "f").write_bytes(data)
+    assert sha256_file(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+
+
+# -- Files -----------------------------------------------------------------------------------------
+
+
+def test_a_written_file_holds_the_data_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "f", b"old")
+    write_atomic(tmp_path / "f", b"new")
+    assert tree(tmp_path) == {"f": b"new"}
+
+
+def test_json_is_read_back_and_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
+    write_json(tmp_path / "f", {"b": "é", "a": [1]})
+    first = (tmp_path / "f").read_bytes()
+    write_json(tmp_path / "f", {"a": [1], "b": "é"})
+    assert (tmp_path / "f").read_bytes() == first
+    assert read_json(tmp_path / "f") == {"a": [1], "b": "é"}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write_atomic(tmp_path / "f", b"old")
+    die_in(monkeypatch, artifacts.os if step == "fsync" else Path, step)
+    with pytest.raises(Killed):
+        write_atomic(tmp_path / "f", b"new")
+    assert tree(tmp_path) == {"f": b"old"}
+
+
+def test_data_are_on_the_disk_before_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(artifacts.os, "fsync", lambda fd: (events.append("fsync"), fsync(fd))[1])
+
+    def noted(self: Path, target: Path) -> Path:
+        events.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    write_atomic(tmp_path / "f", b"data")
+    assert events == ["fsync", "rename", "fsync"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "missing"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[]", "not"),
+    ],
+)
+def test_unreadable_json_is_a_damaged_file(
+    tmp_path: Path, content: bytes | None, what: str
+) -> None:
+    file = tmp_path / "f.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*{what}.*delete {tmp_path}"):
+        read_json(file)
+
+
+# -- Folders ---------------------------------------------------------------------------------------
+
+
+def test_the_manifest_lists_every_file_with_its_size_and_checksum(published: Path) -> None:
+    manifest = json.loads((published / "manifest.json").read_bytes())
+    assert manifest == {
+        "dim": 3,
+        "files": {
+            "a.bin": {"bytes": 4, "sha256": hashlib.sha256(b"aaaa").hexdigest()},
+            "b.bin": {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
+        },
+    }
+    assert read_manifest(published) == manifest
+    assert checksum_problems(published) == []
+    assert [path.name for path in published.parent.iterdir()] == ["made"]
+
+
+def test_a_folder_does_not_exist_before_its_block_ends(tmp_path: Path) -> None:
+    with publish(tmp_path / "made", {}) as aside:
+        (aside / "a").write_bytes(b"a")
+        assert not (tmp_path / "made").exists()
+    assert (tmp_path / "made").exists()
+
+
+def test_a_block_that_fails_publishes_nothing(tmp_path: Path) -> None:
+    def fill() -> None:
+        with publish(tmp_path / "made", {}) as aside:
+            (aside / "a").write_bytes(b"a")
+            raise Killed
+
+    with pytest.raises(Killed):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_block_may_add_to_the_manifest(tmp_path: Path) -> None:
+    content: dict[str, object] = {"a": 1}
+    with publish(tmp_path / "made", content):
+        content["b"] = 2
+    assert read_manifest(tmp_path / "made") == {"a": 1, "b": 2, "files": {}}
+
+
+def test_what_is_published_already_is_kept(published: Path) -> None:
+    before = tree(published)
+    with publish(published, {"dim": 4}) as aside:
+        (aside / "a.bin").write_bytes(b"other")
+    assert tree(published) == before
+    assert [path.name for path in published.parent.iterdir()] == ["made"]
+
+
+def test_what_a_killed_run_left_is_not_mixed_in(tmp_path: Path) -> None:
+    left = tmp_path / ".made.tmp"
+    left.mkdir()
+    (left / "half").write_bytes(b"half")
+    with publish(tmp_path / "made", {}) as aside:
+        (aside / "whole").write_bytes(b"whole")
+    assert sorted(read_manifest(tmp_path / "made")["files"]) == ["whole"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda f: (f / "a.bin").unlink(), "a.bin: damaged: it is missing"),
+        (lambda f: (f / "a.bin").write_bytes(b"aaa"), "a.bin: damaged: it has 3 bytes"),
+        (lambda f: (f / "b.bin").write_bytes(b"b"), "b.bin: damaged: it has 1 bytes"),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json: damaged: it is missing"),
+        (lambda f: (f / "manifest.json").write_bytes(b"{}"), "manifest.json: damaged: it lists no"),
+        (lambda f: os.truncate(f / "manifest.json", 40), "manifest.json: damaged: it is not JSON"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused(
+    published: Path, damage: Callable[[Path], object], named: str
+) -> None:
+    damage(published)
+    with pytest.raises(DamagedArtifactError) as caught:
+        read_manifest(published)
+    assert f"{published}/{named}" in str(caught.value)
+    assert checksum_problems(published) == [str(caught.value)]
+
+
+def test_altered_bytes_of_the_same_size_are_found_by_their_checksum(published: Path) -> None:
+    (published / "a.bin").write_bytes(b"aaab")
+    assert read_manifest(published)["dim"] == 3
+    (problem,) = checksum_problems(published)
+    assert problem.startswith(f"{published / 'a.bin'}: damaged: its content has changed")
+
+
+def test_sweeping_removes_the_unfinished_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.tmp", ".lock", ".b.training", "c.tmp", "d"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / ".e.tmp").mkdir()
+    (tmp_path / ".e.tmp" / "f").write_bytes(b"x")
+    sweep(tmp_path)
+    sweep(tmp_path / "no such folder")
+    assert sorted(tree(tmp_path)) == [".b.training", ".lock", "c.tmp", "d"]
+
+
+# -- The lock --------------------------------------------------------------------------------------
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with lock(folder):
+        with pytest.raises(BusyError, match=str(folder)), lock(folder):
+            pass
+        with lock(tmp_path / "other"):
+            pass
+    with lock(folder):
+        assert folder.is_dir()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BusyError), lock(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+    with lock(tmp_path):
+        assert holder.returncode == -9

@@ -1,0 +1,278 @@
+"""config.py: what the files say is what there is, and nothing wrong gets past it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config import AutoencoderSettings, Config, FolderSettings, PretrainedSettings, load
+from pipeline.errors import ConfigError
+
+REPOSITORY = Path(__file__).parent.parent
+MINIMAL = """
+source: {type: sample}
+engines:
+  small: {type: autoencoder}
+  large: {type: pretrained}
+"""
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    file = tmp_path / "minimal.yaml"
+    file.write_text(MINIMAL)
+    return file
+
+
+def fails(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def written(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    return content
+
+
+def missing_keys(model: BaseModel, keys: dict[str, Any], where: str = "") -> Iterator[str]:
+    """The settings that a file leaves to their defaults."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if name not in keys:
+            yield where + name
+        elif isinstance(value, BaseModel):
+            yield from missing_keys(value, keys[name], f"{where}{name}.")
+        elif isinstance(value, dict):
+            for key, one in value.items():
+                yield from missing_keys(one, keys[name][key], f"{where}{name}.{key}.")
+
+
+@pytest.mark.parametrize("name", ["default.yaml", "flipkart.yaml"])
+def test_the_shipped_files_write_every_setting_out(name: str) -> None:
+    path = REPOSITORY / "config" / name
+    assert list(missing_keys(load(path), written(path))) == []
+
+
+def test_the_flipkart_file_has_the_articles_values() -> None:
+    config = load(REPOSITORY / "config" / "flipkart.yaml")
+    trained, pretrained = config.engines.values()
+    assert isinstance(trained, AutoencoderSettings)
+    assert (trained.architecture, trained.input_size, trained.latent) == ("article", 256, 16)
+    assert (trained.training.batch_size, trained.training.epochs) == (16, 100)
+    assert trained.training.split == "first"
+    assert trained.training.validation == 0.2
+    assert isinstance(pretrained, PretrainedSettings)
+    assert (pretrained.network, pretrained.layer, pretrained.input_size) == ("VGG16", "fc1", 224)
+    assert pretrained.normalise
+    assert pretrained.weights == "imagenet"
+
+
+def test_what_is_left_out_has_the_default(minimal: Path) -> None:
+    config = load(minimal)
+    assert list(config.engines) == ["small", "large"]
+    assert config.root == Path("indexes")
+    assert config.index.type == "flat"
+
+
+def test_settings_cannot_be_changed(minimal: Path) -> None:
+    config = load(minimal)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.embedding.batch_size = 1  # type: ignore[misc]
+
+
+def test_overrides_are_yaml_and_the_last_one_wins(minimal: Path) -> None:
+    config = load(
+        minimal,
+        [
+            "embedding.batch_size=7",
+            "embedding.batch_size=8",
+            "name=two-words",
+            "engines.small.training.patience=null",
+            "engines.third={type: pretrained, network: ResNet50, layer: null}",
+            "source={type: folder, path: a=b}",
+        ],
+    )
+    assert config.embedding.batch_size == 8
+    assert config.name == "two-words"
+    assert list(config.engines) == ["small", "large", "third"]
+    assert isinstance(config.source, FolderSettings)
+    assert config.source.path == Path("a=b")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("embeding.batch_size=1", "embeding: unknown key; the nearest valid one is 'embedding'"),
+        (
+            "embedding.batch=1",
+            "embedding.batch: unknown key; the nearest valid one is 'batch_size'",
+        ),
+        ("source.photoes=1", "source.photoes: unknown key; the nearest valid one is 'photos'"),
+        (
+            "engines.small.training.epoch=1",
+            "engines.small.training.epoch: unknown key; the nearest valid one is 'epochs'",
+        ),
+        (
+            "engines.large.imput_size=1",
+            "engines.large.imput_size: unknown key; the nearest valid one is 'input_size'",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(
+    minimal: Path, override: str, expected: str
+) -> None:
+    assert fails(minimal, override) == f"{minimal}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("embedding.batch_size=0", "embedding.batch_size: "),
+        ("embedding.batch_size=many", "embedding.batch_size: "),
+        ("embedding.batch_size=1.5", "embedding.batch_size: "),
+        ("embedding.batch_size=true", "embedding.batch_size: "),
+        ("embedding=3", "embedding: "),
+        ("embedding=null", "embedding: "),
+        ("engines={}", "engines: "),
+        ("engines=null", "engines: "),
+        ("engines.small=null", "engines.small: "),
+        ("engines.small.type=magic", "engines.small: "),
+        ("engines.small.input_size=31", "engines.small.input_size: "),
+        ("engines.small.resize=nicest", "engines.small.resize: "),
+        ("engines.small.training.validation=1", "engines.small.training.validation: "),
+        ("engines.small.training.learning_rate=.nan", "engines.small.training.learning_rate: "),
+        ("engines.small.training.split=1", "engines.small.training.split: "),
+        ("source={}", "source: "),
+        ("source={type: folder}", "source.path: "),
+        ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
+        ("index.type=ivf", "index.type: "),
+        ("index.keep_builds=0", "index.keep_builds: "),
+        ("name=5", "name: "),
+        ("name=a/b", "'a/b' cannot be a name"),
+        ("name=..", "'..' cannot be a name"),
+        ("name=''", "'' cannot be a name"),
+        ("engines.images={type: pretrained}", "'images' is the folder of the photos"),
+        ("engines={../x: {type: pretrained}}", "'../x' cannot be a name"),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_place(
+    minimal: Path, override: str, where: str
+) -> None:
+    message = fails(minimal, override)
+    assert message.startswith(f"{minimal}: ")
+    assert where in message
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["", "x", "=1", ".=1", "a..b=1", "source.type.kind=1", "name=[", "embedding={a: 1, a: 2}"],
+)
+def test_a_bad_override_is_named(minimal: Path, override: str) -> None:
+    assert fails(minimal, override).startswith(f"--set {override}: ")
+
+
+def test_further_mistakes_are_counted(minimal: Path) -> None:
+    assert fails(minimal, "embedding.a=1", "embedding.b=1", "index.c=1").endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "expected a mapping"),
+        (b"- a\n", "expected a mapping"),
+        (b"a: [\n", "not valid YAML"),
+        (b"a: &x [*y]\n", "not valid YAML"),
+        (b"a: !!python/name:os.system\n", "not valid YAML"),
+        (b"name: \xff\n", "cannot read"),
+        (b"name: a\nname: b\n", "'name' is given twice"),
+        (b"source: {type: sample, type: folder}\n", "'type' is given twice"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content)
+    message = fails(file)
+    assert str(file) in message
+    assert what in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "no.yaml") in fails(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [
+        ("name=given", "given"),
+        ("source={type: sample}", "sample"),
+        ("source={type: folder, path: /some/Summer photos (2)}", "Summer-photos-2-"),
+        ("source={type: folder, path: /some/where/}", "where"),
+        ("source={type: folder, path: /}", "photos"),
+    ],
+)
+def test_a_catalogue_is_named_as_told_or_after_its_source(
+    minimal: Path, override: str, name: str
+) -> None:
+    config = load(minimal, ["root=/data", override])
+    assert config.catalogue == name
+    assert config.folder == Path("/data", name)
+
+
+def test_the_home_folder_is_understood(minimal: Path) -> None:
+    assert load(minimal, ["root=~/built"]).folder == Path.home() / "built" / "sample"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(
+    [
+        *Config.model_fields,
+        "small",
+        "large",
+        "type",
+        "path",
+        "metadata",
+        "key",
+        "training",
+        "epochs",
+        "layer",
+        "batch_size",
+        "keep_builds",
+        "nonsense",
+    ]
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(st.lists(KEYS, min_size=1, max_size=4), VALUES)
+def test_whatever_is_written_it_loads_or_is_one_line(keys: list[str], value: Any) -> None:
+    content = yaml.safe_load(MINIMAL)
+    node = content
+    for key in keys[:-1]:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            return
+    node[keys[-1]] = value
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "any.yaml")
+        file.write_text(yaml.safe_dump(content))
+        try:
+            outcome = repr(load(file))
+        except ConfigError as error:
+            outcome = str(error)
+        assert outcome.startswith(("Config(", f"{file}: "))
+        assert "\n" not in outcome

@@ -1,0 +1,232 @@
+"""Training: seeded, resumable, and keeping the best epoch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.errors import TrainingError
+from pipeline.images import ImageLimits
+from pipeline.ingest import ingest
+from pipeline.models import autoencoder
+from pipeline.models.fit import History
+from pipeline.progress import Silent
+from pipeline.sources.sample import SampleSource
+from pipeline.store.catalogue import Catalogue, Photo
+from pipeline.store.models import ModelFolder, ModelStore
+from pipeline.train import covers, split, train
+
+LIMITS = ImageLimits()
+
+
+def settings(**training: object) -> AutoencoderSettings:
+    defaults = {"batch_size": 8, "epochs": 4, "schedule": "cosine"}
+    return AutoencoderSettings(
+        type="autoencoder",
+        architecture="strided",
+        input_size=32,
+        training=TrainingSettings.model_validate({**defaults, **training}),
+    )
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+    with Catalogue(tmp_path_factory.mktemp("catalogue"), create=True) as catalogue:
+        ingest(SampleSource(30, 0, 64), catalogue, LIMITS)
+        yield catalogue
+
+
+@pytest.fixture(scope="module")
+def model(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """Four undisturbed epochs."""
+    store = ModelStore(tmp_path_factory.mktemp("model"))
+    return train("ae", settings(), catalogue, store, LIMITS)
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process."""
+
+
+class StopAfter(Silent):
+    """Ends the run when an epoch has been reported."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def note(self, text: str) -> None:
+        if f"epoch {self.epoch}:" in text:
+            raise Stop
+
+
+def test_the_same_seed_gives_the_same_weights(
+    model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    again = train("ae", settings(), catalogue, ModelStore(tmp_path / "again"), LIMITS)
+    other = train("ae", settings(seed=8), catalogue, ModelStore(tmp_path / "other"), LIMITS)
+    assert again.manifest["weights"] == model.manifest["weights"] != other.manifest["weights"]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_stopped_run_resumes_after_its_last_epoch(
+    epoch: int, model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(Stop):
+        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+    assert store.current() is None
+    resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+    for name in ("model.weights.h5", "history.json", "training.npy", "validation.npy"):
+        assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_best_epoch_is_kept_and_its_loss_is_true(
+    model: ModelFolder, catalogue: Catalogue
+) -> None:
+    history = json.loads((model.path / "history.json").read_text())
+    assert len(history["loss"]) == len(history["val_loss"]) == 4
+    assert model.manifest["validation_mse"] == min(history["val_loss"])
+
+    network = autoencoder.build("strided", 32, 16)
+    network.load_weights(model.weights_file)
+    held_out = {row.tobytes() for row in model.photos("validation")}
+    photos = [
+        np.asarray(Image.open(photo.path).resize((32, 32), Image.Resampling.NEAREST)) / 255
+        for photo in catalogue.photos()
+        if photo.sha256 in held_out
+    ]
+    pixels = np.stack(photos).astype(np.float32)
+    error = np.mean((np.asarray(network(pixels)) - pixels) ** 2)
+    assert error == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
+
+
+def test_the_model_folder_describes_itself(model: ModelFolder, catalogue: Catalogue) -> None:
+    for name in ("loss.png", "photos.png"):
+        with Image.open(model.path / name) as picture:
+            assert picture.width > 300
+    trained, held_out = model.photos("training"), model.photos("validation")
+    known = {row.tobytes() for row in np.concatenate([trained, held_out])}
+    assert known == {photo.sha256 for photo in catalogue.photos()}
+    assert len(trained) + len(held_out) == 30
+    assert model.weights_file.stat().st_size < 5 * model.manifest["parameters"] + 200_000
+
+
+def test_patience_ends_a_run_that_no_longer_improves(catalogue: Catalogue, tmp_path: Path) -> None:
+    hopeless = settings(epochs=30, patience=2, learning_rate=1e-12, schedule="constant")
+    model = train("ae", hopeless, catalogue, ModelStore(tmp_path), LIMITS)
+    assert model.manifest["epochs"] < 30
+    history = History(**json.loads((model.path / "history.json").read_text()))
+    assert history.epochs - 1 - history.best == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "over"),
+    [([], 1, False), ([3, 2, 1], 2, False), ([1, 2, 3], 2, True), ([1, 2, 3], None, False)],
+)
+def test_a_run_is_over_when_patience_is_spent(
+    losses: list[float], patience: int | None, over: bool
+) -> None:
+    training = TrainingSettings(epochs=9, patience=patience)
+    assert History(losses, losses).is_over(training) is over
+
+
+def test_a_loss_that_explodes_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
+    work = ModelStore(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        original = autoencoder.build
+
+        def infinite(architecture: str, size: int, latent: int) -> object:
+            network = original(architecture, size, latent)
+            network.set_weights([np.full_like(w, np.nan) for w in network.get_weights()])
+            return network
+
+        patch.setattr(autoencoder, "build", infinite)
+        with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+            train("ae", settings(), catalogue, work, LIMITS)
+    assert work.current() is None
+
+
+def test_one_photo_is_too_few(tmp_path: Path) -> None:
+    with Catalogue(tmp_path, create=True) as catalogue:
+        ingest(SampleSource(1, 0, 64), catalogue, LIMITS)
+        with pytest.raises(TrainingError, match="1 readable photos are too few"):
+            train("ae", settings(), catalogue, ModelStore(tmp_path / "model"), LIMITS)
+
+
+def photos(count: int) -> list[Photo]:
+    random = np.random.default_rng(count)
+    return [Photo(n, random.bytes(32), Path("x")) for n in range(count)]
+
+
+def test_first_holds_out_what_keras_holds_out() -> None:
+    training, validation = split(photos(18_322), TrainingSettings(validation=0.2, split="first"))
+    assert (len(training), len(validation)) == (14_658, 3_664)  # the article's numbers
+    assert [photo.id for photo in validation] == list(range(3_664))
+
+
+def test_hash_never_moves_a_photo_to_the_other_side() -> None:
+    half, all_of_them = photos(4_000)[:2_000], photos(4_000)
+    seen, held_out = split(all_of_them, TrainingSettings(validation=0.2))
+    assert len(held_out) == pytest.approx(800, rel=0.1)
+    assert {p.sha256 for p in seen}.isdisjoint(p.sha256 for p in held_out)
+    some_seen, some_held_out = split(half, TrainingSettings(validation=0.2))
+    assert set(some_seen) <= set(seen)
+    assert set(some_held_out) <= set(held_out)
+
+
+def test_a_model_covers_a_catalogue_until_too_much_is_new(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    with Catalogue(tmp_path, create=True) as grown:
+        ingest(SampleSource(40, 0, 64), grown, LIMITS)  # begins with the 30 it was trained on
+        assert covers(model, grown, 0.25)
+        assert not covers(model, grown, 0.24)
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.config import TrainingSettings
+from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.models.fit import Fit
+from pipeline.progress import SILENT
+
+keras, tf = import_keras(), import_tensorflow()
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+devices = tf.config.list_logical_devices("CPU")
+tf.config.list_logical_devices = lambda kind: devices[: int(sys.argv[1])]
+
+
+def network():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(4)(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.layers.Reshape((8, 8, 3))(keras.layers.Dense(192)(x)))
+
+
+photos = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), np.uint8)
+training = TrainingSettings(batch_size=8, epochs=3)
+_, history = Fit("ae", network, training, Path(sys.argv[2]), SILENT).run(photos[:16], photos[16:])
+print(history.loss, history.val_loss)
+"""
+
+
+def test_two_devices_train_as_one(tmp_path: Path) -> None:
+    """Two CPUs stand for two GPUs."""
+    losses = []
+    for devices in ("1", "2"):
+        command = [sys.executable, "-c", TWO_DEVICES, devices, str(tmp_path / devices)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        losses.append(json.loads("[" + ran.stdout.strip().replace("] [", "], [") + "]"))
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-4)
+    assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
+    assert losses[0][0][2] < losses[0][0][0]
