@@ -15,12 +15,14 @@ from pipeline.index import build_index
 from pipeline.ingest import IngestReport, ingest
 from pipeline.models import pretrained
 from pipeline.progress import SILENT, Progress
+from pipeline.sources.base import Source
 from pipeline.store.artifacts import lock, sweep
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
 from pipeline.store.models import ModelFolder
-from pipeline.train import covers, train
+from pipeline.store.pixels import PixelFolder
+from pipeline.train import covers, remove_unfinished, train
 
 Stage = Literal["ingest", "train", "embed", "index"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -52,13 +54,19 @@ def build(
     Raises:
         PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
     """
+    source = sources.create(config.source) if "ingest" in stages else None
+    if source is None:
+        Catalogue(config.folder).close()  # must be there, and is not made
     with lock(config.folder), Catalogue(config.folder, create=True) as catalogue:
-        return _Builder(config, catalogue, progress).run(stages)
+        return _Builder(config, source, catalogue, progress).run(stages)
 
 
 class _Builder:
-    def __init__(self, config: Config, catalogue: Catalogue, progress: Progress) -> None:
+    def __init__(
+        self, config: Config, source: Source | None, catalogue: Catalogue, progress: Progress
+    ) -> None:
         self.config = config
+        self.source = source
         self.catalogue = catalogue
         self.progress = progress
         self.limits = ImageLimits(**config.images.model_dump())
@@ -88,8 +96,10 @@ class _Builder:
             sweep(store)
 
     def ingest(self) -> None:
+        if self.source is None:
+            return
         self.report.ingest = ingest(
-            sources.create(self.config.source),
+            self.source,
             self.catalogue,
             self.limits,
             self.config.embedding.decoders,
@@ -138,6 +148,7 @@ class _Builder:
         ]
         if made:
             model = store.use(made[0])
+            remove_unfinished(settings, store)
         else:
             decoders = self.config.embedding.decoders
             model = train(
@@ -150,23 +161,28 @@ class _Builder:
         self.report.engines[name].new_model = new
 
     def embed(self, name: str) -> None:
+        settings = self.config.engines[name]
         folder = self.model(name)
         store = self.folder(name).embeddings(folder.fingerprint)
         done = store.photos()
-        count = self.catalogue.photo_count()
+        side = (settings.input_size, settings.input_size)
+        decoded = PixelFolder(self.folder(name).models.folder, side, settings.resize)
         if all(photo.sha256 in done for photo in self.catalogue.photos()):
-            self.report.engines[name].embedding = EmbedReport(count, 0, 0)
-            return
-        self.report.engines[name].embedding = embed(
-            models.load(name, folder),
-            self.catalogue,
-            store,
-            self.limits,
-            batch_size=self.config.embedding.batch_size,
-            shard_size=self.config.embedding.shard_size,
-            decoders=self.config.embedding.decoders,
-            progress=self.progress,
-        )
+            report = EmbedReport(self.catalogue.photo_count(), 0, 0)
+        else:
+            report = embed(
+                models.load(name, folder),
+                self.catalogue,
+                store,
+                self.limits,
+                batch_size=self.config.embedding.batch_size,
+                shard_size=self.config.embedding.shard_size,
+                decoders=self.config.embedding.decoders,
+                decoded=decoded,
+                progress=self.progress,
+            )
+        decoded.remove()
+        self.report.engines[name].embedding = report
 
     def index(self, name: str) -> None:
         folder = self.folder(name)

@@ -151,32 +151,22 @@ def query(
         raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
     if k <= 0:
         raise QueryError(f"k is {k}; ask for at least 1 neighbour")
-    settings = _load(config, set_)
-    searchers = _open(settings, engine)
-    failures = 0
+    searchers = _open(_load(config, set_), engine)
     drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]]]] = []
+    failed = False
     for name, path, asked in _queries(photos, item, searchers):
         try:
-            answers = {s.engine: s.query(asked, k) for s in searchers}
+            answers = {searcher.engine: searcher.query(asked, k) for searcher in searchers}
         except QueryError as error:
-            if len(photos or ()) == 1 and photos and photos[0].is_file():
-                raise
-            failures += 1
-            console.talk(f"imgsearch: {error}")
-            if as_json:
-                console.print_json({"query": name, "error": str(error)})
-            continue
-        if as_json:
-            lists = {e: [asdict(n) for n in found] for e, found in answers.items()}
-            console.print_json({"query": name, "engines": lists})
+            failed = True
+            console.print_failure(name, error, as_json)
         else:
-            console.print_neighbours(name, answers)
-        if sheet and len(drawn) < _SHEET_QUERIES:
+            console.print_answers(name, answers, as_json)
             drawn.append((Path(name).name, path, answers))
     if sheet and drawn:
         _write_sheet(sheet, drawn, searchers[0])
-    if failures:
-        raise QueryError(f"{failures} of the photos could not be searched for; see above")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _open(config: Config, engines: list[str] | None) -> list[Searcher]:
@@ -217,12 +207,13 @@ def _write_sheet(file: Path, drawn: list[Any], searcher: Searcher) -> None:
 
     if file.suffix.lower() != ".png":
         raise QueryError(f"--sheet {file}: the picture is a PNG; give a name that ends in .png")
-    picture = query_sheet(drawn, searcher.limits)
+    picture = query_sheet(drawn[:_SHEET_QUERIES], searcher.limits)
     try:
         picture.save(file, format="PNG")
     except OSError as error:
         raise QueryError(f"--sheet {file}: cannot write it: {error.strerror}") from error
-    console.talk(f"wrote {file}: {len(drawn)} queries" if len(drawn) > 1 else f"wrote {file}")
+    shown = min(len(drawn), _SHEET_QUERIES)
+    console.talk(f"wrote {file}: {shown} of {len(drawn)} queries")
 
 
 @app.command(epilog="Example: imgsearch info --json")

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -102,8 +103,19 @@ class _Plain:
         talk(text)
 
 
-def print_neighbours(query: str, answers: Mapping[str, Sequence[Neighbour]]) -> None:
+def print_failure(query: str, error: Exception, as_json: bool) -> None:
+    """Say, in one line, why one query of several has no answer."""
+    talk(f"imgsearch: {error}")
+    if as_json:
+        print_json({"query": query, "error": str(error)})
+
+
+def print_answers(query: str, answers: Mapping[str, Sequence[Neighbour]], as_json: bool) -> None:
     """Print one query's neighbours, engine by engine."""
+    if as_json:
+        lists = {engine: [asdict(n) for n in found] for engine, found in answers.items()}
+        print_json({"query": query, "engines": lists})
+        return
     table = Table(title=f"Nearest to {escape(query)}", title_justify="left")
     for heading, justify in (
         ("engine", "left"),

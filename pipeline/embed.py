@@ -6,7 +6,7 @@ vector yet. Photos are decoded on other threads while the network runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -39,11 +39,13 @@ def embed(
     batch_size: int = 32,
     shard_size: int = 1024,
     decoders: int = 2,
+    decoded: Mapping[bytes, U8Image] | None = None,
     progress: Progress = SILENT,
 ) -> EmbedReport:
     """Give every available photo of the catalogue its vector.
 
-    A photo that cannot be read any more is marked `failed` in the ledger and counted.
+    Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
+    that cannot be read any more is marked `failed` in the ledger and counted.
     """
     done = store.photos()
     total = catalogue.photo_count()
@@ -51,7 +53,9 @@ def embed(
     missing = (photo for photo in catalogue.photos() if photo.sha256 not in done)
     embedded = failed = 0
     with progress.task(f"{model.name}: embedding", todo, "photos") as advance:
-        prepared = prepare_all(missing, model.prepare, limits, decoders, ahead=2 * batch_size)
+        prepared = prepare_all(
+            missing, model.prepare, limits, decoders, ahead=2 * batch_size, known=decoded
+        )
         while shard := _encode_shard(model, prepared, batch_size, shard_size, advance):
             if shard.photos:
                 store.write(shard.photos, shard.vectors)

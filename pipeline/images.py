@@ -21,6 +21,7 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +29,7 @@ from stat import S_ISREG
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, _imaging
+from PIL import Image, ImageChops, ImageFile, ImageOps, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -287,90 +288,101 @@ _FILL = range(126, 131)  # what libjpeg's mid-grey becomes in any colour space
 _MAX_SCANS = 100  # real progressive files have about 10; each costs a pass over all pixels
 _JPEG_NEXT = re.compile(rb"\xff([\xd9\xda])")  # the end, or another scan
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_SOS, _EOI, _TEM, _RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD8)
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
     """Decode the pixels; a JPEG that may have been cut gets the thorough check."""
-    if not isinstance(image, JpegImageFile):
+    if not isinstance(image, JpegImageFile) or image.fp is None:
         image.load()
         return
-    assert image.fp is not None
     following = _JPEG_NEXT.search(data, image.fp.tell())
     if following is None:
         raise EOFError("truncated: no end marker")  # Pillow is content once all rows are filled
     scans = image.info.get("progressive") or following[1] == b"\xda"
-    if scans:
-        _padded(data)  # before the pixels: refuses a file of very many scans
+    padded = _padded(data) if scans else None  # before the pixels: there may be far too many scans
     image.load()
     corner = image.getpixel((image.width - 1, image.height - 1))
     values = corner if isinstance(corner, tuple) else (corner,)
-    if (scans or all(value in _FILL for value in values)) and not _is_whole(image, data):
+    if not scans and all(value in _FILL for value in values):
+        padded = _padded(data)
+    if padded is not None and not _is_whole(image, padded):
         raise EOFError("truncated picture data")
 
 
-def _is_whole(image: JpegImageFile, data: bytes) -> bool:
-    """Whether every scan of a JPEG holds all of its data.
+def _is_whole(image: JpegImageFile, padded: bytes) -> bool:
+    """Whether every scan of a JPEG holds all of its data; `padded` is what `_padded` made of it.
 
     When they end early libjpeg warns, Pillow does not pass it on, and the rest stays mid-grey or
     coarse. But what follows a complete scan is skipped up to the next marker, so padding put there
     changes nothing, while an incomplete scan takes it for data and shows another picture.
 
-    That costs a second decoding, hence only for several scans or a mid-grey last pixel.
+    That costs a second decoding, hence only for several scans or a mid-grey last pixel. Not seen:
+    a cut inside the very last block of a single scan, and bytes overwritten in place.
     """
-    padded = _padded(data)
-    if padded is None:
-        return True
-    again = _Jpeg(io.BytesIO(padded))
-    again.load()
-    return again.tobytes() == image.tobytes()
+    return ImageChops.difference(image, _Jpeg(io.BytesIO(padded))).getbbox() is None
 
 
 def _padded(data: bytes) -> bytes | None:
     """The JPEG with padding after each run of entropy-coded data; None if that cannot be judged.
 
-    Raises EOFError if scans are missing: some coefficient never got its last bit.
+    Raises EOFError if scans are missing.
     """
-    pieces, copied, position, scans, restarts, in_scan = list[bytes](), 0, 2, 0, 0, False
-    frame, missing = 0, dict[int, list[int]]()  # component → bits missing of each coefficient
-    while True:
-        match = _JPEG_MARKER.search(data, position)
-        if match is None:
-            raise EOFError("truncated: no end marker")
-        marker, position = match[1][0], match.end()
-        restart = 0xD0 <= marker <= 0xD7
+    if _frame(data) not in (_BASELINE, _EXTENDED, _PROGRESSIVE):
+        return None  # arithmetic coding: zeros at the end of a scan are left out by design
+    pieces, copied, restarts, in_scan = list[bytes](), 0, 0, False
+    for marker, start, _ in _segments(data):
         if in_scan:
-            pieces += [data[copied : match.start()], _PADDING]
-            copied = match.start()
-            if restart:
+            pieces += [data[copied:start], _PADDING]
+            copied = start
+            if marker in _RESTARTS:
                 restarts += 1
-            else:  # data cut between two restart intervals: the next marker is what is waited for
-                pieces += [bytes((0xFF, 0xD0 + restarts % 8)), _PADDING]
-        if marker == 0xD9:  # EOI
-            break
-        if restart or marker == 0x01:  # no parameters
-            continue
-        (length,) = struct.unpack_from(">H", data, position)
-        segment, in_scan = data[position + 2 : position + length], marker == 0xDA
-        position += length
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # SOFn
+                continue
+            # If the data were cut between two restart intervals, this marker is waited for.
+            pieces += [bytes((0xFF, _RESTARTS[restarts % 8])), _PADDING]
+        in_scan, restarts = marker == _SOS, 0
+    return b"".join([*pieces, data[copied:]])
+
+
+def _frame(data: bytes) -> int:
+    """The frame marker of a JPEG that has all of its scans.
+
+    Raises EOFError when a coefficient of some component never gets its last bit.
+    """
+    frame, scans, missing = 0, 0, dict[int, list[int]]()  # component → bits, by coefficient
+    for marker, _, segment in _segments(data):
+        if marker in _FRAMES:
             frame, missing = marker, {component: [99] * 64 for component in segment[6::3]}
-        elif in_scan:
-            scans, restarts = scans + 1, 0
+        elif marker == _SOS:
+            scans += 1
             if scans > _MAX_SCANS:
                 raise ValueError("too many scans")
             first, last, approximation = segment[-3:]
+            if frame != _PROGRESSIVE:
+                first, last, approximation = 0, 63, 0
             for component in segment[1 : 2 * segment[0] : 2]:
-                if frame == 0xC2:
-                    for k in range(first, last + 1):
-                        missing[component][k] = approximation & 15
-                else:
-                    missing[component] = [0]
-    if frame not in (0xC0, 0xC1, 0xC2):  # arithmetic coding: trailing zeros are left out by design
-        return None
+                missing[component][first : last + 1] = [approximation & 15] * (last + 1 - first)
     if any(map(any, missing.values())):
         raise EOFError("truncated: scans are missing")
-    return b"".join([*pieces, data[copied:position]])
+    return frame
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Each marker of a JPEG after the first, to its end: (marker, where it begins, parameters)."""
+    position = 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker, position, parameters = match[1][0], match.end(), b""
+        if marker not in (_EOI, _TEM, *_RESTARTS):
+            (length,) = struct.unpack_from(">H", data, position)
+            parameters = data[position + 2 : position + length]
+            position += length
+        yield marker, match.start(), parameters
+        if marker == _EOI:
+            return
+    raise EOFError("truncated: no end marker")
 
 
 # -- Finish: RGB, upright -------------------------------------------------------------------------
@@ -387,7 +399,7 @@ _TO_UPRIGHT = {
 
 
 def _orientation(exif: bytes) -> int:
-    """EXIF orientation, 1 if absent or unreadable. (A TIFF has been turned upright by Pillow.)"""
+    """EXIF orientation, 1 if absent or unreadable; Pillow itself turns TIFFs upright."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = ">" if tiff[:2] == b"MM" else "<"
     try:

@@ -24,7 +24,8 @@ from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
 from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
-from pipeline.store.photos import PixelFile, Prepared, prepare_all
+from pipeline.store.photos import Prepared, prepare_all
+from pipeline.store.pixels import PixelFile, PixelFolder
 
 _SHOWN = 12  # photos in the picture of reconstructions
 
@@ -40,17 +41,20 @@ def train(
 ) -> ModelFolder:
     """Train on the catalogue's photos and publish the model, resuming a run that was killed.
 
+    The decoded photos stay in a `PixelFolder` beside the model, for embedding to use.
+
     Raises:
         TrainingError: there are too few photos to train and validate on, or the loss is not finite.
     """
     photos = list(catalogue.photos())
     training, validation = split(photos, settings.training)
     recipe = autoencoder.recipe(settings)
-    work = store.folder / f".{digest([recipe, [p.sha256.hex() for p in photos]])}.training"
+    data = digest([photo.sha256.hex() for photo in photos])
+    work = store.folder / f".{digest(recipe)}-{data}.training"
+    side = (settings.input_size, settings.input_size)
 
     def decoded(part: str, members: list[Photo]) -> PixelFile:
         """Decode one part of the photos into a file, noting in the ledger those that fail."""
-        side = (settings.input_size, settings.input_size)
         file = PixelFile(work, part, side)
         if not file.is_complete():
             with progress.task(f"{name}: decoding {part} photos", len(members), "photos") as tick:
@@ -91,8 +95,14 @@ def train(
         rebuilt = np.asarray(network(shown / np.float32(255), training=False))
         pictures.pairs(shown, np.rint(rebuilt * 255).astype(np.uint8), aside / "photos.png")
     model = store.use(store.open(folder.name))
-    shutil.rmtree(work)
+    PixelFolder(store.folder, side, settings.resize).adopt(work)
     return model
+
+
+def remove_unfinished(settings: AutoencoderSettings, store: ModelStore) -> None:
+    """Remove the working folders of runs that a finished model has made superfluous."""
+    for work in store.folder.glob(f".{digest(autoencoder.recipe(settings))}-*.training"):
+        shutil.rmtree(work)
 
 
 def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo], list[Photo]]:

@@ -110,7 +110,7 @@ class Shop:
             Item(key, key.title(), "", tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours))
             for key, colours in items.items()
         ]
-        return ingest(ListSource(offers), self.catalogue, self.limits)
+        return ingest(ListSource(offers), self.catalogue, self.limits, workers=1)
 
     def embed(self, shard_size: int = 4) -> EmbedReport:
         store = self.engine.embeddings(self.model.fingerprint)

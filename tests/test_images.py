@@ -49,7 +49,8 @@ def encode(pixels: npt.NDArray[Any], fmt: str, mode: str | None = None, **option
 
 def pixels_of(data: bytes, limits: ImageLimits = LIMITS) -> U8:
     image = decode(data, limits)
-    assert image.mode == "RGB" and image.info == {}
+    assert image.mode == "RGB"
+    assert image.info == {}
     return np.asarray(image)
 
 
@@ -294,7 +295,8 @@ def test_ycbcr_and_lab_tiff() -> None:
     lab = np.zeros((4, 5, 3), dtype=np.uint8)
     lab[:, :2, 0], lab[:, 2:, 0] = 255, 137  # white; L* = 53.7 is sRGB 128
     got = pixels_of(tiff(lab, {262: 8})).astype(int)
-    assert np.abs(got[:, :2] - 255).max() <= 2 and np.abs(got[:, 2:] - 128).max() <= 2
+    assert np.abs(got[:, :2] - 255).max() <= 2
+    assert np.abs(got[:, 2:] - 128).max() <= 2
 
 
 # -- Orientation -----------------------------------------------------------------------------------
@@ -577,7 +579,8 @@ def test_at_most_the_last_block_of_a_cut_jpeg_goes_unnoticed(data: bytes) -> Non
             continue
         rows, columns = np.nonzero((got != whole).any(axis=-1))
         assert not (progressive and rows.size), cut
-        assert rows.min(initial=70) >= 70 - 18 and columns.min(initial=93) >= 93 - 18
+        assert rows.min(initial=70) >= 70 - 18
+        assert columns.min(initial=93) >= 93 - 18
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
@@ -663,7 +666,8 @@ def test_png_checksums() -> None:
 @pytest.mark.parametrize(
     "cut",
     [JPEGS["baseline"][:300], JPEGS["grey"].partition(b"\xff\xda")[0],
-     JPEGS["grey"].partition(b"\xff\xc0")[0], JPEGS["baseline"][:-700], OTHERS["png"][:-9], OTHERS["png"][:30],
+     JPEGS["grey"].partition(b"\xff\xc0")[0], JPEGS["baseline"][:-700],
+     OTHERS["png"][:-9], OTHERS["png"][:30],
      OTHERS["webp"][:-1], OTHERS["gif"][:-99], OTHERS["gif"][:9], OTHERS["bmp"][:-4],
      OTHERS["tiff"][:-1], OTHERS["tiff lzw"][:-250], tiff(RGB, {262: 2, 278: 10})],
 )  # fmt: skip
@@ -673,12 +677,18 @@ def test_what_is_cut_is_called_truncated(cut: bytes) -> None:
 
 def check_outcome(data: bytes) -> None:
     """Refused, or an RGB picture of the size that the header declares."""
+    refused, got = None, None
     try:
         got = decode(data, ImageLimits(max_pixels=300_000))
-    except RejectedImage as refused:
-        assert refused.reason in set(Reject) and "\n" not in str(refused)
+    except RejectedImage as error:
+        refused = error
+    if got is None:
+        assert refused is not None
+        assert refused.reason in set(Reject)
+        assert "\n" not in str(refused)
         return
-    assert got.mode == "RGB" and got.width * got.height <= 300_000
+    assert got.mode == "RGB"
+    assert got.width * got.height <= 300_000
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         declared = Image.open(io.BytesIO(data)).size
@@ -722,7 +732,9 @@ def test_resize_is_pillows(method: str, size: tuple[int, int]) -> None:
     height, width = size
     filter_ = getattr(Image.Resampling, method.upper())
     np.testing.assert_array_equal(got, np.asarray(image.resize((width, height), filter_)))
-    assert got.shape == (height, width, 3) and got.dtype == np.uint8 and got.flags.c_contiguous
+    assert got.shape == (height, width, 3)
+    assert got.dtype == np.uint8
+    assert got.flags.c_contiguous
 
 
 def test_resize_refuses_an_unknown_method() -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from PIL import Image, ImageColor
 
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, Source
-from pipeline.sources.drawings import CATEGORIES
+from pipeline.sources.drawn import CATEGORIES
 from pipeline.sources.sample import COLOURS, SampleSource
 
 SIZE = 96
@@ -167,6 +169,22 @@ def test_the_version_names_the_photos() -> None:
     }
     assert len(versions) == 5
     assert SampleSource().version == SampleSource().version
+
+
+def test_the_version_names_all_the_code_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    read = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        hashed.append(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    assert SampleSource().version
+    drawing = re.compile(r"pipeline\.sources\.(sample|drawn(\..+)?)")
+    files = [Path(str(m.__file__)) for name, m in sys.modules.items() if drawing.fullmatch(name)]
+    assert len(files) > 5
+    assert hashed == sorted(files)
 
 
 def test_a_second_photo_is_nearest_to_its_original(

@@ -85,7 +85,7 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
     resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
     for name in ("model.weights.h5", "history.json", "training.npy", "validation.npy"):
         assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.training"))
 
 
 def test_the_best_epoch_is_kept_and_its_loss_is_true(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import numpy.typing as npt
 from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.models.base import import_keras, import_tensorflow
-from pipeline.progress import Progress
+from pipeline.progress import Advance, Progress
 from pipeline.store.artifacts import publish, read_json, write_json
 
 U8Photos = npt.NDArray[np.uint8]
+_OnBatch = Callable[[Any], tuple[Any, Any]]
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Fit:
         batch = min(self.training.batch_size, len(seen))
         network, strategy = self._compiled(math.ceil(len(seen) / batch))
         history = self._resume(network)
-        step = _train_step(network, strategy)
+        train, validate = _functions(network, strategy)
         best = self._checkpoint(history.epochs) / "best.weights.h5"
         while not history.is_over(self.training):
             epoch = history.epochs
@@ -96,13 +97,10 @@ class Fit:
                 # An empty share of a last batch would spoil a device's batch statistics.
                 even = strategy.num_replicas_in_sync > 1
                 batches = _batches(seen, order, batch, drop_remainder=even)
-                total, count = 0.0, 0
-                for pixels in strategy.experimental_distribute_dataset(batches):
-                    errors, photos = step(pixels)
-                    total, count = total + float(errors), count + int(photos)
-                    advance(int(photos))
-            history.loss.append(total / count)
-            history.val_loss.append(mean_squared_error(network, unseen, batch))
+                shared = strategy.experimental_distribute_dataset(batches)
+                history.loss.append(_mean(train, shared, advance))
+            held_out = _batches(unseen, np.arange(len(unseen)), batch)
+            history.val_loss.append(_mean(validate, held_out, lambda photos: None))
             if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
                 raise TrainingError(
                     f"engines.{self.name}: the loss is no longer a finite number in epoch"
@@ -185,45 +183,47 @@ class Fit:
         return folder / best.name
 
 
-def mean_squared_error(network: Any, photos: U8Photos, batch: int) -> float:
-    """Return the mean over photos, pixels and channels of (network(x) - x)², x in 0..1."""
+def _functions(network: Any, strategy: Any) -> tuple[_OnBatch, _OnBatch]:
+    """Return two functions of a batch, to train on it and to validate on it.
+
+    Both return the sum over photos of the mean squared error, and the number of photos.
+    """
     tf = import_tensorflow()
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def errors(pixels: Any) -> Any:
-        return tf.reduce_sum(_errors(network(pixels, training=False), pixels))
-
-    batches = _batches(photos, np.arange(len(photos)), batch)
-    return sum(float(errors(pixels)) for pixels in batches) / len(photos)
-
-
-def _train_step(network: Any, strategy: Any) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a function that makes one step on a batch and returns (sum of errors, photos)."""
-    tf = import_tensorflow()
+    def errors(pixels: Any, *, training: bool) -> Any:
+        rebuilt = tf.cast(network(pixels, training=training), tf.float32)
+        return tf.reduce_sum(tf.reduce_mean(tf.square(rebuilt - pixels), axis=(1, 2, 3)))
 
     def step(pixels: Any) -> tuple[Any, Any]:
-        replica = tf.distribute.get_replica_context()
         photos = tf.shape(pixels)[0]
+        replica = tf.distribute.get_replica_context()
         batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, photos)
         with tf.GradientTape() as tape:
-            errors = tf.reduce_sum(_errors(network(pixels, training=True), pixels))
-            loss = network.optimizer.scale_loss(errors / tf.cast(batch, tf.float32))
+            total = errors(pixels, training=True)
+            loss = network.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
         gradients = tape.gradient(loss, network.trainable_variables)
         network.optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return errors, photos
+        return total, photos
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def distributed(pixels: Any) -> tuple[Any, Any]:
-        errors, photos = strategy.run(step, (pixels,))
-        return strategy.reduce("SUM", errors, axis=None), strategy.reduce("SUM", photos, axis=None)
+    def train(pixels: Any) -> tuple[Any, Any]:
+        total, photos = strategy.run(step, (pixels,))
+        return strategy.reduce("SUM", total, axis=None), strategy.reduce("SUM", photos, axis=None)
 
-    return distributed  # type: ignore[no-any-return]
+    def validate(pixels: Any) -> tuple[Any, Any]:
+        return errors(pixels, training=False), tf.shape(pixels)[0]
+
+    compiled = {"autograph": False, "reduce_retracing": True}
+    return tf.function(train, **compiled), tf.function(validate, **compiled)
 
 
-def _errors(rebuilt: Any, pixels: Any) -> Any:
-    """(n, h, w, 3) twice → (n,): mean squared error of each photo, in single precision."""
-    tf = import_tensorflow()
-    return tf.reduce_mean(tf.square(tf.cast(rebuilt, tf.float32) - pixels), axis=(1, 2, 3))
+def _mean(function: _OnBatch, batches: Iterable[Any], advance: Advance) -> float:
+    """Run a function of `_functions` over batches; return the mean error of a photo."""
+    total, count = 0.0, 0
+    for pixels in batches:
+        errors, photos = function(pixels)
+        total, count = total + float(errors), count + int(photos)
+        advance(int(photos))
+    return total / count
 
 
 def _batches(

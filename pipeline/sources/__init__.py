@@ -7,7 +7,11 @@ from pipeline.sources.base import Source
 
 
 def create(settings: SampleSettings | FolderSettings) -> Source:
-    """Open the source that a configuration names."""
+    """Open the source that a configuration names.
+
+    Raises:
+        SourceError: it is not there.
+    """
     if isinstance(settings, FolderSettings):
         from pipeline.sources.folder import FolderSource
 

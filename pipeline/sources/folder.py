@@ -43,17 +43,22 @@ class FolderSource:
 
     @classmethod
     def of(cls, settings: FolderSettings) -> FolderSource:
-        """Open the folder that a configuration names."""
-        return cls(settings.path.expanduser(), settings.metadata)
+        """Open the folder that a configuration names.
+
+        Raises:
+            SourceError: there is no such folder.
+        """
+        path = settings.path.expanduser()
+        if not path.is_dir():
+            raise SourceError(f"{path}: no such folder; set source.path to your photos")
+        return cls(path, settings.metadata)
 
     def items(self) -> Iterator[Item]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
         Raises:
-            SourceError: the folder or the metadata cannot be read, or there is no photo.
+            SourceError: the metadata cannot be read, or there is no photo.
         """
-        if not self.path.is_dir():
-            raise SourceError(f"{self.path}: no such folder; set source.path to your photos")
         photos = photos_below(self.path)
         if not photos:
             raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")

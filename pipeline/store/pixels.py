@@ -1,0 +1,114 @@
+"""Decoded photos in files: what training reads in every epoch, and embedding once more.
+
+They can always be made again, so they are kept only until the photos are embedded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import RejectedImage
+from pipeline.images import U8Image
+from pipeline.store.artifacts import digest
+from pipeline.store.catalogue import Photo
+from pipeline.store.models import library_versions
+from pipeline.store.photos import Prepared
+
+U8Photos = npt.NDArray[np.uint8]
+
+
+class PixelFile:
+    """Prepared photos of one size: `<part>.pixels` has the rows, `<part>.npy` their SHA-256.
+
+    The latter is written last; without it the file does not exist.
+    """
+
+    def __init__(self, folder: Path, part: str, size: tuple[int, int]) -> None:
+        self.rows_file = folder / f"{part}.pixels"
+        self.photos_file = folder / f"{part}.npy"
+        self.size = size
+
+    def is_complete(self) -> bool:
+        """Whether `fill` ran to its end."""
+        return self.photos_file.is_file()
+
+    def fill(self, prepared: Iterable[Prepared]) -> list[tuple[Photo, RejectedImage]]:
+        """Write the rows of all photos that have pixels; return the others."""
+        self.rows_file.parent.mkdir(parents=True, exist_ok=True)
+        good: list[bytes] = []
+        bad: list[tuple[Photo, RejectedImage]] = []
+        with self.rows_file.open("wb") as file:
+            for photo, pixels in prepared:
+                if isinstance(pixels, RejectedImage):
+                    bad.append((photo, pixels))
+                else:
+                    file.write(pixels.data)
+                    good.append(photo.sha256)
+        hashes = np.frombuffer(b"".join(good), np.uint8).reshape(-1, 32)
+        aside = self.photos_file.with_suffix(".tmp")
+        with aside.open("wb") as file:
+            np.save(file, hashes, allow_pickle=False)
+        aside.replace(self.photos_file)
+        return bad
+
+    @property
+    def photos(self) -> U8Photos:
+        """(n, 32) uint8: SHA-256 of each row's photo."""
+        photos: U8Photos = np.load(self.photos_file, allow_pickle=False)
+        return photos
+
+    @property
+    def pixels(self) -> U8Photos:
+        """(n, height, width, 3) uint8, mapped from the disk."""
+        shape = (len(self.photos), *self.size, 3)
+        if not shape[0]:
+            return np.empty(shape, np.uint8)
+        return np.memmap(self.rows_file, np.uint8, "r", shape=shape)
+
+
+class PixelFolder(Mapping[bytes, U8Image]):
+    """The pixel files of one way of preparing photos, by the SHA-256 of a photo."""
+
+    def __init__(self, parent: Path, size: tuple[int, int], resize: str) -> None:
+        name = digest([size, resize, library_versions()["pillow"]])
+        self.folder = parent / f".{name}.pixels"
+        self.size = size
+
+    @cached_property
+    def _rows(self) -> dict[bytes, tuple[U8Photos, int]]:
+        """SHA-256 of a photo → its pixel file's rows, and which of them."""
+        rows: dict[bytes, tuple[U8Photos, int]] = {}
+        for part in sorted(path.stem for path in self.folder.glob("*.npy")):
+            file = PixelFile(self.folder, part, self.size)
+            pixels = file.pixels
+            rows |= {photo.tobytes(): (pixels, row) for row, photo in enumerate(file.photos)}
+        return rows
+
+    def adopt(self, work: Path) -> None:
+        """Take over the pixel files of a folder, and remove all else in it."""
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        self.remove()
+        work.rename(self.folder)
+
+    def remove(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __getitem__(self, photo: bytes) -> U8Image:
+        pixels, row = self._rows[photo]
+        image: U8Image = pixels[row]
+        return image
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._rows)

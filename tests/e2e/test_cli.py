@@ -1,0 +1,298 @@
+"""The commands, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipeline import search
+from pipeline.cli import app, main
+from pipeline.config import Config, load
+from pipeline.store.catalogue import Catalogue
+from pipeline.store.engine import EngineFolder
+
+COMMANDS = ("ingest", "train", "embed", "index", "build", "query", "info", "verify", "clean")
+
+
+@pytest.fixture
+def run(
+    settings_file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> object:
+    """Run one command in this process; return its exit code, stdout and stderr."""
+
+    def run(*arguments: object, config: Path | None = settings_file) -> tuple[int, str, str]:
+        given = [str(argument) for argument in arguments]
+        settings = ["--config", str(config)] if config else []
+        monkeypatch.setattr(sys, "argv", ["imgsearch", *given, *settings])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capfd.readouterr()
+        code = exit_.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return run
+
+
+def one_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("imgsearch: ")
+    return lines[0]
+
+
+@pytest.fixture
+def photo(built: Config) -> Path:
+    """A photo of the catalogue."""
+    with Catalogue(built.folder) as catalogue:
+        return next(catalogue.photos()).path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], terminal_width=200)
+    assert shown.exit_code == 0
+    assert f"imgsearch {command}" in shown.output.split("Example")[-1]
+    assert "--config" in shown.output
+    assert "--set" in shown.output
+
+
+def imported(*arguments: str) -> set[str]:
+    """The top-level modules that a command loads, seen from inside its process."""
+    program = (
+        "import sys\nfrom pipeline.cli import main\n"
+        f"sys.argv = ['imgsearch', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in ran.stdout.splitlines()[-1].split()}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert imported("--help").isdisjoint({"numpy", "PIL", "pydantic", "faiss", "tensorflow"})
+
+
+def test_a_query_by_id_and_info_do_not_load_tensorflow(built: Config, settings_file: Path) -> None:
+    for command in (("query", "--id", "1"), ("info",)):
+        loaded = imported(*command, "--config", str(settings_file))
+        assert loaded.isdisjoint({"tensorflow", "keras", "matplotlib"}), command
+
+
+def test_a_photo_is_answered_by_every_engine(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("query", photo, "--json", "-k", 4)
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["query"] == str(photo)
+    assert list(answer["engines"]) == ["autoencoder", "mobilenet"]
+    for engine, found in answer["engines"].items():
+        expected = search.open(built, engine).query(photo, 4)
+        assert [n["id"] for n in found] == [n.id for n in expected]
+        assert [n["rank"] for n in found] == [1, 2, 3, 4]
+        assert found[0]["path"] == str(photo)
+        assert found[0]["distance"] < 1e-3
+        assert set(found[0]["metadata"]) == {"colour", "pattern", "near_duplicate_of"}
+
+
+def test_the_table_has_rank_distance_id_name_category_and_path(
+    built: Config,
+    photo: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    code, out, _ = run("query", photo, "--engine", "mobilenet")
+    assert code == 0
+    nearest = search.open(built, "mobilenet").query(photo, 3)
+    rows = [line for line in out.splitlines() if "│ mobilenet" in line]
+    assert len(rows) == 3
+    for row, n in zip(rows, nearest, strict=True):
+        cells = [cell.strip() for cell in row.strip("│").split("│")]
+        assert cells == [
+            "mobilenet", str(n.rank), f"{n.distance:.4g}", str(n.id), n.name, n.category,
+            str(n.path),
+        ]  # fmt: skip
+
+
+def test_an_item_is_found_by_id_or_key_and_leaves_itself_out(built: Config, run) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("query", "--id", 3, "--json", "-k", 25)
+    assert code == 0
+    ids = [n["id"] for n in json.loads(out)["engines"]["mobilenet"]]
+    assert sorted(ids) == [i for i in range(1, 27) if i != 3]
+    with Catalogue(built.folder) as catalogue:
+        item = catalogue.item(3)
+    assert item is not None
+    assert json.loads(run("query", "--id", item.key, "--json", "-k", 25)[1]) == json.loads(out)
+
+
+def test_a_folder_streams_a_line_a_photo_and_bad_ones_are_said(
+    built: Config,
+    photo: Path,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    shutil.copy(photo, tmp_path / "2.jpg")
+    shutil.copy(photo, tmp_path / "10.jpg")
+    (tmp_path / "3.jpg").write_bytes(b"no photo")
+    code, out, err = run("query", tmp_path, "--json", "--engine", "mobilenet")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert [Path(line["query"]).name for line in lines] == ["2.jpg", "3.jpg", "10.jpg"]
+    assert "error" in lines[1]
+    assert "3.jpg: not an acceptable photo" in one_line(err)
+
+
+def test_a_sheet_shows_the_query_and_its_neighbours(
+    built: Config,
+    photo: Path,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    file = tmp_path / "sheet.png"
+    assert run("query", photo, "--sheet", file)[0] == 0
+    with Image.open(file) as sheet, Image.open(photo) as query:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+        wanted = np.asarray(query.convert("RGB").resize((180, 180), Image.Resampling.LANCZOS))
+    # The query and, as the photo is in the catalogue, its nearest neighbour: in both engines' rows.
+    inner = wanted[20:160, 20:160].astype(int)
+    places = [
+        (top, left)
+        for top in range(0, pixels.shape[0] - 180)
+        for left in (20, 220)
+        if abs(pixels[top + 20 : top + 160, left + 20 : left + 160] - inner).mean() < 3
+    ]
+    assert {left for _, left in places} == {20, 220}
+    assert len({top for top, _ in places if (top, 20) in places and (top, 220) in places}) == 2
+
+
+def test_info_counts_the_catalogue_and_its_artefacts(built: Config, run) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("info", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["states"] == {"available": {"": 26}}
+    assert facts["items"] == facts["photos"] == 26
+    engine = facts["engines"]["mobilenet"]
+    assert engine["vectors"] == engine["build"]["rows"] == 26
+    assert engine["build"]["dim"] == engine["model"]["dim"] == 1024
+    assert engine["build"]["fingerprint"] == engine["model"]["fingerprint"]
+    assert "26 items offered = 26 available; 26 distinct photos" in run("info")[1]
+
+
+def test_verify_is_clean_and_finds_a_changed_byte(
+    built: Config,
+    settings_file: Path,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    code, out, err = run("verify")
+    assert (code, out) == (0, "")
+    assert "no problems" in err
+
+    shutil.copytree(built.root, tmp_path / "indexes")
+    copied = tmp_path / "settings.yaml"
+    copied.write_text(settings_file.read_text().replace(str(built.root), f"{tmp_path}/indexes"))
+    build = EngineFolder(tmp_path / "indexes" / "sample" / "mobilenet").builds.current()
+    assert build is not None
+    content = bytearray(build.index_file.read_bytes())
+    content[-3] ^= 1
+    build.index_file.write_bytes(content)
+    code, out, _ = run("verify", config=copied)
+    assert code == 1
+    assert f"{build.index_file}: damaged: its content has changed" in out
+
+    build.index_file.write_bytes(content[:-1])
+    code, _, err = run("query", "--id", 1, config=copied)
+    assert code == 1
+    assert f"{build.index_file}: damaged" in one_line(err)
+
+
+def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) -> None:  # type: ignore[no-untyped-def]
+    before = {path: path.stat().st_mtime_ns for path in built.folder.rglob("*.npy")}
+    code, out, _ = run("build", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["ingest"]["unchanged"] is True
+    for engine in report["engines"].values():
+        assert engine["new_model"] is False
+        assert engine["vectors"] == {"already": 26, "embedded": 0, "failed": 0}
+    assert {path: path.stat().st_mtime_ns for path in built.folder.rglob("*.npy")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["query", "nowhere.jpg"], "nowhere.jpg: cannot read the photo: No such file"),
+        (["query", __file__], "not an acceptable photo: not an image"),
+        (["query", "--id", "999"], "no item has the id or key '999'"),
+        (["query", "--id", "shoe"], "no item has the id or key 'shoe'"),
+        (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
+        (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
+        (["query"], "nothing to look for"),
+        (["query", "--id", "1", "--sheet", "sheet.jpg"], "the picture is a PNG"),
+        (["query", "--id", "1", "--set", "name=other"], "no catalogue here yet; run"),
+        (["query", "--id", "1", "--set", "engines.mobilenet.layr=x"], "nearest valid one is"),
+        (["info", "--set", "name=other"], "no catalogue here yet; run"),
+        (["verify", "--set", "name=other"], "no catalogue here yet; run"),
+        (["embed", "--set", "name=other2"], "no catalogue here yet; run"),
+        (["build", "--set", "source={type: folder, path: nowhere}"], "nowhere: no such folder"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_line(
+    arguments: list[str],
+    says: str,
+    built: Config,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    code, out, err = run(*arguments)
+    assert code != 0
+    assert "│" not in out or "--sheet" in arguments
+    assert says in one_line(err)
+
+
+def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = run("query", photo, "--set", "engines.mobilenet.resize=box")
+    assert code == 1
+    assert "run `imgsearch build`" in one_line(err)
+
+
+def test_an_empty_catalogue_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no more")
+    source = f"source={{type: folder, path: {photos}}}"
+    code, _, err = run("build", "--set", source, "--set", f"root={tmp_path / 'indexes'}")
+    assert code == 1
+    assert "0 readable photos are too few" in err.splitlines()[-1]
+
+
+def test_two_writers_do_not_meet(settings_file: Path, built: Config, run) -> None:  # type: ignore[no-untyped-def]
+    from pipeline.store.artifacts import lock
+
+    with lock(built.folder):
+        code, _, err = run("build")
+    assert code == 1
+    assert "another imgsearch is writing here" in one_line(err)
+
+
+def test_clean_keeps_what_is_in_use(tmp_path: Path, built: Config, run) -> None:  # type: ignore[no-untyped-def]
+    shutil.copytree(built.root, tmp_path / "indexes")
+    here = ("--set", f"root={tmp_path / 'indexes'}")
+    assert run("build", *here, "--set", "engines.mobilenet.resize=box")[0] == 0
+    assert run("build", *here)[0] == 0
+    code, out, _ = run("clean", "--json", *here)
+    assert code == 0
+    assert len(json.loads(out)) == 3  # a model, its vectors and its index
+    assert run("verify", *here)[0] == 0
+    assert run("clean", "--all", "--yes", *here)[0] == 0
+    assert not load(built_settings(built), [here[1]]).folder.exists()
+
+
+def built_settings(config: Config) -> Path:
+    return config.root.parent / "settings.yaml"

@@ -1,0 +1,80 @@
+"""console.py and report.py: numbers and pictures as people read them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.console import size, states_line
+from pipeline.images import ImageLimits
+from pipeline.report import query_sheet
+from pipeline.search import Neighbour
+from tests.conftest import Colour, png
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({}, "0 items offered = none"),
+        ({"available": {"": 246}}, "246 items offered = 246 available"),
+        (
+            {"available": {"": 1234}, "rejected": {"truncated": 2, "empty file": 1}},
+            "1,237 items offered = 1,234 available + 3 rejected (2 truncated, 1 empty file)",
+        ),
+        (
+            {"available": {"": 5}, "failed": {"no photo": 1}, "removed": {"gone": 2, "lost": 1}},
+            "6 items offered = 5 available + 1 failed (1 no photo); 3 removed before",
+        ),
+        ({"removed": {"gone": 2}}, "0 items offered = none; 2 removed before"),
+    ],
+)
+def test_the_states_are_told_as_a_sum(counts: dict[str, dict[str, int]], line: str) -> None:
+    assert states_line(counts) == line
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (1550, "1.6 kB"),
+        (5_300_000, "5.3 MB"),
+        (554_100_000_000, "554.1 GB"),
+        (2_000_000_000_000, "2.0 TB"),
+        (2_000_000_000_000_000, "2,000.0 TB"),
+    ],
+)
+def test_sizes_are_told_in_a_fitting_unit(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def colours_of(picture: Image.Image) -> set[Colour]:
+    """The colours of the places that are large enough to be photos."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    found, counts = np.unique(pixels, axis=0, return_counts=True)
+    return {(int(r), int(g), int(b)) for r, g, b in found[counts > 10_000]}
+
+
+def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
+    colours: list[Colour] = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
+    query, *paths = (tmp_path / f"{number}.png" for number in range(4))
+    for path, colour in zip((query, *paths), colours, strict=True):
+        path.write_bytes(png(colour))
+    near = [
+        Neighbour(n, n / 2, n, f"k{n}", f"[name] {n}", "c", path, {})
+        for n, path in enumerate(paths, 1)
+    ]
+    drawn = query_sheet([("query", query, {"one": near[:2], "two": near[2:]})], ImageLimits())
+    assert set(colours) <= colours_of(drawn)
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    paths[0].unlink()
+    paths[1].write_bytes(b"no photo")
+    left = query_sheet([("query", query, {"one": near[:2], "two": near[2:]})], ImageLimits())
+    assert left.size == drawn.size
+    assert colours_of(left) & set(colours) == {colours[0], colours[3]}

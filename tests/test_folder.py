@@ -1,0 +1,270 @@
+"""sources/folder.py: which files are photos, in which order, and which row describes which."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import MetadataSettings
+from pipeline.errors import SourceError
+from pipeline.sources.base import Item
+from pipeline.sources.folder import FolderSource, photos_below
+
+HEADER = ("image", "title", "tree")
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    return text.getvalue()
+
+
+def described(folder: Path, content: str | bytes, **settings: str | None) -> list[Item]:
+    """The items of a folder with this metadata."""
+    data = content.encode() if isinstance(content, str) else content
+    (folder / "products.csv").write_bytes(data)
+    chosen = {"key": "image", "name": "title", "category": "tree", **settings}
+    return list(FolderSource(folder, MetadataSettings(file=Path("products.csv"), **chosen)).items())
+
+
+def keys(items: Sequence[Item]) -> list[str]:
+    return [item.key for item in items]
+
+
+# -- Photos ----------------------------------------------------------------------------------------
+
+
+def test_each_photo_is_an_item_of_the_category_of_its_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "shop", "caps/red cap.jpg", "shoes/boots/b.PNG", "top.webp")
+    caps, boots, top = FolderSource(tmp_path / "shop").items()
+    assert (caps.key, caps.name, caps.category) == ("caps/red cap.jpg", "red cap", "caps")
+    assert (boots.key, boots.name, boots.category) == ("shoes/boots/b.PNG", "b", "boots")
+    assert (top.key, top.name, top.category) == ("top.webp", "top", "shop")
+    assert [photo.path for photo in boots.photos] == [tmp_path / "shop/shoes/boots/b.PNG"]
+    assert caps.metadata == {}
+
+
+@pytest.mark.parametrize(
+    "in_order",
+    [
+        ["1.jpg", "2.jpg", "10.jpg", "a.jpg"],
+        ["p2/x10.jpg", "p10/x9.jpg", "p10/x10.jpg"],
+        ["a/2.jpg", "a/10.jpg", "b/1.jpg"],
+        ["007.jpg", "07.jpg", "7.jpg", "8.jpg"],
+        ["a1b2.jpg", "a1b10.jpg", "a2b1.jpg"],
+        ["A.jpg", "a.jpg"],
+    ],
+)
+def test_numbers_in_names_count_as_numbers(tmp_path: Path, in_order: list[str]) -> None:
+    names = list(in_order)
+    random.Random(3).shuffle(names)
+    touch(tmp_path, *names)
+    assert [path.as_posix() for path in photos_below(tmp_path)] == in_order
+
+
+def test_only_image_files_that_are_not_hidden_are_photos(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.JPEG", "c.tiff", "notes.txt", "jpg", "d.jpg.part", "e.svg")
+    touch(tmp_path, ".hidden.jpg", ".cache/f.jpg", "g/.thumbs/h.jpg", "g/i.gif", "g/._j.png")
+    assert [path.as_posix() for path in photos_below(tmp_path)] == [
+        "a.jpg",
+        "b.JPEG",
+        "c.tiff",
+        "g/i.gif",
+    ]
+
+
+def test_a_hidden_folder_can_be_the_source_itself(tmp_path: Path) -> None:
+    touch(tmp_path, ".photos/a.jpg")
+    assert keys(list(FolderSource(tmp_path / ".photos").items())) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a.txt", "empty"])
+def test_a_folder_without_photos_is_named(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=f"{tmp_path / name}: no "):
+        list(FolderSource(tmp_path / name).items())
+
+
+# -- Metadata --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["caps/a.b.jpg", "a.b.jpg", "a.b", "  a.b.jpg "])
+def test_a_row_is_found_by_path_name_or_stem(tmp_path: Path, key: str) -> None:
+    touch(tmp_path, "caps/a.b.jpg")
+    (item,) = described(tmp_path, table([(key, "A cap", "Hats >> Caps")]))
+    assert (item.key, item.name, item.category) == ("caps/a.b.jpg", "A cap", "Hats")
+    assert [photo.uri for photo in item.photos] == ["caps/a.b.jpg"]
+
+
+def test_a_row_describes_one_photo(tmp_path: Path) -> None:
+    touch(tmp_path, "p/a.jpg", "q/a.jpg")
+    first, second = described(tmp_path, table([("a.jpg", "Title", "Tree")]))
+    assert (first.key, first.name, first.category) == ("p/a.jpg", "Title", "Tree")
+    assert (second.key, second.name, second.category) == ("q/a.jpg", "a", "q")
+
+
+def test_photos_come_in_their_order_and_then_the_rows_without_one(tmp_path: Path) -> None:
+    touch(tmp_path, "10.jpg", "2.jpg")
+    rows = [("z.jpg", "Z", "T"), ("10.jpg", "Ten", "T"), ("b.jpg", "B", ""), ("2.jpg", "Two", "T")]
+    items = described(tmp_path, table(rows))
+    assert keys(items) == ["2.jpg", "10.jpg", "z.jpg", "b.jpg"]
+    assert [item.name for item in items] == ["Two", "Ten", "Z", "B"]
+    assert [len(item.photos) for item in items] == [1, 1, 0, 0]
+    assert items[3].category == ""
+
+
+@pytest.mark.parametrize(
+    ("tree", "levels"),
+    [
+        ("Hats >> Caps >> Red", ["Hats", "Caps", "Red"]),
+        ('["Hats >> Caps >> Red"]', ["Hats", "Caps", "Red"]),
+        ('["Hats"]', ["Hats"]),
+        ('["It\'s >> \\"so\\""]', ["It's", '"so"']),
+        ('["Hats >> Caps', ['["Hats', "Caps"]),
+        (">> Hats >>  >> Caps", ["Hats", "Caps"]),
+        ("Hats > Caps", ["Hats > Caps"]),
+        ("12", ["12"]),
+        ("", []),
+        (" >> ", []),
+    ],
+)
+def test_a_category_tree_is_split_into_its_levels(
+    tmp_path: Path, tree: str, levels: list[str]
+) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(tmp_path, table([("a.jpg", "A", tree)]))
+    assert item.category == (levels[0] if levels else "")
+    split = {f"category_{n}": level for n, level in enumerate(levels, 1)}
+    assert {k: v for k, v in item.metadata.items() if k.startswith("category_")} == split
+
+
+def test_the_separator_is_a_setting(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(
+        tmp_path, table([("a.jpg", "A", "Hats/Caps >> Red")]), category_separator="/"
+    )
+    assert (item.category, item.metadata["category_2"]) == ("Hats", "Caps >> Red")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("-5", -5),
+        ("0", 0),
+        ("2.50", 2.5),
+        ("-0.5", -0.5),
+        ("007", "007"),
+        ("1e5", "1e5"),
+        ("1,5", "1,5"),
+        (".5", ".5"),
+        ("5.", "5."),
+        ("+5", "+5"),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 30, "9" * 30),
+        ("\N{ARABIC-INDIC DIGIT FIVE}", "\N{ARABIC-INDIC DIGIT FIVE}"),
+        ("nan", "nan"),
+        ("", None),
+        (" 5", " 5"),
+    ],
+)
+def test_every_other_column_is_kept_and_numbers_become_numbers(
+    tmp_path: Path, text: str, value: str | float | None
+) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(tmp_path, table([("a.jpg", "A", "", text)], (*HEADER, "price")))
+    assert dict(item.metadata) == {"title": "A", "tree": None, "price": value}
+    assert type(item.metadata["price"]) is type(value)
+
+
+def test_name_and_category_need_no_column(tmp_path: Path) -> None:
+    touch(tmp_path, "caps/a.jpg")
+    rows = table([("a", "A", "T"), ("gone.jpg", "G", "T")])
+    item, gone = described(tmp_path, rows, name=None, category=None)
+    assert (item.name, item.category) == ("a", "")
+    assert gone.name == "gone"
+    assert item.metadata == {"title": "A", "tree": "T"}
+
+
+def test_a_row_without_a_name_is_named_after_its_photo(tmp_path: Path) -> None:
+    touch(tmp_path, "caps/a cap.jpg")
+    (item,) = described(tmp_path, table([("a cap.jpg", "", "")]))
+    assert item.name == "a cap"
+
+
+def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    with pytest.raises(SourceError) as caught:
+        described(tmp_path, table([]), key="file")
+    assert str(caught.value) == (
+        f"{tmp_path / 'products.csv'}: no column 'file'; set source.metadata.key to one of"
+        " image, title, tree"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n"])
+def test_an_empty_file_has_no_column(tmp_path: Path, content: bytes) -> None:
+    touch(tmp_path, "a.jpg")
+    with pytest.raises(SourceError, match="no column 'image'"):
+        described(tmp_path, content)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    settings = MetadataSettings(file=Path("no.csv"), key="image")
+    with pytest.raises(SourceError, match=str(tmp_path / "no.csv")):
+        list(FolderSource(tmp_path, settings).items())
+
+
+def test_the_metadata_may_be_elsewhere(tmp_path: Path) -> None:
+    touch(tmp_path, "photos/a.jpg")
+    file = tmp_path / "rows.csv"
+    file.write_text(table([("a.jpg", "A", "T")]))
+    (item,) = FolderSource(
+        tmp_path / "photos", MetadataSettings(file=file, key="image", name="title")
+    ).items()
+    assert item.name == "A"
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> None:
+    touch(tmp_path, "ä.jpg")
+    rows = table([("ä.jpg", "Käppi", "T")])
+    (item,) = described(tmp_path, b"\xef\xbb\xbf" + rows.encode())
+    assert (item.key, item.name) == ("ä.jpg", "Käppi")
+
+
+def test_bytes_that_are_not_utf_8_spoil_only_their_own_cell(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    content = table([("a.jpg", "K\xe4ppi", "T"), ("b.jpg", "Cap", "T")]).encode("latin-1")
+    first, second = described(tmp_path, content)
+    assert (first.name, first.category) == ("K\N{REPLACEMENT CHARACTER}ppi", "T")
+    assert second.name == "Cap"
+
+
+def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    text = 'A "red",\nround cap' + "!" * 200_000
+    first, second = described(tmp_path, table([("a.jpg", text, "T"), ("b.jpg", "B", "T")]))
+    assert (first.name, second.name) == (text, "B")
+
+
+def test_rows_of_another_length_are_cut_or_filled(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    content = "image,title,tree\r\na.jpg,A\r\nb.jpg,B,T,more,and more\r\n\r\n,no key,T\r\n"
+    first, second = described(tmp_path, content)
+    assert (first.name, first.category) == ("A", "")
+    assert (second.name, second.category) == ("B", "T")
+    assert second.metadata == {"title": "B", "tree": "T", "category_1": "T"}

@@ -1,0 +1,313 @@
+"""search.py: rows become items. Photos are colours here, so every distance is known exactly."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import Config
+from pipeline.errors import NotBuiltError, QueryError, RejectedImage, StaleIndexError
+from pipeline.search import Neighbour, Query
+from pipeline.search import open as open_search
+from tests.conftest import ENGINE, Colour, Shop, png
+
+Items = dict[str, list[Colour]]
+GRID: list[Colour] = list(itertools.product(range(4), repeat=3))  # type: ignore[arg-type]
+
+
+def expected(
+    shop: Shop,
+    items: Mapping[str, Sequence[Colour]],
+    near: Sequence[Colour],
+    k: int,
+    leave_out: str | None = None,
+) -> list[tuple[float, int]]:
+    """(distance, id) of the k items nearest to any of these colours, by brute force over items."""
+    xq = np.array(near, np.float64)
+    distances = []
+    for key, colours in items.items():
+        if colours and key != leave_out:
+            apart = np.array(colours, np.float64)[:, np.newaxis] - xq
+            distances.append((float(np.sqrt((apart**2).sum(axis=2)).min()), shop.id_of(key)))
+    return sorted(distances)[:k]
+
+
+def answers(neighbours: Sequence[Neighbour]) -> list[tuple[float, int]]:
+    assert [n.rank for n in neighbours] == list(range(1, len(neighbours) + 1))
+    return [(n.distance, n.id) for n in neighbours]
+
+
+def keys(neighbours: Sequence[Neighbour]) -> list[str]:
+    return [n.key for n in neighbours]
+
+
+def vector(colour: Colour) -> np.ndarray:
+    return np.array(colour, np.float32)
+
+
+def random_items(rng: random.Random, count: int, colours: Sequence[Colour]) -> Items:
+    """Items of no, one or several photos, many of them shared."""
+    numbers = [rng.choice([0, 1, 1, 1, 2, 3]) for _ in range(count)]
+    return {f"item {n}": rng.sample(colours, photos) for n, photos in enumerate(numbers)}
+
+
+# -- Against the brute force -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_query_is_answered_as_by_a_brute_force_over_items(shop: Shop, seed: int) -> None:
+    rng = random.Random(seed)
+    colours = rng.sample(GRID, (3, 20, 40, 64)[seed])
+    items = random_items(rng, 40, colours)
+    # First without the last photo of each item: then its row comes after those of later items.
+    shop.build({key: photos[:-1] for key, photos in items.items()})
+    shop.build(items)
+    searcher = shop.searcher()
+    for k in (1, 2, 3, 5, 17, 38, 39, 40, 1000):
+        for colour in (*colours[:2], (1, 1, 1), (9, 0, 0)):
+            found = searcher.query(vector(colour), k)
+            assert answers(found) == expected(shop, items, [colour], k)
+        for key in rng.sample([key for key in items if items[key]], 4):
+            found = searcher.query(shop.id_of(key), k)
+            assert answers(found) == expected(shop, items, items[key], k, leave_out=key)
+
+
+def test_ties_at_the_last_place_go_to_the_smallest_id_though_its_row_is_last(shop: Shop) -> None:
+    others = {f"item {n}": [(n, 0, 0)] for n in range(1, 5)}
+    ring: Items = {f"ring {n}": [(100, 100 + n, 0)] for n in (-9, 9)}
+    ring |= {f"ring {n}": [(100 + n, 100, 0)] for n in (-9, 9)}
+    ring |= {f"deep {n}": [(100, 100, 9)] for n in range(5)}
+    shop.build({"first": [(0, 0, 200)], **others, **ring})
+    build = shop.build({"first": [(0, 0, 200), (100, 91, 0)], **others, **ring})
+    shop.build({"first": [(0, 0, 200), (100, 100, 9)], **others, **ring})
+    late: Items = {"first": [(0, 0, 200), (109, 100, 0), (91, 91, 91)], **others, **ring}
+    build = shop.build(late)
+    assert build.items_of(build.manifest["rows"] - 1).tolist() == [shop.id_of("first")]
+    searcher = shop.searcher()
+    for k in range(1, 12):
+        found = searcher.query(vector((100, 100, 0)), k)
+        assert answers(found) == expected(shop, late, [(100, 100, 0)], k)
+
+
+def test_a_late_row_of_an_early_item_is_not_overlooked(shop: Shop) -> None:
+    near: list[Colour] = list(itertools.product((90, 110), repeat=3))  # type: ignore[misc]
+    items: Items = {"first": [(0, 0, 0)], **{f"{c}": [c] for c in near[:7]}}
+    shop.build(items)
+    items["first"] = [(0, 0, 0), near[7]]
+    build = shop.build(items)
+    assert build.items_of(8).tolist() == [1]
+    assert shop.searcher().query(vector((100, 100, 100)), 1)[0].id == 1
+
+
+# -- Rows and items --------------------------------------------------------------------------------
+
+
+def test_every_item_that_shows_the_photo_is_found(shop: Shop) -> None:
+    build = shop.build({"a": [(1, 0, 0)], "b": [(9, 0, 0)], "c": [(1, 0, 0)], "d": [(1, 0, 0)]})
+    assert (build.manifest["rows"], build.manifest["items"]) == (2, 4)
+    found = shop.searcher().query(vector((0, 0, 0)), 3)
+    assert [(n.key, n.distance) for n in found] == [("a", 1.0), ("c", 1.0), ("d", 1.0)]
+
+
+def test_an_item_is_as_near_as_its_nearest_photo_and_is_found_once(shop: Shop) -> None:
+    shop.build({"a": [(9, 0, 0), (2, 0, 0), (3, 0, 0)], "b": [(4, 0, 0)], "c": []})
+    found = shop.searcher().query(vector((0, 0, 0)), 10)
+    assert [(n.key, n.distance) for n in found] == [("a", 2.0), ("b", 4.0)]
+    assert found[0].path is not None
+    assert found[0].path.read_bytes() == png((2, 0, 0))
+
+
+def test_k_counts_items_though_the_nearest_rows_are_all_of_one(shop: Shop) -> None:
+    many: list[Colour] = [(n, 0, 0) for n in range(30)]
+    shop.build({"many": many, "far": [(200, 0, 0)], "farther": [(201, 0, 0)]})
+    found = shop.searcher().query(vector((0, 0, 0)), 3)
+    assert keys(found) == ["many", "far", "farther"]
+
+
+def test_an_item_is_not_its_own_neighbour_but_those_that_share_its_photo_are(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(1, 0, 0)], "c": [(2, 0, 0)]})
+    searcher = shop.searcher()
+    for item in (1, np.int64(1)):
+        found = searcher.query(item, 5)
+        assert [(n.key, n.distance) for n in found] == [("b", 0.0), ("c", 1.0)]
+
+
+def test_an_item_of_several_photos_asks_with_all_of_them(shop: Shop) -> None:
+    shop.build({"a": [(0, 0, 0), (100, 0, 0)], "b": [(97, 0, 0)], "c": [(1, 0, 0), (50, 0, 0)]})
+    found = shop.searcher().query(1, 2)
+    assert [(n.key, n.distance) for n in found] == [("c", 1.0), ("b", 3.0)]
+
+
+def test_a_lonely_item_has_no_neighbour(shop: Shop) -> None:
+    shop.build({"a": [(0, 0, 0), (1, 0, 0)]})
+    assert shop.searcher().query(1, 5) == []
+
+
+# -- Queries by photo ------------------------------------------------------------------------------
+
+
+def test_a_photo_is_the_same_query_in_any_form(shop: Shop, tmp_path: Path) -> None:
+    shop.build({"a": [(5, 0, 0)], "b": [(7, 0, 0)]})
+    file = tmp_path / "query.png"
+    file.write_bytes(png((8, 0, 0)))
+    picture = Image.open(io.BytesIO(file.read_bytes()))
+    forms: list[Query] = [file, str(file), file.read_bytes(), picture, vector((8, 0, 0))]
+    for query in forms:
+        found = shop.searcher().query(query, 2)
+        assert [(n.key, n.distance) for n in found] == [("b", 1.0), ("a", 3.0)]
+
+
+def test_a_photo_of_the_catalogue_finds_its_own_item_first(shop: Shop) -> None:
+    items: Items = {f"{n}": [(n, 2 * n, 0)] for n in range(20)}
+    shop.build(items)
+    searcher = shop.searcher()
+    for key, (colour,) in items.items():
+        nearest = searcher.query(png(colour), 1)[0]
+        assert (nearest.key, nearest.distance) == (key, 0.0)
+
+
+# -- What is told of a neighbour -------------------------------------------------------------------
+
+
+def test_a_neighbour_is_described_as_the_ledger_does(shop: Shop) -> None:
+    shop.build({"cap": [(5, 0, 0)]})
+    shop.catalogue.begin()
+    images = shop.catalogue.images(1)
+    shop.catalogue.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
+    shop.catalogue.commit()
+    (found,) = shop.searcher().query(vector((5, 0, 4)), 3)
+    path = shop.folder / str(images[0].path)
+    assert found == Neighbour(1, 4.0, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
+    assert path.read_bytes() == png((5, 0, 0))
+
+
+def test_an_item_removed_since_the_build_is_still_found(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
+    shop.offer({"b": [(2, 0, 0)]})
+    assert keys(shop.searcher().query(vector((0, 0, 0)), 5)) == ["a", "b"]
+
+
+def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    shop.catalogue.close()
+    for file in shop.folder.glob("catalogue.sqlite*"):
+        file.unlink()
+    type(shop.catalogue)(shop.folder, create=True).close()
+    found = shop.searcher().query(vector((0, 0, 0)))
+    assert found == [Neighbour(1, 1.0, 1, "", "", "", None, {})]
+
+
+def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]}, keep_builds=1)
+    searcher = shop.searcher()
+    before = searcher.query(vector((0, 0, 0)), 5)
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]}, keep_builds=1)
+    assert searcher.query(vector((0, 0, 0)), 5) == before
+    assert keys(shop.searcher().query(vector((0, 0, 0)), 5)) == ["a", "b"]
+
+
+# -- Errors ----------------------------------------------------------------------------------------
+
+
+def test_an_unknown_engine_is_named_with_those_there_are(shop: Shop) -> None:
+    with pytest.raises(QueryError, match="unknown engine 'vgg'; the configuration has colour"):
+        open_search(shop.config, "vgg")
+
+
+def test_there_is_nothing_to_open_before_it_is_built(shop: Shop) -> None:
+    with pytest.raises(NotBuiltError, match=f"{shop.engine.path}: no index here yet; run"):
+        shop.searcher()
+    other = Config.model_validate({**shop.config.model_dump(), "name": "other"})
+    with pytest.raises(NotBuiltError, match=f"{other.folder}: no catalogue here yet; run"):
+        open_search(other, ENGINE)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_must_be_positive(shop: Shop, k: int) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    with pytest.raises(QueryError, match=f"k is {k};"):
+        shop.searcher().query(1, k)
+
+
+@pytest.mark.parametrize("item", [0, -1, 2, 3, 10**30])
+def test_an_item_that_is_not_in_the_index_is_named(shop: Shop, item: int) -> None:
+    shop.build({"a": [(1, 0, 0)], "no photo": []})
+    with pytest.raises(QueryError, match=f"item {item} is not in the index of {ENGINE}"):
+        shop.searcher().query(item)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(2),
+        np.zeros(4),
+        np.zeros((1, 3)),
+        np.array(5.0),
+        np.array([0, np.nan, 0]),
+        np.array([0, 0, np.inf]),
+    ],
+)
+def test_a_vector_of_another_length_or_not_finite_is_refused(shop: Shop, array: np.ndarray) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    with pytest.raises(QueryError, match="a query vector of colour is 3 finite numbers"):
+        shop.searcher().query(array)
+
+
+def test_a_photo_that_cannot_be_read_is_named(shop: Shop, tmp_path: Path) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    searcher = shop.searcher()
+    with pytest.raises(QueryError, match=f"{tmp_path}/no.png: cannot read the photo: No such file"):
+        searcher.query(tmp_path / "no.png")
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    for path in (tmp_path / "bad.png", tmp_path):
+        with pytest.raises(QueryError, match=f"{path}: not an acceptable photo: not an image"):
+            searcher.query(str(path))
+    with pytest.raises(RejectedImage, match="not an image"):
+        searcher.query(b"bad")
+
+
+def test_the_configured_limits_hold_for_queries_too(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    shop.config = Config.model_validate({**shop.config.model_dump(), "images": {"min_side": 5}})
+    with pytest.raises(RejectedImage, match="too small"):
+        shop.searcher().query(png((1, 0, 0)))
+
+
+def test_a_photo_is_refused_when_another_model_is_in_use(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
+    old = shop.model.fingerprint
+    new = shop.use_model("other weights").fingerprint
+    searcher = shop.searcher()
+    with pytest.raises(StaleIndexError) as caught:
+        searcher.query(png((1, 0, 0)))
+    message = str(caught.value)
+    assert f"made by model {old}" in message
+    assert f"the model of {ENGINE} is {new}" in message
+    assert message.endswith("run `imgsearch build`")
+    assert old != new
+    assert keys(searcher.query(1)) == ["b"], "a query that needs no model is answered"
+    shop.embed()
+    shop.index()
+    assert keys(shop.searcher().query(png((1, 0, 0)))) == ["a", "b"]
+
+
+def test_a_photo_is_refused_when_the_settings_ask_for_another_model(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    engines = {ENGINE: {"type": "pretrained", "weights": "random", "layer": "fc2"}}
+    shop.config = Config.model_validate({**shop.config.model_dump(), "engines": engines})
+    with pytest.raises(StaleIndexError, match=rf"{shop.model.fingerprint}.* by its settings; run"):
+        shop.searcher().query(png((1, 0, 0)))
+
+
+def test_a_photo_needs_a_model(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    (shop.engine.models.folder / "CURRENT").unlink()
+    with pytest.raises(NotBuiltError, match="no model here; run"):
+        shop.searcher().query(png((1, 0, 0)))
