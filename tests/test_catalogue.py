@@ -141,6 +141,15 @@ def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
     assert list(catalogue.showings()) == [(sha(n), i) for i, n in enumerate(names, 1)]
 
 
+def test_a_photo_of_a_removed_item_is_read_from_the_item_that_still_shows_it(
+    catalogue: Catalogue,
+) -> None:
+    put(catalogue, 1, "a", image("x"))
+    put(catalogue, 2, "b", ImageRecord("x", State.AVAILABLE, path="/other", sha256=sha("x")))
+    catalogue.remove_others(2)
+    assert list(catalogue.photos()) == [Photo(2, sha("x"), Path("/other"))]
+
+
 def test_photos_can_be_read_while_they_fail(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,11 @@ def integers(rng: np.random.Generator) -> F32:
     return rng.integers(-2, 3, (60, 4)).astype(np.float32)
 
 
+def squared_to_one_number(rng: np.random.Generator) -> F32:
+    """Numbers whose squares are all rounded to the smallest float32 there is."""
+    return np.sqrt(2.0**-149 * rng.uniform(0.6, 1.4, (60, 1))).astype(np.float32)
+
+
 def wide(rng: np.random.Generator) -> F32:
     """Unit vectors as long as VGG16's."""
     vectors = np.abs(normal(rng, 30, 4096))
@@ -100,6 +105,7 @@ DATA: dict[str, Make] = {
     "huge": lambda rng: normal(rng) * np.float32(1e15),
     "tiny": lambda rng: normal(rng) * np.float32(1e-15),
     "too tiny to be squared": lambda rng: normal(rng) * np.float32(1e-30),
+    "squared to one number": squared_to_one_number,
     "tiny differences": lambda rng: 1 + normal(rng) * np.float32(1e-7),
     "mixed scales": mixed_scales,
     "wide": wide,

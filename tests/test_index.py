@@ -89,6 +89,15 @@ def test_an_item_that_only_shares_a_photo_makes_another_build(shop: Shop) -> Non
     assert colours(first) == colours(second) == [A]
 
 
+def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A, B], "b": [A]})
+    second = shop.build({"a": [A, B], "b": [B]})
+    assert first.path != second.path
+    assert first.ids.tolist() == [[0, 1], [0, 2], [1, 1]]
+    assert second.ids.tolist() == [[0, 1], [1, 1], [1, 2]]
+    assert colours(first) == colours(second)
+
+
 def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
     first = shop.build({"a": [A]}, keep_builds=2)
     made = first.path.stat().st_ino

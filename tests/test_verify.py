@@ -141,6 +141,15 @@ def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
     assert verify(built.config).problems == []
 
 
+def test_vectors_of_a_former_model_are_checked_too(built: Shop) -> None:
+    former = shards(built)[0]
+    built.use_model("other")
+    built.build(ITEMS)
+    flip(former)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{former}: damaged: its content has changed")
+
+
 def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
     first, second, *_ = (photo.path for photo in built.catalogue.photos())
     first.write_bytes(png((1, 1, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,23 @@ embedding: {{batch_size: 4, shard_size: 10, decoders: 2}}
 """
 
 
-def write_settings(folder: Path) -> Path:
-    """A configuration of two small engines whose catalogue lives in `folder`."""
-    file = folder / "settings.yaml"
-    file.write_text(SETTINGS.format(root=folder / "indexes"))
-    return file
+@pytest.fixture(scope="session")
+def write_settings() -> Callable[[Path], Path]:
+    """Write a configuration of two small engines whose catalogue lives in a folder."""
+
+    def write(folder: Path) -> Path:
+        folder.mkdir(exist_ok=True)
+        file = folder / "settings.yaml"
+        file.write_text(SETTINGS.format(root=folder / "indexes"))
+        return file
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def settings_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def settings_file(
+    tmp_path_factory: pytest.TempPathFactory, write_settings: Callable[[Path], Path]
+) -> Path:
     """The configuration of the catalogue that `built` builds."""
     return write_settings(tmp_path_factory.mktemp("catalogue"))
 

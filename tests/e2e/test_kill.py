@@ -8,9 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-from conftest import write_settings
 
 from pipeline.config import load
 from pipeline.verify import verify
@@ -41,10 +40,10 @@ def outcome(settings: Path) -> dict[str, bytes]:
     return {**found, "items": repr(items).encode(), "images": repr(images).encode()}
 
 
-def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    settings = write_settings(undisturbed)
+def test_twenty_kills_change_nothing(
+    tmp_path: Path, write_settings: Callable[[Path], Path]
+) -> None:
+    settings = write_settings(tmp_path / "undisturbed")
     began = time.monotonic()
     assert start(settings).wait() == 0
     duration = time.monotonic() - began
@@ -57,7 +56,6 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
         # A run that gets through before its kill is checked, and the next begins from nothing.
         attempt += 1
         folder = tmp_path / f"killed-{attempt}"
-        folder.mkdir()
         settings = write_settings(folder)
         done = False
         while not done:

@@ -1,0 +1,30 @@
+"""A picture in any mode → RGB, transparency laid on white, samples cut to 8 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Any mode → RGB, transparency laid on white."""
+    if image.mode.startswith("I;16"):
+        image = _grey16(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
+
+
+def _grey16(image: Image.Image) -> Image.Image:
+    """16-bit (TIFF also 12-bit) grey → L, by the high byte as Pillow does for 16-bit colours."""
+    samples, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    grey = (samples >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow minds that at 8 bits only
+        grey = 255 - grey
+    grey[samples == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(grey)

@@ -1,0 +1,124 @@
+"""Encoded bytes → the matching decoder, opened: only the header is read, no pixel allocated."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+
+from PIL import ImageFile, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from pipeline.errors import RejectedImage
+from pipeline.images.jpeg import Jpeg
+from pipeline.images.quiet import mute_warnings
+from pipeline.images.refusals import ImageLimits, Reject, check_size
+
+
+class _Gif(GifImageFile):
+    # Pillow allocates what the *second* frame will be drawn on while it opens the file.
+    disposal_method = property(lambda self: 0, lambda self, method: None)
+
+
+class _Tiff(TiffImageFile):
+    def _setup(self) -> None:
+        for tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
+            if len(self.tag_v2.get(tag, ())) > _MAX_STRIPS:
+                raise ValueError("too many strips")  # 10 MB of them keep Pillow busy for 10 s
+        super()._setup()
+
+    def load_end(self) -> None:
+        """Only turn the first page upright: Pillow also follows the chain of pages here."""
+        ImageOps.exif_transpose(self, in_place=True)
+
+
+# Pillow's classes are called directly. `Image.open` would also try MPO, and would judge the size
+# by a process-wide setting, with a warning or an error before our own limits are looked at.
+_READERS: dict[type[ImageFile.ImageFile], re.Pattern[bytes]] = {
+    Jpeg: re.compile(rb"\xff\xd8\xff"),
+    PngImageFile: re.compile(rb"\x89PNG\r\n\x1a\n"),
+    WebPImageFile: re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL),
+    _Gif: re.compile(rb"GIF8[79]a"),
+    _Tiff: re.compile(rb"II[*+]\0|MM\0[*+]"),
+    BmpImageFile: re.compile(rb"BM"),
+}
+_FOREIGN = re.compile(
+    rb"8BPS|%!PS|%PDF|\0\0[\1\2]\0|\0\0\0\x0c(?:jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a|P[1-7]\s|DDS |"
+    rb".{4}ftyp(?:avi[fs]|he[iv].|mif1|msf1)|qoif|icns|II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
+    re.DOTALL,
+)
+# TIFF's other codecs are rare in photographs, and the JPEG one fills missing data with grey.
+_TIFF_CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate",
+                "tiff_ccitt", "group3", "group4"}  # fmt: skip
+_STRIP_OFFSETS = 273
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 322, 323, 324
+_MAX_STRIPS, _MAX_EXIF_PARTS = 100_000, 100
+
+
+def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """The matching decoder with the header read, not a pixel allocated, and the limits checked."""
+    reader = next((reader for reader, magic in _READERS.items() if magic.match(data)), None)
+    if reader is None:
+        reason = Reject.UNSUPPORTED_FORMAT if _FOREIGN.match(data) else Reject.NOT_AN_IMAGE
+        raise RejectedImage(reason, "send JPEG, PNG, WebP, GIF, BMP or TIFF")
+    if reader is WebPImageFile:
+        _check_webp(data, limits)
+    if reader is Jpeg and len(data) > 2**20 and data.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
+        raise ValueError("too many EXIF segments")  # Pillow joins them in quadratic time
+    if reader is PngImageFile:
+        data = _png_essentials(data)
+    if reader in (_Tiff, _Gif):
+        mute_warnings()
+    image = reader(io.BytesIO(data))
+    check_size(image.size, limits)
+    if isinstance(image, TiffImageFile):
+        tile = image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_LENGTH, 1)
+        check_size((max(tile[0], image.width), max(tile[1], image.height)), limits)
+        if image.info["compression"] not in _TIFF_CODECS:
+            raise RejectedImage(Reject.UNSUPPORTED_FORMAT, f"TIFF {image.info['compression']}")
+        if (image.tile[-1].extents or ())[2:] not in (image.size, image.size[::-1]):
+            raise EOFError("truncated list of strips")
+    if image.mode in ("I", "F"):
+        raise RejectedImage(Reject.UNSUPPORTED_FORMAT, "32-bit, signed or float samples")
+    return image
+
+
+def _check_webp(data: bytes, limits: ImageLimits) -> None:
+    """Pillow allocates the canvas while it opens a WebP file, so its header is read here."""
+    size = int.from_bytes(data[4:8], "little") + 8
+    if size > len(data):
+        raise EOFError(f"truncated: {len(data)} of {size} bytes")
+    if data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<2H", data, 26))
+    check_size((width, height), limits)
+
+
+def _png_essentials(data: bytes) -> bytes:
+    """The chunks that make the picture, each checked against its checksum.
+
+    Pillow does not verify the checksums of pixel data, and unpacks text and ICC profiles (which
+    may be bombs) and animation frames that nobody will look at.
+    """
+    kept, position, kind = [data[:8]], 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise EOFError(f"truncated in chunk {kind!r}")
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"):
+            if zlib.crc32(data[position + 4 : end - 4]) == int.from_bytes(data[end - 4 : end]):
+                kept.append(data[position:end])
+            elif kind.isupper():  # the others can be done without
+                raise SyntaxError(f"wrong checksum in chunk {kind!r}")
+        position = end
+    return b"".join(kept)

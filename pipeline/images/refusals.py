@@ -1,0 +1,62 @@
+"""What is refused, and the named reason that the ledger shows."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+from PIL import Image
+
+from pipeline.errors import RejectedImage
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is acceptable, judged by the file's size and its header."""
+
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+    min_side: int = 1  # shorter side, in pixels
+
+
+class Reject(StrEnum):
+    """Why an image was refused, as the ledger shows it."""
+
+    EMPTY = "empty file"
+    TOO_MANY_BYTES = "too many bytes"
+    NOT_AN_IMAGE = "not an image"
+    UNSUPPORTED_FORMAT = "unsupported format"
+    TOO_MANY_PIXELS = "too many pixels"
+    TOO_SMALL = "too small"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+
+
+def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+    """Raise RejectedImage if (width, height) is not within the limits."""
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise RejectedImage(
+            Reject.TOO_MANY_PIXELS, f"{width}x{height}, the limit is {limits.max_pixels} pixels"
+        )
+    if min(size) < limits.min_side:
+        raise RejectedImage(
+            Reject.TOO_SMALL, f"{width}x{height}, the shorter side must be {limits.min_side}"
+        )
+
+
+def too_many_bytes(count: int, limits: ImageLimits) -> RejectedImage:
+    """The refusal of a file of `count` bytes."""
+    return RejectedImage(Reject.TOO_MANY_BYTES, f"{count}, the limit is {limits.max_bytes}")
+
+
+def reason_for(error: Exception) -> Reject:
+    """The named reason for what Pillow (or a check of ours) raised."""
+    if isinstance(error, Image.DecompressionBombError):
+        return Reject.TOO_MANY_PIXELS
+    origin, text = error.__cause__ or error, str(error).lower()
+    if "unsupported" in text or "unknown pixel mode" in text or "cannot handle" in text:
+        return Reject.UNSUPPORTED_FORMAT
+    ran_out = isinstance(origin, EOFError | IndexError | TypeError | struct.error)
+    return Reject.TRUNCATED if ran_out or "truncated" in text else Reject.CORRUPT
