@@ -55,7 +55,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _USERS_ERRNO:
             raise
-        _fail(f"{error.strerror}: {error.filename or 'the disk of the indexes'}")
+        where = error.filename or "the disk that holds the indexes"
+        _fail(f"{where}: {error.strerror}; nothing is half-written, mend it and run this again")
 
 
 _USERS_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)

@@ -77,6 +77,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(100, ge=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
+    flip: bool = False
     patience: int | None = Field(None, ge=1)
     validation: float = Field(0.2, gt=0, lt=1)
     split: Literal["first", "hash"] = "hash"

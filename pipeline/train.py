@@ -18,12 +18,12 @@ from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder
-from pipeline.models.base import weights_digest
+from pipeline.models.base import weights_digest, weights_of
 from pipeline.models.fit import Fit
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, save_arrays
 from pipeline.store.photos import Prepared, prepare_all
 from pipeline.store.pixels import PixelFile, PixelFolder
 
@@ -86,7 +86,7 @@ def train(
     }
     folder = store.folder / digest([content["embedding"], weights])
     with publish(folder, content) as aside:
-        network.save_weights(aside / WEIGHTS)
+        save_arrays(aside / WEIGHTS, weights_of(network))
         write_json(aside / "history.json", asdict(history))
         np.save(aside / "training.npy", seen.photos, allow_pickle=False)
         np.save(aside / "validation.npy", unseen.photos, allow_pickle=False)

@@ -30,7 +30,7 @@ from pipeline.store.artifacts import digest, publish
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
-from pipeline.store.models import ModelFolder
+from pipeline.store.models import WEIGHTS, ModelFolder
 
 Colour = tuple[int, int, int]
 ENGINE = "colour"
@@ -100,7 +100,7 @@ class Shop:
         store = self.engine.models
         name = digest(content)
         with publish(store.folder / name, content) as aside:
-            (aside / "model.weights.h5").write_text(weights)
+            (aside / WEIGHTS).write_text(weights)
         self.model = store.use(store.open(name))
         return self.model
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import publish
 from pipeline.store.builds import Build, BuildStore
-from pipeline.store.models import ModelFolder, ModelStore, library_versions
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, library_versions
 
 PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [3, 2], [3, 7]], np.int64)  # row 2 has no item
 
@@ -158,7 +158,7 @@ def make_model(
 ) -> ModelFolder:
     content = {"recipe": recipe, "embedding": embedding or {}, "dim": 3, "weights": weights}
     with publish(store.folder / name, content) as aside:
-        (aside / "model.weights.h5").write_bytes(b"weights")
+        (aside / WEIGHTS).write_bytes(b"weights")
     return store.open(name)
 
 

@@ -83,7 +83,7 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
         train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
     assert store.current() is None
     resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
-    for name in ("model.weights.h5", "history.json", "training.npy", "validation.npy"):
+    for name in ("weights.npz", "history.json", "training.npy", "validation.npy"):
         assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
     assert not list(tmp_path.glob(".*.training"))
 
@@ -96,7 +96,8 @@ def test_the_best_epoch_is_kept_and_its_loss_is_true(
     assert model.manifest["validation_mse"] == min(history["val_loss"])
 
     network = autoencoder.build("strided", 32, 16)
-    network.load_weights(model.weights_file)
+    with np.load(model.weights_file) as weights:
+        network.set_weights([weights[name] for name in sorted(weights)])
     held_out = {row.tobytes() for row in model.photos("validation")}
     photos = [
         np.asarray(Image.open(photo.path).resize((32, 32), Image.Resampling.NEAREST)) / 255

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images
-from pipeline.errors import DamagedArtifactError
 from pipeline.images import U8Image
-from pipeline.store.models import ModelFolder
+from pipeline.store.artifacts import damaged
+from pipeline.store.models import ModelFolder, load_arrays
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
@@ -157,6 +157,11 @@ def weights_digest(network: Any) -> str:
     return sha256.hexdigest()
 
 
+def weights_of(network: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return a Keras network's weights by their place: the arrays for `save_arrays`."""
+    return {f"{place:04d}": array for place, array in enumerate(network.get_weights())}
+
+
 def load_weights(network: Any, folder: ModelFolder) -> None:
     """Fill a network with a model folder's weights.
 
@@ -164,16 +169,10 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
         DamagedArtifactError: the file does not fit the network, or holds other weights than those
             that the model's fingerprint was computed from.
     """
+    file = folder.weights_file
     try:
-        network.load_weights(folder.weights_file)
-    except (OSError, ValueError, KeyError) as error:
-        raise _damaged(folder) from error
+        network.set_weights(list(load_arrays(file).values()))
+    except ValueError as error:
+        raise damaged(file, "its weights do not fit the network") from error
     if weights_digest(network) != folder.manifest["weights"]:
-        raise _damaged(folder)
-
-
-def _damaged(folder: ModelFolder) -> DamagedArtifactError:
-    return DamagedArtifactError(
-        f"{folder.weights_file}: damaged: these are not the weights that its manifest names;"
-        f" delete {folder.path} and run `imgsearch build`"
-    )
+        raise damaged(file, "these are not the weights that its manifest names")

@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
-from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.models.base import import_keras, import_tensorflow, weights_of
 from pipeline.progress import Advance, Progress
 from pipeline.store.artifacts import publish, read_json, write_json
+from pipeline.store.models import load_arrays, save_arrays
 
 U8Photos = npt.NDArray[np.uint8]
 _OnBatch = Callable[[Any], tuple[Any, Any]]
@@ -87,16 +88,18 @@ class Fit:
         network, strategy = self._compiled(math.ceil(len(seen) / batch))
         history = self._resume(network)
         train, validate = _functions(network, strategy)
-        best = self._checkpoint(history.epochs) / "best.weights.h5"
+        best = self._checkpoint(history.epochs) / "best.npz"
         while not history.is_over(self.training):
             epoch = history.epochs
             label = f"{self.name}: epoch {epoch + 1}/{self.training.epochs}"
             with self.progress.task(label, len(seen), "photos") as advance:
                 # Seeded by the epoch: a resumed run shuffles as an undisturbed one.
-                order = np.random.default_rng([self.training.seed, epoch]).permutation(len(seen))
+                random = np.random.default_rng([self.training.seed, epoch])
+                order = random.permutation(len(seen))
+                mirrored = random.random(len(seen)) < 0.5 * self.training.flip
                 # An empty share of a last batch would spoil a device's batch statistics.
                 even = strategy.num_replicas_in_sync > 1
-                batches = _batches(seen, order, batch, drop_remainder=even)
+                batches = _batches(seen, order, batch, mirrored, drop_remainder=even)
                 shared = strategy.experimental_distribute_dataset(batches)
                 history.loss.append(_mean(train, shared, advance))
             held_out = _batches(unseen, np.arange(len(unseen)), batch)
@@ -112,9 +115,8 @@ class Fit:
                 f" validation {history.val_loss[-1]:.5f}"
                 + (" (best)" if history.best == epoch else "")
             )
-        network.load_weights(best)
-        trained = self.make_network()  # without the optimizer, which is twice the weights
-        trained.set_weights(network.get_weights())
+        trained = self.make_network()
+        trained.set_weights(list(load_arrays(best).values()))
         return trained, history
 
     def _compiled(self, steps: int) -> tuple[Any, Any]:
@@ -163,7 +165,8 @@ class Fit:
         if not finished:
             return History()
         history = History(**read_json(finished[-1] / "history.json"))
-        network.load_weights(finished[-1] / "last.weights.h5")
+        network.set_weights(list(load_arrays(finished[-1] / "last.npz").values()))
+        network.optimizer.load_own_variables(load_arrays(finished[-1] / "optimizer.npz"))
         self.progress.note(f"{self.name}: resuming after epoch {history.epochs}")
         return history
 
@@ -174,9 +177,12 @@ class Fit:
         """
         folder = self._checkpoint(history.epochs)
         with publish(folder, {}) as aside:
-            network.save_weights(aside / "last.weights.h5")
+            save_arrays(aside / "last.npz", weights_of(network))
+            optimizer: dict[str, Any] = {}
+            network.optimizer.save_own_variables(optimizer)
+            save_arrays(aside / "optimizer.npz", optimizer)
             newest = history.best == history.epochs - 1
-            shutil.copyfile(aside / "last.weights.h5" if newest else best, aside / best.name)
+            shutil.copyfile(aside / "last.npz" if newest else best, aside / best.name)
             write_json(aside / "history.json", asdict(history))
         for older in sorted(self.work.glob("epoch-*"))[:-1]:
             shutil.rmtree(older)
@@ -227,13 +233,28 @@ def _mean(function: _OnBatch, batches: Iterable[Any], advance: Advance) -> float
 
 
 def _batches(
-    photos: U8Photos, order: npt.NDArray[np.int64], size: int, *, drop_remainder: bool = False
+    photos: U8Photos,
+    order: npt.NDArray[np.int64],
+    size: int,
+    mirrored: npt.NDArray[np.bool_] | None = None,
+    *,
+    drop_remainder: bool = False,
 ) -> Any:
-    """A `tf.data` pipeline of (n, h, w, 3) float32 batches in 0..1, in this order."""
+    """A `tf.data` pipeline of (n, h, w, 3) float32 batches in 0..1, in this order.
+
+    `mirrored` says of each photo whether its left and right are exchanged.
+    """
     tf = import_tensorflow()
 
+    def take(rows: npt.NDArray[np.int64]) -> U8Photos:
+        chosen: U8Photos = photos[rows]
+        if mirrored is not None:
+            flip = mirrored[rows]
+            chosen[flip] = chosen[flip, :, ::-1]
+        return chosen
+
     def read(rows: Any) -> Any:
-        pixels = tf.numpy_function(lambda chosen: photos[chosen], [rows], tf.uint8)
+        pixels = tf.numpy_function(take, [rows], tf.uint8)
         return tf.cast(tf.ensure_shape(pixels, (None, *photos.shape[1:])), tf.float32) / 255.0
 
     rows = tf.data.Dataset.from_tensor_slices(order)

@@ -9,9 +9,15 @@ from typing import Any
 
 from pipeline.config import PretrainedSettings
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.models.base import KerasModel, import_keras, load_weights, weights_digest
+from pipeline.models.base import (
+    KerasModel,
+    import_keras,
+    load_weights,
+    weights_digest,
+    weights_of,
+)
 from pipeline.store.artifacts import digest, publish, sha256_file
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, save_arrays
 
 
 def embedding(settings: PretrainedSettings) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def fetch(name: str, settings: PretrainedSettings, store: ModelStore) -> ModelFo
     }
     folder = store.folder / digest([content["embedding"], weights])
     with publish(folder, content) as aside:
-        features.save_weights(aside / WEIGHTS)
+        save_arrays(aside / WEIGHTS, weights_of(features))
     return store.use(store.open(folder.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DamagedArtifactError
-from pipeline.store.artifacts import Manifest, digest, read_manifest, write_atomic
+from pipeline.store.artifacts import Manifest, damaged, digest, read_manifest, write_atomic
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS = "weights.npz"
 _CURRENT = "CURRENT"
 
 
@@ -42,7 +43,7 @@ class ModelFolder:
 
     @property
     def weights_file(self) -> Path:
-        """Weights, in Keras's format."""
+        """The arrays of `keras.Model.get_weights()`, in their order."""
         return self.path / WEIGHTS
 
     @property
@@ -61,6 +62,24 @@ class ModelFolder:
             return np.empty((0, 32), np.uint8)
         photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
         return photos
+
+
+def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays into one file, in their order."""
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        DamagedArtifactError: the file is missing or no archive of arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise damaged(path, "it is not an archive of arrays") from error
 
 
 class ModelStore:

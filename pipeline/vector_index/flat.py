@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Ma
     """Write a plain FAISS file of (rows, dim) float32, from parts of (row numbers, vectors).
 
     The vectors are in memory once: the parts are copied straight into the index.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     faiss = _faiss()
     index = faiss.IndexFlatL2(dim)
@@ -27,7 +31,10 @@ def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Ma
         storage = faiss.rev_swig_ptr(index.get_xb(), rows * dim).reshape(rows, dim)
         for numbers, vectors in parts:
             storage[numbers] = vectors
-    faiss.write_index(index, str(path))
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"cannot write the index: {error}", str(path)) from error
 
 
 class FlatIndex:

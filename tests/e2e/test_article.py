@@ -108,7 +108,8 @@ def article(config: Config) -> Article:
     oracle = Article(import_keras(), Path(config.engines["vgg16"].weights))
     model = EngineFolder(config.folder / "autoencoder").models.current()
     assert model is not None
-    oracle.autoencoder.load_weights(model.weights_file)
+    with np.load(model.weights_file) as weights:
+        oracle.autoencoder.set_weights([weights[name] for name in sorted(weights)])
     return oracle
 
 

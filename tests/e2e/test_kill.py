@@ -32,7 +32,7 @@ def outcome(settings: Path) -> dict[str, bytes]:
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".npy", ".faiss", ".h5", ".jpg") or path.name == "CURRENT"
+        if path.suffix in (".npy", ".npz", ".faiss", ".jpg") or path.name == "CURRENT"
     }
     with sqlite3.connect(folder / "catalogue.sqlite") as database:
         items = database.execute("SELECT id, key, state FROM items ORDER BY id").fetchall()
