@@ -90,7 +90,8 @@ class _Builder:
 
     def sweep(self, name: str) -> None:
         folder = self.folder(name)
-        for place in (folder.path, folder.models.folder, folder.builds.folder):
+        images = self.config.folder / "images"
+        for place in (images, folder.path, folder.models.folder, folder.builds.folder):
             sweep(place)
         for store in (folder.path / "embeddings").glob("*"):
             sweep(store)

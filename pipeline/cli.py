@@ -50,8 +50,8 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; what was finished is kept, run the same command to go on", 130)
-    except sqlite3.OperationalError as error:
-        _fail(f"the catalogue cannot be read or written: {error}")
+    except sqlite3.DatabaseError as error:
+        _fail(f"the catalogue cannot be read or written: {error}; see `imgsearch verify`")
     except OSError as error:
         if error.errno not in _USERS_ERRNO:
             raise

@@ -48,7 +48,7 @@ class MetadataSettings(Settings):
     key: str
     name: str | None = None
     category: str | None = None
-    category_separator: str = ">>"
+    category_separator: str = Field(">>", min_length=1)
 
 
 class FolderSettings(Settings):
@@ -162,7 +162,10 @@ class Config(Settings):
         if self.name is not None:
             return self.name
         if isinstance(self.source, FolderSettings):
-            return re.sub(r"[^A-Za-z0-9._-]+", "-", self.source.path.resolve().name) or "photos"
+            return (
+                re.sub(r"[^A-Za-z0-9._-]+", "-", self.source.path.expanduser().resolve().name)
+                or "photos"
+            )
         return self.source.type
 
     @property
@@ -207,6 +210,14 @@ class _StrictLoader(yaml.SafeLoader):
                     None, None, f"the key {key!r} is given twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-4 for a text; everybody means the number.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
+    list("-+0123456789"),
+)
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -12,11 +12,11 @@ from itertools import islice
 
 import numpy as np
 
-from pipeline.errors import RejectedImage
+from pipeline.errors import RejectedImage, WeightsError
 from pipeline.images import ImageLimits, U8Image
 from pipeline.models.base import EmbeddingModel, F32Matrix
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.store.catalogue import Catalogue, Photo
+from pipeline.store.catalogue import Catalogue
 from pipeline.store.embeddings import EmbeddingStore
 from pipeline.store.photos import Prepared, prepare_all
 
@@ -46,58 +46,70 @@ def embed(
 
     Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
     that cannot be read any more is marked `failed` in the ledger and counted.
+
+    Raises:
+        WeightsError: the model gives numbers that are not finite.
     """
     done = store.photos()
     total = catalogue.photo_count()
-    todo = sum(photo.sha256 not in done for photo in catalogue.photos())
-    missing = (photo for photo in catalogue.photos() if photo.sha256 not in done)
-    embedded = failed = 0
-    with progress.task(f"{model.name}: embedding", todo, "photos") as advance:
-        prepared = prepare_all(
-            missing, model.prepare, limits, decoders, ahead=2 * batch_size, known=decoded
-        )
-        while shard := _encode_shard(model, prepared, batch_size, shard_size, advance):
-            if shard.photos:
-                store.write(shard.photos, shard.vectors)
-            for photo, rejected in shard.failed:
-                catalogue.fail_photo(photo.sha256, rejected.reason)
-            embedded += len(shard.photos)
-            failed += len(shard.failed)
-    return EmbedReport(already=total - embedded - failed, embedded=embedded, failed=failed)
+    already = sum(photo.sha256 in done for photo in catalogue.photos())
+    embedded = 0
+    with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
+        # Again, while photos fail: another file of the same content may be readable.
+        while True:
+            missing = (photo for photo in catalogue.photos() if photo.sha256 not in done)
+            prepared = prepare_all(
+                missing, model.prepare, limits, decoders, ahead=2 * batch_size, known=decoded
+            )
+            failures = _Failures(catalogue)
+            good = failures.leave_out(prepared)
+            while shard := _encode_shard(model, islice(good, shard_size), batch_size, advance):
+                photos, vectors = shard
+                store.write(photos, vectors)
+                done.update(photos)
+                embedded += len(photos)
+            if not failures.count:
+                break
+    return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
-@dataclass(frozen=True)
-class _Shard:
-    photos: list[bytes]
-    vectors: F32Matrix
-    failed: list[tuple[Photo, RejectedImage]]
+class _Failures:
+    """Notes in the ledger the photos that cannot be read, and leaves them out.
+
+    A shard is full of vectors, so it is the same whether its failures were noted now or before.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.count = 0
+
+    def leave_out(self, prepared: Iterable[Prepared]) -> Iterator[tuple[bytes, U8Image]]:
+        for photo, pixels in prepared:
+            if isinstance(pixels, RejectedImage):
+                self.catalogue.fail_photo(photo, pixels.reason)
+                self.count += 1
+            else:
+                yield photo.sha256, pixels
 
 
 def _encode_shard(
     model: EmbeddingModel,
-    prepared: Iterator[Prepared],
+    photos: Iterator[tuple[bytes, U8Image]],
     batch_size: int,
-    shard_size: int,
     advance: Advance,
-) -> _Shard | None:
-    """Encode the next `shard_size` photos, or None when there are no more."""
-    photos: list[bytes] = []
-    failed: list[tuple[Photo, RejectedImage]] = []
-    vectors = np.empty((shard_size, model.dim), np.float32)
-    taken = 0
-    for batch in _batches(islice(prepared, shard_size), batch_size):
-        taken += len(batch)
-        failed += [(photo, why) for photo, why in batch if isinstance(why, RejectedImage)]
-        good = [(photo.sha256, px) for photo, px in batch if not isinstance(px, RejectedImage)]
-        if good:
-            pixels: list[U8Image] = [px for _, px in good]
-            vectors[len(photos) : len(photos) + len(good)] = model.encode(np.stack(pixels))
-            photos += [sha256 for sha256, _ in good]
+) -> tuple[list[bytes], F32Matrix] | None:
+    """Encode all of `photos`, batch by batch; None if there are none."""
+    hashes: list[bytes] = []
+    vectors: list[F32Matrix] = []
+    while batch := list(islice(photos, batch_size)):
+        hashes += [sha256 for sha256, _ in batch]
+        vectors.append(model.encode(np.stack([pixels for _, pixels in batch])))
         advance(len(batch))
-    return _Shard(photos, vectors[: len(photos)], failed) if taken else None
-
-
-def _batches(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    prepared = iter(prepared)
-    while batch := list(islice(prepared, size)):
-        yield batch
+    if not hashes:
+        return None
+    matrix = np.concatenate(vectors)
+    if not np.isfinite(matrix).all():
+        raise WeightsError(
+            f"{model.name}: its network gives numbers that are not finite; its weights are no good"
+        )
+    return hashes, matrix

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -50,18 +50,21 @@ def ingest(
         SourceError: the source cannot be read.
     """
     version = digest([source.version, str(limits)]) if source.version else None
-    if version and catalogue.fact("version") == version:
+    if version and catalogue.fact("version") == version and catalogue.has_stored_photos():
         counts = catalogue.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
         return IngestReport(offered, counts, 0, unchanged=True)
-    same_limits = catalogue.fact("limits") == str(limits)
+    catalogue.begin()
     catalogue.set_fact("version", None)
-    catalogue.set_fact("limits", str(limits))
+    if catalogue.fact("limits") != str(limits):
+        catalogue.forget_files()
+        catalogue.set_fact("limits", str(limits))
+    catalogue.commit()
     inspect = _Inspector(catalogue, limits)
     run = catalogue.new_run()
     offered = 0
     with progress.task("ingesting", None, "items") as advance:
-        known = ((item, _known(catalogue, item) if same_limits else {}) for item in source.items())
+        known = ((item, _known(catalogue, item)) for item in source.items())
         inspected = ordered_map(inspect, known, workers, ahead=8 * workers)
         while batch := list(islice(inspected, _TRANSACTION)):
             catalogue.begin()
@@ -100,51 +103,63 @@ class _Inspector:
         """Read and decode one photo, unless the ledger knows this very file."""
         try:
             if photo.data is not None:
-                return self.examine(photo, photo.data)
-            path = Path(photo.path or photo.uri)
+                return self.store(photo.uri, photo.data)
+            if photo.path is not None:
+                return self.look_at(photo.uri, photo.path.absolute(), known)
+            return ImageRecord(photo.uri, State.FAILED, MISSING)
+        except RejectedImage as rejected:
+            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
+
+    def store(self, uri: str, data: bytes) -> ImageRecord:
+        """Describe encoded bytes, and keep them in the catalogue's own folder."""
+        record = self.describe(uri, data)
+        return replace(record, path=self.catalogue.store_photo(data, Path(uri).suffix))
+
+    def look_at(self, uri: str, path: Path, known: ImageRecord | None) -> ImageRecord:
+        """Describe a file of the user's, which stays where it is."""
+        if not _is_text(path):
+            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
+        try:
             status = path.stat()
             if known and _same_file(known, path, status):
                 return known
-            return self.examine(photo, images.read_bytes(path, self.limits), status)
-        except RejectedImage as rejected:
-            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
+            data = images.read_bytes(path, self.limits)
         except FileNotFoundError:
-            return ImageRecord(photo.uri, State.FAILED, MISSING)
+            return ImageRecord(uri, State.FAILED, MISSING)
         except OSError as error:
-            if photo.data is not None:
-                raise  # our own disk, not the photo's
-            return ImageRecord(photo.uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
+            return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
+        return replace(self.describe(uri, data), path=str(path), mtime_ns=status.st_mtime_ns)
 
-    def examine(
-        self, photo: Photo, data: bytes, status: os.stat_result | None = None
-    ) -> ImageRecord:
-        """Decode the bytes and describe them; store them if they came without a file.
+    def describe(self, uri: str, data: bytes) -> ImageRecord:
+        """Decode the bytes.
 
         Raises:
             RejectedImage: they are no acceptable photo.
         """
         image = images.decode(data, self.limits)
-        sha256 = hashlib.sha256(data).digest()
-        if status is None:
-            path = self.catalogue.store_photo(data, sha256, Path(photo.uri).suffix)
-        else:
-            path = str(Path(str(photo.path)).absolute())
         return ImageRecord(
-            uri=photo.uri,
-            state=State.AVAILABLE,
-            path=path,
+            uri,
+            State.AVAILABLE,
             size=len(data),
-            mtime_ns=status.st_mtime_ns if status else None,
-            sha256=sha256,
+            sha256=hashlib.sha256(data).digest(),
             width=image.width,
             height=image.height,
         )
 
 
+def _is_text(path: Path) -> bool:
+    """Whether a path can be stored: on Linux a file name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _same_file(known: ImageRecord, path: Path, status: os.stat_result) -> bool:
     return (
         known.state is State.AVAILABLE
-        and known.path == str(path.absolute())
+        and known.path == str(path)
         and known.size == status.st_size
         and known.mtime_ns == status.st_mtime_ns
     )

@@ -70,13 +70,10 @@ class Searcher:
         self.config = config
         self.engine = engine
         self.catalogue = catalogue
-        self.build = build
         self.limits = ImageLimits(**config.images.model_dump())
-
-    @cached_property
-    def index(self) -> VectorIndex:
-        """The build's vectors."""
-        return FlatIndex(self.build.index_file)
+        # Opened now: later builds may remove this one's files.
+        self.build = build.read()
+        self.index: VectorIndex = FlatIndex(build.index_file)
 
     @cached_property
     def model(self) -> EmbeddingModel:
@@ -125,7 +122,7 @@ class Searcher:
 
     def _image(self, query: Image.Image | Path | str | bytes) -> Image.Image:
         if isinstance(query, Image.Image):
-            return query.convert("RGB")
+            return images.to_rgb(query)
         if isinstance(query, bytes):
             return images.decode(query, self.limits)
         try:

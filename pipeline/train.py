@@ -61,7 +61,7 @@ def train(
                 prepare = partial(images.resize, size=side, method=settings.resize)
                 prepared = prepare_all(members, prepare, limits, decoders, ahead=64)
                 for photo, rejected in file.fill(_ticking(prepared, tick)):
-                    catalogue.fail_photo(photo.sha256, rejected.reason)
+                    catalogue.fail_photo(photo, rejected.reason)
         return file
 
     seen, unseen = decoded("training", training), decoded("validation", validation)

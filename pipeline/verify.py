@@ -41,10 +41,15 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
     """
     verdict = Verdict()
     with Catalogue(config.folder) as catalogue:
-        with progress.task("verifying photos", catalogue.photo_count(), "photos") as advance:
-            for photo in catalogue.photos():
+        if damage := catalogue.damage():
+            verdict.problems.append(
+                f"{catalogue.file}: damaged: {damage}; delete it and run `imgsearch build`"
+            )
+            return verdict
+        with progress.task("verifying photos", None, "photos") as advance:
+            for path, sha256 in catalogue.files():
                 verdict.photos += 1
-                verdict.problems += _photo_problems(photo.path, photo.sha256)
+                verdict.problems += _photo_problems(path, sha256, config.folder / "images")
                 advance(1)
         showings = set(catalogue.showings())
         for name in config.engines:
@@ -52,6 +57,7 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
                 _verify_engine(EngineFolder(config.folder / name), showings, verdict, progress)
             except DamagedArtifactError as error:
                 verdict.problems.append(str(error))
+    verdict.problems = list(dict.fromkeys(verdict.problems))
     return verdict
 
 
@@ -78,7 +84,7 @@ def _verify_engine(
     verdict.problems += _disagreements(folder, build, showings)
 
 
-def _photo_problems(path: Path, sha256: bytes) -> Iterator[str]:
+def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").digest() == sha256:
@@ -86,7 +92,8 @@ def _photo_problems(path: Path, sha256: bytes) -> Iterator[str]:
         what = "has changed since it was ingested"
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-    yield f"{path}: the photo {what}; run `imgsearch build`"
+    mend = "delete it and run" if path.is_relative_to(stored) and path.exists() else "run"
+    yield f"{path}: the photo {what}; {mend} `imgsearch build`"
 
 
 def _disagreements(

@@ -27,7 +27,7 @@ from pipeline.images.jpeg import load_whole
 from pipeline.images.orientation import upright
 from pipeline.images.refusals import ImageLimits, Reject, reason_for, too_many_bytes
 
-__all__ = ["ImageLimits", "Reject", "U8Image", "decode", "read_bytes", "resize"]
+__all__ = ["ImageLimits", "Reject", "U8Image", "decode", "read_bytes", "resize", "to_rgb"]
 
 U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -58,15 +58,19 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         image = open_image(data, limits)
         load_whole(image, data)
-        exif = image.info.get("exif")
-        rgb = upright(flatten(image), exif)
-        rgb.info = {}  # an orientation left behind would be applied again by someone else
-        return rgb
+        return to_rgb(image)
     except RejectedImage:
         raise
     except Exception as error:  # on damaged bytes Pillow raises nearly every built-in exception
         message = " ".join(str(error).split()) or type(error).__name__
         raise RejectedImage(reason_for(error), message) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image → an upright picture in mode RGB without metadata."""
+    rgb = upright(flatten(image), image.info.get("exif"))
+    rgb.info = {}  # an orientation left behind would be applied again by someone else
+    return rgb
 
 
 def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,13 +64,18 @@ class FolderSource:
         if not photos:
             raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")
         rows = _Rows(self.path, self.metadata) if self.metadata else None
+        described = rows.match(photos) if rows else {}
         for relative in photos:
-            photo = Photo(str(relative), self.path / relative)
-            item = rows.take(relative, photo) if rows else None
-            parent = relative.parent.name or self.path.resolve().name
-            yield item or Item(str(relative), relative.stem, parent, (photo,))
+            key = _text(relative)
+            photo = Photo(key, self.path / relative)
+            if rows and relative in described:
+                yield rows.item(key, described[relative], (photo,))
+            else:
+                parent = relative.parent.name or self.path.resolve().name
+                yield Item(key, _text(Path(relative.stem)), parent, (photo,))
         if rows:
-            yield from rows.left()
+            without = rows.rows.keys() - described.values()
+            yield from (rows.item(row, row, ()) for row in rows.rows if row in without)
 
 
 def photos_below(folder: Path) -> list[Path]:
@@ -92,33 +98,36 @@ class _Rows:
         csv.field_size_limit(_MANY)
         try:
             with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                reader = csv.DictReader(file, restkey="")
+                reader = csv.DictReader(file)
                 columns = reader.fieldnames or []
-                if key not in columns:
-                    raise SourceError(
-                        f"{self.file}: no column {key!r}; set source.metadata.key to one of"
-                        f" {', '.join(columns)}"
-                    )
+                for setting in ("key", "name", "category"):
+                    column = getattr(self.settings, setting)
+                    if column is not None and column not in columns:
+                        raise SourceError(
+                            f"{self.file}: no column {column!r}; set source.metadata.{setting} to"
+                            f" one of {', '.join(columns)}"
+                        )
                 for row in reader:
-                    if row[key]:
-                        yield row[key].strip(), {c: row[c] or "" for c in columns}
+                    if named := (row[key] or "").strip():
+                        yield named, {c: row[c] or "" for c in columns}
         except (OSError, csv.Error) as error:
             raise SourceError(f"{self.file}: cannot read the metadata: {error}") from error
 
-    def take(self, path: Path, photo: Photo) -> Item | None:
-        """Return the item that the photo's row describes, and forget the row."""
-        for key in (path.as_posix(), path.name, path.stem):
-            if key in self.rows:
-                return self._item(str(path), self.rows.pop(key), (photo,))
-        return None
+    def match(self, photos: list[Path]) -> dict[Path, str]:
+        """Give each row to at most one photo: by path first, then by name, then by stem."""
+        matched: dict[Path, str] = {}
+        for naming in ("as_posix", "name", "stem"):
+            taken = set(matched.values())
+            for photo in photos:
+                key = photo.as_posix() if naming == "as_posix" else str(getattr(photo, naming))
+                if photo not in matched and key in self.rows and key not in taken:
+                    matched[photo] = key
+                    taken.add(key)
+        return matched
 
-    def left(self) -> Iterator[Item]:
-        """Yield the items of the rows that no photo took."""
-        for key, row in self.rows.items():
-            yield self._item(key, row, ())
-
-    def _item(self, key: str, row: dict[str, str], photos: tuple[Photo, ...]) -> Item:
-        settings = self.settings
+    def item(self, key: str, row_key: str, photos: tuple[Photo, ...]) -> Item:
+        """Return the item that a row describes."""
+        row, settings = self.rows[row_key], self.settings
         name = row.get(settings.name or "", "") or Path(key).stem
         levels = _levels(row.get(settings.category or "", ""), settings.category_separator)
         metadata: dict[str, str | int | float | None] = {
@@ -126,6 +135,11 @@ class _Rows:
         }
         metadata |= {f"category_{depth}": level for depth, level in enumerate(levels, 1)}
         return Item(key, name, levels[0] if levels else "", photos, metadata)
+
+
+def _text(path: Path) -> str:
+    """Name a path in valid text: on Linux a file name may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _levels(text: str, separator: str) -> list[str]:

@@ -34,9 +34,12 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    aside = path.with_name(f".{path.name}.tmp")
+def write_atomic(path: Path, data: bytes, aside: Path | None = None) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part.
+
+    It is written in the folder `aside`, of the same file system, if that is given.
+    """
+    aside = (aside or path.parent) / f".{path.name}.tmp"
     try:
         with aside.open("wb") as file:
             file.write(data)
@@ -86,8 +89,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise damaged(folder / MANIFEST, "it lists no files")
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in files.values()
+    ):
+        raise damaged(folder / MANIFEST, "it lists no files with their checksums")
     for name, expected in files.items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else None

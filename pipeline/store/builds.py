@@ -45,6 +45,11 @@ class Build:
         """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
         return self._load("ids.npy", np.int64)
 
+    def read(self) -> Build:
+        """Read the arrays now, so that nothing but the index is taken from the disk later."""
+        _ = self.photos, self.ids
+        return self
+
     def rows_of(self, item: int) -> npt.NDArray[np.int64]:
         """Return the rows whose photo the item shows."""
         rows: npt.NDArray[np.int64] = self.ids[self.ids[:, 1] == item, 0]
@@ -59,7 +64,7 @@ class Build:
     def _load(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
         try:
             array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise damaged(self.path / name, "it is not an array") from error
         if array.dtype != dtype or array.ndim != 2:
             raise damaged(self.path / name, "it has another shape or type")
@@ -80,7 +85,7 @@ class BuildStore:
             DamagedArtifactError: it is incomplete.
         """
         try:
-            name = self.current_file.read_text().strip()
+            name = self.current_file.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
         if not (self.folder / name).is_dir():
@@ -99,5 +104,6 @@ class BuildStore:
         """Make a build the current one, and delete all but the latest `keep`."""
         (self.folder / name).touch()  # the latest is the one last used
         write_atomic(self.current_file, f"{name}\n".encode())
-        for path in self.all()[:-keep]:
+        others = [path for path in self.all() if path.name != name]  # whatever the clock says
+        for path in others[: len(others) + 1 - keep]:
             shutil.rmtree(path, ignore_errors=True)

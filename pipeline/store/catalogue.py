@@ -7,8 +7,10 @@ its source no longer offers stays, as `removed`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -110,6 +112,7 @@ class Catalogue:
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = folder
         self.file = folder / "catalogue.sqlite"
+        self._storing = threading.Lock()
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not self.file.is_file():
@@ -122,6 +125,8 @@ class Catalogue:
                 self._db.executescript(_SCHEMA)
             self._db.execute("SELECT id FROM items LIMIT 1").fetchall()
         except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+                raise  # locked, or not allowed: nothing is wrong with the file
             raise DamagedArtifactError(
                 f"{self.file}: damaged: {error}; delete it and run `imgsearch build`"
             ) from error
@@ -162,13 +167,22 @@ class Catalogue:
         """Insert an item, or update the one with this key, which keeps its id."""
         images = list(images)
         state, reason = _item_state(images)
-        item = self._db.execute(
-            "INSERT INTO items (key, name, category, metadata, state, reason, run)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET name = excluded.name,"
-            " category = excluded.category, metadata = excluded.metadata,"
-            " state = excluded.state, reason = excluded.reason, run = excluded.run RETURNING id",
-            (key, name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run),
-        ).fetchone()[0]
+        row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
+        # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
+        known = self._db.execute(
+            "UPDATE items SET name = ?, category = ?, metadata = ?, state = ?, reason = ?, run = ?"
+            " WHERE key = ? RETURNING id",
+            row,
+        ).fetchone()
+        item = (
+            known[0]
+            if known
+            else self._db.execute(
+                "INSERT INTO items (name, category, metadata, state, reason, run, key)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            ).lastrowid
+        )
         self._db.execute("DELETE FROM images WHERE item = ? AND position >= ?", (item, len(images)))
         self._db.executemany(
             "INSERT INTO images (item, position, uri, path, size, mtime_ns, sha256, width, height,"
@@ -208,12 +222,16 @@ class Catalogue:
             (State.REMOVED, run, State.REMOVED),
         ).rowcount
 
-    def fail_photo(self, sha256: bytes, reason: str) -> None:
-        """Record that the photo with this content could not be read after all."""
+    def fail_photo(self, photo: Photo, reason: str) -> None:
+        """Record that this photo's file could not be read after all.
+
+        Other files of the same content stay available.
+        """
         self.begin()
         images = self._db.execute(
-            "UPDATE images SET state = ?, reason = ? WHERE sha256 = ? AND state = ? RETURNING item",
-            (State.FAILED, reason, sha256, State.AVAILABLE),
+            "UPDATE images SET state = ?, reason = ? WHERE state = ? AND path ="
+            " (SELECT path FROM images WHERE id = ?) RETURNING item",
+            (State.FAILED, reason, State.AVAILABLE, photo.id),
         ).fetchall()
         for (item,) in images:
             state, reason = _item_state(self.images(item))
@@ -223,14 +241,19 @@ class Catalogue:
         self.set_fact("version", None)  # so that the next ingest looks again
         self.commit()
 
-    def store_photo(self, data: bytes, sha256: bytes, suffix: str) -> str:
+    def forget_files(self) -> None:
+        """Have every photo read again by the next ingest."""
+        self._db.execute("UPDATE images SET mtime_ns = NULL")
+
+    def store_photo(self, data: bytes, suffix: str) -> str:
         """Keep encoded bytes under the name of their content; return the path to record."""
-        name = sha256.hex()
+        name = hashlib.sha256(data).hexdigest()
         relative = Path("images", name[:2], name + suffix)
         path = self.folder / relative
-        if not path.is_file() or path.stat().st_size != len(data):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+        with self._storing:  # two items may bring the same photo at the same time
+            if not path.is_file() or path.read_bytes() != data:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, data, aside=path.parent.parent)
         return str(relative)
 
     def set_fact(self, name: str, value: str | None) -> None:
@@ -266,7 +289,7 @@ class Catalogue:
 
     def item(self, item: int) -> ItemRecord | None:
         """Return the item with this id."""
-        return self._item("id = ?", item)
+        return self._item("id = ?", item) if 0 < item < 2**63 else None
 
     def item_by_key(self, key: str) -> ItemRecord | None:
         """Return the item that its source calls `key`."""
@@ -299,6 +322,32 @@ class Catalogue:
             if len(page) < _PAGE:
                 return
             after = page[-1]["id"]
+
+    def files(self) -> Iterator[tuple[Path, bytes]]:
+        """Stream every available image's file and the SHA-256 that it should have."""
+        query = (
+            "SELECT path, sha256 FROM images WHERE state = ? GROUP BY path, sha256 ORDER BY MIN(id)"
+        )
+        with closing(self._db.execute(query, (State.AVAILABLE,))) as rows:
+            for path, sha256 in rows:
+                yield self.folder / path, sha256
+
+    def has_stored_photos(self) -> bool:
+        """Whether every photo stored in `images/` is there with its size."""
+        rows = self._db.execute(
+            "SELECT path, size FROM images WHERE state = ? AND path LIKE 'images/%'",
+            (State.AVAILABLE,),
+        )
+        files = ((self.folder / path, size) for path, size in rows)
+        return all(file.is_file() and file.stat().st_size == size for file, size in files)
+
+    def damage(self) -> str | None:
+        """Say what SQLite finds wrong with the file, if anything."""
+        try:
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            return str(error)
+        return None if found == "ok" else found
 
     def showings(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""

@@ -39,7 +39,7 @@ class Shard:
         """
         try:
             vectors: F32Matrix = np.load(self.file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise self.damaged("it is missing or truncated") from error
         if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(self.photos):
             raise self.damaged("its shape is not what its JSON file says")

@@ -95,7 +95,7 @@ class ModelStore:
             DamagedArtifactError: its folder is incomplete.
         """
         try:
-            name = (self.folder / _CURRENT).read_text().strip()
+            name = (self.folder / _CURRENT).read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
         return self.open(name) if (self.folder / name).is_dir() else None

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import DamagedArtifactError
 from pipeline.vector_index.base import F32Matrix, Ids, Neighbours
 
+_HEADER = 45  # bytes of a flat index without vectors; FAISS crashes on some shorter files
 _TINY = 2.0**-126  # squares below it may be flushed to zero
 
 
@@ -47,6 +48,8 @@ class FlatIndex:
             DamagedArtifactError: FAISS cannot read it, or it is no flat L2 index.
         """
         faiss = _faiss()
+        if not path.is_file() or path.stat().st_size < _HEADER:
+            raise _damaged(path, "it is missing or truncated")
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
@@ -68,6 +71,7 @@ class FlatIndex:
         Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
         by row whatever the rounding of FAISS's float32 sums.
         """
+        allowed = None if allowed is None else np.unique(allowed)
         available = self.rows if allowed is None else len(allowed)
         k = min(k, available)
         distances = np.empty((len(queries), k), np.float64)
@@ -84,6 +88,9 @@ class FlatIndex:
         count = min(k + 8, available)
         while k:
             squared, rows = self._candidates(query, count, allowed)
+            if rows[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
+                rows = np.arange(self.rows) if allowed is None else allowed
+                count = available
             difference = self.vectors(rows).astype(np.float64) - query
             distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
             order = np.lexsort((rows, distances))[:k]
