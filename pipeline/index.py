@@ -23,7 +23,7 @@ from pipeline.store.builds import Build, BuildStore
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.embeddings import EmbeddingStore, F32Matrix
 from pipeline.store.models import ModelFolder
-from pipeline.vector_index.flat import write_flat
+from pipeline.vector_index import write_index
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def build_index(
             np.save(aside / "photos.npy", photos, allow_pickle=False)
             np.save(aside / "ids.npy", now.ids, allow_pickle=False)
             parts = _parts(vectors, now.rows, advance)
-            write_flat(aside / "index.faiss", len(photos), model.dim, parts)
+            write_index(settings.type, aside, len(photos), model.dim, parts)
     builds.use(folder.name, settings.keep_builds)
     return Build(folder, read_manifest(folder))
 

@@ -21,8 +21,8 @@ from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue, ItemRecord, State
 from pipeline.store.engine import EngineFolder
 from pipeline.store.models import ModelFolder
+from pipeline.vector_index import open_index
 from pipeline.vector_index.base import VectorIndex
-from pipeline.vector_index.flat import FlatIndex
 
 F32Vector = npt.NDArray[np.float32]
 Query = Image.Image | Path | str | bytes | int | F32Vector
@@ -73,7 +73,7 @@ class Searcher:
         self.limits = ImageLimits(**config.images.model_dump())
         # Opened now: later builds may remove this one's files.
         self.build = build.read()
-        self.index: VectorIndex = FlatIndex(build.index_file)
+        self.index: VectorIndex = open_index(build.kind, build.path)
 
     @cached_property
     def model(self) -> EmbeddingModel:

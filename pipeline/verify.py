@@ -17,7 +17,8 @@ from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.embeddings import EmbeddingStore, F32Matrix
 from pipeline.store.engine import EngineFolder
-from pipeline.vector_index.flat import FlatIndex
+from pipeline.vector_index import open_index
+from pipeline.vector_index.base import VectorIndex
 
 _BLOCK = 1024  # rows compared at a time
 
@@ -110,7 +111,7 @@ def _disagreements(
     if indexed != showings:
         more, fewer = len(indexed - showings), len(showings - indexed)
         yield f"{build.path}: {more} photos too many and {fewer} too few; {mend}"
-    index = FlatIndex(build.index_file)
+    index = open_index(build.kind, build.path)
     if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
         yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {mend}"
         return
@@ -124,7 +125,7 @@ def _disagreements(
 
 
 def _equal(
-    index: FlatIndex, vectors: F32Matrix, known: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    index: VectorIndex, vectors: F32Matrix, known: np.ndarray[tuple[int, int], np.dtype[np.int64]]
 ) -> bool:
     blocks = (known[start : start + _BLOCK].T for start in range(0, len(known), _BLOCK))
     return all(np.array_equal(index.vectors(rows), vectors[at]) for rows, at in blocks)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import Manifest, damaged, read_manifest, write_atomic
 
+INDEX_FILE = "index.faiss"
 _CURRENT = "CURRENT"
 _FIELDS = {"engine", "fingerprint", "dim", "rows", "items", "index"}
 
@@ -33,7 +34,12 @@ class Build:
     @property
     def index_file(self) -> Path:
         """The vectors, as a plain FAISS file."""
-        return self.path / "index.faiss"
+        return self.path / INDEX_FILE
+
+    @property
+    def kind(self) -> Any:
+        """The type of its index, as `IndexSettings.type` names it."""
+        return self.manifest["index"]["type"]
 
     @cached_property
     def photos(self) -> npt.NDArray[np.uint8]:

@@ -25,8 +25,15 @@ class Neighbours:
 class VectorIndex(Protocol):
     """Finds the k nearest rows; k is cut to the number of rows there are to find."""
 
-    rows: int
-    dim: int
+    @property
+    def rows(self) -> int:
+        """How many vectors there are."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given."""
