@@ -48,8 +48,13 @@ def main() -> None:
         app()
     except PipelineError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer's own answer to Ctrl-C
+            _fail(
+                "interrupted; what was finished is kept, run the same command to go on",
+                _INTERRUPTED,
+            )
+        raise
     except sqlite3.DatabaseError as error:
         _fail(f"the catalogue cannot be read or written: {error}; see `imgsearch verify`")
     except OSError as error:
@@ -59,6 +64,7 @@ def main() -> None:
         _fail(f"{where}: {error.strerror}; nothing is half-written, mend it and run this again")
 
 
+_INTERRUPTED = 130
 _USERS_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 

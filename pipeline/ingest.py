@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,12 +17,13 @@ from pipeline import images
 from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
-from pipeline.progress import SILENT, Progress
+from pipeline.progress import SILENT, Advance, Progress
 from pipeline.sources.base import Item, Photo, Source
 from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
 from pipeline.store.photos import MISSING, UNREADABLE
 
+Inspected = tuple[Item, list[ImageRecord]]
 _TRANSACTION = 256  # items a commit: a killed run repeats at most these
 
 
@@ -63,21 +65,26 @@ def ingest(
     inspect = _Inspector(catalogue, limits)
     run = catalogue.new_run()
     offered = 0
-    with progress.task("ingesting", None, "items") as advance:
+    with progress.task("ingesting", source.total, "items") as advance:
         known = ((item, _known(catalogue, item)) for item in source.items())
-        inspected = ordered_map(inspect, known, workers, ahead=8 * workers)
+        inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
         while batch := list(islice(inspected, _TRANSACTION)):
             catalogue.begin()
             for item, records in batch:
                 catalogue.put(run, item.key, item.name, item.category, item.metadata, records)
             catalogue.commit()
             offered += len(batch)
-            advance(len(batch))
     catalogue.begin()
     removed = catalogue.remove_others(run)
     catalogue.set_fact("version", version)
     catalogue.commit()
     return IngestReport(offered, catalogue.counts(), removed)
+
+
+def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
+    for one in inspected:
+        yield one
+        advance(1)
 
 
 def _known(catalogue: Catalogue, item: Item) -> dict[str, ImageRecord]:
@@ -93,9 +100,7 @@ class _Inspector:
         self.catalogue = catalogue
         self.limits = limits
 
-    def __call__(
-        self, offer: tuple[Item, dict[str, ImageRecord]]
-    ) -> tuple[Item, list[ImageRecord]]:
+    def __call__(self, offer: tuple[Item, dict[str, ImageRecord]]) -> Inspected:
         item, known = offer
         return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
 

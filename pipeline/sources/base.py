@@ -42,6 +42,11 @@ class Source(Protocol):
         """Names the items completely, if that can be done without reading them; else None."""
         ...
 
+    @property
+    def total(self) -> int | None:
+        """How many items there are, if that is known before they are read."""
+        ...
+
     def items(self) -> Iterator[Item]:
         """Yield every item once."""
         ...

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings
@@ -54,28 +55,44 @@ class FolderSource:
             raise SourceError(f"{path}: no such folder; set source.path to your photos")
         return cls(path, settings.metadata)
 
+    @property
+    def total(self) -> int:
+        """Photos, and rows without a photo."""
+        without = len(self._rows.rows) - len(self._described) if self._rows else 0
+        return len(self._photos) + without
+
     def items(self) -> Iterator[Item]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
         Raises:
             SourceError: the metadata cannot be read, or there is no photo.
         """
-        photos = photos_below(self.path)
-        if not photos:
+        if not self._photos:
             raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")
-        rows = _Rows(self.path, self.metadata) if self.metadata else None
-        described = rows.match(photos) if rows else {}
-        for relative in photos:
+        for relative in self._photos:
             key = _text(relative)
             photo = Photo(key, self.path / relative)
-            if rows and relative in described:
-                yield rows.item(key, described[relative], (photo,))
+            if self._rows and relative in self._described:
+                yield self._rows.item(key, self._described[relative], (photo,))
             else:
                 parent = relative.parent.name or self.path.resolve().name
                 yield Item(key, _text(Path(relative.stem)), parent, (photo,))
-        if rows:
-            without = rows.rows.keys() - described.values()
-            yield from (rows.item(row, row, ()) for row in rows.rows if row in without)
+        if self._rows:
+            without = self._rows.rows.keys() - self._described.values()
+            yield from (self._rows.item(row, row, ()) for row in self._rows.rows if row in without)
+
+    @cached_property
+    def _photos(self) -> list[Path]:
+        return photos_below(self.path)
+
+    @cached_property
+    def _rows(self) -> _Rows | None:
+        return _Rows(self.path, self.metadata) if self.metadata else None
+
+    @cached_property
+    def _described(self) -> dict[Path, str]:
+        """Photo → the key of its row."""
+        return self._rows.match(self._photos) if self._rows else {}
 
 
 def photos_below(folder: Path) -> list[Path]:

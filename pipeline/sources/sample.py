@@ -93,6 +93,11 @@ class SampleSource:
         libraries = f"pillow{PIL.__version__}-numpy{np.__version__}"
         return f"sample-{drawn}-{libraries}-{code.hexdigest()[:16]}"
 
+    @property
+    def total(self) -> int:
+        """All products and second photos."""
+        return self.photos + self.near_duplicates
+
     def items(self) -> Iterator[Item]:
         """The products in category order 0, 1, …, 0, 1, …, then the second photos."""
         for number in range(self.photos):

@@ -12,6 +12,7 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
+import catalogues
 import embedding
 import memory
 import reconstruction
@@ -27,10 +28,11 @@ def main() -> None:
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
+        "catalogues": catalogues.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")
-    parser.add_argument("--data", type=Path, help="folder with fashion-18322.tar")
+    parser.add_argument("--data", type=Path, help="folder of the reference data")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - set(sections)
