@@ -70,6 +70,14 @@ class ImageSettings(Settings):
     min_side: int = Field(1, ge=1)
 
 
+class AugmentSettings(Settings):
+    """How each photo is changed, anew in each epoch, before it is trained on."""
+
+    flip: bool = False
+    shift: float = Field(0, ge=0, le=0.5)
+    zoom: float = Field(0, ge=0, le=0.5)
+
+
 class TrainingSettings(Settings):
     """How an autoencoder is trained: mean squared error, Adam, best validation loss kept."""
 
@@ -77,7 +85,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(100, ge=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
-    flip: bool = False
+    augment: AugmentSettings = AugmentSettings()
     patience: int | None = Field(None, ge=1)
     validation: float = Field(0.2, gt=0, lt=1)
     split: Literal["first", "hash"] = "hash"

@@ -50,6 +50,10 @@ class ListSource:
     offers: Sequence[Item]
     version: str | None = None
 
+    @property
+    def total(self) -> int:
+        return len(self.offers)
+
     def items(self) -> Iterator[Item]:
         yield from self.offers
 
@@ -110,7 +114,7 @@ class Shop:
             Item(key, key.title(), "", tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours))
             for key, colours in items.items()
         ]
-        return ingest(ListSource(offers), self.catalogue, self.limits, workers=1)
+        return ingest(ListSource(offers), self.catalogue, self.limits)
 
     def embed(self, shard_size: int = 4) -> EmbedReport:
         store = self.engine.embeddings(self.model.fingerprint)

@@ -95,6 +95,16 @@ def test_json_is_read_back_and_does_not_depend_on_the_order_of_keys(tmp_path: Pa
     assert read_json(tmp_path / "f") == {"a": [1], "b": "é"}
 
 
+def test_a_file_may_be_written_in_another_folder_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    during: list[dict[str, bytes]] = []
+    monkeypatch.setattr(artifacts.os, "fsync", lambda _: during.append(tree(tmp_path)))
+    write_atomic(tmp_path / "in" / "f", b"data", aside=tmp_path)
+    assert during == [{".f.tmp": b"data"}, {"in/f": b"data"}]
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -220,6 +230,16 @@ def test_a_folder_that_is_not_whole_is_refused(
         read_manifest(published)
     assert f"{published}/{named}" in str(caught.value)
     assert checksum_problems(published) == [str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "files", ["[]", '{"a.bin": {}}', '{"a.bin": 5}', '{"a.bin": {"bytes": 4}}']
+)
+def test_a_manifest_without_checksums_is_refused(published: Path, files: str) -> None:
+    (published / "manifest.json").write_text(f'{{"files": {files}}}')
+    with pytest.raises(DamagedArtifactError, match=r"manifest.json: damaged: it lists no files"):
+        read_manifest(published)
+    assert len(checksum_problems(published)) == 1
 
 
 def test_altered_bytes_of_the_same_size_are_found_by_their_checksum(published: Path) -> None:

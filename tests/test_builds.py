@@ -12,7 +12,14 @@ import pytest
 from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import publish
 from pipeline.store.builds import Build, BuildStore
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, library_versions
+from pipeline.store.models import (
+    WEIGHTS,
+    ModelFolder,
+    ModelStore,
+    library_versions,
+    load_arrays,
+    save_arrays,
+)
 
 PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [3, 2], [3, 7]], np.int64)  # row 2 has no item
 
@@ -70,6 +77,11 @@ def test_a_current_build_that_was_deleted_is_no_build(builds: BuildStore) -> Non
     assert builds.current() is None
 
 
+def test_a_current_that_is_not_text_names_no_build(builds: BuildStore, build: Build) -> None:
+    builds.current_file.write_bytes(b"\xff\xfe\n")
+    assert builds.current() is None
+
+
 def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build: Build) -> None:
     (build.path / "ids.npy").unlink()
     with pytest.raises(DamagedArtifactError, match=r"a1/ids.npy: damaged: it is missing"):
@@ -91,6 +103,15 @@ def test_the_latest_builds_are_kept(builds: BuildStore, keep: int, kept: str) ->
     make_build(builds, "d")
     builds.use("d", keep)
     assert [path.name for path in builds.all()] == list(kept)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_build_in_use_is_kept_though_the_clock_went_back(builds: BuildStore, keep: int) -> None:
+    for second, name in enumerate("ab"):
+        age(make_build(builds, name), 4_000_000_000 + second)
+    make_build(builds, "c")
+    builds.use("c", keep)
+    assert {path.name for path in builds.all()} == set("cb"[:keep])
 
 
 def test_a_build_used_again_is_the_latest(builds: BuildStore) -> None:
@@ -197,6 +218,12 @@ def test_a_model_that_was_deleted_is_no_model(models: ModelStore) -> None:
     assert models.current() is None
 
 
+def test_a_current_that_is_not_text_names_no_model(models: ModelStore) -> None:
+    models.use(make_model(models, "a1", {}))
+    (models.folder / "CURRENT").write_bytes(b"\xff\xfe\n")
+    assert models.current() is None
+
+
 def test_a_model_that_is_not_whole_is_refused(models: ModelStore) -> None:
     model = models.use(make_model(models, "a1", {}))
     model.weights_file.write_bytes(b"weight")
@@ -230,3 +257,24 @@ def test_a_model_knows_the_photos_it_was_trained_on(models: ModelStore) -> None:
     np.save(model.path / "training.npy", np.ones((2, 32), np.uint8))
     assert model.photos("training").tolist() == [[1] * 32] * 2
     assert model.photos("validation").shape == (0, 32)
+
+
+def test_arrays_are_read_back_in_their_order(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(5)}
+    save_arrays(tmp_path / WEIGHTS, arrays)
+    found = load_arrays(tmp_path / WEIGHTS)
+    assert list(found) == ["b", "a"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_archive_of_arrays_is_damaged(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / WEIGHTS
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DamagedArtifactError, match=f"{path}: damaged: it is not an archive"):
+        load_arrays(path)

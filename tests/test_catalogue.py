@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.store import artifacts
 from pipeline.store import catalogue as catalogue_module
 from pipeline.store.catalogue import Catalogue, ImageRecord, ItemRecord, Photo, State
+from tests.conftest import tree
 
 
 @pytest.fixture
@@ -30,6 +32,15 @@ def image(name: str, state: State = State.AVAILABLE, reason: str = "") -> ImageR
     if state is not State.AVAILABLE:
         return ImageRecord(name, state, reason)
     return ImageRecord(name, state, reason, f"/photos/{name}", 10, 20, sha(name), 4, 3)
+
+
+def copy(name: str, path: str) -> ImageRecord:
+    """An image of the same content, in another file."""
+    return ImageRecord(path, State.AVAILABLE, path=path, sha256=sha(name))
+
+
+def photo(catalogue: Catalogue, name: str) -> Photo:
+    return next(photo for photo in catalogue.photos() if photo.sha256 == sha(name))
 
 
 def put(catalogue: Catalogue, run: int, key: str, *images: ImageRecord) -> int:
@@ -56,7 +67,7 @@ def test_an_item_is_read_back_as_it_was_put(catalogue: Catalogue) -> None:
     )
     assert catalogue.item(1) == catalogue.item_by_key("k") == expected
     assert catalogue.images(1) == records
-    assert catalogue.item(2) is None
+    assert all(catalogue.item(number) is None for number in (0, 2, -1, 10**30))
     assert catalogue.item_by_key("K") is None
     assert catalogue.images(2) == []
 
@@ -159,7 +170,7 @@ def test_photos_can_be_read_while_they_fail(
     seen = []
     for photo in catalogue.photos():
         seen.append(photo.sha256)
-        catalogue.fail_photo(photo.sha256, "photo missing")
+        catalogue.fail_photo(photo, "photo missing")
     assert seen == [sha(name) for name in "abcdefg"]
     assert catalogue.counts() == {"failed": {"photo missing": 7}}
 
@@ -170,7 +181,7 @@ def test_a_failed_photo_fails_every_item_that_shows_nothing_else(catalogue: Cata
     put(catalogue, 1, "c", image("z"), image("x"))
     put(catalogue, 1, "d", image("y"))
     catalogue.set_fact("version", "5")
-    catalogue.fail_photo(sha("x"), "photo missing")
+    catalogue.fail_photo(photo(catalogue, "x"), "photo missing")
     states = rows(catalogue, "SELECT key, state, reason FROM items ORDER BY key")
     assert states == [
         ("a", "failed", "photo missing"),
@@ -182,11 +193,25 @@ def test_a_failed_photo_fails_every_item_that_shows_nothing_else(catalogue: Cata
     assert catalogue.fact("version") is None
 
 
+def test_another_file_of_a_failed_photo_stays_available(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "a", copy("x", "/one"))
+    put(catalogue, 1, "b", copy("x", "/two"))
+    put(catalogue, 1, "c", copy("x", "/one"), image("y", State.REJECTED, "truncated"))
+    catalogue.fail_photo(photo(catalogue, "x"), "photo missing")
+    states = rows(catalogue, "SELECT key, state FROM items ORDER BY key")
+    assert states == [("a", "failed"), ("b", "available"), ("c", "failed")]
+    assert photo(catalogue, "x") == Photo(2, sha("x"), Path("/two"))
+    assert [i.state for i in catalogue.images(3)] == [State.FAILED, State.REJECTED]
+    catalogue.fail_photo(photo(catalogue, "x"), "photo missing")
+    assert list(catalogue.photos()) == []
+    assert catalogue.counts() == {"failed": {"photo missing": 3}}
+
+
 def test_a_removed_item_stays_removed_when_its_photo_fails(catalogue: Catalogue) -> None:
     put(catalogue, 1, "a", image("x"))
     put(catalogue, 2, "b", image("x"))
     catalogue.remove_others(2)
-    catalogue.fail_photo(sha("x"), "photo missing")
+    catalogue.fail_photo(photo(catalogue, "x"), "photo missing")
     assert catalogue.counts() == {
         "failed": {"photo missing": 1},
         "removed": {"no longer in the source": 1},
@@ -233,16 +258,63 @@ def test_facts_are_remembered_changed_and_forgotten(catalogue: Catalogue) -> Non
 
 
 def test_a_photo_is_stored_once_under_the_name_of_its_content(catalogue: Catalogue) -> None:
-    path = catalogue.store_photo(b"data", sha("x"), ".png")
-    assert path == f"images/{sha('x').hex()[:2]}/{sha('x').hex()}.png"
+    path = catalogue.store_photo(b"data", ".png")
+    assert path == f"images/{sha('data').hex()[:2]}/{sha('data').hex()}.png"
     file = catalogue.folder / path
     assert file.read_bytes() == b"data"
     written = file.stat().st_ino
-    assert catalogue.store_photo(b"data", sha("x"), ".png") == path
+    assert catalogue.store_photo(b"data", ".png") == path
     assert file.stat().st_ino == written
-    file.write_bytes(b"dat")
-    catalogue.store_photo(b"data", sha("x"), ".png")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"dat", b"dada"])
+def test_a_stored_photo_that_was_damaged_is_written_again(
+    catalogue: Catalogue, damaged: bytes
+) -> None:
+    file = catalogue.folder / catalogue.store_photo(b"data", ".png")
+    file.write_bytes(damaged)
+    catalogue.store_photo(b"data", ".png")
     assert file.read_bytes() == b"data"
+
+
+def test_a_photo_is_written_aside_in_one_folder_that_can_be_swept(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: list[str] = []
+    images = catalogue.folder / "images"
+    monkeypatch.setattr(artifacts.os, "fsync", lambda _: during.extend(tree(images)))
+    catalogue.store_photo(b"data", ".png")
+    assert during[0] == f".{sha('data').hex()}.png.tmp"
+
+
+def test_stored_photos_are_there_if_each_has_its_size(catalogue: Catalogue) -> None:
+    def stored(data: bytes, state: State = State.AVAILABLE) -> ImageRecord:
+        path = catalogue.store_photo(data, ".png")
+        return ImageRecord(path, state, path=path, size=len(data), sha256=sha(data.decode()))
+
+    assert catalogue.has_stored_photos()
+    put(catalogue, 1, "mine", copy("no such file", "/photos/images/x.png"))
+    put(catalogue, 1, "failed", stored(b"failed", State.FAILED))
+    put(catalogue, 1, "good", stored(b"good"))
+    first, second = sorted((catalogue.folder / "images").rglob("*.png"))
+    failed, good = (first, second) if first.read_bytes() == b"failed" else (second, first)
+    failed.unlink()
+    assert catalogue.has_stored_photos()
+    good.write_bytes(b"goo")
+    assert not catalogue.has_stored_photos()
+    good.unlink()
+    assert not catalogue.has_stored_photos()
+
+
+def test_every_available_file_is_listed_once_with_its_content(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "a", copy("x", "/one"), image("y", State.FAILED, "photo missing"))
+    put(catalogue, 1, "b", copy("x", "images/two"), copy("x", "/one"))
+    put(catalogue, 1, "c", copy("z", "/three"))
+    assert list(catalogue.files()) == [
+        (Path("/one"), sha("x")),
+        (catalogue.folder / "images/two", sha("x")),
+        (Path("/three"), sha("z")),
+    ]
 
 
 def test_a_photo_is_read_from_the_items_own_file_if_it_has_one(catalogue: Catalogue) -> None:
@@ -269,6 +341,30 @@ def test_a_file_that_is_no_catalogue_is_damaged(tmp_path: Path, create: bool) ->
     file.write_bytes(b"no database at all" * 100)
     with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*; delete it and run"):
         Catalogue(tmp_path, create=create)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        Catalogue(catalogue.folder)
+
+
+def test_a_damaged_page_is_found(catalogue: Catalogue) -> None:
+    for number in range(200):
+        put(catalogue, 1, str(number), image(str(number)))
+    assert catalogue.damage() is None
+    catalogue.close()
+    (page,) = rows(catalogue, "SELECT rootpage FROM sqlite_master WHERE name = 'images'")[0]
+    data = bytearray(catalogue.file.read_bytes())
+    data[4096 * (page - 1) : 4096 * page] = b"\xa5" * 4096
+    catalogue.file.write_bytes(data)
+    with Catalogue(catalogue.folder) as again:
+        assert again.damage()
 
 
 def test_creating_a_catalogue_that_exists_opens_it(catalogue: Catalogue) -> None:

@@ -92,7 +92,7 @@ def test_superseded_builds_are_removed(shop: Shop) -> None:
 
 
 def test_unfinished_work_is_removed(built: Shop) -> None:
-    for place in ("model/.0123.training", "builds/.0123.tmp"):
+    for place in ("model/.0123.training", "model/.0123.pixels", "builds/.0123.tmp"):
         (built.engine.path / place).mkdir()
     clean(built.config)
     assert folders(built) == in_use(built)

@@ -231,6 +231,15 @@ def test_a_catalogue_is_named_as_told_or_after_its_source(
 
 def test_the_home_folder_is_understood(minimal: Path) -> None:
     assert load(minimal, ["root=~/built"]).folder == Path.home() / "built" / "sample"
+    assert load(minimal, ["source={type: folder, path: '~'}"]).catalogue == Path.home().name
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", "0.0001"])
+def test_a_number_may_be_written_with_an_exponent(minimal: Path, text: str) -> None:
+    config = load(minimal, [f"engines.small.training.learning_rate={text}"])
+    settings = config.engines["small"]
+    assert isinstance(settings, AutoencoderSettings)
+    assert settings.training.learning_rate == 0.0001
 
 
 VALUES = st.recursive(

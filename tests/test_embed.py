@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,14 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.embed import EmbedReport, embed
+from pipeline.errors import WeightsError
+from pipeline.images import U8Image
+from pipeline.ingest import ingest
+from pipeline.sources.base import Item, Photo
 from pipeline.store import embeddings
+from pipeline.store.catalogue import Catalogue
 from pipeline.store.embeddings import EmbeddingStore
-from tests.conftest import Colour, ColourModel, Shop, png, tree
+from tests.conftest import Colour, ColourModel, ListSource, Shop, png, tree
 
 COLOURS: list[Colour] = [(n, 255 - n, 7 * n % 256) for n in range(11)]
 BY_PHOTO = {hashlib.sha256(png(colour)).digest(): colour for colour in COLOURS}
@@ -41,6 +47,7 @@ def run(
     batch_size: int = 3,
     shard_size: int = 4,
     decoders: int = 2,
+    decoded: Mapping[bytes, U8Image] | None = None,
 ) -> EmbedReport:
     return embed(
         model or ColourModel(),
@@ -50,6 +57,7 @@ def run(
         batch_size=batch_size,
         shard_size=shard_size,
         decoders=decoders,
+        decoded=decoded,
     )
 
 
@@ -133,6 +141,50 @@ def test_an_empty_catalogue_has_nothing_to_embed(shop: Shop, store: EmbeddingSto
     assert not store.folder.exists()
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_vectors_that_are_not_finite_stop_the_run_and_are_not_kept(
+    shop: Shop, store: EmbeddingStore, number: float
+) -> None:
+    class Broken(ColourModel):
+        def encode(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            encoded = super().encode(pixels)
+            encoded[encoded[:, 0] == COLOURS[6][0], 1] = number
+            return encoded
+
+    offer(shop)
+    with pytest.raises(WeightsError, match="colour: its network gives numbers that are not finite"):
+        run(shop, store, Broken())
+    assert len(store.photos()) == 4
+    assert np.isfinite(next(store.shards()).vectors()).all()
+
+
+# -- Photos that are decoded already ---------------------------------------------------------------
+
+
+def test_photos_that_are_decoded_already_are_not_read(shop: Shop, store: EmbeddingStore) -> None:
+    offer(shop)
+    photos = list(shop.catalogue.photos())
+    decoded = {p.sha256: np.full((4, 4, 3), BY_PHOTO[p.sha256], np.uint8) for p in photos[:7]}
+    for photo in photos[:7]:
+        photo.path.unlink()
+    assert run(shop, store, decoded=decoded) == EmbedReport(already=0, embedded=11, failed=0)
+    assert vectors(store) == BY_PHOTO
+    assert [photo for shard in store.shards() for photo in shard.photos] == [
+        photo.sha256 for photo in photos
+    ]
+
+
+@pytest.mark.parametrize("known", [[], [0], [3, 4, 10], range(11)])
+def test_decoded_photos_do_not_change_a_byte(shop: Shop, tmp_path: Path, known: list[int]) -> None:
+    offer(shop)
+    photos = [photo.sha256 for photo in shop.catalogue.photos()]
+    decoded = {photos[n]: np.full((4, 4, 3), BY_PHOTO[photos[n]], np.uint8) for n in known}
+    plain, helped = EmbeddingStore(tmp_path / "plain"), EmbeddingStore(tmp_path / "helped")
+    run(shop, plain)
+    run(shop, helped, decoded=decoded)
+    assert tree(helped.folder) == tree(plain.folder)
+
+
 # -- Runs that end early ---------------------------------------------------------------------------
 
 
@@ -181,6 +233,32 @@ def test_a_run_killed_while_writing_ends_with_the_same_bytes(
             run(shop, store)
     assert run(shop, store) == EmbedReport(already=4 * shard, embedded=11 - 4 * shard, failed=0)
     assert tree(store.folder) == tree(undisturbed.folder)
+
+
+@pytest.mark.parametrize(
+    ("where", "method"), [(EmbeddingStore, "write"), (Catalogue, "fail_photo")]
+)
+def test_a_run_killed_beside_a_broken_photo_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folders = []
+    for name in ("undisturbed", "killed"):
+        shop = Shop(tmp_path / name)
+        offer(shop)
+        breaks(shop, 2)
+        store = EmbeddingStore(tmp_path / name / "vectors")
+        if name == "killed":
+            with monkeypatch.context() as patch:
+                patch.setattr(where, method, die)
+                with pytest.raises(KeyboardInterrupt):
+                    run(shop, store)
+        run(shop, store)
+        shop.catalogue.close()
+        folders.append(tree(store.folder))
+    assert folders[0] == folders[1]
 
 
 def test_neither_batches_nor_threads_change_a_byte(shop: Shop, tmp_path: Path) -> None:
@@ -249,3 +327,25 @@ def test_a_broken_photo_fails_every_item_that_shows_it(shop: Shop, store: Embedd
     breaks(shop, 0)
     assert run(shop, store) == EmbedReport(0, 1, 1)
     assert shop.catalogue.counts() == {"available": {"": 1}, "failed": {"photo missing": 2}}
+
+
+@pytest.mark.parametrize("lost", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])
+def test_another_file_of_the_same_content_is_read_instead_of_a_lost_one(
+    shop: Shop, store: EmbeddingStore, tmp_path: Path, lost: list[int]
+) -> None:
+    files = [tmp_path / f"{n}.png" for n in range(3)]
+    items = [Item(file.name, "", "", (Photo(file.name, file),)) for file in files]
+    for file in files:
+        file.write_bytes(png(COLOURS[0]))
+    ingest(ListSource(items), shop.catalogue, shop.limits)
+    for number in lost:
+        files[number].unlink()
+    found = int(len(lost) < 3)
+    assert run(shop, store) == EmbedReport(already=0, embedded=found, failed=1 - found)
+    assert list(vectors(store).values()) == COLOURS[:found]
+    # A lost file is noticed when it is the one that is read; `verify` looks at all of them.
+    noticed = [n for n in lost if all(earlier in lost for earlier in range(n))]
+    available = 3 - len(noticed)
+    assert sum(shop.catalogue.counts().get("available", {}).values()) == available
+    assert sum(shop.catalogue.counts().get("failed", {}).values()) == len(noticed)
+    assert run(shop, store) == EmbedReport(already=found, embedded=0, failed=0)

@@ -110,13 +110,23 @@ def truncate(file: Path) -> None:
     [
         Path.unlink,
         truncate,
+        lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(b"no array"),
         lambda file: np.save(file, VECTORS[:3]),
         lambda file: np.save(file, VECTORS[:4].astype(np.float64)),
         lambda file: np.save(file, VECTORS[0, :4]),
         lambda file: np.save(file, np.array([{}] * 4), allow_pickle=True),
     ],
-    ids=["missing", "cut", "no array", "fewer rows", "another type", "another shape", "a pickle"],
+    ids=[
+        "missing",
+        "cut",
+        "empty",
+        "no array",
+        "fewer rows",
+        "another type",
+        "another shape",
+        "a pickle",
+    ],
 )
 def test_vectors_that_are_not_what_was_written_are_refused(
     store: EmbeddingStore, damage: Callable[[Path], object]

@@ -103,6 +103,8 @@ DATA: dict[str, Make] = {
     "all equal": lambda rng: np.repeat(normal(rng, 1), 60, axis=0),
     "zero": lambda rng: np.zeros((60, 7), np.float32),
     "huge": lambda rng: normal(rng) * np.float32(1e15),
+    "too huge to be squared": lambda rng: normal(rng) * np.float32(1e19),
+    "far too huge to be squared": lambda rng: normal(rng) * np.float32(1e30),
     "tiny": lambda rng: normal(rng) * np.float32(1e-15),
     "too tiny to be squared": lambda rng: normal(rng) * np.float32(1e-30),
     "squared to one number": squared_to_one_number,
@@ -125,7 +127,9 @@ def test_it_finds_what_a_brute_force_finds(tmp_path: Path, name: str) -> None:
             check(index, xb, xq, k)
 
 
-@pytest.mark.parametrize("name", ["normal", "duplicated", "integers", "all equal", "huge"])
+@pytest.mark.parametrize(
+    "name", ["normal", "integers", "all equal", "huge", "too huge to be squared"]
+)
 def test_it_finds_only_what_is_allowed(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(5)
     xb = DATA[name](rng)
@@ -134,6 +138,14 @@ def test_it_finds_only_what_is_allowed(tmp_path: Path, name: str) -> None:
         allowed = rng.permutation(60)[:count]
         for k in (1, 5, 60):
             check(index, xb, xb[:4], k, allowed)
+
+
+def test_a_row_allowed_twice_is_found_once(tmp_path: Path) -> None:
+    xb = normal(np.random.default_rng(6))
+    found = FlatIndex(written(tmp_path, xb)).search(xb[:1], 3, np.array([9, 2, 9, 2]))
+    expected, rows = brute_force(xb, xb[0], 3, np.array([2, 9]))
+    assert found.rows[0].tolist() == rows.tolist()
+    np.testing.assert_allclose(found.distances[0], expected, rtol=1e-13)
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
@@ -234,6 +246,7 @@ def write_other(path: Path, index: faiss.Index) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         lambda path: path.write_bytes(path.read_bytes()[:45]),
+        lambda path: path.write_bytes(path.read_bytes()[:28]),
         lambda path: path.write_bytes(b"XXXX" + path.read_bytes()[4:]),
         lambda path: write_other(path, faiss.IndexFlatIP(7)),
         lambda path: write_other(path, faiss.index_factory(7, "HNSW8,Flat")),
@@ -247,6 +260,7 @@ def write_other(path: Path, index: faiss.Index) -> None:
         "cut",
         "half",
         "header",
+        "part of the header",
         "magic",
         "inner product",
         "graph",

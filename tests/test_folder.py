@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,14 @@ def test_a_folder_without_photos_is_named(tmp_path: Path, name: str) -> None:
         list(FolderSource(tmp_path / name).items())
 
 
+def test_a_file_name_that_is_not_utf_8_is_an_item_named_in_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    touch(tmp_path, name)
+    (item,) = FolderSource(tmp_path).items()
+    assert (item.key, item.name) == ("caf\\xe9.jpg", "caf\\xe9")
+    assert [photo.path for photo in item.photos] == [tmp_path / name]
+
+
 # -- Metadata --------------------------------------------------------------------------------------
 
 
@@ -114,6 +123,29 @@ def test_a_row_describes_one_photo(tmp_path: Path) -> None:
     first, second = described(tmp_path, table([("a.jpg", "Title", "Tree")]))
     assert (first.key, first.name, first.category) == ("p/a.jpg", "Title", "Tree")
     assert (second.key, second.name, second.category) == ("q/a.jpg", "a", "q")
+
+
+@pytest.mark.parametrize(
+    ("key", "owner"),
+    [("b.jpg", "b.jpg"), ("A/b.jpg", "A/b.jpg"), ("b.png", "C/b.png"), ("b", "A/b.jpg")],
+)
+def test_a_path_goes_before_a_name_and_a_name_before_a_stem(
+    tmp_path: Path, key: str, owner: str
+) -> None:
+    touch(tmp_path, "A/b.jpg", "b.jpg", "C/b.png")
+    items = described(tmp_path, table([(key, "Right", "")]))
+    assert {item.key for item in items} == {"A/b.jpg", "b.jpg", "C/b.png"}
+    assert [item.key for item in items if item.name == "Right"] == [owner]
+
+
+def test_each_photo_gets_the_row_that_names_it_best(tmp_path: Path) -> None:
+    touch(tmp_path, "A/b.jpg", "b.jpg", "b.png")
+    items = described(tmp_path, table([("b", "Stem", ""), ("b.jpg", "Name", "")]))
+    assert {item.key: item.name for item in items} == {
+        "A/b.jpg": "Stem",
+        "b.jpg": "Name",
+        "b.png": "b",
+    }
 
 
 def test_photos_come_in_their_order_and_then_the_rows_without_one(tmp_path: Path) -> None:
@@ -215,6 +247,18 @@ def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("setting", ["name", "category"])
+def test_a_missing_column_of_another_setting_is_named_too(tmp_path: Path, setting: str) -> None:
+    touch(tmp_path, "a.jpg")
+    with pytest.raises(SourceError, match=f"no column 'typo'; set source.metadata.{setting} to"):
+        described(tmp_path, table([("a.jpg", "A", "T")]), **{setting: "typo"})
+
+
+def test_a_separator_is_at_least_one_character() -> None:
+    with pytest.raises(ValueError, match="at least 1 character"):
+        MetadataSettings(file=Path("products.csv"), key="image", category_separator="")
+
+
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n"])
 def test_an_empty_file_has_no_column(tmp_path: Path, content: bytes) -> None:
     touch(tmp_path, "a.jpg")
@@ -263,8 +307,16 @@ def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
 
 def test_rows_of_another_length_are_cut_or_filled(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
-    content = "image,title,tree\r\na.jpg,A\r\nb.jpg,B,T,more,and more\r\n\r\n,no key,T\r\n"
+    content = (
+        "image,title,tree\r\na.jpg,A\r\nb.jpg,B,T,more,and more\r\n\r\n,no key,T\r\n  ,blank,T\r\n"
+    )
     first, second = described(tmp_path, content)
     assert (first.name, first.category) == ("A", "")
     assert (second.name, second.category) == ("B", "T")
     assert second.metadata == {"title": "B", "tree": "T", "category_1": "T"}
+
+
+def test_a_column_needs_no_heading(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T,more\r\n")
+    assert (item.name, item.metadata[""]) == ("A", 0)

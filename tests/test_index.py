@@ -196,7 +196,7 @@ def test_current_moves_only_when_the_build_is_whole(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("pipeline.index.write_flat", "pipeline.store.builds.write_atomic"):
+    for step in ("pipeline.index.write_index", "pipeline.store.builds.write_atomic"):
         with monkeypatch.context() as patch:
             patch.setattr(step, die)
             with pytest.raises(KeyboardInterrupt):

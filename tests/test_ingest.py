@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.ingest import IngestReport, ingest
 from pipeline.sources.base import Item, Photo
+from pipeline.sources.folder import FolderSource
+from pipeline.store import artifacts
 from pipeline.store import catalogue as catalogue_module
 from pipeline.store.catalogue import Catalogue, State
 from tests.conftest import Colour, ListSource, png, tree
@@ -47,7 +51,7 @@ class Market:
         """Ingest these items; afterwards `decoded` is what this run decoded."""
         self.decoded.clear()
         offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
-        return ingest(ListSource(offers), self.catalogue, limits, workers=1)
+        return ingest(ListSource(offers), self.catalogue, limits)
 
     def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
         """One item for each file, called like it."""
@@ -143,6 +147,22 @@ def test_a_folder_or_a_link_to_nowhere_is_no_photo(market: Market) -> None:
     assert market.state("folder.png") == ("rejected", "not an image")
     assert market.state("link.png") == ("failed", "photo missing")
     assert market.state("loop.png")[1].startswith("photo cannot be read: Too many")
+
+
+def test_a_photo_with_neither_bytes_nor_a_file_is_missing(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer({"a": [Photo(str(market.photos / "a.png"))]})
+    assert market.state("a") == ("failed", "photo missing")
+
+
+def test_a_file_name_that_is_not_utf_8_is_counted_beside_the_others(market: Market) -> None:
+    market.paint("a.png", RED)
+    nameless = market.photos / os.fsdecode(b"caf\xe9.png")
+    nameless.write_bytes(png(GREEN))
+    report = ingest(FolderSource(market.photos), market.catalogue, LIMITS)
+    assert report.offered == 2
+    assert report.counts == {"available": {"": 1}, "failed": {"file name is not UTF-8": 1}}
+    assert market.ids().keys() == {"a.png", "caf\\xe9.png"}
 
 
 def test_an_item_with_one_good_photo_is_available(market: Market) -> None:
@@ -303,12 +323,34 @@ def test_a_drawn_photo_that_is_not_acceptable_is_not_stored(market: Market) -> N
     assert tree(market.catalogue.folder / "images") == {}
 
 
-def test_a_full_disk_stops_the_run(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_the_same_photo_may_be_brought_twice_at_the_same_moment(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, fsync = threading.Barrier(2), os.fsync
 
-    monkeypatch.setattr(catalogue_module, "write_atomic", full)
-    with pytest.raises(OSError, match="No space left"):
+    def together(descriptor: int) -> None:
+        with suppress(threading.BrokenBarrierError):  # the other thread is kept out, as it should
+            both.wait(0.2)
+        fsync(descriptor)
+
+    monkeypatch.setattr(artifacts.os, "fsync", together)
+    report = market.offer({key: [Photo("a.png", data=png(RED))] for key in "ab"})
+    assert report.counts == {"available": {"": 2}}
+    assert list(tree(market.catalogue.folder / "images").values()) == [png(RED)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), FileNotFoundError(2, "No such file or directory")],
+)
+def test_a_photo_that_cannot_be_stored_stops_the_run(
+    market: Market, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(catalogue_module, "write_atomic", fail)
+    with pytest.raises(type(error), match=error.strerror):
         market.offer({"a": [Photo("a.png", data=png(RED))]})
     assert market.ids() == {}
 
@@ -330,9 +372,23 @@ def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
     assert third.unchanged
     assert third.offered == 1
     assert third.counts["removed"] == {"no longer in the source": 1}
-    market.catalogue.fail_photo(sha(RED), "photo missing")
+    (photo,) = market.catalogue.photos()
+    market.catalogue.fail_photo(photo, "photo missing")
     assert not offer("2", "b", ImageLimits(min_side=2)).unchanged
     assert market.state("b") == ("available", "")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 20)])
+def test_a_source_that_is_the_same_is_read_when_a_stored_photo_is_not_there(
+    market: Market, damage: Callable[[Path], object]
+) -> None:
+    source = ListSource([Item("a", "a", "", (Photo("a.png", data=png(RED)),))], "1")
+    ingest(source, market.catalogue, LIMITS)
+    (path,) = (photo.path for photo in market.catalogue.photos())
+    damage(path)
+    assert not ingest(source, market.catalogue, LIMITS).unchanged
+    assert path.read_bytes() == png(RED)
+    assert ingest(source, market.catalogue, LIMITS).unchanged
 
 
 # -- Runs that end early ---------------------------------------------------------------------------
@@ -342,6 +398,7 @@ class Breaking:
     """Offers what it is given, and then fails."""
 
     version = "1"
+    total = None
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.offers = items
@@ -370,6 +427,29 @@ def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
     assert report.counts == {"available": {"": 30}}
     assert half.items() <= market.ids().items()
     assert len(set(market.ids().values())) == 30
+
+
+def test_a_run_that_broke_does_not_change_the_ids_that_follow(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+    items = [Item(f"{n}", "", "", (Photo(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)]
+    with pytest.raises(SourceError):
+        ingest(Breaking(items[:30]), market.catalogue, LIMITS)
+    ingest(ListSource(items), market.catalogue, LIMITS)
+    with Catalogue(tmp_path / "undisturbed", create=True) as undisturbed:
+        ingest(ListSource(items), undisturbed, LIMITS)
+        found = (undisturbed.item_by_key(item.key) for item in items)
+        assert market.ids() == {item.key: item.id for item in found if item}
+
+
+def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    with pytest.raises(SourceError):
+        ingest(Breaking([]), market.catalogue, ImageLimits(min_side=5))
+    market.offer_files("a.png", limits=ImageLimits(min_side=5))
+    assert market.state("a.png") == ("rejected", "too small")
 
 
 def test_the_source_is_looked_at_again_after_a_run_that_broke(market: Market) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import NotBuiltError
+from pipeline.ingest import ingest
+from pipeline.sources.base import Item, Photo
 from pipeline.store.artifacts import publish, read_manifest
 from pipeline.store.builds import Build
 from pipeline.vector_index.flat import write_flat
 from pipeline.verify import Verdict, verify
-from tests.conftest import Colour, Shop, png, tree
+from tests.conftest import Colour, ListSource, Shop, png, tree
 
 ITEMS: dict[str, list[Colour]] = {
     "a": [(10, 0, 0), (20, 0, 0)],
@@ -136,6 +140,7 @@ def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
     damage(path)
     problems = verify(built.config).problems
     assert str(path) in problems[0]
+    assert len(problems) == len(set(problems))
     assert all("\n" not in problem for problem in problems)
     mend(built, problems)
     assert verify(built.config).problems == []
@@ -155,12 +160,91 @@ def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
     first.write_bytes(png((1, 1, 1)))
     second.unlink()
     assert verify(built.config).problems == [
-        f"{first}: the photo has changed since it was ingested; run `imgsearch build`",
+        f"{first}: the photo has changed since it was ingested; delete it and run"
+        " `imgsearch build`",
         f"{second}: the photo cannot be read: No such file or directory; run `imgsearch build`",
     ]
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("0123\n")])
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_a_stored_photo_of_a_source_that_is_the_same_is_mended_too(
+    shop: Shop, damage: Callable[[Path], object]
+) -> None:
+    def build() -> None:
+        item = Item("a", "a", "", (Photo("a.png", data=png((10, 0, 0))),))
+        ingest(ListSource([item], version="1"), shop.catalogue, shop.limits)
+        shop.embed()
+        shop.index()
+
+    build()
+    (path,) = (photo.path for photo in shop.catalogue.photos())
+    damage(path)
+    (problem,) = verify(shop.config).problems
+    assert problem.startswith(f"{path}: the photo ")
+    if "delete it" in problem:
+        path.unlink()
+    build()
+    assert verify(shop.config).problems == []
+
+
+def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
+    shop: Shop, tmp_path: Path
+) -> None:
+    def build() -> None:
+        items = [Item(file.name, "", "", (Photo(file.name, file),)) for file in files]
+        ingest(ListSource(items), shop.catalogue, shop.limits)
+        shop.embed()
+        shop.index()
+
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for file in files:
+        file.write_bytes(png((10, 0, 0)))
+    build()
+    assert verify(shop.config).photos == 3
+    files[0].unlink()
+    files[1].write_bytes(png((20, 0, 0)))
+    assert verify(shop.config).problems == [
+        f"{files[0]}: the photo cannot be read: No such file or directory; run `imgsearch build`",
+        f"{files[1]}: the photo has changed since it was ingested; run `imgsearch build`",
+    ]
+    build()
+    assert verify(shop.config) == Verdict(photos=2, models=1, shards=2, builds=2)
+    found = shop.searcher().query(np.array([10, 0, 0], np.float32), 1)
+    assert [(n.key, n.distance, n.path) for n in found] == [("c.png", 0.0, files[2])]
+
+
+def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
+    built.catalogue.close()
+    with closing(sqlite3.connect(built.catalogue.file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'images'").fetchone()
+    data = bytearray(built.catalogue.file.read_bytes())
+    data[4096 * (page - 1) : 4096 * page] = b"\xa5" * 4096
+    built.catalogue.file.write_bytes(data)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{built.catalogue.file}: damaged: ")
+    assert problem.endswith("; delete it and run `imgsearch build`")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"\xff\xfe\n"), cut])
+def test_a_model_that_is_not_in_use_any_more_is_a_problem(
+    built: Shop, damage: Callable[[Path], object]
+) -> None:
+    damage(built.engine.models.folder / "CURRENT")
+    (problem,) = verify(built.config).problems
+    assert problem.endswith("the model is missing; run `imgsearch build`")
+    mend(built, [problem])
+    assert verify(built.config).problems == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: path.write_text("0123\n"),
+        lambda path: path.write_bytes(b"\xff\xfe\n"),
+    ],
+)
 def test_a_current_that_names_no_build_is_a_problem(
     built: Shop, damage: Callable[[Path], object]
 ) -> None:
