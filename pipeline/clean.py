@@ -1,4 +1,4 @@
-"""Clean a catalogue: remove what its configuration no longer uses."""
+"""Clean a catalogue: remove what its configuration's engines no longer use."""
 
 from __future__ import annotations
 

@@ -76,6 +76,7 @@ class AugmentSettings(Settings):
     flip: bool = False
     shift: float = Field(0, ge=0, le=0.5)
     zoom: float = Field(0, ge=0, le=0.5)
+    noise: float = Field(0, ge=0, le=1)
 
 
 class TrainingSettings(Settings):

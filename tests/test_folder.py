@@ -107,6 +107,14 @@ def test_a_file_name_that_is_not_utf_8_is_an_item_named_in_text(tmp_path: Path) 
     assert [photo.path for photo in item.photos] == [tmp_path / name]
 
 
+def test_items_are_counted_before_they_are_read(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    assert FolderSource(tmp_path).total == 2
+    (tmp_path / "rows.csv").write_text(table([(n, "", "") for n in ("b", "c", "d", "c")]))
+    source = FolderSource(tmp_path, MetadataSettings(file=Path("rows.csv"), key="image"))
+    assert source.total == len(list(source.items())) == 4
+
+
 # -- Metadata --------------------------------------------------------------------------------------
 
 
@@ -127,14 +135,21 @@ def test_a_row_describes_one_photo(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "owner"),
-    [("b.jpg", "b.jpg"), ("A/b.jpg", "A/b.jpg"), ("b.png", "C/b.png"), ("b", "A/b.jpg")],
+    [
+        ("b.jpg", "b.jpg"),
+        ("A/b.jpg", "A/b.jpg"),
+        ("b.png", "C/b.png"),
+        ("b", "A/b.jpg"),
+        ("d.jpg", "D/d.jpg"),
+    ],
 )
 def test_a_path_goes_before_a_name_and_a_name_before_a_stem(
     tmp_path: Path, key: str, owner: str
 ) -> None:
-    touch(tmp_path, "A/b.jpg", "b.jpg", "C/b.png")
+    names = ("A/b.jpg", "A/d.jpg.png", "C/b.png", "D/d.jpg", "b.jpg")
+    touch(tmp_path, *names)
     items = described(tmp_path, table([(key, "Right", "")]))
-    assert {item.key for item in items} == {"A/b.jpg", "b.jpg", "C/b.png"}
+    assert keys(items) == list(names)
     assert [item.key for item in items if item.name == "Right"] == [owner]
 
 

@@ -8,7 +8,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from pipeline import ingest as ingest_module
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.ingest import IngestReport, ingest
+from pipeline.progress import Advance, Silent
 from pipeline.sources.base import Item, Photo
 from pipeline.sources.folder import FolderSource
 from pipeline.store import artifacts
@@ -190,6 +191,20 @@ def test_two_items_may_share_a_photo_by_file_and_by_content(market: Market) -> N
     )
     assert market.shown() == [(key, sha(RED)) for key in "abcc"]
     assert market.catalogue.photo_count() == 1
+
+
+def test_progress_is_told_item_by_item_of_all_there_are(market: Market) -> None:
+    told: list[object] = []
+
+    class Bar(Silent):
+        @contextmanager
+        def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+            told.append((label, total, unit))
+            yield told.append
+
+    items = [Item(f"{n}", "", "", ()) for n in range(5)]
+    ingest(ListSource(items), market.catalogue, LIMITS, progress=Bar())
+    assert told == [("ingesting", 5, "items"), 1, 1, 1, 1, 1]
 
 
 # -- Again -----------------------------------------------------------------------------------------

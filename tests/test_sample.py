@@ -68,7 +68,7 @@ def test_it_is_a_source() -> None:
 
 
 def test_counts_and_keys(items: list[Item]) -> None:
-    assert len(items) == 62
+    assert len(items) == SMALL.total == 62
     assert len({item.key for item in items}) == 62
     assert len({item.photos[0].uri for item in items}) == 62
     assert len({data(item) for item in items}) == 62

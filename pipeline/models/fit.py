@@ -87,7 +87,7 @@ class Fit:
         batch = min(self.training.batch_size, len(seen))
         network, strategy = self._compiled(math.ceil(len(seen) / batch))
         history = self._resume(network)
-        train, validate = _functions(network, strategy)
+        train, validate = _functions(network, strategy, self.training)
         best = self._checkpoint(history.epochs) / "best.npz"
         while not history.is_over(self.training):
             epoch = history.epochs
@@ -189,23 +189,34 @@ class Fit:
         return folder / best.name
 
 
-def _functions(network: Any, strategy: Any) -> tuple[_OnBatch, _OnBatch]:
+def _functions(
+    network: Any, strategy: Any, training: TrainingSettings
+) -> tuple[_OnBatch, _OnBatch]:
     """Return two functions of a batch, to train on it and to validate on it.
 
-    Both return the sum over photos of the mean squared error, and the number of photos.
+    Both return the sum over photos of the mean squared error, and the number of photos. Noise is
+    added to what the network sees in training, not to what it has to rebuild.
     """
     tf = import_tensorflow()
 
-    def errors(pixels: Any, *, training: bool) -> Any:
-        rebuilt = tf.cast(network(pixels, training=training), tf.float32)
+    def errors(seen: Any, pixels: Any, *, training: bool) -> Any:
+        rebuilt = tf.cast(network(seen, training=training), tf.float32)
         return tf.reduce_sum(tf.reduce_mean(tf.square(rebuilt - pixels), axis=(1, 2, 3)))
+
+    def noisy(pixels: Any) -> Any:
+        if not training.augment.noise:
+            return pixels
+        # Stateless, so that a resumed run draws as an undisturbed one.
+        seed = tf.stack([training.seed, tf.cast(network.optimizer.iterations, tf.int32)])
+        noise = tf.random.stateless_normal(tf.shape(pixels), seed)
+        return pixels + training.augment.noise * noise
 
     def step(pixels: Any) -> tuple[Any, Any]:
         photos = tf.shape(pixels)[0]
         replica = tf.distribute.get_replica_context()
         batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, photos)
         with tf.GradientTape() as tape:
-            total = errors(pixels, training=True)
+            total = errors(noisy(pixels), pixels, training=True)
             loss = network.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
         gradients = tape.gradient(loss, network.trainable_variables)
         network.optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
@@ -216,7 +227,7 @@ def _functions(network: Any, strategy: Any) -> tuple[_OnBatch, _OnBatch]:
         return strategy.reduce("SUM", total, axis=None), strategy.reduce("SUM", photos, axis=None)
 
     def validate(pixels: Any) -> tuple[Any, Any]:
-        return errors(pixels, training=False), tf.shape(pixels)[0]
+        return errors(pixels, pixels, training=False), tf.shape(pixels)[0]
 
     compiled = {"autograph": False, "reduce_retracing": True}
     return tf.function(train, **compiled), tf.function(validate, **compiled)
@@ -241,7 +252,7 @@ def _transforms(
         (count, 8) float32: projective transforms from output to input pixels, as TensorFlow's
         `ImageProjectiveTransformV3` takes them.
     """
-    if augment == AugmentSettings():
+    if not (augment.flip or augment.shift or augment.zoom):
         return None
     mirror = np.where(random.random(count) < 0.5 * augment.flip, -1.0, 1.0)
     scale = np.exp(random.uniform(-augment.zoom, augment.zoom, (2, count)))

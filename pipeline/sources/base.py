@@ -44,7 +44,11 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many items there are, if that is known before they are read."""
+        """How many items there are, if that is known before they are read.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
         ...
 
     def items(self) -> Iterator[Item]:

@@ -41,7 +41,7 @@ class FolderSource:
 
     path: Path
     metadata: MetadataSettings | None = None
-    version: None = None  # files may change at any time
+    version: None = None  # files may change at any time; open the folder anew to see it
 
     @classmethod
     def of(cls, settings: FolderSettings) -> FolderSource:

@@ -35,8 +35,11 @@ class PixelFile:
         self.size = size
 
     def is_complete(self) -> bool:
-        """Whether `fill` ran to its end."""
-        return self.photos_file.is_file()
+        """Whether `fill` ran to its end, and all of it reached the disk."""
+        if not (self.photos_file.is_file() and self.rows_file.is_file()):
+            return False
+        size = len(self.photos) * self.size[0] * self.size[1] * 3
+        return self.rows_file.stat().st_size == size
 
     def fill(self, prepared: Iterable[Prepared]) -> list[tuple[Photo, RejectedImage]]:
         """Write the rows of all photos that have pixels; return the others."""
@@ -86,6 +89,8 @@ class PixelFolder(Mapping[bytes, U8Image]):
         rows: dict[bytes, tuple[U8Photos, int]] = {}
         for part in sorted(path.stem for path in self.folder.glob("*.npy")):
             file = PixelFile(self.folder, part, self.size)
+            if not file.is_complete():
+                continue
             pixels = file.pixels
             rows |= {photo.tobytes(): (pixels, row) for row, photo in enumerate(file.photos)}
         return rows
