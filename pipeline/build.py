@@ -20,7 +20,7 @@ from pipeline.store.artifacts import lock, sweep
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
-from pipeline.store.models import ModelFolder
+from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.store.pixels import PixelFolder
 from pipeline.train import covers, remove_unfinished, train
 
@@ -86,6 +86,9 @@ class _Builder:
         for stage, step in steps:
             if stage in stages:
                 step()
+        for name, engine in self.report.engines.items():
+            if engine.model and engine.model.has_random_weights:
+                self.progress.note(random_weights_warning(name))
         return self.report
 
     def sweep(self, name: str) -> None:
@@ -132,13 +135,8 @@ class _Builder:
             model = store.use(made[0])
         else:
             self.progress.note(f"{name}: getting the weights of {settings.network}")
-            model = pretrained.fetch(name, settings, store)
+            model = pretrained.fetch(name, settings, store, self.progress)
         self._has_model(name, model, new=not made)
-        if settings.weights == "random":
-            self.progress.note(
-                f"{name}: RANDOM weights, which know nothing of photos; for real results set"
-                f" engines.{name}.weights to imagenet or to a file"
-            )
 
     def train(self, name: str, settings: AutoencoderSettings) -> None:
         store = self.folder(name).models
@@ -162,12 +160,12 @@ class _Builder:
         self.report.engines[name].new_model = new
 
     def embed(self, name: str) -> None:
-        settings = self.config.engines[name]
         folder = self.model(name)
         store = self.folder(name).embeddings(folder.fingerprint)
         done = store.photos()
-        side = (settings.input_size, settings.input_size)
-        decoded = PixelFolder(self.folder(name).models.folder, side, settings.resize)
+        spec = folder.embedding
+        side = (spec["input_size"], spec["input_size"])
+        decoded = PixelFolder(self.folder(name).models.folder, side, spec["resize"])
         if all(photo.sha256 in done for photo in self.catalogue.photos()):
             report = EmbedReport(self.catalogue.photo_count(), 0, 0)
         else:
@@ -202,8 +200,16 @@ class _Builder:
         return EngineFolder(self.config.folder / name)
 
     def model(self, name: str) -> ModelFolder:
-        model = self.report.engines[name].model or self.folder(name).models.current()
+        """Return the engine's model in use, which must be the one that the settings describe."""
+        known = self.report.engines[name].model
+        model = known or self.folder(name).models.current()
         if model is None:
             raise NotBuiltError(f"{self.folder(name).path}: no model yet; run `imgsearch train`")
+        recipe = models.recipe(self.config.engines[name], read_file=False)
+        if not known and not model.is_made_by(recipe):
+            raise NotBuiltError(
+                f"{model.path}: made with other settings than engines.{name} has now;"
+                " run `imgsearch train`"
+            )
         self.report.engines[name].model = model
         return model

@@ -31,8 +31,19 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
     if not config.folder.is_dir():
         return []
     with lock(config.folder):
-        unused = [config.folder] if everything else list(_unused(config))
-        return [_remove(path) for path in unused]
+        removed = [_remove(path) for path in list(_all(config) if everything else _unused(config))]
+        if everything and [path.name for path in config.folder.iterdir()] == [".lock"]:
+            shutil.rmtree(config.folder)
+    return removed
+
+
+def _all(config: Config) -> Iterator[Path]:
+    """Only what a pipeline writes: whatever else is there belongs to somebody."""
+    names = ["images", "catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"]
+    for name in [*names, *config.engines]:
+        path = config.folder / name
+        if path.exists():
+            yield path
 
 
 def _unused(config: Config) -> Iterator[Path]:
@@ -48,6 +59,10 @@ def _unused(config: Config) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> Removed:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    shutil.rmtree(path)
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
     return Removed(path, size)

@@ -65,7 +65,10 @@ def main() -> None:
 
 
 _INTERRUPTED = 130
-_USERS_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+_USERS_ERRNO = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 def _fail(message: str, code: int = 1) -> None:
@@ -90,7 +93,7 @@ def _run(config: Config, stages: tuple[Stage, ...] | None, as_json: bool) -> Non
         console.print_report(report)
 
 
-@app.command(epilog="Example: imgsearch ingest --set source.path=~/photos")
+@app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")
 def ingest(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
@@ -158,7 +161,10 @@ def query(
         raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
     if k <= 0:
         raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    if sheet and not (sheet.suffix.lower() == ".png" and sheet.absolute().parent.is_dir()):
+        raise QueryError(f"--sheet {sheet}: give a name that ends in .png, in a folder that exists")
     searchers = _open(_load(config, set_), engine)
+    warnings = {s.engine: s.warning for s in searchers if s.warning}
     drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]]]] = []
     failed = False
     for name, path, asked in _queries(photos, item, searchers):
@@ -168,10 +174,11 @@ def query(
             failed = True
             console.print_failure(name, error, as_json)
         else:
-            console.print_answers(name, answers, as_json)
-            drawn.append((Path(name).name, path, answers))
+            console.print_answers(name, answers, warnings, as_json)
+            if sheet and len(drawn) < _SHEET_QUERIES:
+                drawn.append((Path(name).name, path, answers))
     if sheet and drawn:
-        _write_sheet(sheet, drawn, searchers[0])
+        _write_sheet(sheet, drawn, searchers[0], warnings)
     if failed:
         raise typer.Exit(1)
 
@@ -188,7 +195,7 @@ def _queries(
     """Yield what to show, the photo to draw, and what to ask, of each query."""
     if item is not None:
         catalogue = searchers[0].catalogue
-        record = catalogue.item(int(item)) if item.isdecimal() else None
+        record = catalogue.item(int(item)) if item.isdecimal() and len(item) < 20 else None
         record = record or catalogue.item_by_key(item)
         if record is None:
             raise QueryError(f"no item has the id or key {item!r}; `imgsearch query` shows ids")
@@ -208,19 +215,15 @@ def _queries(
             yield str(photo), photo, photo
 
 
-def _write_sheet(file: Path, drawn: list[Any], searcher: Searcher) -> None:
+def _write_sheet(
+    file: Path, drawn: list[Any], searcher: Searcher, warnings: dict[str, str]
+) -> None:
     from pipeline import console
     from pipeline.report import query_sheet
 
-    if file.suffix.lower() != ".png":
-        raise QueryError(f"--sheet {file}: the picture is a PNG; give a name that ends in .png")
-    picture = query_sheet(drawn[:_SHEET_QUERIES], searcher.limits)
-    try:
-        picture.save(file, format="PNG")
-    except OSError as error:
-        raise QueryError(f"--sheet {file}: cannot write it: {error.strerror}") from error
-    shown = min(len(drawn), _SHEET_QUERIES)
-    console.talk(f"wrote {file}: {shown} of {len(drawn)} queries")
+    query_sheet(drawn, searcher.limits, warnings).save(file, format="PNG")
+    shown = f": the first {_SHEET_QUERIES} queries" if len(drawn) == _SHEET_QUERIES else ""
+    console.talk(f"wrote {file}{shown}")
 
 
 @app.command(epilog="Example: imgsearch info --json")

@@ -90,7 +90,7 @@ class TrainingSettings(Settings):
     patience: int | None = Field(None, ge=1)
     validation: float = Field(0.2, gt=0, lt=1)
     split: Literal["first", "hash"] = "hash"
-    seed: int = Field(7, ge=0)
+    seed: int = Field(7, ge=0, lt=2**32)
     mixed_precision: bool = False
     retrain_share: float = Field(0.5, ge=0, le=1)
 
@@ -101,7 +101,7 @@ class AutoencoderSettings(Settings):
     type: Literal["autoencoder"]
     architecture: Literal["article", "strided"] = "article"
     input_size: int = Field(256, ge=32, le=256)
-    latent: int = Field(16, ge=1)
+    latent: int = Field(16, ge=1, le=4096)
     resize: Resize = "nearest"
     normalise: bool = False
     training: TrainingSettings = TrainingSettings()
@@ -113,13 +113,15 @@ class PretrainedSettings(Settings):
     type: Literal["pretrained"]
     network: str = "VGG16"
     weights: str = "imagenet"
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    when_unavailable: Literal["fail", "random"] = "fail"
     include_top: bool = True
     layer: str | None = "fc1"
     pooling: Literal["none", "avg", "max"] = "none"
     input_size: int = Field(224, ge=32, le=1024)
     resize: Resize = "bicubic"
     normalise: bool = True
-    seed: int = Field(7, ge=0)
+    seed: int = Field(7, ge=0, lt=2**32)
 
 
 EngineSettings = Annotated[AutoencoderSettings | PretrainedSettings, Field(discriminator="type")]
@@ -156,13 +158,20 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-        if "images" in engines:
-            raise ValueError("'images' is the folder of the photos; give the engine another name")
+            if name == "images" or name.startswith("catalogue.sqlite"):
+                raise ValueError(f"{name!r} is a file of the catalogue; give it another name")
         return engines
 
     @model_validator(mode="after")
-    def _catalogue_name(self) -> Config:
+    def _folders(self) -> Config:
         _check_name(self.catalogue)
+        if isinstance(self.source, FolderSettings):
+            photos, written = _absolute(self.source.path), _absolute(self.folder)
+            if written.is_relative_to(photos) or photos.is_relative_to(written):
+                raise ValueError(
+                    f"the photos in {photos} and what is written to {written} must be apart;"
+                    " set root or name"
+                )
         return self
 
     @property
@@ -172,15 +181,26 @@ class Config(Settings):
             return self.name
         if isinstance(self.source, FolderSettings):
             return (
-                re.sub(r"[^A-Za-z0-9._-]+", "-", self.source.path.expanduser().resolve().name)
-                or "photos"
+                re.sub(r"[^\w.-]+", "-", _absolute(self.source.path).name).strip("-.") or "photos"
             )
         return self.source.type
 
     @property
     def folder(self) -> Path:
         """Where everything about this catalogue is written."""
-        return self.root.expanduser() / self.catalogue
+        return expand(self.root) / self.catalogue
+
+
+def expand(path: Path) -> Path:
+    """Replace a leading `~`, where there is such a home."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _absolute(path: Path) -> Path:
+    return expand(path).resolve()
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Config:
@@ -249,8 +269,10 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 def _check_name(name: str) -> None:
     """Names become folders."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise ValueError(f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-'")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-' (set `name`)"
+        )
 
 
 def _explain(error: ValidationError) -> str:

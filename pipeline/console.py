@@ -110,13 +110,21 @@ def print_failure(query: str, error: Exception, as_json: bool) -> None:
         print_json({"query": query, "error": str(error)})
 
 
-def print_answers(query: str, answers: Mapping[str, Sequence[Neighbour]], as_json: bool) -> None:
+def print_answers(
+    query: str,
+    answers: Mapping[str, Sequence[Neighbour]],
+    warnings: Mapping[str, str],
+    as_json: bool,
+) -> None:
     """Print one query's neighbours, engine by engine."""
     if as_json:
         lists = {engine: [asdict(n) for n in found] for engine, found in answers.items()}
-        print_json({"query": query, "engines": lists})
+        print_json({"query": query, "engines": lists, "warnings": warnings})
         return
     table = Table(title=f"Nearest to {escape(query)}", title_justify="left")
+    if warnings:
+        table.caption = "\n".join(escape(warning) for warning in warnings.values())
+        table.caption_justify = "left"
     for heading, justify in (
         ("engine", "left"),
         ("rank", "right"),
@@ -149,6 +157,7 @@ def report_facts(report: Report) -> dict[str, Any]:
         name: {
             "model": engine.model.fingerprint if engine.model else None,
             "new_model": engine.new_model,
+            "random_weights": bool(engine.model and engine.model.has_random_weights),
             "vectors": vars(engine.embedding) if engine.embedding else None,
             "build": engine.build.path.name if engine.build else None,
             "rows": engine.build.manifest["rows"] if engine.build else None,
@@ -167,14 +176,16 @@ def print_report(report: Report) -> None:
         parts = []
         if engine.model:
             made = "new model" if engine.new_model else "model"
-            parts.append(f"{made} {engine.model.fingerprint}")
+            random = " of RANDOM weights" if engine.model.has_random_weights else ""
+            parts.append(f"{made} {engine.model.fingerprint}{random}")
         if engine.embedding:
             e = engine.embedding
             failed = f", {e.failed:,} failed" if e.failed else ""
             parts.append(f"{e.embedded:,} photos embedded, {e.already:,} already{failed}")
         if engine.build:
             parts.append(f"index {engine.build.path} of {engine.build.manifest['rows']:,} photos")
-        out.print(f"{name:<12} {'; '.join(parts)}", markup=False)
+        if parts:
+            out.print(f"{name:<12} {'; '.join(parts)}", markup=False)
 
 
 def states_line(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -208,7 +219,7 @@ def print_info(facts: Mapping[str, Any]) -> None:
         cells = (
             name,
             fingerprint,
-            str(model["weights"]) if model else "",
+            str(model["weights"] or "trained") if model else "",
             f"{engine.get('vectors', 0):,}",
             index,
             build["id"] if build else "",
@@ -216,6 +227,9 @@ def print_info(facts: Mapping[str, Any]) -> None:
         )
         table.add_row(*(escape(cell) for cell in cells))
     out.print(table)
+    for engine in facts["engines"].values():
+        if engine["model"] and engine["model"]["warning"]:
+            out.print(engine["model"]["warning"], markup=False)
 
 
 def size(count: float) -> str:

@@ -59,7 +59,12 @@ def embed(
         while True:
             missing = (photo for photo in catalogue.photos() if photo.sha256 not in done)
             prepared = prepare_all(
-                missing, model.prepare, limits, decoders, ahead=2 * batch_size, known=decoded
+                missing,
+                model.prepare,
+                limits,
+                decoders,
+                ahead=2 * min(batch_size, shard_size),
+                known=decoded,
             )
             failures = _Failures(catalogue)
             good = failures.leave_out(prepared)

@@ -66,6 +66,7 @@ def build_index(
         "engine": engine,
         "fingerprint": model.fingerprint,
         "model": model.path.name,
+        "random_weights": model.has_random_weights,
         "dim": model.dim,
         "rows": len(photos),
         "items": len(np.unique(now.ids[:, 1])),

@@ -9,6 +9,7 @@ from pipeline import models
 from pipeline.config import Config
 from pipeline.store.catalogue import Catalogue, State
 from pipeline.store.engine import EngineFolder
+from pipeline.store.models import random_weights_warning
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -38,13 +39,14 @@ def _engine(config: Config, name: str) -> dict[str, Any]:
     build = folder.builds.current()
     facts: dict[str, Any] = {"bytes": _bytes(folder.path), "model": None, "build": None}
     if model:
-        settled = models.recipe(config.engines[name]).items() <= model.recipe.items()
+        settled = model.is_made_by(models.recipe(config.engines[name], read_file=False))
         facts["model"] = {
             "folder": str(model.path),
             "fingerprint": model.fingerprint,
             "dim": model.dim,
             "parameters": model.manifest.get("parameters"),
-            "weights": model.recipe.get("weights", "trained"),
+            "weights": "random" if model.has_random_weights else model.recipe.get("weights"),
+            "warning": random_weights_warning(name) if model.has_random_weights else None,
             "validation_mse": model.manifest.get("validation_mse"),
             "matches_configuration": settled,
         }

@@ -21,7 +21,7 @@ from pipeline.progress import SILENT, Advance, Progress
 from pipeline.sources.base import Item, Photo, Source
 from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
-from pipeline.store.photos import MISSING, UNREADABLE
+from pipeline.store.photos import MISSING, PHOTOS_FAULT, UNREADABLE
 
 Inspected = tuple[Item, list[ImageRecord]]
 _TRANSACTION = 256  # items a commit: a killed run repeats at most these
@@ -132,6 +132,8 @@ class _Inspector:
         except FileNotFoundError:
             return ImageRecord(uri, State.FAILED, MISSING)
         except OSError as error:
+            if error.errno not in PHOTOS_FAULT:
+                raise  # a bad disk stops the run
             return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
         return replace(self.describe(uri, data), path=str(path), mtime_ns=status.st_mtime_ns)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +91,9 @@ def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file
 
 def loss_curve(training: Sequence[float], validation: Sequence[float], file: Path) -> None:
     """Plot mean squared errors by epoch, with the best validation loss marked."""
+    if "MPLCONFIGDIR" not in os.environ:  # or it writes a list of fonts into the user's home
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="imgsearch-matplotlib-")
+        atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

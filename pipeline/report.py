@@ -18,9 +18,14 @@ Answers = Mapping[str, Sequence[Neighbour]]
 
 
 def query_sheet(
-    queries: Sequence[tuple[str, Path | None, Answers]], limits: ImageLimits
+    queries: Sequence[tuple[str, Path | None, Answers]],
+    limits: ImageLimits,
+    warnings: Mapping[str, str],
 ) -> Image.Image:
-    """Draw each query and its neighbours with their distances, a row an engine."""
+    """Draw each query and its neighbours with their distances, a row an engine.
+
+    An engine that `warnings` names says in its title that its weights are random.
+    """
     rows = []
     for name, path, answers in queries:
         query = Tile(_photo(path, limits), [name, "query"], is_query=True)
@@ -29,7 +34,8 @@ def query_sheet(
                 Tile(_photo(n.path, limits), [n.name, n.category, f"{n.rank}.  {n.distance:.4g}"])
                 for n in neighbours
             ]
-            rows.append((engine, [query, *found]))
+            title = f"{engine} (RANDOM weights)" if engine in warnings else engine
+            rows.append((title, [query, *found]))
     return sheet(rows)
 
 

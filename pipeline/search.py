@@ -20,7 +20,7 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue, ItemRecord, State
 from pipeline.store.engine import EngineFolder
-from pipeline.store.models import ModelFolder
+from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.vector_index import open_index
 from pipeline.vector_index.base import VectorIndex
 
@@ -50,23 +50,55 @@ def open(config: Config, engine: str) -> Searcher:  # noqa: A001  reads as `sear
     Raises:
         QueryError: the configuration has no such engine.
         NotBuiltError: it has no index yet.
+        StaleIndexError: the model of the settings is not the one that the index was built with.
         DamagedArtifactError: its files are not what was written.
     """
     if engine not in config.engines:
         raise QueryError(
             f"unknown engine {engine!r}; the configuration has {', '.join(config.engines)}"
         )
-    catalogue = Catalogue(config.folder)
-    build = EngineFolder(config.folder / engine).builds.current()
+    catalogue = Catalogue(config.folder, any_thread=True)
+    folder = EngineFolder(config.folder / engine)
+    build = folder.builds.current()
     if build is None:
-        raise NotBuiltError(f"{config.folder / engine}: no index here yet; run `imgsearch build`")
-    return Searcher(config, engine, catalogue, build)
+        raise NotBuiltError(f"{folder.path}: no index here yet; run `imgsearch build`")
+    return Searcher(config, engine, catalogue, build, _model_of(build, config, folder))
+
+
+def _model_of(build: Build, config: Config, folder: EngineFolder) -> ModelFolder:
+    """Return the model that made a build's vectors, if it is still the one to use."""
+    model = folder.models.get(build.manifest["model"])
+    recipe = models.recipe(config.engines[folder.path.name], read_file=False)
+    if model and model.fingerprint == build.fingerprint and model.is_made_by(recipe):
+        return model
+    if model is None:
+        now = "no longer there"
+    elif model.fingerprint != build.fingerprint:
+        now = model.fingerprint
+    else:
+        current = folder.models.current()
+        other = current.fingerprint if current and current.is_made_by(recipe) else "not yet made"
+        now = f"{other}, by the settings"
+    raise StaleIndexError(
+        f"{build.path}: made by model {build.fingerprint}, the model of {folder.path.name} is"
+        f" {now}; run `imgsearch build`"
+    )
 
 
 class Searcher:
-    """Answers queries from one build; what is published later does not disturb it."""
+    """Answers queries from one build; what is published later does not disturb it.
 
-    def __init__(self, config: Config, engine: str, catalogue: Catalogue, build: Build) -> None:
+    One may serve several threads. Close it, or use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        engine: str,
+        catalogue: Catalogue,
+        build: Build,
+        model_folder: ModelFolder,
+    ) -> None:
         self.config = config
         self.engine = engine
         self.catalogue = catalogue
@@ -74,15 +106,28 @@ class Searcher:
         # Opened now: later builds may remove this one's files.
         self.build = build.read()
         self.index: VectorIndex = open_index(build.kind, build.path)
+        self._model_folder = model_folder
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the catalogue."""
+        self.catalogue.close()
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before believing an answer."""
+        random = self.build.manifest.get("random_weights")
+        return random_weights_warning(self.engine) if random else None
 
     @cached_property
     def model(self) -> EmbeddingModel:
-        """The model that made them, loaded when a photo first needs it.
-
-        Raises:
-            StaleIndexError: the model in use is another one.
-        """
-        return models.load(self.engine, self._model_folder())
+        """The model that made the vectors, loaded when a photo first needs it."""
+        return models.load(self.engine, self._model_folder)
 
     def query(self, query: Query, k: int = 3) -> list[Neighbour]:
         """Return the k nearest items, by (distance, id); fewer if the index holds fewer.
@@ -93,7 +138,6 @@ class Searcher:
         Raises:
             QueryError: k is not positive, or there is no such file, item or vector.
             RejectedImage: the photo is not acceptable.
-            StaleIndexError: the model in use is not the one that the index was built with.
         """
         if k <= 0:
             raise QueryError(f"k is {k}; ask for at least 1 neighbour")
@@ -131,22 +175,6 @@ class Searcher:
             raise QueryError(f"{query}: cannot read the photo: {error.strerror}") from error
         except RejectedImage as rejected:
             raise QueryError(f"{query}: not an acceptable photo: {rejected}") from rejected
-
-    def _model_folder(self) -> ModelFolder:
-        settings = self.config.engines[self.engine]
-        folder = EngineFolder(self.config.folder / self.engine).models.current()
-        if folder is None:
-            raise NotBuiltError(
-                f"{self.config.folder / self.engine}: no model here; run `imgsearch build`"
-            )
-        changed = not models.recipe(settings).items() <= folder.recipe.items()
-        if changed or folder.fingerprint != self.build.fingerprint:
-            now = "another one by its settings" if changed else folder.fingerprint
-            raise StaleIndexError(
-                f"{self.build.path}: made by model {self.build.fingerprint}, the model of"
-                f" {self.engine} is {now}; run `imgsearch build`"
-            )
-        return folder
 
     def _nearest(
         self, vectors: npt.NDArray[np.float32], k: int, leave_out: int | None = None

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -18,12 +19,12 @@ from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder
-from pipeline.models.base import weights_digest, weights_of
+from pipeline.models.base import save_weights, weights_digest
 from pipeline.models.fit import Fit
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, save_arrays
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
 from pipeline.store.photos import Prepared, prepare_all
 from pipeline.store.pixels import PixelFile, PixelFolder
 
@@ -49,9 +50,10 @@ def train(
     photos = list(catalogue.photos())
     training, validation = split(photos, settings.training)
     recipe = autoencoder.recipe(settings)
-    data = digest([photo.sha256.hex() for photo in photos])
-    work = store.folder / f".{digest(recipe)}-{data}.training"
     side = (settings.input_size, settings.input_size)
+    work = _working_folder(settings, store)
+    if not _holds(work, photos, side):
+        shutil.rmtree(work, ignore_errors=True)
 
     def decoded(part: str, members: list[Photo]) -> PixelFile:
         """Decode one part of the photos into a file, noting in the ledger those that fail."""
@@ -84,9 +86,9 @@ def train(
         "best_epoch": history.best + 1,
         "validation_mse": history.val_loss[history.best],
     }
-    folder = store.folder / digest([content["embedding"], weights])
+    folder = store.folder / digest([recipe, weights])
     with publish(folder, content) as aside:
-        save_arrays(aside / WEIGHTS, weights_of(network))
+        save_weights(network, aside / WEIGHTS)
         write_json(aside / "history.json", asdict(history))
         np.save(aside / "training.npy", seen.photos, allow_pickle=False)
         np.save(aside / "validation.npy", unseen.photos, allow_pickle=False)
@@ -100,16 +102,29 @@ def train(
 
 
 def remove_unfinished(settings: AutoencoderSettings, store: ModelStore) -> None:
-    """Remove the working folders of runs that a finished model has made superfluous."""
-    for work in store.folder.glob(f".{digest(autoencoder.recipe(settings))}-*.training"):
-        shutil.rmtree(work)
+    """Remove what is left of a run that a finished model has made superfluous."""
+    shutil.rmtree(_working_folder(settings, store), ignore_errors=True)
+
+
+def _working_folder(settings: AutoencoderSettings, store: ModelStore) -> Path:
+    """Where an unfinished run with these settings keeps what it needs to go on."""
+    return store.folder / f".{digest(autoencoder.recipe(settings))}.training"
+
+
+def _holds(work: Path, photos: list[Photo], side: tuple[int, int]) -> bool:
+    """Whether a run was begun on these photos: then it keeps its own division of them."""
+    files = [PixelFile(work, part, side) for part in ("training", "validation")]
+    if not all(file.is_complete() for file in files):
+        return False
+    held = {row.tobytes() for file in files for row in file.photos}
+    return held == {photo.sha256 for photo in photos}
 
 
 def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo], list[Photo]]:
     """Divide photos into those to train on and those to validate on.
 
-    `first` takes the first share for validation, as Keras's `validation_split` does in the
-    article. `hash` decides by each photo's content, so that a photo never changes sides when
+    `first` takes the first share for validation, as the article's `ImageDataGenerator` does with
+    its `validation_split`. `hash` decides by each photo's content, so that a photo never changes sides when
     others come or go.
     """
     if training.split == "first":

@@ -10,11 +10,16 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.store.models import ModelFolder
 
 
-def recipe(settings: AutoencoderSettings | PretrainedSettings) -> dict[str, Any]:
-    """Return what decides a model's weights and vectors, the photos it is trained on aside."""
+def recipe(
+    settings: AutoencoderSettings | PretrainedSettings, *, read_file: bool = True
+) -> dict[str, Any]:
+    """Return what decides a model's weights and vectors, the photos it is trained on aside.
+
+    Without `read_file`, the checksum of a local file of weights is left out: it costs reading it.
+    """
     if isinstance(settings, AutoencoderSettings):
         return autoencoder.recipe(settings)
-    return pretrained.recipe(settings)
+    return pretrained.recipe(settings, read_file=read_file)
 
 
 def load(name: str, folder: ModelFolder) -> EmbeddingModel:

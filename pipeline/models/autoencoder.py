@@ -15,7 +15,7 @@ LATENT = "latent_space"
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
     fields = {"type", "architecture", "input_size", "latent", "resize", "normalise"}
-    return settings.model_dump(mode="json", include=fields)
+    return {"version": 1, **settings.model_dump(mode="json", include=fields)}
 
 
 def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def _article(size: int, latent: int) -> Any:
     for filters in (64, 64, 32):
         x = block(layers.Conv2DTranspose, filters, x)
     x = layers.Conv2DTranspose(3, 3, padding="same")(x)
-    return keras.Model(image, layers.Activation("sigmoid", name="decoder")(x), name="autoencoder")
+    x = layers.Activation("sigmoid", name="decoder", dtype="float32")(x)
+    return keras.Model(image, x, name="autoencoder")
 
 
 def _strided(size: int, latent: int) -> Any:
@@ -113,6 +114,7 @@ def _strided(size: int, latent: int) -> Any:
     x = active(layers.Reshape(shape)(layers.Dense(math.prod(shape))(x)))
     for width in reversed(widths[:-1]):
         x = active(layers.Conv2DTranspose(width, 4, strides=2, padding="same")(x))
-    x = layers.Conv2DTranspose(3, 8, strides=4, padding="same", activation="sigmoid")(x)
+    x = layers.Conv2DTranspose(3, 8, strides=4, padding="same")(x)
+    x = layers.Activation("sigmoid", dtype="float32")(x)
     x = layers.Cropping2D(((0, border), (0, border)))(x)
     return keras.Model(image, x, name="autoencoder")

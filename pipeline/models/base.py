@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.images import U8Image
 from pipeline.store.artifacts import damaged
-from pipeline.store.models import ModelFolder, load_arrays
+from pipeline.store.models import ModelFolder
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
@@ -120,6 +122,8 @@ def import_tensorflow() -> Any:
     import_keras()
     import tensorflow
 
+    # Ampere GPUs would multiply in 10 bits of precision: other vectors than a CPU's.
+    tensorflow.config.experimental.enable_tensor_float_32_execution(False)
     return tensorflow
 
 
@@ -157,9 +161,16 @@ def weights_digest(network: Any) -> str:
     return sha256.hexdigest()
 
 
-def weights_of(network: Any) -> dict[str, npt.NDArray[Any]]:
-    """Return a Keras network's weights by their place: the arrays for `save_arrays`."""
-    return {f"{place:04d}": array for place, array in enumerate(network.get_weights())}
+def save_weights(network: Any, file: Path) -> None:
+    """Write a network's weights in Keras's format, `….weights.h5`.
+
+    Raises:
+        OSError: there is no room for them. HDF5 finds out too late to say so in one line.
+    """
+    size = sum(weight.nbytes for weight in network.get_weights()) + 2**20
+    if shutil.disk_usage(file.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+    network.save_weights(file)
 
 
 def load_weights(network: Any, folder: ModelFolder) -> None:
@@ -171,8 +182,8 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
     """
     file = folder.weights_file
     try:
-        network.set_weights(list(load_arrays(file).values()))
-    except ValueError as error:
-        raise damaged(file, "its weights do not fit the network") from error
+        network.load_weights(file)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise damaged(file, "its weights cannot be read, or do not fit the network") from error
     if weights_digest(network) != folder.manifest["weights"]:
         raise damaged(file, "these are not the weights that its manifest names")

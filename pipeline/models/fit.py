@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pipeline.config import AugmentSettings, TrainingSettings
 from pipeline.errors import TrainingError
-from pipeline.models.base import import_keras, import_tensorflow, weights_of
+from pipeline.models.base import import_keras, import_tensorflow
 from pipeline.progress import Advance, Progress
 from pipeline.store.artifacts import publish, read_json, write_json
 from pipeline.store.models import load_arrays, save_arrays
@@ -85,7 +85,7 @@ class Fit:
         keras.utils.set_random_seed(self.training.seed)
         tf.config.experimental.enable_op_determinism()
         batch = min(self.training.batch_size, len(seen))
-        network, strategy = self._compiled(math.ceil(len(seen) / batch))
+        network, strategy = self._compiled(len(seen), batch)
         history = self._resume(network)
         train, validate = _functions(network, strategy, self.training)
         best = self._checkpoint(history.epochs) / "best.npz"
@@ -119,17 +119,18 @@ class Fit:
         trained.set_weights(list(load_arrays(best).values()))
         return trained, history
 
-    def _compiled(self, steps: int) -> tuple[Any, Any]:
+    def _compiled(self, photos: int, batch: int) -> tuple[Any, Any]:
         """Build the network and its optimizer on every GPU there is, in mixed precision if asked.
 
         Returns (network, strategy).
         """
         keras, tf = import_keras(), import_tensorflow()
-        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")][:batch]
         if self.training.mixed_precision and not gpus:
             self.progress.note(f"{self.name}: no GPU here, so training in single precision")
         half = self.training.mixed_precision and gpus
         several = len(gpus) > 1
+        steps = photos // batch if several else math.ceil(photos / batch)
         strategy = tf.distribute.MirroredStrategy(gpus) if several else tf.distribute.get_strategy()
         keras.config.set_dtype_policy("mixed_float16" if half else "float32")
         try:
@@ -165,8 +166,13 @@ class Fit:
         if not finished:
             return History()
         history = History(**read_json(finished[-1] / "history.json"))
+        optimizer = load_arrays(finished[-1] / "optimizer.npz")
+        if len(optimizer) != len(network.optimizer.variables):
+            self.progress.note(f"{self.name}: begun in another precision, so starting over")
+            shutil.rmtree(finished[-1])
+            return History()
+        network.optimizer.load_own_variables(optimizer)
         network.set_weights(list(load_arrays(finished[-1] / "last.npz").values()))
-        network.optimizer.load_own_variables(load_arrays(finished[-1] / "optimizer.npz"))
         self.progress.note(f"{self.name}: resuming after epoch {history.epochs}")
         return history
 
@@ -177,7 +183,8 @@ class Fit:
         """
         folder = self._checkpoint(history.epochs)
         with publish(folder, {}) as aside:
-            save_arrays(aside / "last.npz", weights_of(network))
+            weights = {f"{at:04d}": array for at, array in enumerate(network.get_weights())}
+            save_arrays(aside / "last.npz", weights)
             optimizer: dict[str, Any] = {}
             network.optimizer.save_own_variables(optimizer)
             save_arrays(aside / "optimizer.npz", optimizer)
@@ -207,7 +214,11 @@ def _functions(
         if not training.augment.noise:
             return pixels
         # Stateless, so that a resumed run draws as an undisturbed one.
-        seed = tf.stack([training.seed, tf.cast(network.optimizer.iterations, tf.int32)])
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        step = tf.cast(network.optimizer.iterations, tf.int64)
+        seed = tf.stack(
+            [tf.constant(training.seed, tf.int64), step * 4096 + tf.cast(replica, tf.int64)]
+        )
         noise = tf.random.stateless_normal(tf.shape(pixels), seed)
         return pixels + training.augment.noise * noise
 

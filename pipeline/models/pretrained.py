@@ -3,67 +3,98 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import PretrainedSettings
+from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.base import (
     KerasModel,
     import_keras,
     load_weights,
+    save_weights,
     weights_digest,
-    weights_of,
 )
+from pipeline.progress import SILENT, Progress
 from pipeline.store.artifacts import digest, publish, sha256_file
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore, save_arrays
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
+
+_DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer
+
+
+class _UnavailableError(WeightsError):
+    """The weights cannot be had here; other weights may do."""
 
 
 def embedding(settings: PretrainedSettings) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
-    return settings.model_dump(mode="json", exclude={"weights", "seed"})
+    origin = {"weights", "sha256", "when_unavailable", "seed"}
+    return {"version": 1, **settings.model_dump(mode="json", exclude=origin)}
 
 
-def recipe(settings: PretrainedSettings) -> dict[str, Any]:
-    """Return the settings that decide what the weights are."""
+def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str, Any]:
+    """Return the settings that decide what the weights are.
+
+    A weights file is known by its content, not by its path; reading it can be left out.
+    """
     origin: dict[str, Any] = {"weights": settings.weights}
     if settings.weights == "random":
         origin["seed"] = settings.seed
     elif settings.weights != "imagenet":
-        file = Path(settings.weights).expanduser()
-        if file.is_file():
+        file = expand(Path(settings.weights))
+        origin["weights"] = "file"
+        if settings.sha256:
+            origin["sha256"] = settings.sha256
+        elif read_file and file.is_file():
             origin["sha256"] = sha256_file(file)
+    if settings.when_unavailable == "fail":
+        origin["obtained"] = True
     return {**embedding(settings), **origin}
 
 
-def fetch(name: str, settings: PretrainedSettings, store: ModelStore) -> ModelFolder:
+def fetch(
+    name: str, settings: PretrainedSettings, store: ModelStore, progress: Progress = SILENT
+) -> ModelFolder:
     """Get the weights and keep them in a model folder of our own, which needs no network again.
 
     Raises:
         WeightsError: the weights cannot be downloaded or read, or do not fit the network.
         ConfigError: `keras.applications` has no such network, or the network no such layer.
     """
-    network = _with_weights(name, settings)
-    features = _features(name, settings, network)
+    import_keras().utils.set_random_seed(settings.seed)
+    network = _network(name, settings)
+    features = _features(name, settings, network)  # what is wrong shows before a download
+    obtained = True
+    if settings.weights != "random":
+        try:
+            features = _features(name, settings, _with_weights(name, settings))
+        except _UnavailableError as error:
+            if settings.when_unavailable == "fail":
+                raise
+            obtained = False
+            progress.note(str(error))
     weights = weights_digest(features)
     content = {
-        "recipe": recipe(settings),
+        "recipe": {**recipe(settings), "obtained": obtained},
         "embedding": embedding(settings),
         "dim": int(features.output_shape[-1]),
         "weights": weights,
+        "random_weights": settings.weights == "random" or not obtained,
         "parameters": int(features.count_params()),
     }
-    folder = store.folder / digest([content["embedding"], weights])
+    folder = store.folder / digest([content["recipe"], weights])
     with publish(folder, content) as aside:
-        save_arrays(aside / WEIGHTS, weights_of(features))
+        save_weights(features, aside / WEIGHTS)
     return store.use(store.open(folder.name))
 
 
 def load(name: str, folder: ModelFolder) -> KerasModel:
     """Open a fetched network as an embedding model."""
     keras = import_keras()
-    settings = PretrainedSettings.model_validate({**folder.embedding, "weights": "random"})
+    spec = {key: value for key, value in folder.embedding.items() if key != "version"}
+    settings = PretrainedSettings.model_validate({**spec, "weights": "random"})
     features = _features(name, settings, _network(name, settings))
     load_weights(features, folder)
     side = settings.input_size
@@ -101,24 +132,18 @@ def _network(name: str, settings: PretrainedSettings, weights: str | None = None
 
 def _with_weights(name: str, settings: PretrainedSettings) -> Any:
     key = f"engines.{name}.weights"
-    if settings.weights == "random":
-        import_keras().utils.set_random_seed(settings.seed)
-        return _network(name, settings)
     if settings.weights == "imagenet":
-        try:
-            return _network(name, settings, weights="imagenet")
-        except ConfigError:
-            raise
-        except Exception as error:  # Keras raises a bare Exception when a download fails
-            url = re.search(r"https?://[^\s:]+", str(error))
-            raise WeightsError(
-                f"{key}: cannot download the ImageNet weights of {settings.network}:"
-                f" {_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
-                f" and set {key} to its path, or to 'random' to try the pipeline without them"
-            ) from error
-    file = Path(settings.weights).expanduser()
+        return _downloaded(name, settings)
+    file = expand(Path(settings.weights))
     if not file.is_file():
-        raise WeightsError(f"{key}: there is no file {file}; give 'imagenet', 'random' or a path")
+        raise _UnavailableError(
+            f"{key}: there is no file {file}; give 'imagenet', 'random' or a path"
+        )
+    if settings.sha256 and sha256_file(file) != settings.sha256:
+        raise WeightsError(
+            f"{key}: {file} has not the SHA-256 that engines.{name}.sha256 gives; it is another"
+            " file, or was cut short on its way: get it again"
+        )
     network = _network(name, settings)
     try:
         network.load_weights(file)
@@ -128,6 +153,25 @@ def _with_weights(name: str, settings: PretrainedSettings) -> Any:
             f" include_top={settings.include_top}: {_line(error)}"
         ) from error
     return network
+
+
+def _downloaded(name: str, settings: PretrainedSettings) -> Any:
+    key = f"engines.{name}.weights"
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # a network that drops packets must not hang us
+    try:
+        return _network(name, settings, weights="imagenet")
+    except ConfigError:
+        raise
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        url = re.search(r"https?://[^\s:]+", str(error))
+        raise _UnavailableError(
+            f"{key}: cannot download the ImageNet weights of {settings.network}:"
+            f" {_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
+            f" and set {key} to its path, or to 'random' to try the pipeline without them"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
 
 
 def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
@@ -149,7 +193,11 @@ def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
             f"engines.{name}.pooling: {layer!r} gives {tuple(output.shape[1:])} a photo, not a"
             " vector; set pooling to avg or max"
         )
-    return keras.Model(network.input, output)
+    cut = keras.Model(network.input, output)
+    # The layers beyond the cut would live on as successors of those before it.
+    features = keras.models.clone_model(cut)
+    features.set_weights(cut.get_weights())
+    return features
 
 
 def _preprocess(settings: PretrainedSettings) -> Any:

@@ -6,12 +6,12 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.config import FolderSettings, MetadataSettings
+from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Item, Photo
 
@@ -50,19 +50,22 @@ class FolderSource:
         Raises:
             SourceError: there is no such folder.
         """
-        path = settings.path.expanduser()
+        path = expand(settings.path)
         if not path.is_dir():
             raise SourceError(f"{path}: no such folder; set source.path to your photos")
         return cls(path, settings.metadata)
 
     @property
     def total(self) -> int:
-        """Photos, and rows without a photo."""
-        without = len(self._rows.rows) - len(self._described) if self._rows else 0
-        return len(self._photos) + without
+        """Photos, and rows beyond one for each photo."""
+        if self._rows is None:
+            return len(self._photos)
+        return len(self._photos) + self._rows.count - len(self._described)
 
     def items(self) -> Iterator[Item]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
+
+        Further rows of one photo are items of their own that show it too.
 
         Raises:
             SourceError: the metadata cannot be read, or there is no photo.
@@ -73,13 +76,13 @@ class FolderSource:
             key = _text(relative)
             photo = Photo(key, self.path / relative)
             if self._rows and relative in self._described:
-                yield self._rows.item(key, self._described[relative], (photo,))
+                yield from self._rows.items(self._described[relative], key, (photo,))
             else:
                 parent = relative.parent.name or self.path.resolve().name
-                yield Item(key, _text(Path(relative.stem)), parent, (photo,))
+                yield Item(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
         if self._rows:
-            without = self._rows.rows.keys() - self._described.values()
-            yield from (self._rows.item(row, row, ()) for row in self._rows.rows if row in without)
+            for row_key in self._rows.keys_beside(self._described.values()):
+                yield from self._rows.items(row_key, row_key or "row without a key", ())
 
     @cached_property
     def _photos(self) -> list[Path]:
@@ -108,8 +111,12 @@ class _Rows:
 
     def __init__(self, folder: Path, settings: MetadataSettings) -> None:
         self.settings = settings
-        self.file = folder / settings.file.expanduser()
-        self.rows = dict(self._read(settings.key))
+        self.file = folder / expand(settings.file)
+        self.count = 0
+        self.rows: dict[str, list[dict[str, str]]] = {}
+        for key, row in self._read(settings.key):
+            self.rows.setdefault(key, []).append(row)
+            self.count += 1
 
     def _read(self, key: str) -> Iterator[tuple[str, dict[str, str]]]:
         csv.field_size_limit(_MANY)
@@ -125,8 +132,7 @@ class _Rows:
                             f" one of {', '.join(columns)}"
                         )
                 for row in reader:
-                    if named := (row[key] or "").strip():
-                        yield named, {c: row[c] or "" for c in columns}
+                    yield (row[key] or "").strip(), {c: row[c] or "" for c in columns}
         except (OSError, csv.Error) as error:
             raise SourceError(f"{self.file}: cannot read the metadata: {error}") from error
 
@@ -137,14 +143,23 @@ class _Rows:
             taken = set(matched.values())
             for photo in photos:
                 key = photo.as_posix() if naming == "as_posix" else str(getattr(photo, naming))
-                if photo not in matched and key in self.rows and key not in taken:
+                if photo not in matched and key and key in self.rows and key not in taken:
                     matched[photo] = key
                     taken.add(key)
         return matched
 
-    def item(self, key: str, row_key: str, photos: tuple[Photo, ...]) -> Item:
-        """Return the item that a row describes."""
-        row, settings = self.rows[row_key], self.settings
+    def keys_beside(self, taken: Iterable[str]) -> list[str]:
+        """Return the keys that no photo took, in the order of the file."""
+        gone = set(taken)
+        return [key for key in self.rows if key not in gone]
+
+    def items(self, row_key: str, key: str, photos: tuple[Photo, ...]) -> Iterator[Item]:
+        """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
+        for number, row in enumerate(self.rows[row_key], 1):
+            yield self._item(key if number == 1 else f"{key}#{number}", row, photos)
+
+    def _item(self, key: str, row: dict[str, str], photos: tuple[Photo, ...]) -> Item:
+        settings = self.settings
         name = row.get(settings.name or "", "") or Path(key).stem
         levels = _levels(row.get(settings.category or "", ""), settings.category_separator)
         metadata: dict[str, str | int | float | None] = {

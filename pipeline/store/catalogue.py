@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS images (
     UNIQUE (item, position)
 );
 CREATE INDEX IF NOT EXISTS images_by_content ON images (sha256, id);
+CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -109,7 +110,13 @@ class Catalogue:
     Writers hold the folder's lock (`artifacts.lock`); readers never wait for them.
     """
 
-    def __init__(self, folder: Path, *, create: bool = False) -> None:
+    def __init__(self, folder: Path, *, create: bool = False, any_thread: bool = False) -> None:
+        """Open the ledger; with `any_thread`, for reading from several threads.
+
+        Raises:
+            NotBuiltError: there is none, and `create` does not say to make it.
+            DamagedArtifactError: the file is no catalogue.
+        """
         self.folder = folder
         self.file = folder / "catalogue.sqlite"
         self._storing = threading.Lock()
@@ -118,7 +125,9 @@ class Catalogue:
         elif not self.file.is_file():
             raise NotBuiltError(f"{folder}: no catalogue here yet; run `imgsearch build`")
         try:
-            self._db = sqlite3.connect(self.file, timeout=60, isolation_level=None)
+            self._db = sqlite3.connect(
+                self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
+            )
             self._db.row_factory = sqlite3.Row
             if create:
                 self._db.execute("PRAGMA journal_mode = WAL")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import Manifest, damaged, digest, read_manifest, write_atomic
 
-WEIGHTS = "weights.npz"
+WEIGHTS = "model.weights.h5"
 _CURRENT = "CURRENT"
 
 
@@ -36,6 +36,14 @@ class ModelFolder:
         """The part of the settings that decides what a photo's vector is."""
         return dict(self.manifest["embedding"])
 
+    def is_made_by(self, recipe: Mapping[str, Any]) -> bool:
+        """Whether it was made by these settings.
+
+        It may know more of its making than they tell (the checksum of a file that is no longer
+        there), never other things.
+        """
+        return recipe.items() <= self.recipe.items()
+
     @property
     def dim(self) -> int:
         """The length of its vectors."""
@@ -43,8 +51,13 @@ class ModelFolder:
 
     @property
     def weights_file(self) -> Path:
-        """The arrays of `keras.Model.get_weights()`, in their order."""
+        """Weights, in Keras's format."""
         return self.path / WEIGHTS
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether its weights were drawn at random, and know nothing of photos."""
+        return bool(self.manifest.get("random_weights", False))
 
     @property
     def fingerprint(self) -> str:
@@ -98,6 +111,10 @@ class ModelStore:
             name = (self.folder / _CURRENT).read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
+        return self.get(name)
+
+    def get(self, name: str) -> ModelFolder | None:
+        """Return the model folder called `name`, or None if there is none."""
         return self.open(name) if (self.folder / name).is_dir() else None
 
     def open(self, name: str) -> ModelFolder:
@@ -108,16 +125,12 @@ class ModelStore:
         return ModelFolder(self.folder / name, manifest)
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> list[ModelFolder]:
-        """Every complete model made by these settings, the one in use first.
-
-        A model may know more of its making than the settings tell (the checksum of a file that is
-        no longer there), never other things.
-        """
+        """Every complete model made by these settings, the one in use first."""
         names = sorted(p.name for p in self.folder.glob("[0-9a-f]*") if p.is_dir())
         current = self.current()
         models = [self.open(name) for name in names]
         return sorted(
-            (model for model in models if recipe.items() <= model.recipe.items()),
+            (model for model in models if model.is_made_by(recipe)),
             key=lambda model: current is None or model.path != current.path,
         )
 
@@ -125,6 +138,15 @@ class ModelStore:
         """Make this model the one in use."""
         write_atomic(self.folder / _CURRENT, f"{model.path.name}\n".encode())
         return model
+
+
+def random_weights_warning(engine: str) -> str:
+    """Say that an engine's results mean nothing, and what to do."""
+    return (
+        f"{engine}: RANDOM weights, which know nothing of photos; for real results set"
+        f" engines.{engine}.weights to the path of a weights file, or to imagenet where there is a"
+        f" network with engines.{engine}.when_unavailable=fail, and run `imgsearch build`"
+    )
 
 
 def library_versions() -> dict[str, str]:

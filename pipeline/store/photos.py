@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -16,6 +17,17 @@ from pipeline.store.catalogue import Photo
 MISSING = "photo missing"
 CHANGED = "photo changed since it was ingested"
 UNREADABLE = "photo cannot be read"
+
+# What can be wrong with one photo; any other error of the system is wrong with all of them.
+PHOTOS_FAULT = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 Prepare = Callable[[Image.Image], U8Image]
 Prepared = tuple[Photo, U8Image | RejectedImage]
@@ -32,6 +44,8 @@ def read(photo: Photo, limits: ImageLimits) -> Image.Image:
     except FileNotFoundError as error:
         raise RejectedImage(MISSING, str(photo.path)) from error
     except OSError as error:
+        if error.errno not in PHOTOS_FAULT:
+            raise  # a bad disk stops the run
         raise RejectedImage(UNREADABLE, str(error)) from error
     if hashlib.sha256(data).digest() != photo.sha256:
         raise RejectedImage(CHANGED, str(photo.path))

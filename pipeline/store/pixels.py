@@ -5,6 +5,9 @@ They can always be made again, so they are kept only until the photos are embedd
 
 from __future__ import annotations
 
+import io
+import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -15,7 +18,7 @@ import numpy.typing as npt
 
 from pipeline.errors import RejectedImage
 from pipeline.images import U8Image
-from pipeline.store.artifacts import digest
+from pipeline.store.artifacts import digest, write_atomic
 from pipeline.store.catalogue import Photo
 from pipeline.store.models import library_versions
 from pipeline.store.photos import Prepared
@@ -53,11 +56,12 @@ class PixelFile:
                 else:
                     file.write(pixels.data)
                     good.append(photo.sha256)
+            file.flush()
+            os.fsync(file.fileno())
         hashes = np.frombuffer(b"".join(good), np.uint8).reshape(-1, 32)
-        aside = self.photos_file.with_suffix(".tmp")
-        with aside.open("wb") as file:
-            np.save(file, hashes, allow_pickle=False)
-        aside.replace(self.photos_file)
+        buffer = io.BytesIO()
+        np.save(buffer, hashes, allow_pickle=False)
+        write_atomic(self.photos_file, buffer.getvalue())
         return bad
 
     @property
@@ -84,15 +88,15 @@ class PixelFolder(Mapping[bytes, U8Image]):
         self.size = size
 
     @cached_property
-    def _rows(self) -> dict[bytes, tuple[U8Photos, int]]:
-        """SHA-256 of a photo → its pixel file's rows, and which of them."""
-        rows: dict[bytes, tuple[U8Photos, int]] = {}
+    def _rows(self) -> dict[bytes, tuple[Path, int]]:
+        """SHA-256 of a photo → its pixel file, and its row there."""
+        rows: dict[bytes, tuple[Path, int]] = {}
         for part in sorted(path.stem for path in self.folder.glob("*.npy")):
             file = PixelFile(self.folder, part, self.size)
             if not file.is_complete():
                 continue
-            pixels = file.pixels
-            rows |= {photo.tobytes(): (pixels, row) for row, photo in enumerate(file.photos)}
+            at = file.rows_file
+            rows |= {photo.tobytes(): (at, row) for row, photo in enumerate(file.photos)}
         return rows
 
     def adopt(self, work: Path) -> None:
@@ -108,9 +112,11 @@ class PixelFolder(Mapping[bytes, U8Image]):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __getitem__(self, photo: bytes) -> U8Image:
-        pixels, row = self._rows[photo]
-        image: U8Image = pixels[row]
-        return image
+        file, row = self._rows[photo]
+        shape = (*self.size, 3)
+        # Read, not mapped: the pages of a map would count as this process's memory.
+        offset = row * math.prod(shape)
+        return np.fromfile(file, np.uint8, math.prod(shape), offset=offset).reshape(shape)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DamagedArtifactError
+from pipeline.store.artifacts import damaged
 from pipeline.vector_index.base import F32Matrix, Ids, Neighbours
 
 _HEADER = 45  # bytes of a flat index without vectors; FAISS crashes on some shorter files
+_BLOCK = 1024  # rows whose distances are computed at a time
+_MANY = 4096  # candidates beyond which all rows are looked at
 _TINY = 2.0**-126  # squares below it may be flushed to zero
 
 
@@ -49,13 +51,13 @@ class FlatIndex:
         """
         faiss = _faiss()
         if not path.is_file() or path.stat().st_size < _HEADER:
-            raise _damaged(path, "it is missing or truncated")
+            raise damaged(path, "it is missing or truncated")
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
-            raise _damaged(path, "FAISS cannot read it") from error
+            raise damaged(path, "FAISS cannot read it") from error
         if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_L2:
-            raise _damaged(path, "it is not a flat Euclidean index")
+            raise damaged(path, "it is not a flat Euclidean index")
         self._index = index
         self.rows: int = index.ntotal
         self.dim: int = index.d
@@ -85,21 +87,32 @@ class FlatIndex:
         # A float32 sum of d squared differences is off by a factor of at most 1 ± (d + 3)·2⁻²⁴
         # (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding.
         error = (self.dim + 3) * 2.0**-24
-        count = min(k + 8, available)
-        while k:
+        count = k + 8
+        while k and count < min(available, _MANY):
             squared, rows = self._candidates(query, count, allowed)
             if rows[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
-                rows = np.arange(self.rows) if allowed is None else allowed
-                count = available
-            difference = self.vectors(rows).astype(np.float64) - query
-            distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-            order = np.lexsort((rows, distances))[:k]
+                break
+            distances, nearest = self._nearest(query, rows, k)
             beyond = squared[-1] * (1 - 2 * error) - self.dim * _TINY
-            certain = np.isfinite(beyond) and distances[order[-1]] ** 2 < beyond
-            if certain or count == available:
-                return distances[order], rows[order]
-            count = min(4 * count, available)
-        return np.empty(0), np.empty(0, np.int64)
+            if np.isfinite(beyond) and distances[-1] ** 2 < beyond:
+                return distances, nearest
+            count *= 4
+        return self._nearest(query, np.arange(self.rows) if allowed is None else allowed, k)
+
+    def _nearest(self, query: Any, rows: Ids, k: int) -> Any:
+        """Compute distances in float64, block by block, and keep the k nearest by (distance, row).
+
+        Returns (distances, rows), both of length min(k, len(rows)).
+        """
+        distances, nearest = np.empty(0), np.empty(0, np.int64)
+        for start in range(0, len(rows), _BLOCK):
+            block = np.asarray(rows[start : start + _BLOCK], np.int64)
+            difference = self.vectors(block).astype(np.float64) - query
+            distances = np.append(distances, np.sqrt(np.einsum("ij,ij->i", difference, difference)))
+            nearest = np.append(nearest, block)
+            order = np.lexsort((nearest, distances))[:k]
+            distances, nearest = distances[order], nearest[order]
+        return distances, nearest
 
     def _candidates(self, query: Any, count: int, allowed: Ids | None) -> Any:
         faiss = _faiss()
@@ -117,9 +130,3 @@ def _faiss() -> Any:
     # One query cannot be shared between threads: a second one only costs starting it.
     faiss.omp_set_num_threads(1)
     return faiss
-
-
-def _damaged(path: Path, what: str) -> DamagedArtifactError:
-    return DamagedArtifactError(
-        f"{path}: damaged: {what}; delete {path.parent} and run `imgsearch build`"
-    )
