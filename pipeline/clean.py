@@ -59,6 +59,9 @@ def _unused(config: Config) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> Removed:
+    if path.is_symlink():  # what it points to belongs to somebody
+        path.unlink()
+        return Removed(path, 0)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     if path.is_dir():

@@ -25,8 +25,9 @@ PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [3, 2], [3, 7]], np.int64)  # 
 
 
 def make_build(store: BuildStore, name: str, **content: Any) -> Path:
-    manifest = {"engine": "e", "fingerprint": f"of {name}", "dim": 3, "rows": 4, "items": 4}
-    with publish(store.folder / name, {**manifest, "index": {}, **content}) as aside:
+    manifest = {"engine": "e", "fingerprint": f"of {name}", "model": "m", "dim": 3, "index": {}}
+    counts = {"rows": 4, "items": 4}
+    with publish(store.folder / name, {**manifest, **counts, **content}) as aside:
         np.save(aside / "ids.npy", PAIRS)
         np.save(aside / "photos.npy", np.arange(4 * 32, dtype=np.uint8).reshape(4, 32))
     return store.folder / name
@@ -212,6 +213,38 @@ def test_models_are_found_by_their_recipe_and_the_one_in_use_comes_first(
     assert models.with_recipe({**recipe, "more": 1}) == []
 
 
+def test_a_model_that_may_know_more_of_its_making_is_not_found_by_what_differs(
+    models: ModelStore,
+) -> None:
+    make_model(models, "a1", {"weights": "file", "sha256": "of a", "obtained": True})
+    make_model(models, "b2", {"weights": "file", "obtained": False})
+
+    def found(**recipe: object) -> list[str]:
+        return [model.path.name for model in models.with_recipe({"weights": "file", **recipe})]
+
+    assert found() == ["a1", "b2"]
+    assert found(obtained=True) == found(sha256="of a") == ["a1"]
+    assert found(obtained=True, sha256="of b") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "random"), [({}, False), ({"random_weights": True}, True), ({"random_weights": False}, False)]
+)
+def test_a_model_says_whether_its_weights_are_random(
+    models: ModelStore, content: dict[str, Any], random: bool
+) -> None:
+    described = {"recipe": {}, "embedding": {}, "dim": 3, "weights": "w", **content}
+    with publish(models.folder / "a1", described):
+        pass
+    assert models.open("a1").has_random_weights is random
+
+
+def test_a_model_is_opened_by_its_name(models: ModelStore) -> None:
+    made = make_model(models, "a1", {})
+    assert models.get("a1") == made
+    assert models.get("b2") is None
+
+
 def test_a_model_that_was_deleted_is_no_model(models: ModelStore) -> None:
     models.folder.mkdir()
     (models.folder / "CURRENT").write_text("a1\n")
@@ -261,8 +294,8 @@ def test_a_model_knows_the_photos_it_was_trained_on(models: ModelStore) -> None:
 
 def test_arrays_are_read_back_in_their_order(tmp_path: Path) -> None:
     arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(5)}
-    save_arrays(tmp_path / WEIGHTS, arrays)
-    found = load_arrays(tmp_path / WEIGHTS)
+    save_arrays(tmp_path / "last.npz", arrays)
+    found = load_arrays(tmp_path / "last.npz")
     assert list(found) == ["b", "a"]
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
@@ -273,7 +306,7 @@ def test_arrays_are_read_back_in_their_order(tmp_path: Path) -> None:
 def test_a_file_that_is_no_archive_of_arrays_is_damaged(
     tmp_path: Path, content: bytes | None
 ) -> None:
-    path = tmp_path / WEIGHTS
+    path = tmp_path / "last.npz"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DamagedArtifactError, match=f"{path}: damaged: it is not an archive"):

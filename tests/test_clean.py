@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.clean import Removed, clean
 from pipeline.errors import BusyError
 from pipeline.store.artifacts import lock
 from pipeline.verify import verify
-from tests.conftest import Colour, Shop, tree
+from tests.conftest import ENGINE, Colour, Shop, tree
 
 A, B, C = (10, 0, 0), (20, 0, 0), (30, 0, 0)
 ITEMS: dict[str, list[Colour]] = {"a": [A], "b": [B], "c": [C]}
@@ -116,9 +117,30 @@ def test_the_catalogue_and_its_photos_stay(built: Shop) -> None:
 def test_everything_is_everything_of_this_catalogue_only(built: Shop, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.png").write_bytes(b"x")
-    size = sum(path.stat().st_size for path in built.folder.rglob("*") if path.is_file())
-    assert clean(built.config, everything=True) == [Removed(built.folder, size)]
+    built.catalogue.close()
+    sizes: Counter[str] = Counter()
+    for name, data in tree(built.folder).items():
+        sizes[name.partition("/")[0]] += len(data)
+    removed = clean(built.config, everything=True)
+    assert set(removed) == {
+        Removed(built.folder / name, size) for name, size in sizes.items() if name != ".lock"
+    }
+    assert {one.path.name for one in removed} >= {"images", "catalogue.sqlite", ENGINE}
     assert tree(tmp_path) == {"other/photo.png": b"x"}
+    assert not built.folder.exists()
+
+
+def test_what_a_pipeline_did_not_write_stays(built: Shop) -> None:
+    mine = {"notes.txt": b"mine", "photos/1.jpg": b"a photo", "catalogue.csv": b"rows"}
+    for name, data in mine.items():
+        (built.folder / name).parent.mkdir(exist_ok=True)
+        (built.folder / name).write_bytes(data)
+    built.catalogue.close()
+    clean(built.config, everything=True)
+    left = tree(built.folder)
+    left.pop(".lock", None)
+    assert left == mine
+    assert clean(built.config, everything=True) == []
 
 
 def test_links_are_removed_and_not_what_they_point_to(built: Shop, tmp_path: Path) -> None:
@@ -127,6 +149,15 @@ def test_links_are_removed_and_not_what_they_point_to(built: Shop, tmp_path: Pat
     (built.folder / "images" / "mine").symlink_to(tmp_path / "mine")
     clean(built.config, everything=True)
     assert tree(tmp_path) == {"mine/photo.png": b"x"}
+
+
+def test_a_folder_of_the_catalogue_may_be_a_link(built: Shop, tmp_path: Path) -> None:
+    (built.folder / "images").rename(tmp_path / "big disk")
+    (built.folder / "images").symlink_to(tmp_path / "big disk")
+    photos = tree(tmp_path / "big disk")
+    clean(built.config, everything=True)
+    assert not built.folder.exists()
+    assert tree(tmp_path / "big disk") == photos != {}
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -162,7 +162,16 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("name=a/b", "'a/b' cannot be a name"),
         ("name=..", "'..' cannot be a name"),
         ("name=''", "'' cannot be a name"),
-        ("engines.images={type: pretrained}", "'images' is the folder of the photos"),
+        ("engines.images={type: pretrained}", "'images' is a file of the catalogue"),
+        ("engines={catalogue.sqlite-wal: {type: pretrained}}", "is a file of the catalogue"),
+        ("engines={.hidden: {type: pretrained}}", "'.hidden' cannot be a name"),
+        ("engines.small.latent=4097", "engines.small.latent: "),
+        ("engines.small.training.seed=4294967296", "engines.small.training.seed: "),
+        ("engines.small.training.seed=-1", "engines.small.training.seed: "),
+        ("engines.large.seed=4294967296", "engines.large.seed: "),
+        ("engines.large.sha256=abc", "engines.large.sha256: "),
+        (f"engines.large.sha256={'A' * 64}", "engines.large.sha256: "),
+        ("engines.large.when_unavailable=ignore", "engines.large.when_unavailable: "),
         ("engines={../x: {type: pretrained}}", "'../x' cannot be a name"),
     ],
 )
@@ -216,9 +225,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ("name=given", "given"),
         ("source={type: sample}", "sample"),
-        ("source={type: folder, path: /some/Summer photos (2)}", "Summer-photos-2-"),
+        ("source={type: folder, path: /some/Summer photos (2)}", "Summer-photos-2"),
         ("source={type: folder, path: /some/where/}", "where"),
-        ("source={type: folder, path: /}", "photos"),
+        ("source={type: folder, path: /some/(!)}", "photos"),
+        ("source={type: folder, path: /some/Fotos für Überall}", "Fotos-für-Überall"),
+        ("name=商品", "商品"),
     ],
 )
 def test_a_catalogue_is_named_as_told_or_after_its_source(
@@ -229,9 +240,66 @@ def test_a_catalogue_is_named_as_told_or_after_its_source(
     assert config.folder == Path("/data", name)
 
 
+@pytest.mark.parametrize("number", [0, 2**32 - 1])
+def test_every_seed_that_the_libraries_take_may_be_given(minimal: Path, number: int) -> None:
+    config = load(
+        minimal, [f"engines.small.training.seed={number}", f"engines.large.seed={number}"]
+    )
+    small, large = config.engines.values()
+    assert isinstance(small, AutoencoderSettings)
+    assert isinstance(large, PretrainedSettings)
+    assert small.training.seed == large.seed == number
+
+
+def test_engines_may_have_names_of_any_script(minimal: Path) -> None:
+    assert "модель" in load(minimal, ["engines.модель={type: pretrained}"]).engines
+
+
+@pytest.mark.parametrize(
+    ("photos", "root", "name", "apart"),
+    [
+        ("photos", "indexes", "shop", True),
+        ("photos", "photos-indexes", "shop", True),
+        ("photos", ".", "photo", True),
+        ("indexes/photos", "indexes", "shop", True),
+        ("photos", "photos", "shop", False),
+        ("photos", "photos/deep/in", "shop", False),
+        ("photos", ".", "photos", False),
+        ("shop/images", ".", "shop", False),
+        ("shop/deep/in", ".", "shop", False),
+        ("link", "photos", "shop", False),
+        ("photos", "link", "shop", False),
+        ("photos/../photos", "indexes/../photos", "shop", False),
+    ],
+)
+def test_what_is_written_is_apart_from_the_photos(
+    minimal: Path, tmp_path: Path, photos: str, root: str, name: str, apart: bool
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    overrides = [
+        f"source={{type: folder, path: {tmp_path / photos}}}",
+        f"root={tmp_path / root}",
+        f"name={name}",
+    ]
+    if apart:
+        assert load(minimal, overrides).folder == tmp_path / root / name
+    else:
+        assert "must be apart; set root or name" in fails(minimal, *overrides)
+
+
+def test_relative_paths_are_apart_or_not_from_where_we_are(
+    minimal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(minimal, ["source={type: folder, path: photos}"]).catalogue == "photos"
+    assert "must be apart" in fails(minimal, "source={type: folder, path: .}")
+
+
 def test_the_home_folder_is_understood(minimal: Path) -> None:
     assert load(minimal, ["root=~/built"]).folder == Path.home() / "built" / "sample"
-    assert load(minimal, ["source={type: folder, path: '~'}"]).catalogue == Path.home().name
+    home = ["root=/data", "source={type: folder, path: '~'}"]
+    assert load(minimal, home).catalogue == Path.home().name
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", "0.0001"])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.console import size, states_line
+from pipeline import report
+from pipeline.console import print_answers, size, states_line
 from pipeline.images import ImageLimits
 from pipeline.report import query_sheet
 from pipeline.search import Neighbour
@@ -69,12 +71,42 @@ def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
         Neighbour(n, n / 2, n, f"k{n}", f"[name] {n}", "c", path, {})
         for n, path in enumerate(paths, 1)
     ]
-    drawn = query_sheet([("query", query, {"one": near[:2], "two": near[2:]})], ImageLimits())
+    asked = [("query", query, {"one": near[:2], "two": near[2:]})]
+    drawn = query_sheet(asked, ImageLimits(), {})
     assert set(colours) <= colours_of(drawn)
     file = io.BytesIO()
     drawn.save(file, "PNG")
     paths[0].unlink()
     paths[1].write_bytes(b"no photo")
-    left = query_sheet([("query", query, {"one": near[:2], "two": near[2:]})], ImageLimits())
+    left = query_sheet(asked, ImageLimits(), {})
     assert left.size == drawn.size
     assert colours_of(left) & set(colours) == {colours[0], colours[3]}
+
+
+def test_a_sheet_says_of_each_row_whether_its_weights_are_random(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(report, "sheet", lambda rows: titles.extend(title for title, _ in rows))
+    asked = [("query", None, {"one": [], "two": []})]
+    query_sheet(asked, ImageLimits(), {"two": "a warning"})
+    assert titles == ["one", "two (RANDOM weights)"]
+
+
+WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
+
+
+def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    near = [Neighbour(1, 0.5, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+    for as_json in (False, True):
+        print_answers("[query]", {"net": near}, {"net": WARNING}, as_json)
+    table, document = capsys.readouterr().out.rsplit("\n{", 1)
+    assert WARNING in " ".join(table.split())
+    assert "A [cap]" in table
+    told = json.loads("{" + document)
+    assert (told["query"], told["warnings"]) == ("[query]", {"net": WARNING})
+    assert [n["id"] for n in told["engines"]["net"]] == [7]
+    print_answers("query", {"net": near}, {}, as_json=True)
+    assert json.loads(capsys.readouterr().out)["warnings"] == {}
+    print_answers("query", {"net": near}, {}, as_json=False)
+    assert "RANDOM" not in capsys.readouterr().out

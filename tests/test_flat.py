@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
+from pipeline.vector_index import flat
 from pipeline.vector_index.flat import FlatIndex, write_flat
 
 F32 = npt.NDArray[np.float32]
@@ -169,6 +171,44 @@ def test_equal_vectors_come_in_the_order_of_their_rows(tmp_path: Path) -> None:
     found = FlatIndex(written(tmp_path, xb)).search(np.ones((1, 5), np.float32), 60)
     assert found.rows[0].tolist() == [*range(1, 100, 2), *range(0, 20, 2)]
     assert found.distances[0].tolist() == [0.0] * 50 + [np.sqrt(5.0)] * 10
+
+
+def test_thousands_of_equal_long_vectors_take_little_memory(tmp_path: Path) -> None:
+    rows, dim = 6000, 4096
+    path = tmp_path / "index.faiss"
+    ones = np.ones((1000, dim), np.float32)
+    write_flat(
+        path, rows, dim, ((np.arange(at, at + 1000), ones) for at in range(0, rows, 1000))
+    )
+    index = FlatIndex(path)
+    query = np.full((1, dim), 1.5, np.float32)
+    index.search(query, 1)  # what is loaded at first use does not count
+    tracemalloc.start()
+    try:
+        found = index.search(query, 5)
+        some = index.search(query, 3, np.arange(5999, 100, -1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.rows.tolist() == [[0, 1, 2, 3, 4]]
+    assert some.rows.tolist() == [[101, 102, 103]]
+    assert found.distances.tolist() == [[32.0] * 5]  # the root of 4096 · 0.5²
+    assert peak < path.stat().st_size  # all rows in float64 alone would take twice the file
+
+
+@pytest.mark.parametrize("block", [1, 7, 59, 60, 61])
+@pytest.mark.parametrize("name", ["all equal", "integers", "mixed scales"])
+def test_blocks_of_any_size_give_the_same_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, name: str
+) -> None:
+    monkeypatch.setattr(flat, "_BLOCK", block)
+    monkeypatch.setattr(flat, "_MANY", 20)
+    rng = np.random.default_rng(11)
+    xb = DATA[name](rng)
+    index = FlatIndex(written(tmp_path, xb))
+    for k in (1, 8, 60):
+        check(index, xb, xb[::20], k)
+        check(index, xb, xb[::20], k, rng.permutation(60)[:40])
 
 
 def test_distances_are_euclidean_and_not_squared(tmp_path: Path) -> None:

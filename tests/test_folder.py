@@ -112,7 +112,7 @@ def test_items_are_counted_before_they_are_read(tmp_path: Path) -> None:
     assert FolderSource(tmp_path).total == 2
     (tmp_path / "rows.csv").write_text(table([(n, "", "") for n in ("b", "c", "d", "c")]))
     source = FolderSource(tmp_path, MetadataSettings(file=Path("rows.csv"), key="image"))
-    assert source.total == len(list(source.items())) == 4
+    assert source.total == len(list(source.items())) == 5
 
 
 # -- Metadata --------------------------------------------------------------------------------------
@@ -325,10 +325,66 @@ def test_rows_of_another_length_are_cut_or_filled(tmp_path: Path) -> None:
     content = (
         "image,title,tree\r\na.jpg,A\r\nb.jpg,B,T,more,and more\r\n\r\n,no key,T\r\n  ,blank,T\r\n"
     )
-    first, second = described(tmp_path, content)
+    first, second, *keyless = described(tmp_path, content)
     assert (first.name, first.category) == ("A", "")
     assert (second.name, second.category) == ("B", "T")
     assert second.metadata == {"title": "B", "tree": "T", "category_1": "T"}
+    assert [item.name for item in keyless] == ["no key", "blank"]
+
+
+def test_every_row_of_a_photo_is_an_item_that_shows_it(tmp_path: Path) -> None:
+    touch(tmp_path, "p/a.jpg", "b.jpg")
+    rows = [("a", "One", "T"), ("b.jpg", "B", ""), ("a", "Two", "U"), ("a", "Three", "")]
+    items = described(tmp_path, table(rows))
+    assert [(item.key, item.name, item.category) for item in items] == [
+        ("b.jpg", "B", ""),
+        ("p/a.jpg", "One", "T"),
+        ("p/a.jpg#2", "Two", "U"),
+        ("p/a.jpg#3", "Three", ""),
+    ]
+    assert {photo.path for item in items[1:] for photo in item.photos} == {tmp_path / "p/a.jpg"}
+    assert [len(item.photos) for item in items] == [1, 1, 1, 1]
+
+
+def test_a_row_without_a_key_is_an_item_without_a_photo(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    rows = [("", "One", "T"), ("a.jpg", "A", ""), ("  ", "", "")]
+    items = described(tmp_path, table(rows))
+    assert keys(items) == ["a.jpg", "row without a key", "row without a key#2"]
+    assert [item.name for item in items] == ["A", "One", "row without a key#2"]
+    assert [item.photos for item in items[1:]] == [(), ()]
+
+
+def test_a_key_may_look_like_that_of_a_further_row(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    names = ["a.jpg", "a.jpg", "a.jpg", "a.jpg#2", "c#2", "c", "c", "c#2"]
+    found = keys(described(tmp_path, table([(name, "", "") for name in names])))
+    assert found == ["a.jpg", "a.jpg#3", "a.jpg#4", "a.jpg#2", "c#2", "c#2#2", "c", "c#3"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_photo_and_every_row_adds_up(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    names = ["a", "b", "p/a", "p/c", "q/b"]
+    photos = [f"{name}.jpg" for name in names if rng.random() < 0.7] or ["a.jpg"]
+    touch(tmp_path, *photos)
+    pool = ["", " ", "a", "b", "a.jpg", "p/a.jpg", "c", "z", "z#2", "b#2"]
+    rows = [(rng.choice(pool), f"row {n}", "") for n in range(rng.randrange(30))]
+    items = described(tmp_path, table(rows))
+    assert len(set(keys(items))) == len(items)
+    titles = [str(item.metadata["title"]) for item in items if item.metadata]
+    assert sorted(titles) == sorted(title for _, title, _ in rows)
+    assert {photo.uri for item in items for photo in item.photos} == set(photos)
+    plain = [item for item in items if not item.metadata]
+    assert len(items) == len(rows) + len(plain)
+    settings = MetadataSettings(file=Path("products.csv"), key="image")
+    assert FolderSource(tmp_path, settings).total == len(items)
+
+
+def test_a_column_without_a_heading_is_no_name_and_no_category(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T\r\n", name=None, category=None)
+    assert (item.name, item.category) == ("a", "")
 
 
 def test_a_column_needs_no_heading(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
         "engine": ENGINE,
         "fingerprint": shop.model.fingerprint,
         "model": shop.model.path.name,
+        "random_weights": False,
         "dim": 3,
         "rows": 2,
         "items": 2,

@@ -40,16 +40,19 @@ def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str,
     A weights file is known by its content, not by its path; reading it can be left out.
     """
     origin: dict[str, Any] = {"weights": settings.weights}
+    to_be_had = settings.when_unavailable == "fail"
     if settings.weights == "random":
         origin["seed"] = settings.seed
     elif settings.weights != "imagenet":
         file = expand(Path(settings.weights))
         origin["weights"] = "file"
+        is_here = read_file and file.is_file()
+        to_be_had |= is_here  # then random ones will not do any longer
         if settings.sha256:
             origin["sha256"] = settings.sha256
-        elif read_file and file.is_file():
+        elif is_here:
             origin["sha256"] = sha256_file(file)
-    if settings.when_unavailable == "fail":
+    if to_be_had:
         origin["obtained"] = True
     return {**embedding(settings), **origin}
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
@@ -155,13 +156,16 @@ class _Rows:
 
     def items(self, row_key: str, key: str, photos: tuple[Photo, ...]) -> Iterator[Item]:
         """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
-        for number, row in enumerate(self.rows[row_key], 1):
-            yield self._item(key if number == 1 else f"{key}#{number}", row, photos)
+        numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
+        for name, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
+            yield self._item(name, row, photos)
 
     def _item(self, key: str, row: dict[str, str], photos: tuple[Photo, ...]) -> Item:
         settings = self.settings
-        name = row.get(settings.name or "", "") or Path(key).stem
-        levels = _levels(row.get(settings.category or "", ""), settings.category_separator)
+        # A column may have no heading, as pandas writes its index: "" is a name like any other.
+        name = (row[settings.name] if settings.name is not None else "") or Path(key).stem
+        category = row[settings.category] if settings.category is not None else ""
+        levels = _levels(category, settings.category_separator)
         metadata: dict[str, str | int | float | None] = {
             column: _typed(value) for column, value in row.items() if column != settings.key
         }

@@ -16,7 +16,7 @@ from pipeline.store.artifacts import Manifest, damaged, read_manifest, write_ato
 
 INDEX_FILE = "index.faiss"
 _CURRENT = "CURRENT"
-_FIELDS = {"engine", "fingerprint", "dim", "rows", "items", "index"}
+_FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
 
 
 @dataclass(frozen=True)
