@@ -7,6 +7,7 @@ vector yet. Photos are decoded on other threads while the network runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,7 +18,7 @@ from pipeline.images import ImageLimits, U8Image
 from pipeline.models.base import EmbeddingModel, F32Matrix
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.catalogue import Catalogue
-from pipeline.store.embeddings import EmbeddingStore
+from pipeline.store.embeddings import EmbeddingStore, Shard
 from pipeline.store.photos import Prepared, prepare_all
 
 
@@ -52,7 +53,7 @@ def embed(
     """
     done = store.photos()
     total = catalogue.photo_count()
-    already = sum(photo.sha256 in done for photo in catalogue.photos())
+    already = sum(photo.sha256 in done for photo in catalogue.photos()) if done else 0
     embedded = 0
     with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
         # Again, while photos fail: another file of the same content may be readable.
@@ -68,14 +69,45 @@ def embed(
             )
             failures = _Failures(catalogue)
             good = failures.leave_out(prepared)
-            while shard := _encode_shard(model, islice(good, shard_size), batch_size, advance):
-                photos, vectors = shard
-                store.write(photos, vectors)
-                done.update(photos)
-                embedded += len(photos)
+            with _Writer(store) as writer:
+                while shard := _encode_shard(model, islice(good, shard_size), batch_size, advance):
+                    writer.write(*shard)
+                    done.update(shard[0])
+                    embedded += len(shard[0])
             if not failures.count:
                 break
     return EmbedReport(already, embedded, failed=total - already - embedded)
+
+
+class _Writer:
+    """Writes a shard while the next one is encoded: waiting for the disk costs nothing."""
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        self.store = store
+        self.thread = ThreadPoolExecutor(1)
+        self.last: Future[Shard] | None = None
+
+    def write(self, photos: list[bytes], vectors: F32Matrix) -> None:
+        """Wait for the shard before this one, and begin to write this one."""
+        self.wait()
+        self.last = self.thread.submit(self.store.write, photos, vectors)
+
+    def wait(self) -> None:
+        """Wait until all is on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self.last is not None:
+            self.last.result()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self.thread.shutdown(wait=True)
+        if error is None:
+            self.wait()
 
 
 class _Failures:

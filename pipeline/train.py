@@ -124,8 +124,8 @@ def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo],
     """Divide photos into those to train on and those to validate on.
 
     `first` takes the first share for validation, as the article's `ImageDataGenerator` does with
-    its `validation_split`. `hash` decides by each photo's content, so that a photo never changes sides when
-    others come or go.
+    its `validation_split`. `hash` decides by each photo's content, so that a photo never changes
+    sides when others come or go.
     """
     if training.split == "first":
         count = max(1, int(len(photos) * training.validation))

@@ -228,7 +228,8 @@ def test_a_model_that_may_know_more_of_its_making_is_not_found_by_what_differs(
 
 
 @pytest.mark.parametrize(
-    ("content", "random"), [({}, False), ({"random_weights": True}, True), ({"random_weights": False}, False)]
+    ("content", "random"),
+    [({}, False), ({"random_weights": True}, True), ({"random_weights": False}, False)],
 )
 def test_a_model_says_whether_its_weights_are_random(
     models: ModelStore, content: dict[str, Any], random: bool

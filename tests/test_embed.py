@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline import images
 from pipeline.embed import EmbedReport, embed
 from pipeline.errors import WeightsError
-from pipeline.images import U8Image
+from pipeline.images import ImageLimits, U8Image
 from pipeline.ingest import ingest
 from pipeline.sources.base import Item, Photo
 from pipeline.store import embeddings
@@ -292,6 +295,30 @@ def test_a_photo_that_cannot_be_read_any_more_is_counted_and_marked(
     assert vectors(store) == {p: colour for p, colour in BY_PHOTO.items() if p != broken}
     assert shop.catalogue.counts() == {"available": {"": 10}, "failed": {reason: 1}}
     assert run(shop, store) == EmbedReport(already=10, embedded=0, failed=0)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.ESTALE])
+def test_a_bad_disk_stops_the_run_and_no_photo_is_blamed(
+    shop: Shop, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    offer(shop)
+    bad = list(shop.catalogue.photos())[9].path
+    read = images.read_bytes
+
+    def fail(path: Path, limits: ImageLimits) -> bytes:
+        if path == bad:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path, limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "read_bytes", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            run(shop, store, batch_size=2, shard_size=4)
+    assert shop.catalogue.counts() == {"available": {"": 11}}
+    assert len(store.photos()) in (4, 8), "the shards before it are kept"
+    report = run(shop, store, batch_size=2, shard_size=4)
+    assert (report.already + report.embedded, report.failed) == (11, 0)
+    assert vectors(store) == BY_PHOTO
 
 
 def test_a_photo_that_was_mended_is_embedded_after_the_next_ingest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pipeline import images
 from pipeline import ingest as ingest_module
+from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.ingest import IngestReport, ingest
@@ -368,6 +370,57 @@ def test_a_photo_that_cannot_be_stored_stops_the_run(
     with pytest.raises(type(error), match=error.strerror):
         market.offer({"a": [Photo("a.png", data=png(RED))]})
     assert market.ids() == {}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ESTALE])
+def test_a_bad_disk_is_not_the_photos_fault_and_stops_the_run(
+    market: Market, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for name in ("a.png", "b.png"):
+        market.paint(name, RED)
+    market.offer_files("a.png")
+    read = images.read_bytes
+
+    def fail(path: Path, limits: ImageLimits) -> bytes:
+        if path.name == "b.png":
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path, limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "read_bytes", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            market.offer_files("b.png")
+    assert market.state("a.png") == ("available", "")
+    assert list(market.ids()) == ["a.png"]
+    assert market.offer_files("a.png", "b.png").counts == {"available": {"": 2}}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG])
+def test_a_file_that_alone_cannot_be_read_is_counted(
+    market: Market, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    market.paint("a.png", RED)
+
+    def fail(path: Path, _: ImageLimits) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(images, "read_bytes", fail)
+    reason = f"photo cannot be read: {os.strerror(number)}"
+    assert market.offer_files("a.png").counts == {"failed": {reason: 1}}
+
+
+def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    rows = ["a", "a.png", "b", "b", "", "c", "c", " ", "b#2"]
+    (market.photos / "rows.csv").write_text("\n".join(["image,n", *(f"{r},1" for r in rows)]))
+    source = FolderSource(market.photos, MetadataSettings(file=Path("rows.csv"), key="image"))
+    report = ingest(source, market.catalogue, LIMITS)
+    # By its name the first photo takes the row a.png; the row of its stem is left without one.
+    assert report.offered == source.total == len(rows)
+    assert report.counts == {"available": {"": 3}, "failed": {"no photo": 6}}
+    photo = hashlib.sha256(png(GREEN)).digest()
+    assert [key for key, shown in market.shown() if shown == photo] == ["b.png", "b.png#2"]
 
 
 def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:

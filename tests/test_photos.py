@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,19 @@ def test_a_photo_that_is_not_the_one_ingested_is_told_by_what_happened(
     assert reason(folder) == "not an image"
     assert reason(same, ImageLimits(min_side=5)) == "too small"
     assert reason(same, ImageLimits(max_bytes=10)) == "too many bytes"
+
+
+def test_an_error_of_the_disk_is_raised_as_it_is(
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, _: ImageLimits) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(images, "read_bytes", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        read(photos[0], LIMITS)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        list(prepare_all(photos, prepare, LIMITS, decoders=2, ahead=3))
 
 
 def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Path) -> None:

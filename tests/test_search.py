@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipeline.config import Config
 from pipeline.errors import NotBuiltError, QueryError, RejectedImage, StaleIndexError
 from pipeline.search import Neighbour, Query
 from pipeline.search import open as open_search
+from pipeline.store.models import library_versions
 from tests.conftest import ENGINE, Colour, Shop, png
 
 Items = dict[str, list[Colour]]
@@ -297,34 +300,131 @@ def test_the_configured_limits_hold_for_queries_too(shop: Shop) -> None:
         shop.searcher().query(png((1, 0, 0)))
 
 
-def test_a_photo_is_refused_when_another_model_is_in_use(shop: Shop) -> None:
-    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
-    old = shop.model.fingerprint
-    new = shop.use_model("other weights").fingerprint
-    searcher = shop.searcher()
-    with pytest.raises(StaleIndexError) as caught:
-        searcher.query(png((1, 0, 0)))
-    message = str(caught.value)
-    assert f"made by model {old}" in message
-    assert f"the model of {ENGINE} is {new}" in message
-    assert message.endswith("run `imgsearch build`")
-    assert old != new
-    assert keys(searcher.query(1)) == ["b"], "a query that needs no model is answered"
+# -- The model -------------------------------------------------------------------------------------
+
+
+def queries(shop: Shop) -> list[Query]:
+    """A query of every kind."""
+    file = shop.folder.parent / "query.png"
+    file.write_bytes(png((1, 0, 0)))
+    picture = Image.open(io.BytesIO(file.read_bytes()))
+    return [1, np.int64(1), vector((1, 0, 0)), file, str(file), file.read_bytes(), picture]
+
+
+def change_settings(shop: Shop, **settings: object) -> None:
+    """Settings of another model than the one that was built with."""
+    engines = {ENGINE: {"type": "pretrained", "weights": "random", **settings}}
+    shop.config = Config.model_validate({**shop.config.model_dump(), "engines": engines})
+
+
+def test_a_photo_is_asked_by_the_model_that_the_build_names(shop: Shop) -> None:
+    build = shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
+    old = shop.model
+    new = shop.use_model("other weights")
+    assert old.fingerprint != new.fingerprint
+    with shop.searcher() as searcher:
+        assert searcher.build.path == build.path
+        assert searcher.model.fingerprint == old.fingerprint == build.fingerprint
+        assert keys(searcher.query(png((1, 0, 0)))) == ["a", "b"]
+        assert keys(searcher.query(1)) == ["b"]
     shop.embed()
     shop.index()
-    assert keys(shop.searcher().query(png((1, 0, 0)))) == ["a", "b"]
+    with shop.searcher() as searcher:
+        assert searcher.model.fingerprint == new.fingerprint
 
 
-def test_a_photo_is_refused_when_the_settings_ask_for_another_model(shop: Shop) -> None:
-    shop.build({"a": [(1, 0, 0)]})
-    engines = {ENGINE: {"type": "pretrained", "weights": "random", "layer": "fc2"}}
-    shop.config = Config.model_validate({**shop.config.model_dump(), "engines": engines})
-    with pytest.raises(StaleIndexError, match=rf"{shop.model.fingerprint}.* by its settings; run"):
-        shop.searcher().query(png((1, 0, 0)))
-
-
-def test_a_photo_needs_a_model(shop: Shop) -> None:
+def test_no_model_need_be_in_use(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
     (shop.engine.models.folder / "CURRENT").unlink()
-    with pytest.raises(NotBuiltError, match="no model here; run"):
-        shop.searcher().query(png((1, 0, 0)))
+    assert keys(shop.searcher().query(png((1, 0, 0)))) == ["a"]
+
+
+def test_no_query_is_answered_when_the_settings_ask_for_another_model(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
+    before = shop.model.fingerprint
+    for query in queries(shop):
+        assert shop.searcher().query(query)
+    change_settings(shop, layer="fc2")
+    for query in queries(shop):
+        with pytest.raises(StaleIndexError) as caught:
+            shop.searcher().query(query)
+    message = str(caught.value)
+    assert f"made by model {before}" in message
+    assert "not yet made" in message
+    assert message.endswith("run `imgsearch build`")
+
+
+def test_the_model_that_the_settings_ask_for_is_named_where_it_is_made(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    before = shop.model.fingerprint
+    change_settings(shop, seed=8)
+    after = shop.use_model("of seed 8").fingerprint
+    assert before != after
+    with pytest.raises(StaleIndexError, match=f"model {before}, .* is {after}, by the settings"):
+        shop.searcher()
+    shop.embed()
+    shop.index()
+    assert shop.searcher().query(1) == []
+
+
+def test_a_build_whose_model_was_deleted_is_refused(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    shutil.rmtree(shop.model.path)
+    with pytest.raises(StaleIndexError, match="no longer there; run `imgsearch build`"):
+        shop.searcher()
+
+
+def test_a_build_by_other_libraries_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    before = shop.model.fingerprint
+    newer = {**library_versions(), "pillow": "99.0"}
+    monkeypatch.setattr("pipeline.store.models.library_versions", lambda: newer)
+    assert shop.model.fingerprint != before
+    with pytest.raises(StaleIndexError, match=f"{before}, .* is {shop.model.fingerprint}; run"):
+        shop.searcher()
+
+
+def test_equal_weights_of_another_making_share_vectors_and_answer(shop: Shop) -> None:
+    """The recipe differs and the vectors do not: nothing is embedded, and nothing refused."""
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
+    first = shop.model
+    change_settings(shop, seed=8)
+    second = shop.use_model("weights")
+    assert (first.path != second.path, first.fingerprint) == (True, second.fingerprint)
+    assert shop.embed().embedded == 0
+    with pytest.raises(StaleIndexError):
+        shop.searcher()
+    build = shop.index()
+    assert build.manifest["model"] == second.path.name
+    assert shop.index().path == build.path
+    assert keys(shop.searcher().query(1)) == ["b"]
+
+
+def test_random_weights_are_a_warning(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    assert shop.searcher().warning is None
+    shop.use_model("drawn", random_weights=True)
+    shop.embed()
+    assert shop.searcher().warning is None, "the index is of the other model yet"
+    assert shop.index().manifest["random_weights"] is True
+    warning = shop.searcher().warning
+    assert warning is not None
+    assert warning.startswith(f"{ENGINE}: RANDOM weights")
+    assert f"set engines.{ENGINE}.weights to" in warning
+
+
+# -- Threads ---------------------------------------------------------------------------------------
+
+
+def test_other_threads_may_ask_too(shop: Shop) -> None:
+    items = random_items(random.Random(9), 30, GRID[:20])
+    shop.build(items)
+    asked = [key for key in items if items[key]]
+    expect = [expected(shop, items, items[key], 5, leave_out=key) for key in asked]
+    with shop.searcher() as searcher, ThreadPoolExecutor(4) as threads:
+        ids = [shop.id_of(key) for key in asked]
+        found = list(threads.map(lambda item: searcher.query(item, 5), ids * 10))
+        assert [answers(one) for one in found] == expect * 10
+        assert {n.name for one in found for n in one} <= {key.title() for key in items}
+        (nearest,) = threads.submit(searcher.query, png(items[asked[0]][0]), 1).result()
+        assert nearest.distance == 0

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import models
+from pipeline import train as train_module
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
@@ -20,8 +22,9 @@ from pipeline.models import autoencoder
 from pipeline.models.fit import History
 from pipeline.progress import Silent
 from pipeline.sources.sample import SampleSource
+from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, Photo
-from pipeline.store.models import ModelFolder, ModelStore
+from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
 from pipeline.train import covers, split, train
 
 LIMITS = ImageLimits()
@@ -83,9 +86,40 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
         train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
     assert store.current() is None
     resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
-    for name in ("weights.npz", "history.json", "training.npy", "validation.npy"):
+    for name in (WEIGHTS, "history.json", "training.npy", "validation.npy"):
         assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
+    assert resumed.path.name == model.path.name
     assert not list(tmp_path.glob(".*.training"))
+
+
+def test_a_resumed_run_keeps_its_own_division_of_the_photos(
+    model: ModelFolder, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(Stop):
+        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(1))
+    monkeypatch.setattr(train_module, "split", lambda photos, _: (photos[::2], photos[1::2]))
+    resumed = train("ae", settings(), catalogue, store, LIMITS)
+    for part in ("training", "validation"):
+        assert resumed.photos(part).tolist() == model.photos(part).tolist()
+    assert resumed.manifest["weights"] == model.manifest["weights"]
+
+
+def test_a_run_begun_on_other_photos_is_begun_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "model")
+    short = settings(epochs=2)
+    with pytest.raises(Stop):
+        train("ae", short, catalogue, store, LIMITS, progress=StopAfter(1))
+    (work,) = store.folder.glob(".*.training")
+    assert work.name == f".{digest(models.recipe(short))}.training"
+    with Catalogue(tmp_path / "grown", create=True) as grown:
+        ingest(SampleSource(36, 0, 64), grown, LIMITS)
+        model = train("ae", short, grown, store, LIMITS)
+        photos = {photo.sha256 for photo in grown.photos()}
+    known = [row.tobytes() for part in ("training", "validation") for row in model.photos(part)]
+    assert len(known) == 36
+    assert set(known) == photos
+    assert not work.exists()
 
 
 def test_the_best_epoch_is_kept_and_its_loss_is_true(
@@ -96,8 +130,7 @@ def test_the_best_epoch_is_kept_and_its_loss_is_true(
     assert model.manifest["validation_mse"] == min(history["val_loss"])
 
     network = autoencoder.build("strided", 32, 16)
-    with np.load(model.weights_file) as weights:
-        network.set_weights([weights[name] for name in sorted(weights)])
+    network.load_weights(model.weights_file)
     held_out = {row.tobytes() for row in model.photos("validation")}
     photos = [
         np.asarray(Image.open(photo.path).resize((32, 32), Image.Resampling.NEAREST)) / 255

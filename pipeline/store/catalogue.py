@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -101,7 +102,12 @@ class Photo:
     id: int
     """The smallest id of the images that show it."""
     sha256: bytes
-    path: Path
+    file: str | Path
+
+    @property
+    def path(self) -> Path:
+        """Where to read it; a `Path` only when asked for, as there may be millions."""
+        return Path(self.file)
 
 
 class Catalogue:
@@ -317,7 +323,7 @@ class Catalogue:
 
         The catalogue may be written to while this is read.
         """
-        after = 0
+        after, folder = 0, str(self.folder)
         while True:
             page = self._db.execute(
                 "SELECT id, sha256, path FROM images AS image WHERE state = :state AND id > :after"
@@ -327,7 +333,7 @@ class Catalogue:
                 {"state": State.AVAILABLE, "after": after, "page": _PAGE},
             ).fetchall()
             for row in page:
-                yield Photo(row["id"], row["sha256"], self.folder / row["path"])
+                yield Photo(row["id"], row["sha256"], os.path.join(folder, row["path"]))  # noqa: PTH118
             if len(page) < _PAGE:
                 return
             after = page[-1]["id"]

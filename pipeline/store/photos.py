@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from PIL import Image
 
@@ -14,6 +15,7 @@ from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
 from pipeline.store.catalogue import Photo
 
+_CHUNK = 8  # photos that a thread takes at a time
 MISSING = "photo missing"
 CHANGED = "photo changed since it was ingested"
 UNREADABLE = "photo cannot be read"
@@ -74,4 +76,10 @@ def prepare_all(
         except RejectedImage as rejected:
             return photo, rejected
 
-    return ordered_map(work, photos, decoders, ahead)
+    def work_all(chunk: Sequence[Photo]) -> list[Prepared]:
+        return [work(photo) for photo in chunk]
+
+    photos = iter(photos)
+    chunks = iter(lambda: list(islice(photos, _CHUNK)), [])
+    done = ordered_map(work_all, chunks, decoders, max(1, ahead // _CHUNK))
+    return chain.from_iterable(done)

@@ -6,12 +6,12 @@ They can always be made again, so they are kept only until the photos are embedd
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -88,14 +88,14 @@ class PixelFolder(Mapping[bytes, U8Image]):
         self.size = size
 
     @cached_property
-    def _rows(self) -> dict[bytes, tuple[Path, int]]:
+    def _rows(self) -> dict[bytes, tuple[BinaryIO, int]]:
         """SHA-256 of a photo → its pixel file, and its row there."""
-        rows: dict[bytes, tuple[Path, int]] = {}
+        rows: dict[bytes, tuple[BinaryIO, int]] = {}
         for part in sorted(path.stem for path in self.folder.glob("*.npy")):
             file = PixelFile(self.folder, part, self.size)
             if not file.is_complete():
                 continue
-            at = file.rows_file
+            at = file.rows_file.open("rb", buffering=0)
             rows |= {photo.tobytes(): (at, row) for row, photo in enumerate(file.photos)}
         return rows
 
@@ -113,10 +113,10 @@ class PixelFolder(Mapping[bytes, U8Image]):
 
     def __getitem__(self, photo: bytes) -> U8Image:
         file, row = self._rows[photo]
-        shape = (*self.size, 3)
+        size = self.size[0] * self.size[1] * 3
         # Read, not mapped: the pages of a map would count as this process's memory.
-        offset = row * math.prod(shape)
-        return np.fromfile(file, np.uint8, math.prod(shape), offset=offset).reshape(shape)
+        data = os.pread(file.fileno(), size, row * size)
+        return np.frombuffer(data, np.uint8).reshape(*self.size, 3)
 
     def __len__(self) -> int:
         return len(self._rows)

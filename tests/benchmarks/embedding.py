@@ -46,7 +46,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     """Measure both engines on drawn photos of 250 × 250 pixels."""
     with tempfile.TemporaryDirectory() as folder:
         rows = []
-        for name, count, one_by_one in (("vgg16", 128, 24), ("autoencoder", 1536, 128)):
+        for name, count, one_by_one in (("vgg16", 128, 24), ("autoencoder", 2048, 128)):
             settings = Path(folder, f"{name}.yaml")
             settings.write_text(SETTINGS.format(root=Path(folder, name), photos=count))
             config = load(settings)

@@ -101,6 +101,8 @@ def test_a_photo_is_answered_by_every_engine(built: Config, photo: Path, run) ->
         assert found[0]["path"] == str(photo)
         assert found[0]["distance"] < 1e-3
         assert set(found[0]["metadata"]) == {"colour", "pattern", "near_duplicate_of"}
+    assert list(answer["warnings"]) == ["mobilenet"]
+    assert "RANDOM weights" in answer["warnings"]["mobilenet"]
 
 
 def test_the_table_has_rank_distance_id_name_category_and_path(
@@ -119,6 +121,10 @@ def test_the_table_has_rank_distance_id_name_category_and_path(
             "mobilenet", str(n.rank), f"{n.distance:.4g}", str(n.id), n.name, n.category,
             str(n.path),
         ]  # fmt: skip
+    warning = search.open(built, "mobilenet").warning
+    assert warning is not None
+    assert warning in " ".join(out.split())
+    assert "RANDOM" not in run("query", photo, "--engine", "autoencoder")[1]
 
 
 def test_an_item_is_found_by_id_or_key_and_leaves_itself_out(built: Config, run) -> None:  # type: ignore[no-untyped-def]
@@ -182,6 +188,11 @@ def test_info_counts_the_catalogue_and_its_artefacts(built: Config, run) -> None
     assert engine["vectors"] == engine["build"]["rows"] == 26
     assert engine["build"]["dim"] == engine["model"]["dim"] == 1024
     assert engine["build"]["fingerprint"] == engine["model"]["fingerprint"]
+    assert engine["model"]["weights"] == "random"
+    warning = engine["model"]["warning"]
+    assert "RANDOM weights" in warning
+    assert facts["engines"]["autoencoder"]["model"]["warning"] is None
+    assert warning in run("info")[1]
     assert "26 items offered = 26 available; 26 distinct photos" in run("info")[1]
 
 
@@ -219,10 +230,21 @@ def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) ->
     report = json.loads(out)
     assert code == 0
     assert report["ingest"]["unchanged"] is True
-    for engine in report["engines"].values():
+    for name, engine in report["engines"].items():
         assert engine["new_model"] is False
+        assert engine["random_weights"] is (name == "mobilenet")
         assert engine["vectors"] == {"already": 26, "embedded": 0, "failed": 0}
     assert {path: path.stat().st_mtime_ns for path in built.folder.rglob("*.npy")} == before
+
+
+def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = run("build")
+    assert code == 0
+    trained, drawn = (line for line in out.splitlines() if not line.startswith("catalogue"))
+    assert "of RANDOM weights" not in trained
+    assert "of RANDOM weights" in drawn
+    assert "mobilenet: RANDOM weights" in err
+    assert "autoencoder: RANDOM weights" not in err
 
 
 @pytest.mark.parametrize(
@@ -235,12 +257,15 @@ def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) ->
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
         (["query"], "nothing to look for"),
-        (["query", "--id", "1", "--sheet", "sheet.jpg"], "the picture is a PNG"),
+        (["query", "--id", "1", "--sheet", "sheet.jpg"], "give a name that ends in .png"),
+        (["query", "--id", "1", "--sheet", "no/sheet.png"], "in a folder that exists"),
         (["query", "--id", "1", "--set", "name=other"], "no catalogue here yet; run"),
         (["query", "--id", "1", "--set", "engines.mobilenet.layr=x"], "nearest valid one is"),
         (["info", "--set", "name=other"], "no catalogue here yet; run"),
         (["verify", "--set", "name=other"], "no catalogue here yet; run"),
         (["embed", "--set", "name=other2"], "no catalogue here yet; run"),
+        (["embed", "--set", "engines.mobilenet.resize=box"], "made with other settings than"),
+        (["index", "--set", "engines.mobilenet.seed=8"], "made with other settings than"),
         (["build", "--set", "source={type: folder, path: nowhere}"], "nowhere: no such folder"),
     ],
 )
@@ -252,14 +277,15 @@ def test_what_a_user_can_get_wrong_is_one_line(
 ) -> None:
     code, out, err = run(*arguments)
     assert code != 0
-    assert "│" not in out or "--sheet" in arguments
+    assert out == ""
     assert says in one_line(err)
 
 
 def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
-    code, _, err = run("query", photo, "--set", "engines.mobilenet.resize=box")
-    assert code == 1
-    assert "run `imgsearch build`" in one_line(err)
+    for asked in ((photo,), ("--id", 1)):
+        code, out, err = run("query", *asked, "--set", "engines.mobilenet.resize=box")
+        assert (code, out) == (1, "")
+        assert "run `imgsearch build`" in one_line(err)
 
 
 def test_an_empty_catalogue_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]

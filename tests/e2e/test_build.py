@@ -1,0 +1,151 @@
+"""build.py: which stages run again when settings or weights change, and which refuse to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import search
+from pipeline.build import EngineReport, Stage, build
+from pipeline.clean import clean
+from pipeline.config import Config
+from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
+from pipeline.models.base import import_keras
+from pipeline.progress import Silent
+from pipeline.verify import verify
+from tests.conftest import tree
+
+ENGINE = "mobilenet"
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def settings(root: Path, **engine: object) -> Config:
+    small: dict[str, Any] = {
+        "type": "pretrained",
+        "network": "MobileNet",
+        "weights": "random",
+        "include_top": False,
+        "layer": None,
+        "pooling": "avg",
+        "input_size": 32,
+    }
+    return Config.model_validate(
+        {
+            "root": str(root),
+            "source": {"type": "sample", "photos": 6, "near_duplicates": 0, "size": 48},
+            "engines": {ENGINE: {**small, **engine}},
+        }
+    )
+
+
+def run(config: Config) -> EngineReport:
+    return build(config).engines[ENGINE]
+
+
+def nearest(config: Config) -> list[int]:
+    with search.open(config, ENGINE) as searcher:
+        return [n.id for n in searcher.query(1, 5)]
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights that seed 7 draws, in a file."""
+    keras = import_keras()
+    keras.utils.set_random_seed(7)
+    network = keras.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
+    )
+    file = tmp_path_factory.mktemp("weights") / "mobile.weights.h5"
+    network.save_weights(file)
+    return file
+
+
+@pytest.mark.parametrize("stage", ["embed", "index"])
+@pytest.mark.parametrize("change", [{"resize": "box"}, {"seed": 8}, {"normalise": False}])
+def test_a_model_of_other_settings_is_neither_embedded_with_nor_indexed(
+    built: Config, stage: Stage, change: dict[str, object]
+) -> None:
+    changed = built.engines[ENGINE].model_copy(update=change)
+    config = built.model_copy(update={"engines": {**built.engines, ENGINE: changed}})
+    before = tree(built.folder)
+    with pytest.raises(
+        NotBuiltError, match=rf"than engines\.{ENGINE} has now; run `imgsearch train`"
+    ):
+        build(config, [stage])
+    assert tree(built.folder) == before
+
+
+def test_equal_weights_of_another_origin_are_settled_by_one_build(
+    weights_file: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copy.weights.h5"
+    shutil.copy(weights_file, copied)
+    by_seed, by_file, by_copy = (
+        settings(tmp_path / "indexes", weights=str(weights))
+        for weights in ("random", weights_file, copied)
+    )
+    first = run(by_seed)
+    assert first.embedding is not None
+    assert first.embedding.embedded == 6
+    answer = nearest(by_seed)
+    assert sorted(answer) == [2, 3, 4, 5, 6]
+    with pytest.raises(StaleIndexError, match="run `imgsearch build`"):
+        nearest(by_file)
+    for config, is_new in ((by_file, True), (by_copy, False), (by_seed, False), (by_copy, False)):
+        for again in (False, True):
+            report = run(config)
+            assert report.new_model is (is_new and not again)
+            assert report.embedding is not None
+            assert (report.embedding.already, report.embedding.embedded) == (6, 0)
+            assert nearest(config) == answer
+        with search.open(config, ENGINE) as searcher:
+            assert bool(searcher.warning) is (config is by_seed)
+    assert clean(by_copy)
+    assert verify(by_copy).problems == []
+    assert nearest(by_copy) == answer
+    assert not run(by_copy).new_model
+
+
+def test_random_weights_give_way_to_the_file_that_was_missing(
+    weights_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "later.weights.h5"
+    lenient = settings(tmp_path / "indexes", weights=str(file), when_unavailable="random", seed=8)
+    strict = settings(tmp_path / "indexes", weights=str(file), seed=8)
+    notes = Notes()
+    for _ in range(2):
+        build(lenient, progress=notes)
+        assert f"{ENGINE}: RANDOM weights" in notes.said[-1]
+    assert sum("there is no file" in text for text in notes.said) == 1
+    with search.open(lenient, ENGINE) as searcher:
+        assert searcher.warning == notes.said[-1]
+        assert searcher.build.manifest["random_weights"] is True
+
+    before = tree(lenient.folder / ENGINE)
+    with pytest.raises(WeightsError, match="there is no file"):
+        build(strict)
+    with pytest.raises(NotBuiltError, match="made with other settings"):
+        build(strict, ["embed", "index"])
+    with pytest.raises(StaleIndexError):
+        nearest(strict)
+    assert tree(lenient.folder / ENGINE) == before
+
+    shutil.copy(weights_file, file)
+    report = run(lenient)
+    assert report.new_model
+    assert report.model is not None
+    assert not report.model.has_random_weights
+    for config in (lenient, strict):
+        assert not run(config).new_model
+        with search.open(config, ENGINE) as searcher:
+            assert searcher.warning is None
