@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import IndexSettings
+from pipeline import models
+from pipeline.config import IndexSettings, load
 from pipeline.index import build_index
 from pipeline.store.artifacts import publish
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
@@ -25,7 +26,7 @@ ROUNDS = 7
 SETTINGS = """
 root: {root}
 name: big
-source: {{type: folder, path: {root}}}
+source: {{type: sample}}
 engines:
   autoencoder: {{type: autoencoder}}
   vgg16: {{type: pretrained, weights: random}}
@@ -51,6 +52,9 @@ def measure(_: Path | None) -> list[dict[str, object]]:
 
 
 def _catalogue(folder: Path) -> Path:
+    settings = folder / "settings.yaml"
+    settings.write_text(SETTINGS.format(root=folder))
+    config = load(settings)
     random = np.random.default_rng(0)
     hashes = [random.bytes(32) for _ in range(ITEMS)]
     with Catalogue(folder / "big", create=True) as catalogue:
@@ -61,7 +65,8 @@ def _catalogue(folder: Path) -> Path:
         catalogue.commit()
         for name, dim in (("autoencoder", 16), ("vgg16", 4096)):
             engine = EngineFolder(folder / "big" / name)
-            content = {"recipe": {}, "embedding": {"engine": name}, "dim": dim, "weights": name}
+            recipe = models.recipe(config.engines[name])
+            content = {"recipe": recipe, "embedding": {}, "dim": dim, "weights": name}
             with publish(engine.models.folder / "0", content):
                 pass
             model = engine.models.use(engine.models.open("0"))
@@ -70,6 +75,4 @@ def _catalogue(folder: Path) -> Path:
                 some = hashes[start : start + 1024]
                 vectors.write(some, random.random((len(some), dim), np.float32))
             build_index(name, model, catalogue, vectors, engine.builds, IndexSettings())
-    config = folder / "settings.yaml"
-    config.write_text(SETTINGS.format(root=folder))
-    return config
+    return settings
