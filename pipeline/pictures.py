@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from pipeline.homes import keep_out_of_home
 
 _INK, _QUIET, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
@@ -91,9 +89,7 @@ def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file
 
 def loss_curve(training: Sequence[float], validation: Sequence[float], file: Path) -> None:
     """Plot mean squared errors by epoch, with the best validation loss marked."""
-    if "MPLCONFIGDIR" not in os.environ:  # or it writes a list of fonts into the user's home
-        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="imgsearch-matplotlib-")
-        atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
+    keep_out_of_home()
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images
+from pipeline.homes import keep_out_of_home
 from pipeline.images import U8Image
 from pipeline.store.artifacts import damaged
 from pipeline.store.models import ModelFolder
@@ -99,17 +100,10 @@ class KerasModel:
 
 
 def import_keras() -> Any:
-    """Import Keras on TensorFlow, quietly, leaving nothing in the user's home.
-
-    At import Keras writes a settings file into its home folder. A user's own `~/.keras` is used if
-    it is there (it may hold downloaded weights); otherwise a folder that ends with the process.
-    """
+    """Import Keras on TensorFlow, quietly, leaving nothing in the user's home."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "KERAS_HOME" not in os.environ and not Path("~/.keras").expanduser().is_dir():
-        home = tempfile.TemporaryDirectory(prefix="imgsearch-keras-")
-        _kept_until_exit.append(home)
-        os.environ["KERAS_HOME"] = home.name
+    keep_out_of_home()
     if "keras" in sys.modules:
         return sys.modules["keras"]
     with _native_stderr_held():
@@ -147,9 +141,6 @@ def _native_stderr_held() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-_kept_until_exit: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def weights_digest(network: Any) -> str:
