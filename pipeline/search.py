@@ -58,11 +58,15 @@ def open(config: Config, engine: str) -> Searcher:  # noqa: A001  reads as `sear
             f"unknown engine {engine!r}; the configuration has {', '.join(config.engines)}"
         )
     catalogue = Catalogue(config.folder, any_thread=True)
-    folder = EngineFolder(config.folder / engine)
-    build = folder.builds.current()
-    if build is None:
-        raise NotBuiltError(f"{folder.path}: no index here yet; run `imgsearch build`")
-    return Searcher(config, engine, catalogue, build, _model_of(build, config, folder))
+    try:
+        folder = EngineFolder(config.folder / engine)
+        build = folder.builds.current()
+        if build is None:
+            raise NotBuiltError(f"{folder.path}: no index here yet; run `imgsearch build`")
+        return Searcher(config, engine, catalogue, build, _model_of(build, config, folder))
+    except BaseException:
+        catalogue.close()
+        raise
 
 
 def _model_of(build: Build, config: Config, folder: EngineFolder) -> ModelFolder:

@@ -102,10 +102,10 @@ def _disagreements(
 ) -> Iterator[str]:
     """Compare the current build with the catalogue, the model, and the vectors."""
     mend = "run `imgsearch build`"
-    model = folder.models.current()
+    model = folder.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
         found = model.fingerprint if model else "missing"
-        yield f"{build.path}: made by model {build.fingerprint}, the model is {found}; {mend}"
+        yield f"{build.path}: made by model {build.fingerprint}, which is {found} now; {mend}"
     photos = [row.tobytes() for row in build.photos]
     indexed = {(photos[row], item) for row, item in build.ids.tolist() if row < len(photos)}
     if indexed != showings:

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
+from pipeline.store import photos as photos_module
 from pipeline.store.catalogue import Photo
 from pipeline.store.photos import CHANGED, MISSING, UNREADABLE, prepare_all, read
 from tests.conftest import Colour, png
@@ -97,9 +98,11 @@ def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Pat
 
 @pytest.mark.parametrize("decoders", [1, 2, 5])
 @pytest.mark.parametrize("ahead", [0, 1, 4, 100])
+@pytest.mark.parametrize("chunk", [1, 5, 8, 12])
 def test_every_photo_comes_in_its_order_with_its_pixels(
-    photos: list[Photo], decoders: int, ahead: int
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, decoders: int, ahead: int, chunk: int
 ) -> None:
+    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
     prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead))
     assert [photo for photo, _ in prepared] == photos
     for colour, (_, pixels) in zip(COLOURS, prepared, strict=True):
@@ -129,7 +132,11 @@ def test_photos_whose_pixels_are_known_are_not_read(photos: list[Photo]) -> None
     assert (np.asarray(pixels[1]) == COLOURS[1]).all()
 
 
-def test_no_more_is_read_than_told(photos: list[Photo]) -> None:
+@pytest.mark.parametrize(("chunk", "read"), [(1, 4), (2, 4), (3, 6)])
+def test_no_more_is_read_than_told_and_the_chunk_at_hand(
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, chunk: int, read: int
+) -> None:
+    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
     taken = []
 
     def noted() -> Iterator[Photo]:
@@ -139,10 +146,13 @@ def test_no_more_is_read_than_told(photos: list[Photo]) -> None:
 
     prepared = prepare_all(noted(), prepare, LIMITS, decoders=2, ahead=3)
     next(prepared)
-    assert len(taken) == 4
+    assert len(taken) == read
 
 
-def test_photos_are_prepared_at_the_same_time(photos: list[Photo]) -> None:
+def test_photos_are_prepared_at_the_same_time(
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos_module, "_CHUNK", 1)
     both = threading.Barrier(2)
 
     def together(image: Image.Image) -> U8Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,8 @@ def _downloaded(name: str, settings: PretrainedSettings) -> Any:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # a network that drops packets must not hang us
     try:
-        return _network(name, settings, weights="imagenet")
+        with redirect_stdout(sys.stderr):  # Keras talks there, and stdout is data
+            return _network(name, settings, weights="imagenet")
     except ConfigError:
         raise
     except Exception as error:  # Keras raises a bare Exception when a download fails

@@ -13,7 +13,7 @@ from pipeline.store.artifacts import damaged
 from pipeline.vector_index.base import F32Matrix, Ids, Neighbours
 
 _HEADER = 45  # bytes of a flat index without vectors; FAISS crashes on some shorter files
-_BLOCK = 1024  # rows whose distances are computed at a time
+_BLOCK = 256  # rows whose distances are computed at a time
 _MANY = 4096  # candidates beyond which all rows are looked at
 _TINY = 2.0**-126  # squares below it may be flushed to zero
 

@@ -78,7 +78,7 @@ def measure(data: Path | None) -> list[dict[str, object]]:
             ("fashion", fashion, FASHION),
         ):
             settings = Path(folder, f"{name}.yaml")
-            text = template.replace("ROOT", folder).replace("PHOTOS", str(photos))
+            text = template.replace("ROOT", f"{folder}/out").replace("PHOTOS", str(photos))
             settings.write_text(text.replace("WEIGHTS", str(weights)))
             config = load(settings)
             report = build(config)
