@@ -35,14 +35,15 @@ def measure(data: Path | None) -> list[dict[str, object]]:
     if archive is None or not archive.is_file():
         return [{"skipped": "needs fashion-18322.tar: make bench DATA=its folder"}]
     with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder, "photos")
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(unpacked, filter="data")
             names = [name for name in tar.getnames() if name.endswith(".jpg")]
-        photos = np.stack([_pixels(Path(folder, name)) for name in names])
+        photos = np.stack([_pixels(unpacked / name) for name in names])
         recipe = RECIPE.read_text().replace("\n", "\n    ")
         settings = Path(folder, "settings.yaml")
         settings.write_text(
-            SETTINGS.format(root=Path(folder, "out"), photos=folder, recipe="\n    " + recipe)
+            SETTINGS.format(root=Path(folder, "out"), photos=unpacked, recipe="\n    " + recipe)
         )
         config = load(settings)
         build(config, stages=("ingest",))
