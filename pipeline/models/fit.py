@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.config import AugmentSettings, TrainingSettings
+from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.models.batches import U8Photos, batches_of, transforms_of
 from pipeline.progress import Advance, Progress
 from pipeline.store.artifacts import publish, read_json, write_json
 from pipeline.store.models import load_arrays, save_arrays
 
-U8Photos = npt.NDArray[np.uint8]
 _OnBatch = Callable[[Any], tuple[Any, Any]]
 
 
@@ -96,13 +95,13 @@ class Fit:
                 # Seeded by the epoch: a resumed run shuffles as an undisturbed one.
                 random = np.random.default_rng([self.training.seed, epoch])
                 order = random.permutation(len(seen))
-                moves = _transforms(random, len(seen), seen.shape[1], self.training.augment)
+                moves = transforms_of(random, len(seen), seen.shape[1], self.training.augment)
                 # An empty share of a last batch would spoil a device's batch statistics.
                 even = strategy.num_replicas_in_sync > 1
-                batches = _batches(seen, order, batch, moves, drop_remainder=even)
+                batches = batches_of(seen, order, batch, moves, drop_remainder=even)
                 shared = strategy.experimental_distribute_dataset(batches)
                 history.loss.append(_mean(train, shared, advance))
-            held_out = _batches(unseen, np.arange(len(unseen)), batch)
+            held_out = batches_of(unseen, np.arange(len(unseen)), batch)
             history.val_loss.append(_mean(validate, held_out, lambda photos: None))
             if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
                 raise TrainingError(
@@ -252,58 +251,3 @@ def _mean(function: _OnBatch, batches: Iterable[Any], advance: Advance) -> float
         total, count = total + float(errors), count + int(photos)
         advance(int(photos))
     return total / count
-
-
-def _transforms(
-    random: np.random.Generator, count: int, side: int, augment: AugmentSettings
-) -> npt.NDArray[np.float32] | None:
-    """Draw for each photo how it is mirrored, moved and scaled; None if nothing is asked for.
-
-    Returns:
-        (count, 8) float32: projective transforms from output to input pixels, as TensorFlow's
-        `ImageProjectiveTransformV3` takes them.
-    """
-    if not (augment.flip or augment.shift or augment.zoom):
-        return None
-    mirror = np.where(random.random(count) < 0.5 * augment.flip, -1.0, 1.0)
-    scale = np.exp(random.uniform(-augment.zoom, augment.zoom, (2, count)))
-    move = random.uniform(-augment.shift, augment.shift, (2, count)) * side
-    middle = (side - 1) / 2
-    transforms = np.zeros((count, 8), np.float32)
-    transforms[:, 0], transforms[:, 4] = scale[0] * mirror, scale[1]
-    transforms[:, 2] = middle - transforms[:, 0] * middle + move[0]
-    transforms[:, 5] = middle - transforms[:, 4] * middle + move[1]
-    return transforms
-
-
-def _batches(
-    photos: U8Photos,
-    order: npt.NDArray[np.int64],
-    size: int,
-    transforms: npt.NDArray[np.float32] | None = None,
-    *,
-    drop_remainder: bool = False,
-) -> Any:
-    """A `tf.data` pipeline of (n, h, w, 3) float32 batches in 0..1, in this order.
-
-    What a transform brings in from beyond the border is the colour of the nearest pixel.
-    """
-    tf = import_tensorflow()
-    shape = photos.shape[1:]
-
-    def read(rows: Any) -> Any:
-        pixels = tf.numpy_function(lambda chosen: photos[chosen], [rows], tf.uint8)
-        return tf.cast(tf.ensure_shape(pixels, (None, *shape)), tf.float32) / 255.0
-
-    def move(rows: Any) -> Any:
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=read(rows),
-            transforms=tf.gather(transforms, rows),
-            output_shape=shape[:2],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="NEAREST",
-        )
-
-    rows = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=drop_remainder)
-    return rows.map(read if transforms is None else move).prefetch(2)

@@ -14,13 +14,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.store.artifacts import write_atomic
+from pipeline.store.records import ImageRecord, ItemRecord, Photo, State
+
+__all__ = ["Catalogue", "ImageRecord", "ItemRecord", "Photo", "State"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -54,60 +55,6 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 _PAGE = 1000  # photos read at a time, so that a catalogue of any size streams
-
-
-class State(StrEnum):
-    """How an item, or an image of it, ended."""
-
-    AVAILABLE = "available"
-    FAILED = "failed"  # the photo could not be had
-    REJECTED = "rejected"  # the photo was had, and is not acceptable
-    REMOVED = "removed"  # the source no longer offers the item
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """One image of an item as the ledger holds it."""
-
-    uri: str
-    state: State
-    reason: str = ""
-    path: str | None = None
-    """Absolute for the user's own files; relative to the catalogue's folder for stored ones."""
-    size: int | None = None
-    """In bytes."""
-    mtime_ns: int | None = None
-    sha256: bytes | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-@dataclass(frozen=True)
-class ItemRecord:
-    """One item as the ledger holds it."""
-
-    id: int
-    key: str
-    name: str
-    category: str
-    metadata: Mapping[str, Any]
-    state: State
-    reason: str
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A distinct available image: its content and where to read it."""
-
-    id: int
-    """The smallest id of the images that show it."""
-    sha256: bytes
-    file: str | Path
-
-    @property
-    def path(self) -> Path:
-        """Where to read it; a `Path` only when asked for, as there may be millions."""
-        return Path(self.file)
 
 
 class Catalogue:

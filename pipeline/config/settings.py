@@ -1,23 +1,16 @@
-"""YAML → validated, frozen settings.
+"""The settings: their types, limits and the defaults that apply when a key is left out.
 
-`config/default.yaml` and `config/flipkart.yaml` write every setting out with a comment: they are
-the reference manual. Here stand the types, the limits and the defaults that apply when a key is
-left out.
+`config/default.yaml` and `config/flipkart.yaml` write every one out with a comment: they are the
+reference manual.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import reprlib
-import types
-import typing
-from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError
 
@@ -203,126 +196,9 @@ def _absolute(path: Path) -> Path:
     return expand(path).resolve()
 
 
-def load(path: Path | str, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML file, apply `key.path=value` overrides, and validate the whole.
-
-    Raises:
-        ConfigError: naming the file, the key's path and, for an unknown key, the nearest one.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
-    for override in overrides:
-        _override(data, override)
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, where YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 takes 1e-4 for a text; everybody means the number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
-    list("-+0123456789"),
-)
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    """Set `data[key][path] = value` from the text `key.path=value`; the value is YAML."""
-    dotted, separator, text = override.partition("=")
-    if not separator or not all(dotted.split(".")):
-        raise ConfigError(f"--set {override}: expected key.path=value")
-    *parents, last = dotted.split(".")
-    node = data
-    for key in parents:
-        child = node.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"--set {override}: {key!r} is a single value and has no keys")
-        node = child
-    try:
-        node[last] = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
-
-
 def _check_name(name: str) -> None:
     """Names become folders."""
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(
             f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-' (set `name`)"
         )
-
-
-def _explain(error: ValidationError) -> str:
-    """The first thing wrong, in one line, and how many more there are."""
-    first, *others = error.errors(include_url=False)
-    keys, siblings = _locate(first["loc"])
-    where = ".".join(keys) or "the file"
-    if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(keys[-1], siblings, n=1, cutoff=0.0)
-        what = f"unknown key; the nearest valid one is '{nearest[0]}'"
-    else:
-        what = first["msg"].removeprefix("Value error, ")
-        if first["type"] not in ("missing", "value_error"):
-            what += f" (it is {reprlib.repr(first['input'])})"
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{where}: {what}{more}"
-
-
-def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The key path of an error in the file's own words, and the valid keys beside the last one.
-
-    Pydantic's location holds, besides keys, the tag of each discriminated union on the way.
-    """
-    keys: list[str] = []
-    siblings: list[str] = []
-    here: Any = Config
-    for part in location:
-        members = _members(here)
-        if len(members) > 1:
-            here = next((m for m in members if part in typing.get_args(_tag(m))), None)
-            continue
-        keys.append(str(part))
-        here = members[0] if members else None
-        if typing.get_origin(here) is dict:
-            here = typing.get_args(here)[1]
-        elif isinstance(here, type) and issubclass(here, Settings):
-            siblings = list(here.model_fields)
-            field = here.model_fields.get(str(part))
-            here = field.annotation if field else None
-    return keys, siblings
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The members of a union, `None` left out; of anything else, itself."""
-    if typing.get_origin(annotation) is Annotated:
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [m for m in typing.get_args(annotation) if m is not types.NoneType]
-    return [annotation]
-
-
-def _tag(member: Any) -> Any:
-    return member.model_fields["type"].annotation if issubclass(member, Settings) else None
