@@ -138,9 +138,13 @@ def _encode_shard(
     """Encode all of `photos`, batch by batch; None if there are none."""
     hashes: list[bytes] = []
     vectors: list[F32Matrix] = []
+    # One place for all batches: with a small network, laying each out anew would take its time.
+    pixels = np.empty((batch_size, *model.input_size, 3), np.uint8)
     while batch := list(islice(photos, batch_size)):
-        hashes += [sha256 for sha256, _ in batch]
-        vectors.append(model.encode(np.stack([pixels for _, pixels in batch])))
+        for place, (sha256, photo) in enumerate(batch):
+            pixels[place] = photo
+            hashes.append(sha256)
+        vectors.append(model.encode(pixels[: len(batch)]))
         advance(len(batch))
     if not hashes:
         return None
