@@ -108,8 +108,7 @@ def article(config: Config) -> Article:
     oracle = Article(import_keras(), Path(config.engines["vgg16"].weights))
     model = EngineFolder(config.folder / "autoencoder").models.current()
     assert model is not None
-    with np.load(model.weights_file) as weights:
-        oracle.autoencoder.set_weights([weights[name] for name in sorted(weights)])
+    oracle.autoencoder.load_weights(model.weights_file)
     return oracle
 
 
