@@ -58,7 +58,10 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
+        what = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(
+            f"{path}: cannot read the settings: {what}; name a file with --config"
+        ) from error
     try:
         data = _parse(text)
     except yaml.YAMLError as error:
