@@ -31,7 +31,8 @@ LIMITS = ImageLimits()
 
 
 def settings(**training: object) -> AutoencoderSettings:
-    defaults = {"batch_size": 8, "epochs": 4, "schedule": "cosine"}
+    augment = {"flip": True, "shift": 0.1, "zoom": 0.1, "noise": 0.05}
+    defaults = {"batch_size": 8, "epochs": 4, "schedule": "cosine", "augment": augment}
     return AutoencoderSettings(
         type="autoencoder",
         architecture="strided",
