@@ -86,6 +86,7 @@ class PixelFolder(Mapping[bytes, U8Image]):
         name = digest([size, resize, library_versions()["pillow"]])
         self.folder = parent / f".{name}.pixels"
         self.size = size
+        self._opened: list[BinaryIO] = []
 
     @cached_property
     def _rows(self) -> dict[bytes, tuple[BinaryIO, int]]:
@@ -96,6 +97,7 @@ class PixelFolder(Mapping[bytes, U8Image]):
             if not file.is_complete():
                 continue
             at = file.rows_file.open("rb", buffering=0)
+            self._opened.append(at)
             rows |= {photo.tobytes(): (at, row) for row, photo in enumerate(file.photos)}
         return rows
 
@@ -108,7 +110,11 @@ class PixelFolder(Mapping[bytes, U8Image]):
         work.rename(self.folder)
 
     def remove(self) -> None:
-        """Delete the files."""
+        """Close the files and delete them."""
+        for file in self._opened:
+            file.close()
+        self._opened.clear()
+        self.__dict__.pop("_rows", None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __getitem__(self, photo: bytes) -> U8Image:
