@@ -26,11 +26,13 @@ engines:
 embedding: {{batch_size: 64, shard_size: 1024, decoders: 2}}
 """
 STAGE = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from pipeline.build import build
 from pipeline.config import load
 build(load(sys.argv[1]), stages=[sys.argv[2]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: a process starts with the peak of the one that started it.
+print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
