@@ -10,7 +10,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.errors import ConfigError
 
@@ -52,7 +59,44 @@ class FolderSettings(Settings):
     metadata: MetadataSettings | None = None
 
 
-SourceSettings = Annotated[SampleSettings | FolderSettings, Field(discriminator="type")]
+class ColumnSettings(Settings):
+    """What the columns of a table mean; every other column is kept as metadata."""
+
+    key: str
+    image: str
+    name: str | None = None
+    category: str | None = None
+    category_separator: str = Field(">>", min_length=1)
+    structured: tuple[str, ...] = Field((), strict=False)
+
+
+class TableSettings(Settings):
+    """A CSV or Parquet file with a row for each item, and the URLs of its photos."""
+
+    type: Literal["table"]
+    path: FilePath
+    images: Literal["first", "all"] = "first"
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    encoding: str | None = None
+    columns: ColumnSettings
+
+
+class FlipkartSettings(TableSettings):
+    """The same for the file of the article, as Kaggle publishes it."""
+
+    type: Literal["flipkart"]  # type: ignore[assignment]
+    columns: ColumnSettings = ColumnSettings(
+        key="uniq_id",
+        image="image",
+        name="product_name",
+        category="product_category_tree",
+        structured=("product_specifications",),
+    )
+
+
+SourceSettings = Annotated[
+    SampleSettings | FolderSettings | TableSettings | FlipkartSettings, Field(discriminator="type")
+]
 
 
 class ImageSettings(Settings):
@@ -61,6 +105,37 @@ class ImageSettings(Settings):
     max_bytes: int = Field(20_000_000, ge=1)
     max_pixels: int = Field(50_000_000, ge=1)
     min_side: int = Field(1, ge=1)
+
+
+class DownloadSettings(Settings):
+    """How photos are fetched from their URLs, and how they are kept."""
+
+    resize: int | str = 250
+    quality: int = Field(75, ge=1, le=95)
+    concurrency: int = Field(64, ge=1, le=1024)
+    per_host: int = Field(8, ge=1, le=1024)
+    requests_per_second: float | None = Field(None, gt=0)
+    attempts: int = Field(4, ge=1, le=20)
+    backoff: float = Field(0.5, ge=0, le=60)
+    connect_timeout: float = Field(10, gt=0)
+    read_timeout: float = Field(20, gt=0)
+    total_timeout: float = Field(120, gt=0)
+    redirects: int = Field(5, ge=0, le=20)
+    give_up_after: int = Field(100, ge=1)
+    robots: Literal["obey", "ignore"] = "obey"
+    user_agent: str = Field("imgsearch/0.1 (downloads the photos of a product list)", min_length=1)
+    allow_addresses: tuple[IPvAnyNetwork, ...] = Field((), strict=False)
+
+    @field_validator("resize")
+    @classmethod
+    def _resize(cls, resize: int | str) -> int | str:
+        side = re.fullmatch(r"(?:fit )?([0-9]{2,4})", str(resize))
+        if resize != "none" and not (side and 16 <= int(side[1]) <= 4096):
+            raise ValueError(
+                f"{resize!r}: give the pixels of a side (250), the most of the longer side"
+                " (fit 512), 16 to 4096, or none"
+            )
+        return resize
 
 
 class AugmentSettings(Settings):
@@ -142,6 +217,7 @@ class Config(Settings):
     root: FilePath = Path("indexes")
     source: SourceSettings
     images: ImageSettings = ImageSettings()
+    download: DownloadSettings = DownloadSettings()
     engines: dict[str, EngineSettings] = Field(min_length=1)
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
@@ -151,7 +227,9 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name == "images" or name.startswith("catalogue.sqlite"):
+            if name in ("images", "download.json", "download.md") or name.startswith(
+                "catalogue.sqlite"
+            ):
                 raise ValueError(f"{name!r} is a file of the catalogue; give it another name")
         return engines
 
@@ -173,9 +251,9 @@ class Config(Settings):
         if self.name is not None:
             return self.name
         if isinstance(self.source, FolderSettings):
-            return (
-                re.sub(r"[^\w.-]+", "-", _absolute(self.source.path).name).strip("-.") or "photos"
-            )
+            return _name_after(_absolute(self.source.path).name) or "photos"
+        if isinstance(self.source, TableSettings):
+            return _name_after(_absolute(self.source.path).stem) or "photos"
         return self.source.type
 
     @property
@@ -194,6 +272,10 @@ def expand(path: Path) -> Path:
 
 def _absolute(path: Path) -> Path:
     return expand(path).resolve()
+
+
+def _name_after(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 def _check_name(name: str) -> None:
