@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.config import FolderSettings, SampleSettings
+from pipeline.config import FolderSettings, SampleSettings, TableSettings
 from pipeline.sources.base import Source
 
 
-def create(settings: SampleSettings | FolderSettings) -> Source:
+def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
     """Open the source that a configuration names.
 
     Raises:
@@ -16,6 +16,10 @@ def create(settings: SampleSettings | FolderSettings) -> Source:
         from pipeline.sources.folder import FolderSource
 
         return FolderSource.of(settings)
+    if isinstance(settings, TableSettings):
+        from pipeline.sources.table import TableSource
+
+        return TableSource.of(settings)
     from pipeline.sources.sample import SampleSource
 
     return SampleSource(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-Metadata = Mapping[str, str | int | float | None]
+Metadata = Mapping[str, Any]
+"""Column → text, number or None; or, parsed from structured text, lists and mappings of them."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One image of an item, where the source found it: in a file, or as encoded bytes."""
+    """One image of an item: in a file, as encoded bytes, or, with neither, at the URL `uri`."""
 
     uri: str
     """What to show a person: a path, a URL, or a name such as `shirts/0003.jpg`."""
@@ -27,11 +28,23 @@ class Item:
     """One product as its source describes it."""
 
     key: str
-    """The source's own identifier, unique in the catalogue."""
+    """The source's own identifier; of several items with the same one, the first counts."""
     name: str
     category: str
     photos: tuple[Photo, ...]
     metadata: Metadata = field(default_factory=dict)
+    row: int = 0
+    """Where a table describes it, counted from 1 below the heading; 0 if no table does."""
+    without_photo: str = "no photo"
+    """The reason to give if `photos` is empty."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row of a table that describes no item, and why."""
+
+    row: int
+    reason: str
 
 
 class Source(Protocol):
@@ -51,6 +64,6 @@ class Source(Protocol):
         """
         ...
 
-    def items(self) -> Iterator[Item]:
-        """Yield every item once."""
+    def items(self) -> Iterator[Item | Skipped]:
+        """Yield every item, and the rows that are none."""
         ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Item, Photo
+from pipeline.sources.cells import levels, typed
+from pipeline.sources.rows import MANY
 
 SUFFIXES = (
     ".bmp",
@@ -29,7 +30,6 @@ SUFFIXES = (
     ".tiff",
     ".webp",
 )
-_MANY = 10_000_000  # characters in one field of a CSV file
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Rows:
             self.count += 1
 
     def _read(self, key: str) -> Iterator[tuple[str, dict[str, str]]]:
-        csv.field_size_limit(_MANY)
+        csv.field_size_limit(MANY)
         try:
             with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as file:
                 reader = csv.DictReader(file)
@@ -165,37 +165,17 @@ class _Rows:
         # A column may have no heading, as pandas writes its index: "" is a name like any other.
         name = (row[settings.name] if settings.name is not None else "") or Path(key).stem
         category = row[settings.category] if settings.category is not None else ""
-        levels = _levels(category, settings.category_separator)
+        tree = levels(category, settings.category_separator)
         metadata: dict[str, str | int | float | None] = {
-            column: _typed(value) for column, value in row.items() if column != settings.key
+            column: typed(value) for column, value in row.items() if column != settings.key
         }
-        metadata |= {f"category_{depth}": level for depth, level in enumerate(levels, 1)}
-        return Item(key, name, levels[0] if levels else "", photos, metadata)
+        metadata |= {f"category_{depth}": level for depth, level in enumerate(tree, 1)}
+        return Item(key, name, tree[0] if tree else "", photos, metadata)
 
 
 def _text(path: Path) -> str:
     """Name a path in valid text: on Linux a file name may be any bytes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _levels(text: str, separator: str) -> list[str]:
-    """Split a category such as `A >> B >> C`; shops also write it as a JSON list of one."""
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        parsed = None
-    if isinstance(parsed, list) and parsed and isinstance(parsed[0], str):
-        text = parsed[0]
-    return [level.strip() for level in text.split(separator) if level.strip()]
-
-
-def _typed(text: str) -> str | int | float | None:
-    """Numbers become numbers and nothing becomes None; `007` stays a text."""
-    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
-        return int(text)
-    if re.fullmatch(r"-?(0|[1-9][0-9]*)\.[0-9]+", text):
-        return float(text)
-    return text or None
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -1,0 +1,121 @@
+"""Values with an inside: JSON, Ruby hashes, Parquet's nested columns → plain JSON-able values."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from pipeline.sources import ruby
+
+_DEEP = 50  # levels of nesting; no product has as many, and JSON cannot be written much deeper
+
+
+def structured(value: Any) -> Any:
+    """Parse JSON or a Ruby hash; what is neither stays the text that it is.
+
+    A list of key/value pairs becomes a mapping, so that a specification can be queried.
+    """
+    try:
+        return _by_key(_parse(value) if isinstance(value, str) else value)
+    except (ValueError, RecursionError):
+        return value or None
+
+
+def listed(text: str) -> list[Any] | None:
+    """Parse a JSON list; None if the text is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return list(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def plain(value: Any, depth: int = _DEEP) -> Any:
+    """Make a value JSON-able: no NaN, valid text, and text for whatever JSON has no type for.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
+    if isinstance(value, str):
+        return valid(value)
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return _finite(value)
+    if not isinstance(value, dict | list):
+        return _text(value) if isinstance(value, bytes) else valid(str(value))
+    if depth == 0:
+        raise ValueError(f"nested more than {_DEEP} levels deep")
+    if isinstance(value, dict):
+        value = list(value.items())
+    elif not value or not isinstance(value[0], tuple):
+        return [plain(inner, depth - 1) for inner in value]
+    # A mapping; those of Parquet are lists of tuples in Python.
+    return {str(plain(key, depth - 1)): plain(inner, depth - 1) for key, inner in value}
+
+
+def valid(text: str) -> str:
+    """Replace lone surrogates, which neither SQLite nor UTF-8 can hold."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _finite(number: float | str) -> float | None:
+    number = float(number)
+    return number if math.isfinite(number) else None
+
+
+_PAIR = {"key", "value"}
+# Not strict: lines may break inside a text.
+_DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
+
+
+def _parse(text: str) -> Any:
+    text = text.strip()
+    try:
+        value = _DECODER.decode(text)
+    except ValueError:
+        text = ruby.to_json(text)
+        value = _DECODER.decode(text)
+    return plain(value) if "\\u" in text else value  # only an escape can make a lone surrogate
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.hex() if len(data) <= 64 else f"{len(data)} bytes"
+
+
+def _by_key(value: Any, depth: int = _DEEP) -> Any:
+    """Turn lists of {"key": …, "value": …} into mappings; values without a key are under ""."""
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        raise ValueError(f"nested more than {_DEEP} levels deep")
+    if isinstance(value, dict):
+        if value.keys() != _PAIR or not _is_pair(value):
+            return {key: _by_key(inner, depth - 1) for key, inner in value.items()}
+        value = [value]  # Flipkart writes a list of one without its brackets
+    if not value or not all(map(_is_pair, value)):
+        return [_by_key(inner, depth - 1) for inner in value]
+    mapping: dict[str, list[Any]] = {}
+    for pair in value:
+        inner = _by_key(pair.get("value"), depth - 1)
+        mapping.setdefault(pair.get("key") or "", []).append(inner)
+    return {key: v if key == "" or len(v) > 1 else v[0] for key, v in mapping.items()}
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and value.keys() <= _PAIR
+        and isinstance(value.get("key", ""), str | None)
+    )
