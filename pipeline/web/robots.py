@@ -1,0 +1,56 @@
+"""What a server asks of crawlers: robots.txt, as RFC 9309 has it, and its `Crawl-delay`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from protego import Protego
+from yarl import URL
+
+from pipeline.web.outcomes import Fetched, Outcome, Reason
+
+MOST_BYTES = 500_000  # what comes after is not read, as the RFC allows
+# Some ask for minutes, and mean search engines that never end.
+_MOST_DELAY = 30.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be asked of one host; `delay` is the least number of seconds between requests."""
+
+    agent: str = ""
+    parsed: Protego | None = None
+    nothing: Reason | None = None
+    delay: float = 0.0
+
+    def refusal(self, url: URL) -> Reason | None:
+        """Why this URL may not be asked for, if it may not."""
+        if self.parsed is not None and not self.parsed.can_fetch(str(url), self.agent):
+            return Reason.DISALLOWED
+        return self.nothing
+
+
+EVERYTHING = Rules()
+
+
+def location(url: URL) -> URL:
+    """Where the rules for a URL are."""
+    return url.origin().with_path("/robots.txt")
+
+
+def read_rules(outcome: Outcome, user_agent: str) -> Rules:
+    """What became of a request for robots.txt → the rules.
+
+    Without the file all is allowed. When that cannot be known, nothing is.
+    """
+    if isinstance(outcome, Fetched):
+        agent = re.split(r"[/\s]", user_agent, maxsplit=1)[0]
+        parsed = Protego.parse(outcome.data.decode("utf-8-sig", "replace"))
+        delay = parsed.crawl_delay(agent) or 0.0
+        return Rules(agent, parsed, delay=max(0.0, min(_MOST_DELAY, delay)))
+    if outcome.status is not None and 300 <= outcome.status < 500:
+        return EVERYTHING
+    if outcome.reason == Reason.FORBIDDEN_ADDRESS:
+        return Rules(nothing=Reason.FORBIDDEN_ADDRESS)
+    return Rules(nothing=Reason.ROBOTS_UNAVAILABLE)
