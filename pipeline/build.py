@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from pipeline import models, sources
 from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
+from pipeline.download import DownloadReport, download
 from pipeline.embed import EmbedReport, embed
 from pipeline.errors import NotBuiltError
 from pipeline.images import ImageLimits
@@ -15,8 +16,9 @@ from pipeline.index import build_index
 from pipeline.ingest import IngestReport, ingest
 from pipeline.models import pretrained
 from pipeline.progress import SILENT, Progress
+from pipeline.report import download_page
 from pipeline.sources.base import Source
-from pipeline.store.artifacts import lock, sweep
+from pipeline.store.artifacts import lock, sweep, write_atomic, write_json
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
@@ -24,7 +26,7 @@ from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.store.pixels import PixelFolder
 from pipeline.train import covers, remove_unfinished, train
 
-Stage = Literal["ingest", "train", "embed", "index"]
+Stage = Literal["ingest", "download", "train", "embed", "index"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -43,13 +45,20 @@ class Report:
     """What a run did."""
 
     ingest: IngestReport | None = None
+    download: DownloadReport | None = None
     engines: dict[str, EngineReport] = field(default_factory=dict)
 
 
 def build(
-    config: Config, stages: Collection[Stage] = STAGES, progress: Progress = SILENT
+    config: Config,
+    stages: Collection[Stage] = STAGES,
+    progress: Progress = SILENT,
+    *,
+    retry_failed: bool = False,
 ) -> Report:
     """Bring a catalogue's artefacts up to date, and say what was done.
+
+    With `retry_failed`, the download tries the photos that failed before, and only those.
 
     Raises:
         PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
@@ -58,27 +67,36 @@ def build(
     if source is None:
         Catalogue(config.folder).close()  # must be there, and is not made
     with lock(config.folder), Catalogue(config.folder, create=True) as catalogue:
-        return _Builder(config, source, catalogue, progress).run(stages)
+        return _Builder(config, source, catalogue, progress, retry_failed).run(stages)
 
 
 class _Builder:
     def __init__(
-        self, config: Config, source: Source | None, catalogue: Catalogue, progress: Progress
+        self,
+        config: Config,
+        source: Source | None,
+        catalogue: Catalogue,
+        progress: Progress,
+        retry_failed: bool,
     ) -> None:
         self.config = config
         self.source = source
         self.catalogue = catalogue
         self.progress = progress
+        self.retry_failed = retry_failed
         self.limits = ImageLimits(**config.images.model_dump())
         self.report = Report(engines={name: EngineReport() for name in config.engines})
 
     def run(self, stages: Collection[Stage]) -> Report:
+        sweep(self.config.folder)
+        sweep(self.config.folder / "images")
         for name in self.config.engines:
             self.sweep(name)
         steps: tuple[tuple[Stage, Callable[[], None]], ...] = (
             # Pretrained networks need no photos: what is wrong with them shows before any work.
             ("train", self.fetch_all),
             ("ingest", self.ingest),
+            ("download", self.download),
             ("train", self.train_all),
             ("embed", self.embed_all),
             ("index", self.index_all),
@@ -93,8 +111,7 @@ class _Builder:
 
     def sweep(self, name: str) -> None:
         folder = self.folder(name)
-        images = self.config.folder / "images"
-        for place in (images, folder.path, folder.models.folder, folder.builds.folder):
+        for place in (folder.path, folder.models.folder, folder.builds.folder):
             sweep(place)
         for store in (folder.path / "embeddings").glob("*"):
             sweep(store)
@@ -109,6 +126,19 @@ class _Builder:
             self.config.embedding.decoders,
             self.progress,
         )
+
+    def download(self) -> None:
+        report = self.report.download = download(
+            self.catalogue,
+            self.config.download,
+            self.limits,
+            self.config.embedding.decoders,
+            retry_failed=self.retry_failed,
+            progress=self.progress,
+        )
+        if report.counts:
+            write_json(self.config.folder / "download.json", asdict(report))
+            write_atomic(self.config.folder / "download.md", download_page(report).encode())
 
     def fetch_all(self) -> None:
         for name, settings in self.config.engines.items():

@@ -39,7 +39,8 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
 
 def _all(config: Config) -> Iterator[Path]:
     """Only what a pipeline writes: whatever else is there belongs to somebody."""
-    names = ["images", "catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"]
+    names = ["images", "download.json", "download.md"]
+    names += ["catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"]
     for name in [*names, *config.engines]:
         path = config.folder / name
         if path.exists():

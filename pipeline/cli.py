@@ -82,11 +82,13 @@ def _load(config: Path, overrides: list[str] | None) -> Config:
     return load(config, overrides or ())
 
 
-def _run(config: Config, stages: tuple[Stage, ...] | None, as_json: bool) -> None:
+def _run(
+    config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
+) -> None:
     from pipeline import console
     from pipeline.build import STAGES, build
 
-    report = build(config, stages or STAGES, console.progress())
+    report = build(config, stages or STAGES, console.progress(), retry_failed=retry_failed)
     if as_json:
         console.print_json(console.report_facts(report))
     else:
@@ -99,6 +101,19 @@ def ingest(
 ) -> None:
     """Bring the catalogue up to date with its source, and count what became of every item."""
     _run(_load(config, set_), ("ingest",), as_json)
+
+
+@app.command(epilog="Example: imgsearch download --config config/flipkart.yaml --retry-failed")
+def download(
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try those that failed again, and no others.")
+    ] = False,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the photos that are at URLs; each ends available, failed or rejected, with a reason."""
+    _run(_load(config, set_), ("download",), as_json, retry_failed)
 
 
 @app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
@@ -129,7 +144,7 @@ def index(
 def build(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Ingest, train, embed and index, each only where it is out of date."""
+    """Ingest, download, train, embed and index, each only where it is out of date."""
     _run(_load(config, set_), None, as_json)
 
 

@@ -64,10 +64,13 @@ class _Terminal:
             TextColumn(unit),
             _Rate(""),
             TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[standing]}"),
         )
         with Bars(*columns, console=_stderr) as bars:
-            task = bars.add_task(escape(label), total=total)
-            yield lambda count: bars.advance(task, count)
+            task = bars.add_task(escape(label), total=total, standing="")
+            yield lambda count, standing="": bars.update(
+                task, advance=count, standing=escape(standing)
+            )
 
     def note(self, text: str) -> None:
         talk(text)
@@ -78,6 +81,7 @@ class _Plain:
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
         started = said = time.monotonic()
         done = shown = 0
+        stands = ""
 
         def line() -> str:
             seconds = max(time.monotonic() - started, 1e-9)
@@ -86,11 +90,12 @@ class _Plain:
             eta = (
                 f", {(total - done) / rate:,.0f} s left" if total and done < total and rate else ""
             )
-            return f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
+            so_far = f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
+            return f"{so_far}; {stands}" if stands else so_far
 
-        def advance(count: int) -> None:
-            nonlocal done, said, shown
-            done += count
+        def advance(count: int, standing: str = "") -> None:
+            nonlocal done, said, shown, stands
+            done, stands = done + count, standing
             if time.monotonic() - said >= _PLAIN_EVERY:
                 said, shown = time.monotonic(), done
                 talk(line())
@@ -153,6 +158,8 @@ def report_facts(report: Report) -> dict[str, Any]:
             "newly_removed": report.ingest.newly_removed,
             "unchanged": report.ingest.unchanged,
         }
+    if report.download:
+        facts["download"] = asdict(report.download)
     facts["engines"] = {
         name: {
             "model": engine.model.fingerprint if engine.model else None,
@@ -172,6 +179,10 @@ def print_report(report: Report) -> None:
     out = _stdout()
     if report.ingest:
         out.print(f"catalogue    {states_line(report.ingest.counts)}", markup=False)
+    if report.download and report.download.counts:
+        out.print(f"photos       {states_line(report.download.counts, 'images')}", markup=False)
+        if report.download.counts.get("failed"):
+            talk("to try again those that failed: imgsearch download --retry-failed")
     for name, engine in report.engines.items():
         parts = []
         if engine.model:
@@ -188,15 +199,16 @@ def print_report(report: Report) -> None:
             out.print(f"{name:<12} {'; '.join(parts)}", markup=False)
 
 
-def states_line(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """`248 items offered = 246 available + 2 rejected (2 truncated); 1 removed`."""
+def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offered") -> str:
+    """Say `248 items offered = 246 available + 2 rejected (2 truncated); 1 removed before`."""
     states = {state: sum(reasons.values()) for state, reasons in counts.items()}
     removed = states.pop("removed", 0)
     parts = []
     for state, number in states.items():
         reasons = [f"{n:,} {reason}" for reason, n in counts[state].items() if reason]
         parts.append(f"{number:,} {state}" + (f" ({', '.join(reasons)})" if reasons else ""))
-    line = f"{sum(states.values()):,} items offered = {' + '.join(parts) or 'none'}"
+    unit = "rows" if "skipped" in counts else unit
+    line = f"{sum(states.values()):,} {unit} = {' + '.join(parts) or 'none'}"
     return f"{line}; {removed:,} removed before" if removed else line
 
 
@@ -204,7 +216,10 @@ def print_info(facts: Mapping[str, Any]) -> None:
     """Print what a catalogue's folder holds."""
     out = _stdout()
     out.print(f"{facts['folder']}: {size(facts['bytes'])}", markup=False)
-    out.print(f"{states_line(facts['states'])}; {facts['photos']:,} distinct photos", markup=False)
+    out.print(
+        f"{states_line(facts['states'])}; {facts['photos']:,} distinct photos",
+        markup=False,
+    )
     table = Table("engine", "model", "weights", "vectors", "index", "build", "size")
     for name, engine in facts["engines"].items():
         model, build = engine["model"], engine["build"]

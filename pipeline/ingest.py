@@ -1,7 +1,8 @@
 """Ingest a source: items → catalogue.sqlite, and images/ for photos that have no file yet.
 
-Every photo is read and decoded once, so that what is wrong with it is known, named and counted
-before any model sees it. A photo whose size and time have not changed is not read again.
+Every photo that is here is read and decoded once, so that what is wrong with it is known, named
+and counted before any model sees it; one whose size and time have not changed is not read again.
+Photos at a URL become pending: `download` gets them.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import Item, Photo, Source
+from pipeline.sources.base import Item, Photo, Skipped, Source
 from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
 from pipeline.store.photos import MISSING, PHOTOS_FAULT, UNREADABLE
 
-Inspected = tuple[Item, list[ImageRecord]]
+Inspected = tuple[Item | Skipped, list[ImageRecord]]
+DUPLICATE = "duplicate id"
 _TRANSACTION = 256  # items a commit: a killed run repeats at most these
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one run found: the states of the items offered, which add up to their number."""
+    """What one run found: the states of the rows offered, which add up to their number."""
 
     offered: int
     counts: dict[str, dict[str, int]]
-    """State → reason → number of items, over the whole catalogue."""
+    """State → reason → number of items and skipped rows, over the whole catalogue."""
     newly_removed: int
     unchanged: bool = False
     """Whether the source was known to be the same without reading it."""
@@ -61,17 +63,18 @@ def ingest(
     if catalogue.fact("limits") != str(limits):
         catalogue.forget_files()
         catalogue.set_fact("limits", str(limits))
-    catalogue.commit()
     inspect = _Inspector(catalogue, limits)
+    catalogue.forget_skipped()
+    catalogue.commit()
     run = catalogue.new_run()
     offered = 0
     with progress.task("ingesting", source.total, "items") as advance:
-        known = ((item, _known(catalogue, item)) for item in source.items())
+        known = ((offer, _known(catalogue, offer)) for offer in source.items())
         inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
         while batch := list(islice(inspected, _TRANSACTION)):
             catalogue.begin()
-            for item, records in batch:
-                catalogue.put(run, item.key, item.name, item.category, item.metadata, records)
+            for offer, records in batch:
+                _put(catalogue, run, offer, records)
             catalogue.commit()
             offered += len(batch)
     catalogue.begin()
@@ -87,8 +90,25 @@ def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspe
         advance(1)
 
 
-def _known(catalogue: Catalogue, item: Item) -> dict[str, ImageRecord]:
+def _put(catalogue: Catalogue, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
+    if isinstance(offer, Skipped):
+        catalogue.skip(offer.row, offer.reason)
+    elif not catalogue.put(
+        run,
+        offer.key,
+        offer.name,
+        offer.category,
+        offer.metadata,
+        records,
+        offer.without_photo,
+    ):
+        catalogue.skip(offer.row, DUPLICATE)
+
+
+def _known(catalogue: Catalogue, item: Item | Skipped) -> dict[str, ImageRecord]:
     """What the ledger knows of an item's images, by their URIs."""
+    if isinstance(item, Skipped):
+        return {}
     record = catalogue.item_by_key(item.key)
     return {image.uri: image for image in catalogue.images(record.id)} if record else {}
 
@@ -100,8 +120,10 @@ class _Inspector:
         self.catalogue = catalogue
         self.limits = limits
 
-    def __call__(self, offer: tuple[Item, dict[str, ImageRecord]]) -> Inspected:
+    def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
         item, known = offer
+        if isinstance(item, Skipped):
+            return item, []
         return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
 
     def inspect(self, photo: Photo, known: ImageRecord | None) -> ImageRecord:
@@ -111,7 +133,7 @@ class _Inspector:
                 return self.store(photo.uri, photo.data)
             if photo.path is not None:
                 return self.look_at(photo.uri, photo.path.absolute(), known)
-            return ImageRecord(photo.uri, State.FAILED, MISSING)
+            return known if known and _is_judged(known) else ImageRecord(photo.uri, State.PENDING)
         except RejectedImage as rejected:
             return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
 
@@ -152,6 +174,11 @@ class _Inspector:
             width=image.width,
             height=image.height,
         )
+
+
+def _is_judged(known: ImageRecord) -> bool:
+    """Whether the ledger knows what became of a photo at a URL."""
+    return known.tried_at is not None and known.state is not State.REMOVED
 
 
 def _is_text(path: Path) -> bool:

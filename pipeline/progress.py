@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int], None]
-"""Call it with the number of units just finished."""
+
+class Advance(Protocol):
+    """Call it with the number of units just finished, and how things stand if that is of use."""
+
+    def __call__(self, count: int, standing: str = "") -> None:
+        """Show both."""
+        ...
 
 
 class Progress(Protocol):
@@ -28,7 +33,7 @@ class Silent:
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Accept and ignore the task."""
-        yield lambda count: None
+        yield lambda count, standing="": None
 
     def note(self, text: str) -> None:
         """Accept and ignore the text."""

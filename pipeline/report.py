@@ -1,9 +1,11 @@
-"""Results → pictures for people."""
+"""Results → pictures and pages for people."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -12,6 +14,9 @@ from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.pictures import Tile, sheet
 from pipeline.search import Neighbour
+
+if TYPE_CHECKING:
+    from pipeline.download import DownloadReport
 
 Answers = Mapping[str, Sequence[Neighbour]]
 """Engine → its neighbours of one query."""
@@ -46,3 +51,32 @@ def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
         return images.decode(images.read_bytes(path, limits), limits)
     except (OSError, RejectedImage):
         return None
+
+
+def download_page(report: DownloadReport) -> str:
+    """Write what became of the photos at URLs as a page of Markdown."""
+    total = sum(sum(reasons.values()) for reasons in report.counts.values())
+    lines = [
+        "# Downloads",
+        "",
+        f"{total:,} images at URLs; the last run tried {report.tried:,} URLs and received"
+        f" {report.bytes / 1e6:,.1f} MB.",
+        *_table("state | reason | images", report.counts),
+        *_table("host | reason | images", report.trouble),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(heading: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A Markdown table of three columns, the last one numbers; nothing if it would be empty."""
+    rows = [
+        f"| {_cell(name)} | {_cell(reason)} | {number:,} |"
+        for name, reasons in counts.items()
+        for reason, number in reasons.items()
+    ]
+    return ["", f"| {heading} |", "|---|---|---:|", *rows] if rows else []
+
+
+def _cell(text: str) -> str:
+    """Text that cannot leave its cell, nor be taken for markup: hosts come from anywhere."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~!])", r"\\\1", " ".join(text.split()))

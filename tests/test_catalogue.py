@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from threading import get_native_id
 from typing import Any
 
 import pytest
@@ -284,7 +285,7 @@ def test_a_photo_is_written_aside_in_one_folder_that_can_be_swept(
     images = catalogue.folder / "images"
     monkeypatch.setattr(artifacts.os, "fsync", lambda _: during.extend(tree(images)))
     catalogue.store_photo(b"data", ".png")
-    assert during[0] == f".{sha('data').hex()}.png.tmp"
+    assert during[0] == f".{sha('data').hex()}.png.{get_native_id()}.tmp"
 
 
 def test_stored_photos_are_there_if_each_has_its_size(catalogue: Catalogue) -> None:

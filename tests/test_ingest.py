@@ -152,10 +152,10 @@ def test_a_folder_or_a_link_to_nowhere_is_no_photo(market: Market) -> None:
     assert market.state("loop.png")[1].startswith("photo cannot be read: Too many")
 
 
-def test_a_photo_with_neither_bytes_nor_a_file_is_missing(market: Market) -> None:
+def test_a_photo_with_neither_bytes_nor_a_file_is_pending(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer({"a": [Photo(str(market.photos / "a.png"))]})
-    assert market.state("a") == ("failed", "photo missing")
+    assert market.state("a") == ("pending", "")
 
 
 def test_a_file_name_that_is_not_utf_8_is_counted_beside_the_others(market: Market) -> None:

@@ -70,7 +70,7 @@ def test_a_photo_that_is_not_the_one_ingested_is_told_by_what_happened(
     assert reason(changed) == reason(cut) == CHANGED
     assert reason(loop) == UNREADABLE
     assert reason(folder) == "not an image"
-    assert reason(same, ImageLimits(min_side=5)) == "too small"
+    assert reason(same, ImageLimits(max_pixels=15)) == "too many pixels"
     assert reason(same, ImageLimits(max_bytes=10)) == "too many bytes"
 
 

@@ -22,12 +22,23 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 from pipeline.images.colour import flatten
-from pipeline.images.formats import open_image
+from pipeline.images.formats import open_image, suffix
 from pipeline.images.jpeg import load_whole
+from pipeline.images.keep import encode_jpeg
 from pipeline.images.orientation import upright
 from pipeline.images.refusals import ImageLimits, Reject, reason_for, too_many_bytes
 
-__all__ = ["ImageLimits", "Reject", "U8Image", "decode", "read_bytes", "resize", "to_rgb"]
+__all__ = [
+    "ImageLimits",
+    "Reject",
+    "U8Image",
+    "decode",
+    "encode_jpeg",
+    "read_bytes",
+    "resize",
+    "suffix",
+    "to_rgb",
+]
 
 U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 

@@ -47,6 +47,14 @@ _READERS: dict[type[ImageFile.ImageFile], re.Pattern[bytes]] = {
     _Tiff: re.compile(rb"II[*+]\0|MM\0[*+]"),
     BmpImageFile: re.compile(rb"BM"),
 }
+_SUFFIXES = {
+    Jpeg: ".jpg",
+    PngImageFile: ".png",
+    WebPImageFile: ".webp",
+    _Gif: ".gif",
+    _Tiff: ".tif",
+    BmpImageFile: ".bmp",
+}
 _FOREIGN = re.compile(
     rb"8BPS|%!PS|%PDF|\0\0[\1\2]\0|\0\0\0\x0c(?:jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a|P[1-7]\s|DDS |"
     rb".{4}ftyp(?:avi[fs]|he[iv].|mif1|msf1)|qoif|icns|II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
@@ -62,7 +70,7 @@ _MAX_STRIPS, _MAX_EXIF_PARTS = 100_000, 100
 
 def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     """The matching decoder with the header read, not a pixel allocated, and the limits checked."""
-    reader = next((reader for reader, magic in _READERS.items() if magic.match(data)), None)
+    reader = _reader(data)
     if reader is None:
         reason = Reject.UNSUPPORTED_FORMAT if _FOREIGN.match(data) else Reject.NOT_AN_IMAGE
         raise RejectedImage(reason, "send JPEG, PNG, WebP, GIF, BMP or TIFF")
@@ -86,6 +94,16 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     if image.mode in ("I", "F"):
         raise RejectedImage(Reject.UNSUPPORTED_FORMAT, "32-bit, signed or float samples")
     return image
+
+
+def suffix(data: bytes) -> str:
+    """What the name of an accepted file of these bytes ends in, such as `.jpg`."""
+    reader = _reader(data)
+    return _SUFFIXES[reader] if reader else ""
+
+
+def _reader(data: bytes) -> type[ImageFile.ImageFile] | None:
+    return next((reader for reader, magic in _READERS.items() if magic.match(data)), None)
 
 
 def _check_webp(data: bytes, limits: ImageLimits) -> None:

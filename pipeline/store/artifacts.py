@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_native_id
 from typing import Any
 
 from pipeline.errors import BusyError, DamagedArtifactError
@@ -37,9 +38,10 @@ def sha256_file(path: Path) -> str:
 def write_atomic(path: Path, data: bytes, aside: Path | None = None) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part.
 
-    It is written in the folder `aside`, of the same file system, if that is given.
+    It is written in the folder `aside`, of the same file system, if that is given. Several threads
+    may write the same file.
     """
-    aside = (aside or path.parent) / f".{path.name}.tmp"
+    aside = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
     try:
         with aside.open("wb") as file:
             file.write(data)

@@ -10,108 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.store.artifacts import write_atomic
+from pipeline.store.ledger import Ledger
 from pipeline.store.records import ImageRecord, ItemRecord, Photo, State
 
 __all__ = ["Catalogue", "ImageRecord", "ItemRecord", "Photo", "State"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    category TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    run INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS images (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    item INTEGER NOT NULL REFERENCES items,
-    position INTEGER NOT NULL,
-    uri TEXT NOT NULL,
-    path TEXT,
-    size INTEGER,
-    mtime_ns INTEGER,
-    sha256 BLOB,
-    width INTEGER,
-    height INTEGER,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    UNIQUE (item, position)
-);
-CREATE INDEX IF NOT EXISTS images_by_content ON images (sha256, id);
-CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
 
+_COLUMNS = ", ".join(field.name for field in fields(ImageRecord))
+_PUT_IMAGE = (
+    f"INSERT INTO images (item, position, {_COLUMNS})"  # noqa: S608
+    f" VALUES (?, ?{', ?' * len(fields(ImageRecord))}) ON CONFLICT (item, position) DO UPDATE SET "
+    + ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(ImageRecord))
+)
 _PAGE = 1000  # photos read at a time, so that a catalogue of any size streams
 
 
-class Catalogue:
-    """The ledger in `folder/catalogue.sqlite` and the stored photos in `folder/images/`.
-
-    Writers hold the folder's lock (`artifacts.lock`); readers never wait for them.
-    """
-
-    def __init__(self, folder: Path, *, create: bool = False, any_thread: bool = False) -> None:
-        """Open the ledger; with `any_thread`, for reading from several threads.
-
-        Raises:
-            NotBuiltError: there is none, and `create` does not say to make it.
-            DamagedArtifactError: the file is no catalogue.
-        """
-        self.folder = folder
-        self.file = folder / "catalogue.sqlite"
-        self._storing = threading.Lock()
-        if create:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif not self.file.is_file():
-            raise NotBuiltError(f"{folder}: no catalogue here yet; run `imgsearch build`")
-        try:
-            self._db = sqlite3.connect(
-                self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
-            )
-            self._db.row_factory = sqlite3.Row
-            if create:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.executescript(_SCHEMA)
-            self._db.execute("SELECT id FROM items LIMIT 1").fetchall()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
-                raise  # locked, or not allowed: nothing is wrong with the file
-            raise DamagedArtifactError(
-                f"{self.file}: damaged: {error}; delete it and run `imgsearch build`"
-            ) from error
-
-    def close(self) -> None:
-        """Close the file; committed rows are safe without it too."""
-        self._db.close()
-
-    def __enter__(self) -> Catalogue:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class Catalogue(Ledger):
+    """The ledger in `folder/catalogue.sqlite` and the stored photos in `folder/images/`."""
 
     # --- writing -------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Start a transaction; what it writes is seen by readers at `commit`, or never."""
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        """End a transaction."""
-        self._db.execute("COMMIT")
 
     def new_run(self) -> int:
         """Return a number for an ingest run, greater than those of all runs before it."""
@@ -125,51 +49,45 @@ class Catalogue:
         category: str,
         metadata: Mapping[str, Any],
         images: Iterable[ImageRecord],
-    ) -> None:
-        """Insert an item, or update the one with this key, which keeps its id."""
+        without_photo: str = "no photo",
+    ) -> bool:
+        """Insert an item, or update the one with this key, which keeps its id.
+
+        Nothing happens, and the answer is False, if the run has put an item with this key already.
+        """
         images = list(images)
-        state, reason = _item_state(images)
+        state, reason = item_state(images, without_photo)
         row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
         # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
-        known = self._db.execute(
-            "UPDATE items SET name = ?, category = ?, metadata = ?, state = ?, reason = ?, run = ?"
-            " WHERE key = ? RETURNING id",
-            row,
-        ).fetchone()
-        item = (
-            known[0]
-            if known
-            else self._db.execute(
+        known = self._db.execute("SELECT id, run FROM items WHERE key = ?", (key,)).fetchone()
+        if known and known["run"] == run:
+            return False
+        if known:
+            item = known["id"]
+            self._db.execute(
+                "UPDATE items SET name = ?, category = ?, metadata = ?, state = ?, reason = ?,"
+                " run = ? WHERE key = ?",
+                row,
+            )
+        else:
+            item = self._db.execute(
                 "INSERT INTO items (name, category, metadata, state, reason, run, key)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             ).lastrowid
-        )
         self._db.execute("DELETE FROM images WHERE item = ? AND position >= ?", (item, len(images)))
         self._db.executemany(
-            "INSERT INTO images (item, position, uri, path, size, mtime_ns, sha256, width, height,"
-            " state, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (item, position) DO UPDATE SET uri = excluded.uri, path = excluded.path,"
-            " size = excluded.size, mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256,"
-            " width = excluded.width, height = excluded.height, state = excluded.state,"
-            " reason = excluded.reason",
-            [
-                (
-                    item,
-                    position,
-                    i.uri,
-                    i.path,
-                    i.size,
-                    i.mtime_ns,
-                    i.sha256,
-                    i.width,
-                    i.height,
-                    i.state,
-                    i.reason,
-                )
-                for position, i in enumerate(images)
-            ],
+            _PUT_IMAGE, ((item, at, *_values(image)) for at, image in enumerate(images))
         )
+        return True
+
+    def skip(self, row: int, reason: str) -> None:
+        """Record that a row of the source describes no item."""
+        self._db.execute("INSERT INTO skipped VALUES (?, ?)", (row, reason))
+
+    def forget_skipped(self) -> None:
+        """Forget the rows that were skipped, before the source is read anew."""
+        self._db.execute("DELETE FROM skipped")
 
     def remove_others(self, run: int) -> int:
         """Mark every item that run `run` was not offered as removed; return how many are new."""
@@ -195,56 +113,56 @@ class Catalogue:
             " (SELECT path FROM images WHERE id = ?) RETURNING item",
             (State.FAILED, reason, State.AVAILABLE, photo.id),
         ).fetchall()
-        for (item,) in images:
-            state, reason = _item_state(self.images(item))
-            self._db.execute(
-                "UPDATE items SET state = ?, reason = ? WHERE id = ?", (state, reason, item)
-            )
+        self.settle({item for (item,) in images})
         self.set_fact("version", None)  # so that the next ingest looks again
         self.commit()
 
+    def settle(self, items: Iterable[int]) -> None:
+        """Give items the state that their images, of which there are some, have now."""
+        for item in items:
+            state, reason = item_state(self.images(item))
+            self._db.execute(
+                "UPDATE items SET state = ?, reason = ? WHERE id = ?", (state, reason, item)
+            )
+
     def forget_files(self) -> None:
-        """Have every photo read again by the next ingest."""
+        """Have every photo judged again: files by the next ingest, refused downloads by a new one.
+
+        A photo that was downloaded and accepted stays: what came is no longer there to judge.
+        """
         self._db.execute("UPDATE images SET mtime_ns = NULL")
+        self._db.execute(
+            "UPDATE images SET state = ? WHERE state = ? AND tried_at IS NOT NULL",
+            (State.PENDING, State.REJECTED),
+        )
 
     def store_photo(self, data: bytes, suffix: str) -> str:
-        """Keep encoded bytes under the name of their content; return the path to record."""
+        """Keep encoded bytes under the name of their content; return the path to record.
+
+        Safe to call from many threads.
+        """
         name = hashlib.sha256(data).hexdigest()
         relative = Path("images", name[:2], name + suffix)
         path = self.folder / relative
-        with self._storing:  # two items may bring the same photo at the same time
-            if not path.is_file() or path.read_bytes() != data:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, data, aside=path.parent.parent)
+        if not path.is_file() or path.read_bytes() != data:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data, aside=path.parent.parent)
         return str(relative)
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        """Remember one text about the whole catalogue; `None` forgets it."""
-        self._db.execute("DELETE FROM facts WHERE name = ?", (name,))
-        if value is not None:
-            self._db.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
 
     # --- reading -------------------------------------------------------------------------------
 
-    def fact(self, name: str) -> str | None:
-        """Return a remembered text, or None."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
-
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count items: state → reason → number. An available item's reason is empty."""
-        counts: dict[str, dict[str, int]] = {}
-        for state, reason, count in self._db.execute(
-            "SELECT state, reason, COUNT(*) FROM items GROUP BY state, reason ORDER BY 1, 3 DESC, 2"
-        ):
-            counts.setdefault(state, {})[reason] = count
-        return counts
+        """Count rows of the source: state → reason → number. An available item has no reason."""
+        return self.count(
+            "SELECT state, reason, COUNT(*) FROM items GROUP BY state, reason UNION ALL"
+            " SELECT :skipped, reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY 1, 3 DESC, 2",
+            {"skipped": State.SKIPPED},
+        )
 
     def images(self, item: int) -> list[ImageRecord]:
         """Return an item's images in their order."""
         rows = self._db.execute(
-            "SELECT uri, state, reason, path, size, mtime_ns, sha256, width, height"
-            " FROM images WHERE item = ? ORDER BY position",
+            f"SELECT {_COLUMNS} FROM images WHERE item = ? ORDER BY position",  # noqa: S608
             (item,),
         )
         return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
@@ -295,21 +213,14 @@ class Catalogue:
                 yield self.folder / path, sha256
 
     def has_stored_photos(self) -> bool:
-        """Whether every photo stored in `images/` is there with its size."""
+        """Whether every photo that ingest stored in `images/` is there with its size."""
         rows = self._db.execute(
-            "SELECT path, size FROM images WHERE state = ? AND path LIKE 'images/%'",
+            "SELECT path, size FROM images"
+            " WHERE state = ? AND path LIKE 'images/%' AND tried_at IS NULL",
             (State.AVAILABLE,),
         )
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
-
-    def damage(self) -> str | None:
-        """Say what SQLite finds wrong with the file, if anything."""
-        try:
-            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            return str(error)
-        return None if found == "ok" else found
 
     def showings(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
@@ -345,9 +256,15 @@ class Catalogue:
         )
 
 
-def _item_state(images: list[ImageRecord]) -> tuple[State, str]:
-    """An item is available if any of its images is; else it ended as its first image did."""
+def item_state(images: list[ImageRecord], without_photo: str = "no photo") -> tuple[State, str]:
+    """An item is available, or pending, if any of its images is; else it ended as its first did."""
     if not images:
-        return State.FAILED, "no photo"
-    best = next((image for image in images if image.state is State.AVAILABLE), images[0])
-    return best.state, best.reason
+        return State.FAILED, without_photo
+    for state in (State.AVAILABLE, State.PENDING):
+        if any(image.state is state for image in images):
+            return state, ""
+    return images[0].state, images[0].reason
+
+
+def _values(image: ImageRecord) -> list[Any]:
+    return [getattr(image, field.name) for field in fields(ImageRecord)]

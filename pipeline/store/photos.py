@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 
 from PIL import Image
@@ -51,7 +52,8 @@ def read(photo: Photo, limits: ImageLimits) -> Image.Image:
         raise RejectedImage(UNREADABLE, str(error)) from error
     if hashlib.sha256(data).digest() != photo.sha256:
         raise RejectedImage(CHANGED, str(photo.path))
-    return images.decode(data, limits)
+    # How small it may be was judged on the photo as it came; what is stored of it may be smaller.
+    return images.decode(data, replace(limits, min_side=1))
 
 
 def prepare_all(

@@ -13,8 +13,10 @@ class State(StrEnum):
     """How an item, or an image of it, ended."""
 
     AVAILABLE = "available"
+    PENDING = "pending"  # at a URL, and not downloaded yet
     FAILED = "failed"  # the photo could not be had
     REJECTED = "rejected"  # the photo was had, and is not acceptable
+    SKIPPED = "skipped"  # a row of the source that describes no item
     REMOVED = "removed"  # the source no longer offers the item
 
 
@@ -32,7 +34,16 @@ class ImageRecord:
     mtime_ns: int | None = None
     sha256: bytes | None = None
     width: int | None = None
+    """Of the photo as it came, in pixels; what is stored may be smaller."""
     height: int | None = None
+    status: int | None = None
+    """HTTP status of the last answer, of a download."""
+    attempts: int = 0
+    """Requests made to download it, over all runs."""
+    tried_at: str | None = None
+    """When the last download of it ended, in UTC as ISO 8601; None if it was never at a URL."""
+    seconds: float | None = None
+    """How long that took, from its first request to its end."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""The SQLite file of a catalogue: its tables, transactions and facts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.errors import DamagedArtifactError, NotBuiltError
+
+Rows = Iterator[sqlite3.Row]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    category TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    run INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    item INTEGER NOT NULL REFERENCES items,
+    position INTEGER NOT NULL,
+    uri TEXT NOT NULL,
+    path TEXT,
+    size INTEGER,
+    mtime_ns INTEGER,
+    sha256 BLOB,
+    width INTEGER,
+    height INTEGER,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    status INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    tried_at TEXT,
+    seconds REAL,
+    UNIQUE (item, position)
+);
+CREATE INDEX IF NOT EXISTS images_by_content ON images (sha256, id);
+CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
+CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri);
+CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+PRAGMA user_version = 1;
+"""
+_VERSION = 1
+_SINCE_0 = (
+    "status INTEGER",
+    "attempts INTEGER NOT NULL DEFAULT 0",
+    "tried_at TEXT",
+    "seconds REAL",
+)
+
+
+class Ledger:
+    """`folder/catalogue.sqlite`. Writers hold the folder's lock; readers never wait for them."""
+
+    def __init__(self, folder: Path, *, create: bool = False, any_thread: bool = False) -> None:
+        """Open the ledger; with `any_thread`, for reading from several threads.
+
+        Raises:
+            NotBuiltError: there is none, and `create` does not say to make it.
+            DamagedArtifactError: the file is no catalogue.
+        """
+        self.folder = folder
+        self.file = folder / "catalogue.sqlite"
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not self.file.is_file():
+            raise NotBuiltError(f"{folder}: no catalogue here yet; run `imgsearch build`")
+        try:
+            self._db = sqlite3.connect(
+                self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
+            )
+            self._db.row_factory = sqlite3.Row
+            if create:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            else:
+                self._db.execute("SELECT id FROM items LIMIT 1").fetchall()
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+                raise  # locked, or not allowed: nothing is wrong with the file
+            raise DamagedArtifactError(
+                f"{self.file}: damaged: {error}; delete it and run `imgsearch build`"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; committed rows are safe without it too."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self) -> None:
+        """Start a transaction; what it writes is seen by readers at `commit`, or never."""
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End a transaction."""
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def fast_commits(self) -> Iterator[None]:
+        """Let commits not wait for the disk: a kill takes none of them, a power cut the last.
+
+        Not for what gives out ids, which a power cut would then give out twice.
+        """
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """Remember one text about the whole catalogue; `None` forgets it."""
+        self._db.execute("DELETE FROM facts WHERE name = ?", (name,))
+        if value is not None:
+            self._db.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
+
+    def fact(self, name: str) -> str | None:
+        """Return a remembered text, or None."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def select(self, query: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Stream the rows of a question of one's own."""
+        with closing(self._db.execute(query, parameters or {})) as rows:
+            yield from rows
+
+    def count(
+        self, query: str, parameters: Mapping[str, Any] | None = None
+    ) -> dict[str, dict[str, int]]:
+        """Nest the rows of a question that gives (state, reason, number)."""
+        counts: dict[str, dict[str, int]] = {}
+        for state, reason, count in self._db.execute(query, parameters or {}):
+            counts.setdefault(state, {})[reason] = count
+        return counts
+
+    def change(self, statement: str, parameters: Mapping[str, Any]) -> int:
+        """Write within a transaction; returns how many rows that touched."""
+        return self._db.execute(statement, parameters).rowcount
+
+    def damage(self) -> str | None:
+        """Say what SQLite finds wrong with the file, if anything."""
+        try:
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            return str(error)
+        return None if found == "ok" else found
+
+    def _migrate(self) -> None:
+        """Add what a file of an earlier version lacks."""
+        if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'").fetchone():
+                known = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
+                for column in _SINCE_0:
+                    if column.split()[0] not in known:
+                        self._db.execute(f"ALTER TABLE images ADD COLUMN {column}")
+            self._db.executescript(_SCHEMA)
