@@ -181,6 +181,7 @@ def test_photos_come_in_their_order_and_then_the_rows_without_one(tmp_path: Path
         ('["Hats"]', ["Hats"]),
         ('["It\'s >> \\"so\\""]', ["It's", '"so"']),
         ('["Hats >> Caps', ['["Hats', "Caps"]),
+        ('["Hats \\ud83d >> Caps"]', ["Hats \N{REPLACEMENT CHARACTER}", "Caps"]),
         (">> Hats >>  >> Caps", ["Hats", "Caps"]),
         ("Hats > Caps", ["Hats > Caps"]),
         ("12", ["12"]),

@@ -263,7 +263,7 @@ def test_a_line_without_an_end_is_one_unreadable_row(
 ) -> None:
     monkeypatch.setattr(rows, "MANY", 10_000)
     long = [f"x,{quote}" + "y" * size for size in (9_999, 10_000, 25_000, 10_001 * 2 - 3)]
-    good = f"a,{URL},T,C"
+    good = f'a,{URL},"two\nlines",C'
     content = "\n".join([",".join(HEADER), *(line for one in long for line in (one, good))])
     assert outcomes(rows_of(tmp_path, content)) == ["unreadable row", "a"] * 4
 
@@ -701,6 +701,11 @@ def test_what_does_not_parse_stays_the_text_that_it_is(text: str) -> None:
 def test_numbers_that_json_lacks_are_none() -> None:
     assert structured("[NaN, -Infinity, 1e999, 1.5]") == [None, None, None, 1.5]
     assert structured("") is None
+
+
+def test_a_line_may_break_inside_a_text() -> None:
+    assert structured('{"a": "two\nlines"}') == {"a": "two\nlines"}
+    assert structured('{"a"=>"two\nlines"}') == {"a": "two\nlines"}
 
 
 def test_structured_columns_are_parsed_and_no_others(tmp_path: Path) -> None:
