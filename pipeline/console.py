@@ -19,6 +19,7 @@ from rich.text import Text
 from pipeline.progress import Advance, Progress
 
 if TYPE_CHECKING:
+    from pipeline.audit import Audit
     from pipeline.build import Report
     from pipeline.search import Neighbour
 
@@ -210,6 +211,23 @@ def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offe
     unit = "rows" if "skipped" in counts else unit
     line = f"{sum(states.values()):,} {unit} = {' + '.join(parts) or 'none'}"
     return f"{line}; {removed:,} removed before" if removed else line
+
+
+def print_audit(audit: Audit) -> None:
+    """Print how many there are of each finding, and the first of them."""
+    from pipeline.audit import counted
+
+    out = _stdout()
+    counts = f"{counted(audit.items, 'item')}, {counted(audit.photos, 'distinct photo')}"
+    out.print(f"{audit.catalogue}: {counts}", markup=False)
+    table = Table("finding", "number", "first")
+    for finding in audit.findings.values():
+        group = next(iter(finding.groups), None)
+        keys = ", ".join(example.key for example in group.examples[:3]) if group else ""
+        label = f"{group.label}: " if group and group.label else ""
+        number = counted(finding.count, finding.unit) if finding.count else "none"
+        table.add_row(*(escape(cell) for cell in (finding.title, number, label + keys)))
+    out.print(table)
 
 
 def print_info(facts: Mapping[str, Any]) -> None:
