@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,28 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images, models
+from pipeline.concurrency import ordered_map
 from pipeline.config import Config
-from pipeline.errors import NotBuiltError, QueryError, RejectedImage, StaleIndexError
-from pipeline.images import ImageLimits
+from pipeline.errors import (
+    NotBuiltError,
+    PipelineError,
+    QueryError,
+    RejectedImage,
+    StaleIndexError,
+)
+from pipeline.images import ImageLimits, U8Image
 from pipeline.models.base import EmbeddingModel
+from pipeline.ranking import Asked, Found, Ranking, Wanted
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue, ItemRecord, State
 from pipeline.store.engine import EngineFolder
+from pipeline.store.filters import Groups, matching_items
 from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.vector_index import open_index
 from pipeline.vector_index.base import VectorIndex
 
 F32Vector = npt.NDArray[np.float32]
+_BLOCK = 256  # items whose neighbours are looked up at a time
 Query = Image.Image | Path | str | bytes | int | F32Vector
 
 
@@ -133,40 +145,125 @@ class Searcher:
         """The model that made the vectors, loaded when a photo first needs it."""
         return models.load(self.engine, self._model_folder)
 
-    def query(self, query: Query, k: int = 3) -> list[Neighbour]:
-        """Return the k nearest items, by (distance, id); fewer if the index holds fewer.
+    def query(
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> list[Neighbour]:
+        """Return the k nearest items, by (distance, id); fewer only if fewer are wanted.
 
         `query` is an item's id (int), a photo (path, encoded bytes, or Pillow image), or a vector
         of `dim` numbers. An item is not its own neighbour; others that share its photo are.
 
+        `where` is a condition on the catalogue's columns, such as `category = 'Watches' and price <
+        2000` (see `store/filters.py`); `group_by` a column, of each value of which only the nearest
+        item is found. Distances are Euclidean, both ends included.
+
         Raises:
-            QueryError: k is not positive, or there is no such file, item or vector.
+            QueryError: k is not positive, or there is no such file, item, vector or column.
             RejectedImage: the photo is not acceptable.
         """
-        if k <= 0:
-            raise QueryError(f"k is {k}; ask for at least 1 neighbour")
-        if isinstance(query, int | np.integer):
-            rows = self.build.rows_of(int(query))
-            if not len(rows):
-                raise QueryError(
-                    f"item {query} is not in the index of {self.engine};"
-                    " `imgsearch info` says what is"
-                )
-            return self._nearest(self.index.vectors(rows), k, leave_out=int(query))
-        return self._nearest(self._vector(query)[np.newaxis], k)
+        wanted = self._wanted(where, min_distance, max_distance, group_by)
+        return self._rank([self._asked(query)], _positive(k), wanted)[0]
 
-    def _vector(self, query: Image.Image | Path | str | bytes | F32Vector) -> F32Vector:
-        if isinstance(query, np.ndarray):
-            vector = np.asarray(query, np.float32)
-            if vector.shape != (self.build.manifest["dim"],) or not np.isfinite(vector).all():
-                raise QueryError(
-                    f"a query vector of {self.engine} is {self.build.manifest['dim']} finite"
-                    f" numbers, this is an array of shape {vector.shape}"
+    def query_all(
+        self,
+        queries: Iterable[Query],
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> Iterator[list[Neighbour] | PipelineError]:
+        """Yield what `query` returns for each query, or the error that it raises for it.
+
+        Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
+        many queries take a fraction of the time of one at a time; memory holds one batch.
+
+        Raises:
+            QueryError: at once, if it holds for all of them.
+        """
+        wanted = self._wanted(where, min_distance, max_distance, group_by)
+        return self._answer_all(iter(queries), _positive(k), wanted)
+
+    def graph(self, k: int) -> Iterator[list[tuple[int, list[Found]]]]:
+        """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
+        items, rows = self.build.ids[np.lexsort(self.build.ids.T)].T[::-1]
+        ids, starts = np.unique(items, return_index=True)
+        ends = np.append(starts[1:], len(items))
+        ranking = Ranking(self.index, self.build, Wanted())
+        for first in range(0, len(ids), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            begin = starts[first]
+            vectors = self.index.vectors(rows[begin : ends[block][-1]])
+            asked = [
+                Asked(vectors[start - begin : end - begin], leave_out=item)
+                for item, start, end in zip(
+                    ids[block].tolist(), starts[block], ends[block], strict=True
                 )
-            return vector
-        pixels = self.model.prepare(self._image(query))
-        encoded: F32Vector = self.model.encode(pixels[np.newaxis])[0]
-        return encoded
+            ]
+            yield list(zip(ids[block].tolist(), ranking.rank(asked, _positive(k)), strict=True))
+
+    def _answer_all(
+        self, queries: Iterator[Query], k: int, wanted: Wanted
+    ) -> Iterator[list[Neighbour] | PipelineError]:
+        embedding = self.config.embedding
+        while batch := list(islice(queries, embedding.batch_size)):
+            prepared = ordered_map(self._prepared, batch, embedding.decoders, ahead=len(batch))
+            asked = self._encoded(list(prepared))
+            answered = iter(self._rank([one for one in asked if isinstance(one, Asked)], k, wanted))
+            yield from (next(answered) if isinstance(one, Asked) else one for one in asked)
+
+    def _prepared(self, query: Query) -> Asked | U8Image | PipelineError:
+        """A query up to where the model is needed; runs on several threads at once."""
+        try:
+            if isinstance(query, int | np.integer):
+                return self._item(int(query))
+            if isinstance(query, np.ndarray):
+                return Asked(self._checked(query)[np.newaxis])
+            return self.model.prepare(self._image(query))
+        except (QueryError, RejectedImage) as error:
+            return error
+
+    def _encoded(
+        self, prepared: Sequence[Asked | U8Image | PipelineError]
+    ) -> list[Asked | PipelineError]:
+        """The same with the pixels among them turned into vectors, all at once."""
+        pixels = [one for one in prepared if isinstance(one, np.ndarray)]
+        vectors = iter(self.model.encode(np.stack(pixels)) if pixels else ())
+        return [
+            Asked(next(vectors)[np.newaxis]) if isinstance(one, np.ndarray) else one
+            for one in prepared
+        ]
+
+    def _asked(self, query: Query) -> Asked:
+        (asked,) = self._encoded([self._prepared(query)])
+        if isinstance(asked, PipelineError):
+            raise asked
+        return asked
+
+    def _item(self, item: int) -> Asked:
+        rows = self.build.rows_of(item)
+        if not len(rows):
+            raise QueryError(
+                f"item {item} is not in the index of {self.engine}; `imgsearch info` says what is"
+            )
+        return Asked(self.index.vectors(rows), leave_out=item)
+
+    def _checked(self, vector: npt.NDArray[Any]) -> F32Vector:
+        vector = np.asarray(vector, np.float32)
+        if vector.shape != (self.build.manifest["dim"],) or not np.isfinite(vector).all():
+            raise QueryError(
+                f"a query vector of {self.engine} is {self.build.manifest['dim']} finite"
+                f" numbers, this is an array of shape {vector.shape}"
+            )
+        return vector
 
     def _image(self, query: Image.Image | Path | str | bytes) -> Image.Image:
         if isinstance(query, Image.Image):
@@ -180,41 +277,23 @@ class Searcher:
         except RejectedImage as rejected:
             raise QueryError(f"{query}: not an acceptable photo: {rejected}") from rejected
 
-    def _nearest(
-        self, vectors: npt.NDArray[np.float32], k: int, leave_out: int | None = None
-    ) -> list[Neighbour]:
-        """Items by the distance of their nearest row to the nearest of these vectors."""
-        best: dict[int, tuple[float, int]] = {}
-        for vector in vectors:
-            for item, (distance, row) in self._items(vector, k, leave_out).items():
-                if item not in best or distance < best[item][0]:
-                    best[item] = (distance, row)
-        ranked = sorted(best.items(), key=lambda pair: (pair[1][0], pair[0]))[:k]
-        return [
-            self._neighbour(rank, item, distance, row)
-            for rank, (item, (distance, row)) in enumerate(ranked, 1)
-        ]
+    def _wanted(
+        self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
+    ) -> Wanted:
+        if not 0 <= min_distance <= max_distance:
+            raise QueryError(
+                f"distances from {min_distance} to {max_distance}: give a least one, 0 or more, and"
+                " a most that is not smaller"
+            )
+        items = None if where is None else matching_items(self.catalogue, where)
+        group = None if group_by is None else Groups(self.catalogue, group_by)
+        return Wanted(items, min_distance, max_distance, group)
 
-    def _items(
-        self, vector: F32Vector, k: int, leave_out: int | None
-    ) -> dict[int, tuple[float, int]]:
-        """At least the k nearest items of one vector: id → (distance, its nearest row)."""
-        count = k + 2
-        while True:
-            found = self.index.search(vector[np.newaxis], count)
-            distances, rows = found.distances[0], found.rows[0]
-            items: dict[int, tuple[float, int]] = {}
-            for distance, row in zip(distances.tolist(), rows.tolist(), strict=True):
-                for item in self.build.items_of(row).tolist():
-                    if item != leave_out:
-                        items.setdefault(item, (distance, row))
-            nearest = sorted(distance for distance, _ in items.values())
-            # A row further on may tie with the k-th and show an item of a smaller id.
-            if len(rows) == self.index.rows or (
-                len(nearest) >= k and nearest[k - 1] < distances[-1]
-            ):
-                return items
-            count = min(4 * count, self.index.rows)
+    def _rank(self, asked: Sequence[Asked], k: int, wanted: Wanted) -> list[list[Neighbour]]:
+        ranked = Ranking(self.index, self.build, wanted).rank(asked, k)
+        return [
+            [self._neighbour(rank, *found) for rank, found in enumerate(one, 1)] for one in ranked
+        ]
 
     def _neighbour(self, rank: int, item: int, distance: float, row: int) -> Neighbour:
         record = self.catalogue.item(item) or _unknown(item)
@@ -222,6 +301,12 @@ class Searcher:
         return Neighbour(
             rank, distance, item, record.key, record.name, record.category, path, record.metadata
         )
+
+
+def _positive(k: int) -> int:
+    if k <= 0:
+        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    return k
 
 
 def _unknown(item: int) -> ItemRecord:

@@ -5,21 +5,33 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import Config
-from pipeline.errors import NotBuiltError, QueryError, RejectedImage, StaleIndexError
+from pipeline.config import Config, EmbeddingSettings
+from pipeline.errors import (
+    NotBuiltError,
+    PipelineError,
+    QueryError,
+    RejectedImage,
+    StaleIndexError,
+)
+from pipeline.ingest import ingest
 from pipeline.search import Neighbour, Query
 from pipeline.search import open as open_search
+from pipeline.sources.base import Item, Photo
+from pipeline.store.builds import Build
 from pipeline.store.models import library_versions
-from tests.conftest import ENGINE, Colour, Shop, png
+from tests.conftest import ENGINE, Colour, ColourModel, ListSource, Shop, png
 
 Items = dict[str, list[Colour]]
 GRID: list[Colour] = list(itertools.product(range(4), repeat=3))  # type: ignore[arg-type]
@@ -49,6 +61,11 @@ def answers(neighbours: Sequence[Neighbour]) -> list[tuple[float, int]]:
 
 def keys(neighbours: Sequence[Neighbour]) -> list[str]:
     return [n.key for n in neighbours]
+
+
+def items_of(build: Build, row: int) -> list[int]:
+    """The items that show a row's photo."""
+    return [item for shown, item in build.ids.tolist() if shown == row]
 
 
 def vector(colour: Colour) -> np.ndarray:
@@ -92,7 +109,7 @@ def test_ties_at_the_last_place_go_to_the_smallest_id_though_its_row_is_last(sho
     shop.build({"first": [(0, 0, 200), (100, 100, 9)], **others, **ring})
     late: Items = {"first": [(0, 0, 200), (109, 100, 0), (91, 91, 91)], **others, **ring}
     build = shop.build(late)
-    assert build.items_of(build.manifest["rows"] - 1).tolist() == [shop.id_of("first")]
+    assert items_of(build, build.manifest["rows"] - 1) == [shop.id_of("first")]
     searcher = shop.searcher()
     for k in range(1, 12):
         found = searcher.query(vector((100, 100, 0)), k)
@@ -105,7 +122,7 @@ def test_a_late_row_of_an_early_item_is_not_overlooked(shop: Shop) -> None:
     shop.build(items)
     items["first"] = [(0, 0, 0), near[7]]
     build = shop.build(items)
-    assert build.items_of(8).tolist() == [1]
+    assert items_of(build, 8) == [1]
     assert shop.searcher().query(vector((100, 100, 100)), 1)[0].id == 1
 
 
@@ -298,6 +315,139 @@ def test_the_configured_limits_hold_for_queries_too(shop: Shop) -> None:
     shop.config = Config.model_validate({**shop.config.model_dump(), "images": {"min_side": 5}})
     with pytest.raises(RejectedImage, match="too small"):
         shop.searcher().query(png((1, 0, 0)))
+
+
+# -- Which items -----------------------------------------------------------------------------------
+
+
+def describe(shop: Shop, items: Items, rng: random.Random) -> dict[str, dict[str, object]]:
+    """Build a catalogue whose items have columns; return these."""
+    columns = {
+        key: {
+            "size": rng.randrange(5),
+            **({"brand": rng.choice("ab")} if rng.random() < 0.8 else {}),
+        }
+        for key in items
+    }
+    offers = [
+        Item(
+            key,
+            key,
+            "even" if int(key[1:]) % 2 == 0 else "odd",
+            tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours),
+            columns[key],
+        )
+        for key, colours in items.items()
+    ]
+    ingest(ListSource(offers), shop.catalogue, shop.limits)
+    shop.embed()
+    shop.index()
+    return columns
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_wanted_items_are_found_as_by_a_brute_force_over_them(shop: Shop, seed: int) -> None:
+    rng = random.Random(seed)
+    items = {f"k{n}": colours for n, colours in enumerate(random_items(rng, 40, GRID).values())}
+    columns = describe(shop, items, rng)
+    with shop.searcher() as searcher:
+        for _ in range(40):
+            size, k, near = rng.randrange(6), rng.choice([1, 2, 5, 50]), rng.choice(GRID)
+            least, most = rng.choice([(0.0, inf), (1.0, inf), (0.0, 2.0), (1.0, 1.5)])
+            group_by = rng.choice([None, "brand"])
+            chosen = {key: items[key] for key in items if columns[key]["size"] < size}
+            everything = expected(shop, chosen, [near], len(items))
+            within = [(d, i) for d, i in everything if least <= d <= most]
+            by_id = {shop.id_of(key): columns[key].get("brand") for key in items}
+            kept, seen = [], set()
+            for distance, item in within:
+                group = by_id[item] if group_by and by_id[item] else item
+                if group not in seen:
+                    seen.add(group)
+                    kept.append((distance, item))
+            found = searcher.query(
+                vector(near),
+                k,
+                where=f"size < {size}",
+                min_distance=least,
+                max_distance=most,
+                group_by=group_by,
+            )
+            assert answers(found) == kept[:k]
+
+
+def test_a_row_is_found_for_the_wanted_one_of_the_items_that_share_it(shop: Shop) -> None:
+    describe(shop, {"k1": [(1, 0, 0)], "k2": [(1, 0, 0)], "k3": [(9, 0, 0)]}, random.Random(0))
+    with shop.searcher() as searcher:
+        assert keys(searcher.query(vector((1, 0, 0)), 3, where="category = 'even'")) == ["k2"]
+        assert keys(searcher.query(vector((1, 0, 0)), 3, group_by="category")) == ["k1", "k2"]
+        assert searcher.query(vector((1, 0, 0)), 3, where="key = 'k3' and size > 100") == []
+
+
+@pytest.mark.parametrize(
+    ("unwanted", "said"),
+    [
+        ({"where": "prize < 3"}, "no item has a column 'prize'"),
+        ({"group_by": "prize"}, "no item has a column 'prize'"),
+        ({"min_distance": 2.0, "max_distance": 1.0}, "distances from 2.0 to 1.0"),
+        ({"min_distance": -1.0}, "0 or more"),
+        ({"max_distance": nan}, "distances"),
+    ],
+)
+def test_what_cannot_be_wanted_is_refused(shop: Shop, unwanted: dict[str, Any], said: str) -> None:
+    shop.build({"a": [(1, 0, 0)]})
+    with shop.searcher() as searcher:
+        with pytest.raises(QueryError, match=said):
+            searcher.query(1, **unwanted)
+        with pytest.raises(QueryError, match=said):
+            searcher.query_all([1], **unwanted)
+
+
+# -- Many queries ----------------------------------------------------------------------------------
+
+
+def test_many_queries_are_answered_in_turn_as_each_alone(shop: Shop) -> None:
+    shop.config = shop.config.model_copy(update={"embedding": EmbeddingSettings(batch_size=3)})
+    rng = random.Random(4)
+    shop.build(random_items(rng, 30, GRID))
+    asked: list[Query] = [*queries(shop), *(vector(rng.choice(GRID)) for _ in range(20))]
+    bad: list[Query] = [b"bad", "no such file.png", 10**6, vector((1, 0, 0))[:2]]
+    mixed = [*asked, *bad]
+    rng.shuffle(mixed)
+    with shop.searcher() as searcher:
+        found = list(searcher.query_all(iter(mixed), 4, max_distance=3.0))
+        assert len(found) == len(mixed)
+        for query, answer in zip(mixed, found, strict=True):
+            if isinstance(answer, PipelineError):
+                with pytest.raises(type(answer), match=re.escape(str(answer))):
+                    searcher.query(query, 4)
+                assert any(query is one for one in bad)
+            else:
+                assert answer == searcher.query(query, 4, max_distance=3.0)
+        assert list(searcher.query_all([], 4)) == []
+
+
+def test_photos_are_encoded_in_batches_and_read_no_further_than_needed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.config = shop.config.model_copy(update={"embedding": EmbeddingSettings(batch_size=4)})
+    shop.build({"a": [(1, 0, 0)]})
+    taken: list[int] = []
+
+    def photos() -> Iterator[bytes]:
+        for number in range(10):
+            taken.append(number)
+            yield png((number, 0, 0))
+
+    with shop.searcher() as searcher:
+        answered = searcher.query_all(photos(), 1)
+        for _ in range(5):
+            next(answered)
+        assert len(taken) == 8
+        assert len(list(answered)) == 5
+        model = searcher.model
+        assert isinstance(model, ColourModel)
+        assert model.batches == [4, 4, 2]
 
 
 # -- The model -------------------------------------------------------------------------------------

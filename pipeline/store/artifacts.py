@@ -41,15 +41,20 @@ def write_atomic(path: Path, data: bytes, aside: Path | None = None) -> None:
     It is written in the folder `aside`, of the same file system, if that is given. Several threads
     may write the same file.
     """
-    aside = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
+    with replacing(path, aside) as unfinished:
+        unfinished.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
+    """Yield the path of a file to write; when the block ends well it becomes `path`."""
+    unfinished = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     _sync(path.parent)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import Manifest, damaged, read_manifest, write_atomic
 
+Ids = npt.NDArray[np.int64]
 INDEX_FILE = "index.faiss"
 _CURRENT = "CURRENT"
 _FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
@@ -47,7 +48,7 @@ class Build:
         return self._load("photos.npy", np.uint8)
 
     @cached_property
-    def ids(self) -> npt.NDArray[np.int64]:
+    def ids(self) -> Ids:
         """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
         return self._load("ids.npy", np.int64)
 
@@ -56,16 +57,24 @@ class Build:
         _ = self.photos, self.ids
         return self
 
-    def rows_of(self, item: int) -> npt.NDArray[np.int64]:
-        """Return the rows whose photo the item shows."""
-        rows: npt.NDArray[np.int64] = self.ids[self.ids[:, 1] == item, 0]
+    def rows_of(self, item: int) -> Ids:
+        """Return the rows whose photo the item shows, ascending."""
+        rows: Ids = self.ids[self.ids[:, 1] == item, 0]
         return rows
 
-    def items_of(self, row: int) -> npt.NDArray[np.int64]:
-        """Return the ids of the items that show a row's photo, ascending."""
-        first, last = np.searchsorted(self.ids[:, 0], (row, row + 1))
-        items: npt.NDArray[np.int64] = self.ids[first:last, 1]
-        return items
+    def showings(self, rows: Ids) -> tuple[Ids, Ids]:
+        """(n,) rows → the entries of `ids` that are theirs, in turn, and (n,) how many each has."""
+        first, last = self._starts[rows], self._starts[rows + 1]
+        times = last - first
+        # Each entry's place among those of its own row, added to where that row's entries begin.
+        places = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+        return np.repeat(first, times) + places, times
+
+    @cached_property
+    def _starts(self) -> Ids:
+        """(rows + 1,): where the entries of each row begin in `ids`."""
+        starts: Ids = np.searchsorted(self.ids[:, 0], np.arange(len(self.photos) + 1))
+        return starts
 
     def _load(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
         try:

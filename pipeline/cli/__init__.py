@@ -1,0 +1,9 @@
+"""The command line: one thin function per verb; the only place that prints or exits.
+
+Nothing heavy is imported here: `--help` loads no numpy, a query by item id no TensorFlow.
+"""
+
+from pipeline.cli import building, querying, upkeep  # the order of the commands in `--help`
+from pipeline.cli.app import app, main
+
+__all__ = ["app", "building", "main", "querying", "upkeep"]

@@ -1,0 +1,75 @@
+"""The command line's frame: the application, options that commands share, errors as one line."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+app = typer.Typer(
+    help="Image search for product catalogues: photos in, exact indexes out, queries answered.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="The YAML file of settings.", metavar="FILE")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Change one setting (repeatable).", metavar="KEY.PATH=VALUE"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DEFAULT = Path("config/default.yaml")
+
+
+def main() -> None:
+    """Run the command line; a user's error becomes one line and a non-zero exit."""
+    try:
+        app()
+    except PipelineError as error:
+        _fail(str(error))
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer's own answer to Ctrl-C
+            _fail(
+                "interrupted; what was finished is kept, run the same command to go on",
+                _INTERRUPTED,
+            )
+        raise
+    except sqlite3.DatabaseError as error:
+        _fail(f"the catalogue cannot be read or written: {error}; see `imgsearch verify`")
+    except OSError as error:
+        if error.errno not in _USERS_ERRNO:
+            raise
+        where = error.filename or "the disk that holds the indexes"
+        _fail(f"{where}: {error.strerror}; nothing is half-written, mend it and run this again")
+
+
+_INTERRUPTED = 130
+_USERS_ERRNO = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
+def _fail(message: str, code: int = 1) -> None:
+    print(f"imgsearch: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def load_config(config: Path, overrides: list[str] | None) -> Config:
+    """Read the settings that a command was given."""
+    from pipeline.config import load
+
+    return load(config, overrides or ())

@@ -1,0 +1,164 @@
+"""Commands that ask a catalogue's indexes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.errors import PipelineError, QueryError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.search import Neighbour, Query, Searcher
+
+_SHEET_QUERIES = 40  # a longer picture is not looked at
+
+
+@app.command(
+    epilog="Examples: imgsearch query photo.jpg -k 5 --sheet result.png | imgsearch query --id 42"
+    " --where \"category = 'Watches' and price < 2000\""
+)
+def query(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Photos, or folders of photos.", show_default=False)
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--id", help="An item's id or key, instead of a photo.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours of each query.")] = 3,
+    engine: Annotated[
+        list[str] | None, typer.Option("--engine", "-e", help="Ask only this one (repeatable).")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Only items for which this holds, such as category = 'Watches' and price < 2000."
+            " Any column of the catalogue; and, or, not, in, between, like, is null.",
+            metavar="CONDITION",
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
+    ] = None,
+    min_distance: Annotated[float, typer.Option(help="No item nearer than this.")] = 0.0,
+    max_distance: Annotated[float, typer.Option(help="No item further than this.")] = math.inf,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a picture of queries and neighbours.", metavar="PNG")
+    ] = None,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the items that look most like a photo, by every engine side by side."""
+    from pipeline import console
+
+    if bool(photos) == (item is not None):
+        raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
+    if k <= 0:
+        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    if sheet and not (sheet.suffix.lower() == ".png" and sheet.absolute().parent.is_dir()):
+        raise QueryError(f"--sheet {sheet}: give a name that ends in .png, in a folder that exists")
+    searchers = _open(load_config(config, set_), engine)
+    warnings = {s.engine: s.warning for s in searchers if s.warning}
+    asked = list(_queries(photos, item, searchers))
+    streams = [
+        searcher.query_all(
+            (query for *_, query in asked),
+            k,
+            where=where,
+            min_distance=min_distance,
+            max_distance=max_distance,
+            group_by=group_by,
+        )
+        for searcher in searchers
+    ]
+    drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]]]] = []
+    failed = False
+    for (name, path, _), *found in zip(asked, *streams, strict=True):
+        answers = {}
+        for searcher, answer in zip(searchers, found, strict=True):
+            if isinstance(answer, PipelineError):
+                failed = True
+                console.print_failure(name, answer, as_json)
+                break
+            answers[searcher.engine] = answer
+        else:
+            console.print_answers(name, answers, warnings, as_json)
+            if sheet and len(drawn) < _SHEET_QUERIES:
+                drawn.append((Path(name).name, path, answers))
+    if sheet and drawn:
+        _write_sheet(sheet, drawn, searchers[0], warnings)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _open(config: Config, engines: list[str] | None) -> list[Searcher]:
+    from pipeline import search
+
+    return [search.open(config, name) for name in dict.fromkeys(engines or config.engines)]
+
+
+def _queries(
+    photos: list[Path] | None, item: str | None, searchers: list[Searcher]
+) -> Iterator[tuple[str, Path | None, Query]]:
+    """Yield what to show, the photo to draw, and what to ask, of each query."""
+    if item is not None:
+        catalogue = searchers[0].catalogue
+        record = catalogue.item(int(item)) if item.isdecimal() and len(item) < 20 else None
+        record = record or catalogue.item_by_key(item)
+        if record is None:
+            raise QueryError(f"no item has the id or key {item!r}; `imgsearch query` shows ids")
+        first = next((i for i in catalogue.images(record.id) if i.sha256), None)
+        path = catalogue.photo_path(first.sha256, record.id) if first and first.sha256 else None
+        yield record.name, path, record.id
+    for photo in photos or ():
+        if photo.is_dir():
+            from pipeline.sources.folder import photos_below
+
+            found = photos_below(photo)
+            if not found:
+                raise QueryError(f"{photo}: no photos below this folder")
+            for relative in found:
+                yield str(photo / relative), photo / relative, photo / relative
+        else:
+            yield str(photo), photo, photo
+
+
+def _write_sheet(
+    file: Path, drawn: list[Any], searcher: Searcher, warnings: dict[str, str]
+) -> None:
+    from pipeline import console
+    from pipeline.report import query_sheet
+
+    query_sheet(drawn, searcher.limits, warnings).save(file, format="PNG")
+    shown = f": the first {_SHEET_QUERIES} queries" if len(drawn) == _SHEET_QUERIES else ""
+    console.talk(f"wrote {file}{shown}")
+
+
+@app.command(epilog="Example: imgsearch neighbours vgg16 graph.parquet -k 20")
+def neighbours(
+    engine: Annotated[str, typer.Argument(help="Whose index.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="What to write: .parquet or .npy.", show_default=False)
+    ],
+    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours of each item.")] = 10,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the k nearest others of every item: the neighbour graph of the catalogue."""
+    from pipeline import console, search
+    from pipeline.neighbours import write_graph
+
+    with search.open(load_config(config, set_), engine) as searcher:
+        rows = write_graph(searcher, k, file, console.progress())
+    if as_json:
+        console.print_json({"file": str(file), "rows": rows})
+    else:
+        console.talk(f"wrote {file}: {rows:,} rows")
