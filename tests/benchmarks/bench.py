@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import catalogues
+import downloads
 import embedding
 import memory
 import reconstruction
@@ -29,6 +30,7 @@ def main() -> None:
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
         "catalogues": catalogues.measure,
+        "downloads": downloads.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")
