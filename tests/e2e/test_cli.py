@@ -9,17 +9,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline import search
+from pipeline.audit import AuditLimits
 from pipeline.cli import app, main
 from pipeline.config import Config, load
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
 
-COMMANDS = ("ingest", "train", "embed", "index", "build", "query", "info", "verify", "clean")
+COMMANDS = (
+    *("ingest", "download", "train", "embed", "index", "build"),
+    *("query", "neighbours", "info", "audit", "verify", "clean"),
+)
 
 
 @pytest.fixture
@@ -136,6 +141,53 @@ def test_an_item_is_found_by_id_or_key_and_leaves_itself_out(built: Config, run)
         item = catalogue.item(3)
     assert item is not None
     assert json.loads(run("query", "--id", item.key, "--json", "-k", 25)[1]) == json.loads(out)
+
+
+def test_only_items_that_are_wanted_are_found(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
+    with Catalogue(built.folder) as catalogue:
+        items = [catalogue.item(number) for number in range(1, 27)]
+    red = {item.id for item in items if item and item.metadata["colour"] == "red"}
+    assert 0 < len(red) < 26
+    words = ["query", photo, "--json", "-k", 26]
+    found = json.loads(run(*words, "--where", "colour = 'red'")[1])["engines"]
+    assert all({n["id"] for n in neighbours} == red for neighbours in found.values())
+    found = json.loads(run(*words, "--group-by", "category")[1])["engines"]["mobilenet"]
+    assert {n["category"] for n in found} == {item.category for item in items if item}
+    assert len({n["category"] for n in found}) == len(found)
+    (everything,) = json.loads(run(*words, "-e", "mobilenet")[1])["engines"].values()
+    least, most = everything[3]["distance"], everything[9]["distance"]
+    limits = ["--min-distance", least, "--max-distance", most]
+    (found,) = json.loads(run(*words, "-e", "mobilenet", *limits)[1])["engines"].values()
+    assert [n["id"] for n in found] == [n["id"] for n in everything[3:10]]
+
+
+def test_the_graph_of_a_catalogue_is_a_table(built: Config, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "graph.parquet"
+    code, out, err = run("neighbours", "mobilenet", file, "-k", 3)
+    assert (code, out) == (0, "")
+    assert f"wrote {file}: 78 rows" in err
+    assert pq.read_table(file).num_rows == 78
+    code, out, _ = run("neighbours", "mobilenet", file, "-k", 2, "--json")
+    assert json.loads(out) == {"file": str(file), "rows": 52}
+
+
+def test_an_audit_is_a_table_json_and_a_page(
+    built: Config,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    page = tmp_path / "audit.html"
+    code, out, err = run("audit", "--html", page)
+    assert code == 0
+    assert "Near-identical photos" in out
+    assert f"wrote {page}" in err
+    assert page.read_text().startswith("<!doctype html>")
+    facts = json.loads(run("audit", "--json", "--side", 97)[1])
+    assert facts["findings"]["small"]["count"] == facts["photos"] == 26
+    help_text = CliRunner().invoke(app, ["audit", "--help"], terminal_width=200).output
+    limits = AuditLimits()
+    for name in ("distance", "sharpness", "side", "items", "examples"):
+        assert f"({getattr(limits, name):g})" in help_text
 
 
 def test_a_folder_streams_a_line_a_photo_and_bad_ones_are_said(
@@ -257,6 +309,16 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
         (["query"], "nothing to look for"),
+        (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean colour?"),
+        (["query", "--id", "1", "--where", "colour ="], "is no condition; write it as"),
+        (["query", "--id", "1", "--group-by", "brand"], "no item has a column 'brand'"),
+        (["query", "--id", "1", "--min-distance", "-1"], "give a least one, 0 or more"),
+        (["neighbours", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),
+        (["neighbours", "vgg61", "graph.npy"], "unknown engine 'vgg61'"),
+        (["audit", "--html", "no/audit.html"], "in a folder that exists"),
+        (["audit", "--set", "name=other"], "no catalogue here yet; run"),
+        (["download", "--set", "name=other"], "no catalogue here yet; run"),
+        (["build", "--set", "source={type: flipkart, path: no.csv}"], "no.csv: No such file"),
         (["query", "--id", "1", "--sheet", "sheet.jpg"], "give a name that ends in .png"),
         (["query", "--id", "1", "--sheet", "no/sheet.png"], "in a folder that exists"),
         (["query", "--id", "1", "--set", "name=other"], "no catalogue here yet; run"),
