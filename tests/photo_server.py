@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote
 
@@ -214,7 +215,8 @@ async def as_tiny(call: Call) -> None:
 async def status(call: Call) -> None:
     """The status `is`, always, with `Retry-After: after` if given."""
     after = {"Retry-After": call.options["after"]} if "after" in call.options else {}
-    await call.send(b"no", f"{call.options['is']} No", **after)
+    body = b"" if call.options["is"] in ("204", "304") else b"no"
+    await call.send(body, f"{call.options['is']} No", **after)
 
 
 @_behaviour
@@ -440,13 +442,15 @@ _PACK: dict[str, Callable[[bytes], bytes]] = {
 class PhotoServer:
     """Serves on 127.0.0.1, in a thread of its own, while its context lasts.
 
-    `robots` is the status and the text of /robots.txt. Whatever name a client used for this
-    server, `peaks` has how many requests with that `Host` there were at once, at most.
+    `robots` is the status and the text of /robots.txt, `robots_at` where it redirects to. Whatever
+    name a client used for this server, `peaks` has how many requests with that `Host` there were
+    at once, at most.
     """
 
     photos: Photos = tuple(draw(number) for number in range(8))
     port: int = 0
     robots: tuple[str, str] = ("404 Not Found", "")
+    robots_at: str = ""
     requests: list[Request] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     peaks: Counter[str] = field(default_factory=Counter)
@@ -537,7 +541,8 @@ class PhotoServer:
         try:
             call = Call(self, path, dict(parse_qsl(options)), reader, writer)
             if path == "/robots.txt":
-                await call.send(self.robots[1].encode(), self.robots[0])
+                moved = {"Location": self.robots_at} if self.robots_at else {}
+                await call.send(self.robots[1].encode(), self.robots[0], **moved)
             elif behaviour := _BEHAVIOURS.get(unquote(path).split("/")[1]):
                 await behaviour(call)
             else:
@@ -641,8 +646,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--photos", type=int, default=64, help="how many different ones")
     parser.add_argument("--side", type=int, default=250, help="of each, in pixels")
+    parser.add_argument("--folder", type=Path, help="serve the JPEG files in it instead")
     options = parser.parse_args()
-    photos = [draw(number, options.side) for number in range(options.photos)]
+    if options.folder:
+        photos = [file.read_bytes() for file in sorted(options.folder.glob("*.jpg"))]
+    else:
+        photos = [draw(number, options.side) for number in range(options.photos)]
     with PhotoServer(photos, options.port) as server:
         print(server.address, flush=True)  # noqa: T201
         threading.Event().wait()

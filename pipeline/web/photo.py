@@ -83,7 +83,8 @@ class Fetcher:
             except Failure as failure:
                 if failure.pause is not None:
                     journey.host.pause(failure.pause)
-                if not failure.may_pass or journey.attempts == self._settings.attempts:
+                is_last = journey.attempts == self._settings.attempts or journey.host.given_up
+                if is_last or not failure.may_pass:
                     raise
                 journey.last = failure
                 again = max(loop.time() + self._backoff(journey.attempts), journey.host.due)

@@ -84,13 +84,7 @@ class _Schedule:
             await self._slots.acquire()
             if (job := await self._next()) is None:
                 return
-            group.create_task(self._in_slot(job))
-
-    async def _in_slot(self, job: Coroutine[Any, Any, None]) -> None:
-        try:
-            await job
-        finally:
-            self._slots.release()
+            group.create_task(job).add_done_callback(lambda _: self._slots.release())
 
     async def _next(self) -> Coroutine[Any, Any, None] | None:
         """What to do next, as soon as there is something; None when all has been begun."""
