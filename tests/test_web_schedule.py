@@ -375,9 +375,9 @@ def test_when_the_rules_cannot_be_had_nothing_is_allowed(server: PhotoServer, st
     assert len(server.requests) == 3  # attempts
 
 
-def test_a_host_that_is_not_there_has_no_rules_to_be_had() -> None:
+def test_a_host_that_is_not_there_is_said_so_and_not_that_it_has_no_rules() -> None:
     outcomes = fetch([f"http://{HERE}:1/a", "http://127.0.0.2/a"], robots="obey")
-    assert reasons(outcomes) == {"robots.txt unavailable": 1, "forbidden address": 1}
+    assert reasons(outcomes) == {"connection refused": 1, "forbidden address": 1}
 
 
 def test_only_the_beginning_of_long_rules_is_read(server: PhotoServer) -> None:

@@ -21,10 +21,10 @@ class Rules:
 
     agent: str = ""
     parsed: Protego | None = None
-    nothing: Reason | None = None
+    nothing: str | None = None
     delay: float = 0.0
 
-    def refusal(self, url: URL) -> Reason | None:
+    def refusal(self, url: URL) -> str | None:
         """Why this URL may not be asked for, if it may not."""
         if self.parsed is not None and not self.parsed.can_fetch(str(url), self.agent):
             return Reason.DISALLOWED
@@ -51,6 +51,6 @@ def read_rules(outcome: Outcome, user_agent: str) -> Rules:
         return Rules(agent, parsed, delay=max(0.0, min(_MOST_DELAY, delay)))
     if outcome.status is not None and 300 <= outcome.status < 500:
         return EVERYTHING
-    if outcome.reason == Reason.FORBIDDEN_ADDRESS:
-        return Rules(nothing=Reason.FORBIDDEN_ADDRESS)
+    if outcome.status is None:  # no answer at all: its photos would have none either
+        return Rules(nothing=outcome.reason)
     return Rules(nothing=Reason.ROBOTS_UNAVAILABLE)
