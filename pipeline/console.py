@@ -120,21 +120,25 @@ def print_answers(
     query: str,
     answers: Mapping[str, Sequence[Neighbour]],
     warnings: Mapping[str, str],
+    no_match: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Print one query's neighbours, engine by engine."""
+    """Print one query's neighbours, engine by engine, and which engines know nothing like it."""
     if as_json:
         lists = {engine: [asdict(n) for n in found] for engine, found in answers.items()}
-        print_json({"query": query, "engines": lists, "warnings": warnings})
+        facts = {"engines": lists, "no_good_match": list(no_match), "warnings": warnings}
+        print_json({"query": query, **facts})
         return
     table = Table(title=f"Nearest to {escape(query)}", title_justify="left")
-    if warnings:
-        table.caption = "\n".join(escape(warning) for warning in warnings.values())
+    remarks = [f"{engine}: no good match: {_far(answers[engine][0])}" for engine in no_match]
+    if remarks := [*remarks, *warnings.values()]:
+        table.caption = "\n".join(escape(remark) for remark in remarks)
         table.caption_justify = "left"
     for heading, justify in (
         ("engine", "left"),
         ("rank", "right"),
         ("distance", "right"),
+        ("percentile", "right"),
         ("id", "right"),
         ("name", "left"),
         ("category", "left"),
@@ -143,10 +147,19 @@ def print_answers(
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for engine, neighbours in answers.items():
         for n in neighbours:
-            cells = (f"{n.rank}", f"{n.distance:.4g}", f"{n.id}", n.name, n.category, f"{n.path}")
+            percentile = "" if n.percentile is None else f"{n.percentile:.1f}"
+            numbers = (f"{n.rank}", f"{n.distance:.4g}", percentile, f"{n.id}")
+            cells = (*numbers, n.name, n.category, f"{n.path}")
             table.add_row(engine, *(escape(cell) for cell in cells))
         table.add_section()
     _stdout().print(table)
+
+
+def _far(nearest: Neighbour) -> str:
+    return (
+        f"{nearest.percentile:.4g} % of the catalogue's own photos have a nearer neighbour than"
+        " this one's nearest"
+    )
 
 
 def report_facts(report: Report) -> dict[str, Any]:

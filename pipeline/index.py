@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.calibration import calibrate, choose
 from pipeline.config import IndexSettings
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.progress import SILENT, Advance, Progress
@@ -23,7 +24,7 @@ from pipeline.store.builds import Build, BuildStore
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.embeddings import EmbeddingStore, F32Matrix
 from pipeline.store.models import ModelFolder
-from pipeline.vector_index import write_index
+from pipeline.vector_index import open_index, write_index
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def build_index(
         "metric": "Euclidean",
     }
     contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
-    folder = builds.folder / digest([content, contents])
+    asking = choose(photos, model.photos("training"))
+    categories = [_category(catalogue, now, row) for row in asking]
+    folder = builds.folder / digest([content, contents, categories])
     if not _is_whole(folder):
         with (
             progress.task(f"{engine}: indexing", len(photos), "photos") as advance,
@@ -84,6 +87,8 @@ def build_index(
             np.save(aside / "ids.npy", now.ids, allow_pickle=False)
             parts = _parts(vectors, now.rows, advance)
             write_index(settings.type, aside, len(photos), model.dim, parts)
+            written = open_index(settings.type, aside)
+            calibrate(written, Build(aside, content), asking, categories).write(aside)
     builds.use(folder.name, settings.keep_builds)
     return Build(folder, read_manifest(folder))
 
@@ -98,6 +103,12 @@ def snapshot(catalogue: Catalogue, vectors: EmbeddingStore) -> Snapshot:
             pairs.append((rows.setdefault(photo, len(rows)), item))
     ids = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
     return Snapshot(rows, ids)
+
+
+def _category(catalogue: Catalogue, now: Snapshot, row: int) -> str:
+    """The category of the first item that shows a row's photo."""
+    item = catalogue.item(int(now.ids[np.searchsorted(now.ids[:, 0], row), 1]))
+    return item.category if item else ""
 
 
 def _parts(

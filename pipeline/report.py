@@ -23,16 +23,17 @@ Answers = Mapping[str, Sequence[Neighbour]]
 
 
 def query_sheet(
-    queries: Sequence[tuple[str, Path | None, Answers]],
+    queries: Sequence[tuple[str, Path | None, Answers, Sequence[str]]],
     limits: ImageLimits,
     warnings: Mapping[str, str],
 ) -> Image.Image:
     """Draw each query and its neighbours with their distances, a row an engine.
 
+    A query is its name, its photo, its answers, and the engines that have no good match for it.
     An engine that `warnings` names says in its title that its weights are random.
     """
     rows = []
-    for name, path, answers in queries:
+    for name, path, answers, no_match in queries:
         query = Tile(_photo(path, limits), [name, "query"], is_query=True)
         for engine, neighbours in answers.items():
             found = [
@@ -40,6 +41,7 @@ def query_sheet(
                 for n in neighbours
             ]
             title = f"{engine} (RANDOM weights)" if engine in warnings else engine
+            title += ": no good match" if engine in no_match else ""
             rows.append((title, [query, *found]))
     return sheet(rows)
 

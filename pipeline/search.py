@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images, models
+from pipeline.calibration import read_calibration
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.errors import (
@@ -47,6 +48,8 @@ class Neighbour:
     rank: int
     distance: float
     """Euclidean, of the item's nearest photo."""
+    percentile: float | None
+    """How far that is: the percentage of the catalogue's photos that have a nearer neighbour."""
     id: int
     key: str
     name: str
@@ -122,6 +125,7 @@ class Searcher:
         # Opened now: later builds may remove this one's files.
         self.build = build.read()
         self.index: VectorIndex = open_index(build.kind, build.path)
+        self.calibration = read_calibration(build.path)
         self._model_folder = model_folder
 
     def __enter__(self) -> Searcher:
@@ -191,6 +195,14 @@ class Searcher:
         """
         wanted = self._wanted(where, min_distance, max_distance, group_by)
         return self._answer_all(iter(queries), _positive(k), wanted)
+
+    def is_no_match(self, neighbours: Sequence[Neighbour]) -> bool:
+        """Whether the nearest neighbour is further away than one usually is in this catalogue.
+
+        That is beyond the percentile `search.no_match`: the query shows nothing that is here.
+        """
+        nearest = neighbours[0].percentile if neighbours else None
+        return nearest is not None and nearest > self.config.search.no_match
 
     def graph(self, k: int) -> Iterator[list[tuple[int, list[Found]]]]:
         """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
@@ -299,7 +311,15 @@ class Searcher:
         record = self.catalogue.item(item) or _unknown(item)
         path = self.catalogue.photo_path(self.build.photos[row].tobytes(), item)
         return Neighbour(
-            rank, distance, item, record.key, record.name, record.category, path, record.metadata
+            rank,
+            distance,
+            self.calibration.percentile(distance, record.category),
+            item,
+            record.key,
+            record.name,
+            record.category,
+            path,
+            record.metadata,
         )
 
 

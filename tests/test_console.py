@@ -68,10 +68,10 @@ def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
     for path, colour in zip((query, *paths), colours, strict=True):
         path.write_bytes(png(colour))
     near = [
-        Neighbour(n, n / 2, n, f"k{n}", f"[name] {n}", "c", path, {})
+        Neighbour(n, n / 2, None, n, f"k{n}", f"[name] {n}", "c", path, {})
         for n, path in enumerate(paths, 1)
     ]
-    asked = [("query", query, {"one": near[:2], "two": near[2:]})]
+    asked = [("query", query, {"one": near[:2], "two": near[2:]}, ["one"])]
     drawn = query_sheet(asked, ImageLimits(), {})
     assert set(colours) <= colours_of(drawn)
     file = io.BytesIO()
@@ -83,30 +83,34 @@ def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
     assert colours_of(left) & set(colours) == {colours[0], colours[3]}
 
 
-def test_a_sheet_says_of_each_row_whether_its_weights_are_random(
+def test_a_sheet_says_of_each_row_what_to_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     titles: list[str] = []
     monkeypatch.setattr(report, "sheet", lambda rows: titles.extend(title for title, _ in rows))
-    asked = [("query", None, {"one": [], "two": []})]
+    asked = [("query", None, {"one": [], "two": []}, ["one"])]
     query_sheet(asked, ImageLimits(), {"two": "a warning"})
-    assert titles == ["one", "two (RANDOM weights)"]
+    assert titles == ["one: no good match", "two (RANDOM weights)"]
 
 
 WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 
 def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    near = [Neighbour(1, 0.5, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+    near = [Neighbour(1, 0.5, 12.34, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
     for as_json in (False, True):
-        print_answers("[query]", {"net": near}, {"net": WARNING}, as_json)
+        print_answers("[query]", {"net": near}, {"net": WARNING}, [], as_json)
     table, document = capsys.readouterr().out.rsplit("\n{", 1)
     assert WARNING in " ".join(table.split())
     assert "A [cap]" in table
     told = json.loads("{" + document)
     assert (told["query"], told["warnings"]) == ("[query]", {"net": WARNING})
     assert [n["id"] for n in told["engines"]["net"]] == [7]
-    print_answers("query", {"net": near}, {}, as_json=True)
+    print_answers("query", {"net": near}, {}, [], as_json=True)
     assert json.loads(capsys.readouterr().out)["warnings"] == {}
-    print_answers("query", {"net": near}, {}, as_json=False)
-    assert "RANDOM" not in capsys.readouterr().out
+    print_answers("query", {"net": near}, {}, ["net"], as_json=False)
+    table = " ".join(capsys.readouterr().out.split())
+    assert "RANDOM" not in table
+    assert "net: no good match: 12.34 % of the catalogue's own photos" in table
+    print_answers("query", {"net": near}, {}, ["net"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["no_good_match"] == ["net"]

@@ -39,7 +39,9 @@ def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
 def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
     build = shop.build({"a": [A, B], "b": [B], "c": []}, keep_builds=5)
     manifest = json.loads((build.path / "manifest.json").read_bytes())
-    assert sorted(manifest.pop("files")) == ["ids.npy", "index.faiss", "photos.npy"]
+    assert sorted(manifest.pop("files")) == [
+        *("calibration.json", "ids.npy", "index.faiss", "photos.npy")
+    ]
     assert manifest == {
         "engine": ENGINE,
         "fingerprint": shop.model.fingerprint,
@@ -119,7 +121,7 @@ def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
 
 def test_names_and_metadata_do_not_make_another_build(shop: Shop) -> None:
     first = shop.build({"a": [A]})
-    shop.catalogue.put(9, "a", "new name", "new", {"price": 1}, shop.catalogue.images(1))
+    shop.catalogue.put(9, "a", "new name", "", {"price": 1}, shop.catalogue.images(1))
     assert shop.index().path == first.path
 
 

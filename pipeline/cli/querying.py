@@ -78,7 +78,7 @@ def query(
         )
         for searcher in searchers
     ]
-    drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]]]] = []
+    drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]], list[str]]] = []
     failed = False
     for (name, path, _), *found in zip(asked, *streams, strict=True):
         answers = {}
@@ -89,9 +89,10 @@ def query(
                 break
             answers[searcher.engine] = answer
         else:
-            console.print_answers(name, answers, warnings, as_json)
+            no_match = [s.engine for s in searchers if s.is_no_match(answers[s.engine])]
+            console.print_answers(name, answers, warnings, no_match, as_json)
             if sheet and len(drawn) < _SHEET_QUERIES:
-                drawn.append((Path(name).name, path, answers))
+                drawn.append((Path(name).name, path, answers, no_match))
     if sheet and drawn:
         _write_sheet(sheet, drawn, searchers[0], warnings)
     if failed:

@@ -76,7 +76,7 @@ class TableSettings(Settings):
     type: Literal["table"]
     path: FilePath
     images: Literal["first", "all"] = "first"
-    delimiter: str = Field(",", min_length=1, max_length=1)
+    delimiter: str = Field(",", pattern=r'^[^"\r\n]$')
     encoding: str | None = None
     columns: ColumnSettings
 
@@ -210,6 +210,12 @@ class IndexSettings(Settings):
     keep_builds: int = Field(2, ge=1)
 
 
+class SearchSettings(Settings):
+    """What answers say of themselves."""
+
+    no_match: float = Field(99, ge=0, le=100)
+
+
 class Config(Settings):
     """Everything that one catalogue needs, from its photos to its indexes."""
 
@@ -221,6 +227,7 @@ class Config(Settings):
     engines: dict[str, EngineSettings] = Field(min_length=1)
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
+    search: SearchSettings = SearchSettings()
 
     @field_validator("engines")
     @classmethod

@@ -123,8 +123,8 @@ def test_the_table_has_rank_distance_id_name_category_and_path(
     for row, n in zip(rows, nearest, strict=True):
         cells = [cell.strip() for cell in row.strip("│").split("│")]
         assert cells == [
-            "mobilenet", str(n.rank), f"{n.distance:.4g}", str(n.id), n.name, n.category,
-            str(n.path),
+            "mobilenet", str(n.rank), f"{n.distance:.4g}", f"{n.percentile:.1f}", str(n.id), n.name,
+            n.category, str(n.path),
         ]  # fmt: skip
     warning = search.open(built, "mobilenet").warning
     assert warning is not None
