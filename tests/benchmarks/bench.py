@@ -16,6 +16,7 @@ import catalogues
 import downloads
 import embedding
 import memory
+import no_match
 import reconstruction
 import startup
 
@@ -31,6 +32,7 @@ def main() -> None:
         "reconstruction": reconstruction.measure,
         "catalogues": catalogues.measure,
         "downloads": downloads.measure,
+        "no_match": no_match.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")
