@@ -113,7 +113,7 @@ class _Run:
         return ImageRecord(
             url,
             State.AVAILABLE,
-            path=self.downloads.catalogue.store_photo(data, suffix),
+            path=self.downloads.catalogue.store_photo(data, suffix, flush=False),
             size=len(data),
             sha256=hashlib.sha256(data).digest(),
             width=image.width,

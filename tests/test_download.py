@@ -210,11 +210,11 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     offer(catalogue, [server.url(f"photo/{number}") for number in range(200, 208)])
     store, stored = Catalogue.store_photo, []
 
-    def full(self: Catalogue, data: bytes, suffix: str) -> str:
+    def full(self: Catalogue, data: bytes, suffix: str, *, flush: bool) -> str:
         if len(stored) == 3:
             raise OSError(28, "No space left on device", "images")
         stored.append(data)
-        return store(self, data, suffix)
+        return store(self, data, suffix, flush=flush)
 
     monkeypatch.setattr(Catalogue, "store_photo", full)
     with pytest.raises(OSError, match="No space left"):

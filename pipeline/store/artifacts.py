@@ -35,28 +35,30 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes, aside: Path | None = None) -> None:
+def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: bool = True) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part.
 
     It is written in the folder `aside`, of the same file system, if that is given. Several threads
-    may write the same file.
+    may write the same file. Without `flush` it survives a kill, but perhaps not a power cut.
     """
-    with replacing(path, aside) as unfinished:
+    with replacing(path, aside, flush=flush) as unfinished:
         unfinished.write_bytes(data)
 
 
 @contextmanager
-def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
+def replacing(path: Path, aside: Path | None = None, *, flush: bool = True) -> Iterator[Path]:
     """Yield the path of a file to write; when the block ends well it becomes `path`."""
     unfinished = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
     try:
         yield unfinished
-        _sync(unfinished)
+        if flush:
+            _sync(unfinished)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    if flush:
+        _sync(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -136,17 +136,18 @@ class Catalogue(Ledger):
             (State.PENDING, State.REJECTED),
         )
 
-    def store_photo(self, data: bytes, suffix: str) -> str:
+    def store_photo(self, data: bytes, suffix: str, *, flush: bool = True) -> str:
         """Keep encoded bytes under the name of their content; return the path to record.
 
-        Safe to call from many threads.
+        Safe to call from many threads. Without `flush`, which takes longer than all the rest, a
+        power cut may spoil the file: whoever reads it compares the content with its name.
         """
         name = hashlib.sha256(data).hexdigest()
         relative = Path("images", name[:2], name + suffix)
         path = self.folder / relative
         if not path.is_file() or path.read_bytes() != data:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, aside=path.parent.parent)
+            write_atomic(path, data, aside=path.parent.parent, flush=flush)
         return str(relative)
 
     # --- reading -------------------------------------------------------------------------------
