@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
@@ -10,7 +11,7 @@ from pipeline import models, sources
 from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
 from pipeline.download import DownloadReport, download
 from pipeline.embed import EmbedReport, embed
-from pipeline.errors import NotBuiltError
+from pipeline.errors import NotBuiltError, SourceError
 from pipeline.images import ImageLimits
 from pipeline.index import build_index
 from pipeline.ingest import IngestReport, ingest
@@ -55,10 +56,12 @@ def build(
     progress: Progress = SILENT,
     *,
     retry_failed: bool = False,
+    report: Report | None = None,
 ) -> Report:
     """Bring a catalogue's artefacts up to date, and say what was done.
 
-    With `retry_failed`, the download tries the photos that failed before, and only those.
+    With `retry_failed`, the download tries the photos that failed before, and only those. A
+    `report` given is the one that is filled: it tells how far a run came that broke off.
 
     Raises:
         PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
@@ -67,7 +70,8 @@ def build(
     if source is None:
         Catalogue(config.folder).close()  # must be there, and is not made
     with lock(config.folder), Catalogue(config.folder, create=True) as catalogue:
-        return _Builder(config, source, catalogue, progress, retry_failed).run(stages)
+        builder = _Builder(config, source, catalogue, progress, retry_failed, report or Report())
+        return builder.run(stages)
 
 
 class _Builder:
@@ -78,6 +82,7 @@ class _Builder:
         catalogue: Catalogue,
         progress: Progress,
         retry_failed: bool,
+        report: Report,
     ) -> None:
         self.config = config
         self.source = source
@@ -85,7 +90,8 @@ class _Builder:
         self.progress = progress
         self.retry_failed = retry_failed
         self.limits = ImageLimits(**config.images.model_dump())
-        self.report = Report(engines={name: EngineReport() for name in config.engines})
+        self.report = report
+        self.report.engines |= {name: EngineReport() for name in config.engines}
 
     def run(self, stages: Collection[Stage]) -> Report:
         sweep(self.config.folder)
@@ -104,6 +110,8 @@ class _Builder:
         for stage, step in steps:
             if stage in stages:
                 step()
+                if stage == "download" and len(stages) > 1:
+                    self.check_photos()
         for name, engine in self.report.engines.items():
             if engine.model and engine.model.has_random_weights:
                 self.progress.note(random_weights_warning(name))
@@ -139,6 +147,23 @@ class _Builder:
         if report.counts:
             write_json(self.config.folder / "download.json", asdict(report))
             write_atomic(self.config.folder / "download.md", download_page(report).encode())
+
+    def check_photos(self) -> None:
+        """Stop where not one photo could be had: what comes next would say so less clearly.
+
+        Raises:
+            SourceError: there are photos at URLs, and none is available.
+        """
+        report = self.report.download
+        if report and report.counts and not self.catalogue.photo_count():
+            troubles = Counter[str]()
+            for reasons in report.trouble.values():
+                troubles.update(reasons)
+            most = ", ".join(f"{count:,} {reason}" for reason, count in troubles.most_common(3))
+            raise SourceError(
+                f"{self.config.folder}: no photo could be had ({most}); see download.md there, then"
+                " `imgsearch download --retry-failed`"
+            )
 
     def fetch_all(self) -> None:
         for name, settings in self.config.engines.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.store.artifacts import lock
+from pipeline.store.catalogue import Catalogue
 from pipeline.store.engine import EngineFolder
 
 
@@ -21,7 +22,7 @@ class Removed:
 
 
 def clean(config: Config, *, everything: bool = False) -> list[Removed]:
-    """Remove superseded models, vectors and builds, and unfinished training, of every engine.
+    """Remove superseded models, vectors and builds, unfinished training, and unseen stored photos.
 
     With `everything`, remove the whole catalogue instead; the user's own photos are never touched.
 
@@ -48,6 +49,7 @@ def _all(config: Config) -> Iterator[Path]:
 
 
 def _unused(config: Config) -> Iterator[Path]:
+    yield from _hidden_photos(config)
     for name in config.engines:
         folder = EngineFolder(config.folder / name)
         model, build = folder.models.current(), folder.builds.current()
@@ -57,6 +59,15 @@ def _unused(config: Config) -> Iterator[Path]:
         for place in (folder.models.folder, folder.path / "embeddings", folder.builds.folder):
             if place.is_dir():
                 yield from sorted(p for p in place.iterdir() if p.is_dir() and p.name not in used)
+
+
+def _hidden_photos(config: Config) -> Iterator[Path]:
+    """Stored photos that no item shows any more."""
+    stored = config.folder / "images"
+    if stored.is_dir() and (config.folder / "catalogue.sqlite").is_file():
+        with Catalogue(config.folder) as catalogue:
+            shown = {path for path, _ in catalogue.files()}
+        yield from sorted(path for path in stored.glob("*/*") if path not in shown)
 
 
 def _remove(path: Path) -> Removed:

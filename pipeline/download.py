@@ -55,9 +55,9 @@ def download(
     state = State.FAILED if retry_failed else State.PENDING
     if not retry_failed:
         downloads.settle_known()
+    _note_other_size(downloads, settings, progress)
     tried = received = 0
     if total := downloads.count(state):
-        _note_other_size(catalogue, settings, progress)
         with (
             progress.task("downloading", total, "photos") as advance,
             catalogue.fast_commits(),
@@ -126,18 +126,18 @@ class _Run:
         return ", ".join([f"{self.bytes / 1e6:,.1f} MB", *reasons])
 
 
-def _note_other_size(catalogue: Catalogue, settings: DownloadSettings, progress: Progress) -> None:
-    """Say that photos which are here already were kept in another size."""
-    now = f"resize: {settings.resize}"
-    before = catalogue.fact("downloads")
-    if before not in (None, now):
+def _note_other_size(downloads: Downloads, settings: DownloadSettings, progress: Progress) -> None:
+    """Say that photos which are here already were kept in another size or quality."""
+    now = f"resize: {settings.resize}, quality: {settings.quality}"
+    before = downloads.catalogue.fact("downloads")
+    if before in (None, now) or State.AVAILABLE not in downloads.counts():
+        with downloads.catalogue.transaction():
+            downloads.catalogue.set_fact("downloads", now)
+    else:
         progress.note(
-            f"the photos that are here were kept with {before}, new ones will be with {now};"
+            f"the photos that are here were kept with {before}, new ones are with {now};"
             " `imgsearch clean --all` and a new build fetch all of them anew"
         )
-    catalogue.begin()
-    catalogue.set_fact("downloads", now)
-    catalogue.commit()
 
 
 def _failure(url: str, failed: Failed) -> ImageRecord:

@@ -22,12 +22,14 @@ def describe(config: Config) -> dict[str, Any]:
     with Catalogue(config.folder) as catalogue:
         counts = catalogue.counts()
         photos = catalogue.photo_count()
+        unfinished = catalogue.is_unfinished
     return {
         "catalogue": config.catalogue,
         "folder": str(config.folder),
         "bytes": _bytes(config.folder),
         "items": sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED),
         "states": counts,
+        "unfinished": unfinished,
         "photos": photos,
         "engines": {name: _engine(config, name) for name in config.engines},
     }

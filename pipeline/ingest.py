@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from pipeline import images
@@ -58,29 +58,27 @@ def ingest(
         counts = catalogue.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
         return IngestReport(offered, counts, 0, unchanged=True)
-    catalogue.begin()
-    catalogue.set_fact("version", None)
-    if catalogue.fact("limits") != str(limits):
-        catalogue.forget_files()
-        catalogue.set_fact("limits", str(limits))
+    offers = source.items()
+    first = list(islice(offers, 1))  # a source that cannot be read changes nothing
+    with catalogue.transaction():
+        catalogue.set_fact("version", None)
+        if catalogue.fact("limits") != str(limits):
+            catalogue.forget_files()
+            catalogue.set_fact("limits", str(limits))
+        run = catalogue.begin_ingest()
     inspect = _Inspector(catalogue, limits)
-    catalogue.forget_skipped()
-    catalogue.commit()
-    run = catalogue.new_run()
     offered = 0
     with progress.task("ingesting", source.total, "items") as advance:
-        known = ((offer, _known(catalogue, offer)) for offer in source.items())
+        known = ((offer, _known(catalogue, offer)) for offer in chain(first, offers))
         inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
         while batch := list(islice(inspected, _TRANSACTION)):
-            catalogue.begin()
-            for offer, records in batch:
-                _put(catalogue, run, offer, records)
-            catalogue.commit()
+            with catalogue.transaction():
+                for offer, records in batch:
+                    _put(catalogue, run, offer, records)
             offered += len(batch)
-    catalogue.begin()
-    removed = catalogue.remove_others(run)
-    catalogue.set_fact("version", version)
-    catalogue.commit()
+    with catalogue.transaction():
+        removed = catalogue.finish_ingest(run)
+        catalogue.set_fact("version", version)
     return IngestReport(offered, catalogue.counts(), removed)
 
 

@@ -37,7 +37,10 @@ def query_sheet(
         query = Tile(_photo(path, limits), [name, "query"], is_query=True)
         for engine, neighbours in answers.items():
             found = [
-                Tile(_photo(n.path, limits), [n.name, n.category, f"{n.rank}.  {n.distance:.4g}"])
+                Tile(
+                    _photo(n.path, limits.for_stored()),
+                    [n.name, n.category, f"{n.rank}.  {n.distance:.4g}"],
+                )
                 for n in neighbours
             ]
             title = f"{engine} (RANDOM weights)" if engine in warnings else engine

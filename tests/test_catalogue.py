@@ -229,22 +229,45 @@ def test_counts_name_the_most_frequent_reason_first(catalogue: Catalogue) -> Non
 
 def test_readers_see_a_transaction_at_its_commit_and_never_wait(catalogue: Catalogue) -> None:
     with Catalogue(catalogue.folder) as reader:
-        catalogue.begin()
-        put(catalogue, 1, "a", image("a"))
-        assert reader.counts() == {}
-        assert reader.item_by_key("a") is None
-        catalogue.commit()
+        with catalogue.transaction():
+            put(catalogue, 1, "a", image("a"))
+            assert reader.counts() == {}
+            assert reader.item_by_key("a") is None
         assert reader.counts() == {"available": {"": 1}}
 
 
 def test_what_was_not_committed_is_not_there_after_a_crash(catalogue: Catalogue) -> None:
     put(catalogue, 1, "a")
-    catalogue.begin()
+    unfinished = catalogue.transaction()
+    unfinished.__enter__()
     put(catalogue, 1, "b")
     catalogue.close()
     with Catalogue(catalogue.folder) as again:
         assert again.item_by_key("a")
         assert again.item_by_key("b") is None
+
+
+def test_a_transaction_that_breaks_off_writes_nothing(catalogue: Catalogue) -> None:
+    def break_off() -> None:
+        with catalogue.fast_commits(), catalogue.transaction():
+            put(catalogue, 1, "b")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert catalogue.item_by_key("b") is None
+    put(catalogue, 1, "c")
+    assert rows(catalogue, "SELECT key FROM items") == [("c",)]
+
+
+def test_a_catalogue_is_unfinished_until_its_ingest_is(catalogue: Catalogue) -> None:
+    catalogue.skip(3, "blank row")
+    run = catalogue.begin_ingest()
+    assert catalogue.is_unfinished
+    assert catalogue.counts() == {}
+    put(catalogue, run, "a")
+    assert catalogue.finish_ingest(run) == 0
+    assert not catalogue.is_unfinished
 
 
 def test_facts_are_remembered_changed_and_forgotten(catalogue: Catalogue) -> None:

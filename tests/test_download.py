@@ -48,10 +48,9 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
 
 def offer(catalogue: Catalogue, urls: Sequence[str]) -> None:
     """An item for each URL."""
-    catalogue.begin()
-    for number, url in enumerate(urls):
-        catalogue.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
-    catalogue.commit()
+    with catalogue.transaction():
+        for number, url in enumerate(urls):
+            catalogue.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
 
 
 def run(catalogue: Catalogue, retry_failed: bool = False, **changes: Any) -> DownloadReport:

@@ -147,6 +147,54 @@ def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalogue: Catalog
     assert catalogue.images(2)[0] == came(catalogue, A, attempts=0)
 
 
+def test_a_photo_that_came_is_remembered_while_no_item_shows_it(catalogue: Catalogue) -> None:
+    offer(catalogue, "a", A, B)
+    downloads = Downloads(catalogue)
+    for uri in (A, B):
+        downloads.end(State.PENDING, came(catalogue, uri))
+    catalogue.put(2, "a", "a", "", {}, [came(catalogue, A)])  # only the first is wanted now
+    offer(catalogue, "other", C, run=3)
+    catalogue.remove_others(3)
+    offer(catalogue, "a", A, B, run=4)
+    assert downloads.count(State.PENDING) == 3
+    downloads.settle_known()
+    assert list(downloads.urls(State.PENDING)) == [C]
+    assert catalogue.images(1) == [came(catalogue, uri, attempts=0) for uri in (A, B)]
+
+
+def test_a_stored_photo_of_another_size_is_pending_again(catalogue: Catalogue) -> None:
+    offer(catalogue, "a", A)
+    downloads = Downloads(catalogue)
+    downloads.end(State.PENDING, came(catalogue, A))
+    next(catalogue.folder.glob("images/*/*.jpg")).write_bytes(b"")
+    downloads.settle_known()
+    assert states(catalogue) == [("pending", "")]
+
+
+def test_a_download_that_turns_out_spoiled_is_pending_again(catalogue: Catalogue) -> None:
+    offer(catalogue, "a", A)
+    downloads = Downloads(catalogue)
+    downloads.end(State.PENDING, came(catalogue, A))
+    (photo,) = catalogue.photos()
+    photo.path.write_bytes(photo.path.read_bytes()[::-1])
+    catalogue.fail_photo(photo, "photo changed since it was ingested")
+    downloads.settle_known()
+    assert states(catalogue) == [("pending", "")]
+    assert not photo.path.exists()
+
+
+def test_refused_downloads_are_judged_anew_by_other_limits(catalogue: Catalogue) -> None:
+    for key, uri in (("a", A), ("b", B), ("c", C)):
+        offer(catalogue, key, uri)
+    downloads = Downloads(catalogue)
+    downloads.end(State.PENDING, ended(A, State.REJECTED, "too small"))
+    downloads.end(State.PENDING, ended(B, State.FAILED, "HTTP 404"))
+    downloads.end(State.PENDING, came(catalogue, C))
+    catalogue.forget_files()
+    assert list(downloads.urls(State.PENDING)) == [A]
+    assert list(downloads.urls(State.FAILED)) == [B]
+
+
 def test_removed_items_are_neither_fetched_nor_counted(catalogue: Catalogue) -> None:
     offer(catalogue, "gone", A)
     offer(catalogue, "here", B, run=2)

@@ -214,10 +214,9 @@ def test_a_photo_of_the_catalogue_finds_its_own_item_first(shop: Shop) -> None:
 
 def test_a_neighbour_is_described_as_the_ledger_does(shop: Shop) -> None:
     shop.build({"cap": [(5, 0, 0)]})
-    shop.catalogue.begin()
-    images = shop.catalogue.images(1)
-    shop.catalogue.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
-    shop.catalogue.commit()
+    with shop.catalogue.transaction():
+        images = shop.catalogue.images(1)
+        shop.catalogue.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
     (found,) = shop.searcher().query(vector((5, 0, 4)), 3)
     path = shop.folder / str(images[0].path)
     assert found == Neighbour(1, 4.0, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})

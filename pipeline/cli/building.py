@@ -17,13 +17,16 @@ def _run(
     config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
 ) -> None:
     from pipeline import console
-    from pipeline.build import STAGES, build
+    from pipeline.build import STAGES, Report, build
 
-    report = build(config, stages or STAGES, console.progress(), retry_failed=retry_failed)
-    if as_json:
-        console.print_json(console.report_facts(report))
-    else:
-        console.print_report(report)
+    report, progress = Report(), console.progress()
+    try:
+        build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
+    finally:  # what is finished stays finished, whatever came then
+        if as_json:
+            console.print_json(console.report_facts(report))
+        else:
+            console.print_report(report)
 
 
 @app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")

@@ -10,6 +10,8 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 
+_LARGEST_KEPT = 4096  # pixels a side: the most that `download.resize` can say
+
 
 @dataclass(frozen=True)
 class ImageLimits:
@@ -18,6 +20,11 @@ class ImageLimits:
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
     min_side: int = 1  # shorter side, in pixels
+
+    def for_stored(self) -> ImageLimits:
+        """Limits for a photo that was accepted, in whatever size it is kept."""
+        pixels = max(self.max_pixels, _LARGEST_KEPT**2)
+        return ImageLimits(max(self.max_bytes, 3 * pixels), pixels, min_side=1)
 
 
 class Reject(StrEnum):

@@ -37,10 +37,6 @@ class Catalogue(Ledger):
 
     # --- writing -------------------------------------------------------------------------------
 
-    def new_run(self) -> int:
-        """Return a number for an ingest run, greater than those of all runs before it."""
-        return int(self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM items").fetchone()[0])
-
     def put(
         self,
         run: int,
@@ -85,9 +81,23 @@ class Catalogue(Ledger):
         """Record that a row of the source describes no item."""
         self._db.execute("INSERT INTO skipped VALUES (?, ?)", (row, reason))
 
-    def forget_skipped(self) -> None:
-        """Forget the rows that were skipped, before the source is read anew."""
+    def begin_ingest(self) -> int:
+        """Forget what the last ingest skipped; return a number greater than those of all others.
+
+        Until `finish_ingest`, the catalogue is that of no one run: `is_unfinished` says so.
+        """
         self._db.execute("DELETE FROM skipped")
+        self.set_fact("unfinished", "ingest")
+        return self.new_run()
+
+    def finish_ingest(self, run: int) -> int:
+        """End a run; return how many items have been removed because it was not offered them."""
+        self.set_fact("unfinished", None)
+        return self.remove_others(run)
+
+    def new_run(self) -> int:
+        """Return a number for an ingest run, greater than those of all runs before it."""
+        return int(self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM items").fetchone()[0])
 
     def remove_others(self, run: int) -> int:
         """Mark every item that run `run` was not offered as removed; return how many are new."""
@@ -105,17 +115,27 @@ class Catalogue(Ledger):
     def fail_photo(self, photo: Photo, reason: str) -> None:
         """Record that this photo's file could not be read after all.
 
-        Other files of the same content stay available.
+        Other files of the same content stay available. What was downloaded is removed, and pending
+        again; what is the user's stays failed until it is ingested anew.
         """
-        self.begin()
-        images = self._db.execute(
-            "UPDATE images SET state = ?, reason = ? WHERE state = ? AND path ="
-            " (SELECT path FROM images WHERE id = ?) RETURNING item",
-            (State.FAILED, reason, State.AVAILABLE, photo.id),
-        ).fetchall()
-        self.settle({item for (item,) in images})
-        self.set_fact("version", None)  # so that the next ingest looks again
-        self.commit()
+        with self.transaction():
+            images = self._db.execute(
+                "UPDATE images SET state = CASE WHEN tried_at IS NULL THEN :failed ELSE :pending"
+                " END, reason = CASE WHEN tried_at IS NULL THEN :reason ELSE '' END"
+                " WHERE state = :available AND path = (SELECT path FROM images WHERE id = :image)"
+                " RETURNING item, state",
+                {
+                    "failed": State.FAILED,
+                    "pending": State.PENDING,
+                    "available": State.AVAILABLE,
+                    "reason": reason,
+                    "image": photo.id,
+                },
+            ).fetchall()
+            self.settle({item for item, _ in images})
+            self.set_fact("version", None)  # so that the next ingest looks again
+        if any(state == State.PENDING for _, state in images):
+            photo.path.unlink(missing_ok=True)
 
     def settle(self, items: Iterable[int]) -> None:
         """Give items the state that their images, of which there are some, have now."""
@@ -151,6 +171,11 @@ class Catalogue(Ledger):
         return str(relative)
 
     # --- reading -------------------------------------------------------------------------------
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether an ingest was begun and broken off."""
+        return self.fact("unfinished") is not None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count rows of the source: state → reason → number. An available item has no reason."""

@@ -6,9 +6,10 @@ items: it is fetched once, and all of them end alike.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,12 +20,12 @@ _PAGE = 1000  # URLs read at a time, so that a catalogue of any size streams
 _FIRST = (  # of the images that show a URL and are in one state
     "state = :state AND id > :after AND (state = 'pending' OR tried_at IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM images"
-    "                 WHERE uri = image.uri AND state = image.state AND id < image.id)"
+    "                 WHERE uri = image.uri AND state = :state AND id < image.id)"
 )
-_COME_ELSEWHERE = (
-    f"SELECT {', '.join(f'known.{field.name}' for field in fields(ImageRecord))}"  # noqa: S608
-    " FROM (SELECT DISTINCT uri FROM images WHERE state = 'pending') JOIN images AS known"
-    " USING (uri) WHERE known.state = 'available' AND known.tried_at IS NOT NULL GROUP BY known.uri"
+_CAME = "path, size, sha256, width, height, status, tried_at, seconds"
+_CAME_BEFORE = (
+    f"SELECT uri, {_CAME} FROM downloads"  # noqa: S608
+    " WHERE uri IN (SELECT uri FROM images WHERE state = 'pending')"
 )
 _OF_URLS = "WHERE state = 'pending' OR (tried_at IS NOT NULL AND state <> 'removed')"
 
@@ -36,23 +37,34 @@ class Downloads:
     catalogue: Catalogue
 
     def settle_known(self) -> None:
-        """Make pending what has lost its file; and end what is pending, but has come elsewhere."""
-        stored = {file.name for file in (self.catalogue.folder / "images").glob("*/*")}
-        self.catalogue.begin()
-        lost = [
-            row["uri"]
-            for row in self.catalogue.select(
-                "SELECT DISTINCT uri, path FROM images"
-                " WHERE state = :available AND tried_at IS NOT NULL",
-                {"available": State.AVAILABLE},
-            )
-            if Path(row["path"]).name not in stored
-        ]
-        for uri in lost:
-            self._end(uri, State.AVAILABLE, ImageRecord(uri, State.PENDING))
-        for row in list(self.catalogue.select(_COME_ELSEWHERE)):
-            self._end(row["uri"], State.PENDING, replace(ImageRecord(*row), attempts=0))
-        self.catalogue.commit()
+        """Make pending what has lost its file; and end what is pending, but has come before.
+
+        A photo that came once is remembered by its URL, also while no item shows it.
+        """
+        stored = dict(self._stored())
+        with self.catalogue.transaction():
+            lost = [
+                row["uri"]
+                for row in self.catalogue.select(
+                    "SELECT DISTINCT uri, path, size FROM images"
+                    " WHERE state = :available AND tried_at IS NOT NULL",
+                    {"available": State.AVAILABLE},
+                )
+                if stored.get(Path(row["path"]).name) != row["size"]
+            ]
+            for uri in lost:
+                self._end(uri, State.AVAILABLE, ImageRecord(uri, State.PENDING))
+            for row in list(self.catalogue.select(_CAME_BEFORE)):
+                if stored.get(Path(row["path"]).name) == row["size"]:
+                    uri, came = row["uri"], dict(row)
+                    del came["uri"]
+                    self._end(uri, State.PENDING, ImageRecord(uri, State.AVAILABLE, **came))
+
+    def _stored(self) -> Iterator[tuple[str, int]]:
+        """Name and size of each stored photo."""
+        for part in (self.catalogue.folder / "images").glob("[0-9a-f][0-9a-f]"):
+            with os.scandir(part) as files:
+                yield from ((file.name, file.stat().st_size) for file in files)
 
     def count(self, state: State) -> int:
         """Count the distinct URLs whose photos are in a state."""
@@ -69,9 +81,14 @@ class Downloads:
 
     def end(self, state: State, record: ImageRecord) -> None:
         """Record what became of a URL whose images were in `state`, and commit."""
-        self.catalogue.begin()
-        self._end(record.uri, state, record)
-        self.catalogue.commit()
+        with self.catalogue.transaction():
+            self._end(record.uri, state, record)
+            if record.state is State.AVAILABLE:
+                self.catalogue.change(
+                    f"INSERT OR REPLACE INTO downloads (uri, {_CAME}) VALUES (:uri, :path, :size,"  # noqa: S608
+                    " :sha256, :width, :height, :status, :tried_at, :seconds)",
+                    vars(record),
+                )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the images at URLs: state → reason → number; available ones have no reason."""

@@ -42,9 +42,21 @@ CREATE TABLE IF NOT EXISTS images (
     seconds REAL,
     UNIQUE (item, position)
 );
-CREATE INDEX IF NOT EXISTS images_by_content ON images (sha256, id);
+DROP INDEX IF EXISTS images_by_content;
+CREATE INDEX IF NOT EXISTS images_by_photo ON images (sha256, state);
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
-CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri);
+CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri, state);
+CREATE TABLE IF NOT EXISTS downloads (
+    uri TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    status INTEGER,
+    tried_at TEXT NOT NULL,
+    seconds REAL NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = 1;
@@ -101,13 +113,17 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def begin(self) -> None:
-        """Start a transaction; what it writes is seen by readers at `commit`, or never."""
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write: readers see all of what the block wrote when it ends, or never any of it."""
         self._db.execute("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        """End a transaction."""
-        self._db.execute("COMMIT")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def fast_commits(self) -> Iterator[None]:

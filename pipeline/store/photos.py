@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 
 from PIL import Image
@@ -43,7 +42,7 @@ def read(photo: Photo, limits: ImageLimits) -> Image.Image:
         RejectedImage: it is gone, has changed, or is no acceptable photo.
     """
     try:
-        data = images.read_bytes(photo.path, limits)
+        data = images.read_bytes(photo.path, limits.for_stored())
     except FileNotFoundError as error:
         raise RejectedImage(MISSING, str(photo.path)) from error
     except OSError as error:
@@ -52,8 +51,7 @@ def read(photo: Photo, limits: ImageLimits) -> Image.Image:
         raise RejectedImage(UNREADABLE, str(error)) from error
     if hashlib.sha256(data).digest() != photo.sha256:
         raise RejectedImage(CHANGED, str(photo.path))
-    # How small it may be was judged on the photo as it came; what is stored of it may be smaller.
-    return images.decode(data, replace(limits, min_side=1))
+    return images.decode(data, limits.for_stored())
 
 
 def prepare_all(

@@ -58,11 +58,10 @@ def _catalogue(folder: Path) -> Path:
     random = np.random.default_rng(0)
     hashes = [random.bytes(32) for _ in range(ITEMS)]
     with Catalogue(folder / "big", create=True) as catalogue:
-        catalogue.begin()
-        for number, sha256 in enumerate(hashes):
-            photo = ImageRecord(f"{number}.jpg", State.AVAILABLE, path="x.jpg", sha256=sha256)
-            catalogue.put(1, f"{number}.jpg", f"item {number}", "things", {}, [photo])
-        catalogue.commit()
+        with catalogue.transaction():
+            for number, sha256 in enumerate(hashes):
+                photo = ImageRecord(f"{number}.jpg", State.AVAILABLE, path="x.jpg", sha256=sha256)
+                catalogue.put(1, f"{number}.jpg", f"item {number}", "things", {}, [photo])
         for name, dim in (("autoencoder", 16), ("vgg16", 4096)):
             engine = EngineFolder(folder / "big" / name)
             recipe = models.recipe(config.engines[name])
