@@ -114,6 +114,15 @@ def test_the_catalogue_and_its_photos_stay(built: Shop) -> None:
     assert built.catalogue.counts() == {"available": {"": 3}}
 
 
+def test_stored_photos_that_no_item_shows_go(built: Shop) -> None:
+    built.offer({"a": [A], "b": []})
+    shown = {photo.path for photo in built.catalogue.photos()}
+    removed = [one.path for one in clean(built.config)]
+    stored = set(built.folder.glob("images/*/*"))
+    assert stored == shown
+    assert len([path for path in removed if "images" in path.parts]) == 2
+
+
 def test_everything_is_everything_of_this_catalogue_only(built: Shop, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.png").write_bytes(b"x")
