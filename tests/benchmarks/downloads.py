@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -167,6 +167,8 @@ def _kaggle(folder: Path, data: Path | None) -> dict[str, object]:
         report = build(config, ["download"])
     assert ingested is not None
     assert report.download is not None
+    assert _total(ingested.counts) == ingested.offered
+    assert _total(report.download.counts) >= len(numbers)
     return {
         "Kaggle's rows": ingested.offered,
         "states": json.dumps(ingested.counts),
@@ -174,3 +176,7 @@ def _kaggle(folder: Path, data: Path | None) -> dict[str, object]:
         "different URLs": len(numbers),
         "verify": [p for p in verify(config).problems if "no index" not in p] or "clean",
     }
+
+
+def _total(counts: Mapping[str, Mapping[str, int]]) -> int:
+    return sum(sum(reasons.values()) for reasons in counts.values())
