@@ -442,15 +442,16 @@ _PACK: dict[str, Callable[[bytes], bytes]] = {
 class PhotoServer:
     """Serves on 127.0.0.1, in a thread of its own, while its context lasts.
 
-    `robots` is the status and the text of /robots.txt, `robots_at` where it redirects to. Whatever
-    name a client used for this server, `peaks` has how many requests with that `Host` there were
-    at once, at most.
+    `robots` is the status and the text of /robots.txt, `robots_at` where it redirects to,
+    `robots_after` its `Retry-After`. Whatever name a client used for this server, `peaks` has how
+    many requests with that `Host` there were at once, at most.
     """
 
     photos: Photos = tuple(draw(number) for number in range(8))
     port: int = 0
     robots: tuple[str, str] = ("404 Not Found", "")
     robots_at: str = ""
+    robots_after: str = ""
     requests: list[Request] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     peaks: Counter[str] = field(default_factory=Counter)
@@ -541,8 +542,9 @@ class PhotoServer:
         try:
             call = Call(self, path, dict(parse_qsl(options)), reader, writer)
             if path == "/robots.txt":
-                moved = {"Location": self.robots_at} if self.robots_at else {}
-                await call.send(self.robots[1].encode(), self.robots[0], **moved)
+                named = {"Location": self.robots_at, "Retry-After": self.robots_after}
+                headers = {name: value for name, value in named.items() if value}
+                await call.send(self.robots[1].encode(), self.robots[0], **headers)
             elif behaviour := _BEHAVIOURS.get(unquote(path).split("/")[1]):
                 await behaviour(call)
             else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -20,6 +22,7 @@ from pipeline import images
 from pipeline.audit import Audit, AuditLimits, Finding, audit, counted
 from pipeline.audit.measures import MEASURES, measure, plainness, sharpness
 from pipeline.audit.near import clusters, near_pairs
+from pipeline.cli import main
 from pipeline.errors import NotBuiltError
 from pipeline.ingest import ingest
 from pipeline.sources.base import Item, Photo
@@ -171,6 +174,59 @@ def test_clusters_are_the_connected_parts_of_what_is_near_in_shape_and_colour(
     assert [rows.tolist() for rows in clusters(measures, 8, colour)] == expected
 
 
+def chain(seed: int, count: int, step: int) -> np.ndarray:
+    """Hashes each `step` bits from the next, and so the further the more there are between."""
+    flipped = np.random.default_rng(seed).permutation(256)[: (count - 1) * step]
+    bits = np.zeros((count, 256), np.uint8)
+    for n in range(count):
+        bits[n, flipped[: n * step]] = 1
+    return np.packbits(bits, axis=1).view(np.uint64)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    block=st.sampled_from([1, 3, 16, 1 << 16]),
+    steps=st.lists(st.integers(6, 9), min_size=1, max_size=3),
+)
+@settings(max_examples=60, deadline=None)
+def test_chains_are_found_whole_whatever_the_blocks(
+    seed: int, block: int, steps: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [chain(int(rng.integers(1 << 32)), 25, step) for step in steps]
+    hashes = np.vstack([*parts, families(seed, 30, 4, 8)])
+    hashes = hashes[rng.permutation(len(hashes))]
+    measures = np.zeros(len(hashes), MEASURES)
+    measures["hash"] = hashes
+    measures["colour"][rng.random(len(hashes)) < 0.1] = 99
+    alike = measures["colour"][:, 0]
+    pairs = [(a, b) for a, b in brute_force(hashes, 8) if alike[a] == alike[b]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.audit.near._BLOCK", block)
+        found = [rows.tolist() for rows in clusters(measures, 8, 8)]
+    assert found == components(len(hashes), pairs)
+
+
+def test_photos_that_are_already_linked_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    def counted_pairs(*args: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal compared
+        for a, b in near_pairs(*args):
+            compared += len(a)
+            yield a, b
+
+    monkeypatch.setattr("pipeline.audit.near.near_pairs", counted_pairs)
+    bits = np.zeros((4_000, 256), np.uint8)
+    bits[np.arange(4_000), np.arange(4_000) % 256] = 1
+    bits[np.arange(4_000), np.arange(4_000) // 256] ^= 1
+    measures = np.zeros(4_000, MEASURES)
+    measures["hash"] = np.packbits(bits, axis=1).view(np.uint64)
+    (rows,) = clusters(measures, 12, 8)
+    assert len(rows) == 4_000
+    assert compared < 100 * 4_000  # of 8 million pairs, each in most of 13 bands
+
+
 def test_a_hundred_thousand_equal_photos_are_one_cluster_at_once() -> None:
     (rows,) = clusters(np.zeros(100_000, MEASURES), 12, 8)
     assert rows.tolist() == list(range(100_000))
@@ -216,6 +272,23 @@ def test_size_plays_no_part() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
 def test_any_size_can_be_measured(size: tuple[int, int]) -> None:
     assert np.isfinite(measure(1, Image.new("RGB", size, "red"))["sharpness"]).all()
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_where_a_page_cannot_be_written_is_said_before_the_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.audit.audit", lambda *_: pytest.fail("it was audited"))
+    folder = tmp_path / "page.html"
+    folder.mkdir()
+    for target in (folder, tmp_path / "no" / "page.html", tmp_path / "page.txt"):
+        monkeypatch.setattr("sys.argv", ["imgsearch", "audit", "--html", str(target)])
+        with pytest.raises(SystemExit, match="1"):
+            main()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"imgsearch: --html {target}: ")
 
 
 # --- findings ------------------------------------------------------------------------------------
@@ -425,6 +498,7 @@ def test_a_photo_that_is_gone_or_changed_is_a_finding(shop: Shop) -> None:
         ("photo changed since it was ingested", 1),
     ]
     assert keys(found.unreadable) == [["1", "3"], ["2"]]
+    assert found.unreadable.meaning.endswith("`imgsearch build` looks again.")
 
 
 def test_a_bad_disk_stops_it(mixed: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

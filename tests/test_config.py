@@ -162,8 +162,8 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("name=a/b", "'a/b' cannot be a name"),
         ("name=..", "'..' cannot be a name"),
         ("name=''", "'' cannot be a name"),
-        ("engines.images={type: pretrained}", "'images' is a file of the catalogue"),
-        ("engines={catalogue.sqlite-wal: {type: pretrained}}", "is a file of the catalogue"),
+        ("engines.images={type: pretrained}", "'images' is taken in a catalogue's folder"),
+        ("engines={catalogue.sqlite-wal: {type: pretrained}}", "is taken in a catalogue's folder"),
         ("engines={.hidden: {type: pretrained}}", "'.hidden' cannot be a name"),
         ("engines.small.latent=4097", "engines.small.latent: "),
         ("engines.small.training.seed=4294967296", "engines.small.training.seed: "),
@@ -173,6 +173,22 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         (f"engines.large.sha256={'A' * 64}", "engines.large.sha256: "),
         ("engines.large.when_unavailable=ignore", "engines.large.when_unavailable: "),
         ("engines={../x: {type: pretrained}}", "'../x' cannot be a name"),
+        ('download.user_agent="a\\nX-Header: b"', "download.user_agent: 'a\\nX-Header: b': give"),
+        ('download.user_agent="a\\x7f"', "download.user_agent: 'a\\x7f': give printable ASCII"),
+        ("download.user_agent=Käufer", "download.user_agent: 'Käufer': give printable ASCII"),
+        ("download.user_agent=' a'", "download.user_agent: ' a': give printable ASCII"),
+        ("download.user_agent=''", "download.user_agent: '': give printable ASCII"),
+        *(
+            (f"download.{name}={value}", f"download.{name}: Input should be a finite number")
+            for name in (
+                *("connect_timeout", "read_timeout", "total_timeout"),
+                *("requests_per_second", "backoff"),
+            )
+            for value in (".nan", ".inf")
+        ),
+        ("download.allow_addresses=5", "download.allow_addresses: 5: give a list of networks"),
+        ("download.allow_addresses=[home]", "download.allow_addresses.0: "),
+        ("download.allow_addresses=home", "download.allow_addresses.0: "),
     ],
 )
 def test_an_impossible_value_is_named_with_its_place(
@@ -249,6 +265,12 @@ def test_every_seed_that_the_libraries_take_may_be_given(minimal: Path, number: 
     assert isinstance(small, AutoencoderSettings)
     assert isinstance(large, PretrainedSettings)
     assert small.training.seed == large.seed == number
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1/32", "[127.0.0.1/32]", "127.0.0.1"])
+def test_one_network_needs_no_list(minimal: Path, text: str) -> None:
+    (network,) = load(minimal, [f"download.allow_addresses={text}"]).download.allow_addresses
+    assert str(network) == "127.0.0.1/32"
 
 
 def test_engines_may_have_names_of_any_script(minimal: Path) -> None:

@@ -145,6 +145,23 @@ def test_a_photo_that_cannot_be_read_says_so_and_none_at_all_does_not(tmp_path: 
     assert thumbnail(broken, ImageLimits()) == thumbnail(tmp_path, ImageLimits()) == ""
 
 
+def test_a_photo_that_was_accepted_is_shown_whatever_size_it_is_kept_in(red: Path) -> None:
+    found = audited(small=finding(Group("", 1, (example(red),))))
+    shown = Page(audit_page(found, ImageLimits(max_bytes=10, max_pixels=10, min_side=1000)))
+    assert len(shown.all("img")) == 1
+
+
+def test_a_long_name_is_cut_and_can_be_read_whole() -> None:
+    name, key, label = "n" * 400, "k" * 400, "<c>" * 100
+    shown = page(small=finding(Group(label, 1, (example(name=name, key=key),))))
+    cut = [attributes for _, attributes in shown.elements if attributes.get("class") == "cut"]
+    assert [one["title"] for one in cut] == [label, name, f"id 7 · balls · {key}"]
+    style = audit_page(audited(), ImageLimits()).partition("</style>")[0]
+    (rule,) = re.findall(r"\.cut \{(.*?)\}", style)
+    assert "-webkit-line-clamp: 3" in rule
+    assert "overflow: hidden" in rule
+
+
 def test_items_of_one_photo_stand_below_it_once(red: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "copy.png", (255, 0, 0), (400, 200))
     group = Group("2 names", 2, (example(red, "Ball"), example(other, "Globe")))
@@ -173,4 +190,4 @@ def test_a_measure_is_told_with_its_name() -> None:
 
 def test_an_item_without_name_or_category_is_told_by_its_key() -> None:
     words = page(plain=finding(Group("", 1, (example(name="", category=""),)))).words
-    assert "ball-7 no category · id 7 · ball-7" in words
+    assert "ball-7 id 7 · no category · ball-7" in words

@@ -330,6 +330,21 @@ def test_an_unknown_encoding_is_named(tmp_path: Path, encoding: str) -> None:
         rows_of(tmp_path, table([]), encoding=encoding)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_text_of_wider_characters_is_told_by_its_heading(
+    tmp_path: Path, encoding: str, quoting: Any
+) -> None:
+    content = table([("a", URL, "T", "C")], quoting=quoting).encode(encoding)
+    with pytest.raises(SourceError) as caught:
+        rows_of(tmp_path, content)
+    assert str(caught.value) == (
+        f"{tmp_path / 'products.csv'}: no column 'id', and NUL characters in the heading; set"
+        " source.encoding to that of the file, such as utf-16-le"
+    )
+    assert item_of(tmp_path, content, encoding=encoding).name == "T"
+
+
 def test_an_encoding_that_does_not_fit_is_an_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"products\.csv: cannot read it: .*source\.encoding$"):
         rows_of(tmp_path, table([("a", URL, "", "")]), encoding="utf-16")
@@ -419,6 +434,8 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
         opened(tmp_path / "no.csv")
     with pytest.raises(SourceError, match=r"a folder; set source\.path to a CSV or Parquet file"):
         opened(tmp_path)
+    with pytest.raises(SourceError, match=r"^/dev/zero: not a regular file; set source\.path to"):
+        opened(Path("/dev/zero"))
 
 
 def test_the_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,6 +486,11 @@ A, B = "http://shop.example/a.jpg", "https://cdn.example/b,w=2;q=80.jpg?x=a|b"
         (f'[""{A}"", ""{B}""]', [A, B]),
         (json.dumps([A, B])[:-2].replace("/", "\\/"), [A, B]),
         (f'A photo: "{A}"', [A]),
+        ("file:///etc/passwd", ["file:///etc/passwd"]),
+        (" ftp://a/b.jpg\n", ["ftp://a/b.jpg"]),
+        ("S3+x://a/b.jpg", ["S3+x://a/b.jpg"]),
+        (f"ftp://a/b.jpg?from={A}", [f"ftp://a/b.jpg?from={A}"]),
+        (f"ftp://a/b.jpg,{A}", [A]),
     ],
 )
 def test_photos_are_found_in_lists_and_texts_and_what_is_left_of_them(
@@ -491,6 +513,9 @@ def test_photos_are_found_in_lists_and_texts_and_what_is_left_of_them(
         ('["", " "]', "no photo"),
         ("none here", "unreadable photo list"),
         ("foo.jpg", "unreadable photo list"),
+        ("ftp://a/b.jpg ftp://a/c.jpg", "unreadable photo list"),
+        ("see ftp://a/b.jpg", "unreadable photo list"),
+        ("ftp://", "unreadable photo list"),
         ("[", "unreadable photo list"),
         ("[5]", "unreadable photo list"),
         ('["', "unreadable photo list"),
@@ -587,6 +612,14 @@ def test_a_lone_level_that_is_the_products_name_is_no_category(
 def test_another_lone_level_is_a_category(tmp_path: Path, name: str, tree: str) -> None:
     item = item_of(tmp_path, table([("a", URL, name, tree)]))
     assert item.category == tree.strip('[]"').split(" >> ")[0]
+
+
+def test_a_column_of_the_table_is_not_replaced_by_a_level(tmp_path: Path) -> None:
+    line = ("a", URL, "T", "Hats >> Caps >> Red", "mine", "")
+    item = item_of(tmp_path, table([line], (*HEADER, "category_1", "category_3")))
+    assert item.category == "Hats"
+    levels = [item.metadata[f"category_{n}"] for n in (1, 2, 3)]
+    assert levels == ["mine", "Caps", None]
 
 
 def test_the_separator_is_a_setting(tmp_path: Path) -> None:
@@ -777,7 +810,13 @@ def test_a_parquet_file_is_read_in_batches(tmp_path: Path) -> None:
         (pa.array([math.nan]), None),
         (pa.array([math.inf]), None),
         (pa.array([True]), True),
-        (pa.array([decimal.Decimal("1.50")]), "1.50"),
+        (pa.array([decimal.Decimal("1.50")]), 1.5),
+        (pa.array([decimal.Decimal("19.99")]), 19.99),
+        (pa.array([decimal.Decimal("-2000.00")]), -2000),
+        (pa.array([decimal.Decimal(10**37 + 1)]), 10**37 + 1),
+        (pa.array([decimal.Decimal(10**75 + 1)]), 10**75 + 1),
+        (pa.array([decimal.Decimal(f"{10**37}.5")]), 1e37),
+        (pa.array([[decimal.Decimal("0.5")]]), [0.5]),
         (pa.array([datetime.date(2016, 3, 25)]), "2016-03-25"),
         (pa.array([0], pa.timestamp("us", "UTC")), "1970-01-01 00:00:00.000000Z"),
         (pa.array([1], pa.timestamp("ns")), "1970-01-01 00:00:00.000000001"),

@@ -7,7 +7,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -152,7 +152,8 @@ def test_urls_mean_what_they_mean_to_a_browser(text: str, meant: str) -> None:
                 "http://shop.example:x/", "http://[::1", "http://[1.2.3.4]/", "http://a b/",
                 "http://a%2eb/", "http://a\\b/", "http://.../", "http://a..b/", "http://1.2.3.4.5/",
                 "http://256.1.1.1/", "http://0x7g.1.1.0x/", f"http://{'a' * 64}.example/",
-                f"http://{'a.' * 130}example/",
+                f"http://{'a.' * 130}example/", "http://[::1]@/", "http://[x]@", "http://[::1]x@",
+                "http://a%3Ab:c@shop.example/", "http://%D1%84@shop.example/",
             )
         ),
     ],
@@ -163,7 +164,15 @@ def test_what_is_not_a_url_of_the_web_is_refused(text: str, reason: str) -> None
     assert caught.value.reason == reason
 
 
-@given(st.text() | st.builds("http://{}/{}".format, st.text(max_size=12), st.text(max_size=9)))
+PARTS = ("[", "]", "@", ":", "::1", "x", "%25", "%3A", "/", "//", "?", "#", "é", "\ud800", "1", ".")
+
+
+@given(
+    st.text()
+    | st.builds("http://{}/{}".format, st.text(max_size=12), st.text(max_size=9))
+    | st.builds("http://{}".format, st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
+)
+@example("http://[::1]@/")
 def test_any_text_is_a_url_or_a_failure(text: str) -> None:
     try:
         url = parse(text)

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 
+import aiohttp
 import pytest
 
 from pipeline import images
@@ -133,6 +134,11 @@ def test_connections_are_used_again(server: PhotoServer) -> None:
         ("file:///etc/passwd", NOT_HTTP),
         ("photo.jpg", "not a URL"),
         ("http://[::1", "not a URL"),
+        ("http://[::1]@/", "not a URL"),
+        ("http://[x]@", "not a URL"),
+        ("http://[::1]x@", "not a URL"),
+        ("http://a%3Ab:c@{}/photo/1.jpg", "not a URL"),
+        ("http://%D1%84:x@{}/photo/1.jpg", "not a URL"),
     ],
 )
 def test_what_is_no_url_of_the_web_is_not_attempted(
@@ -217,10 +223,68 @@ def test_so_many_redirects_are_followed_and_no_more(server: PhotoServer, limit: 
         ("elsewhere/1", "redirect without a place to go"),
         ("elsewhere/1?to=file:///etc/passwd", NOT_HTTP),
         ("elsewhere/1?to=http://[", "not a URL"),
+        ("elsewhere/1?to=http://[::1]@/", "not a URL"),
+        ("elsewhere/1?to=http://[x]@", "not a URL"),
+        ("elsewhere/1?to=http://[::1]x@", "not a URL"),
+        ("elsewhere/1?to=//a%253Ab:c@shop.example/", "not a URL"),
     ],
 )
 def test_redirects_that_lead_nowhere(server: PhotoServer, what: str, reason: str) -> None:
     assert failed(fetch_one(server.url(what))) == (reason, 302, 1)
+
+
+# -- Bugs ------------------------------------------------------------------------------------------
+
+
+class BugError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "status"),
+    [
+        ("body._inflater", "packed/1", 200),
+        ("client._elsewhere", "redirect/1", 301),
+        ("client._pause", "status/1?is=429", 429),
+    ],
+)
+def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str, what: str, status: int
+) -> None:
+    def trip(*parts: object) -> None:
+        if any(isinstance(p, aiohttp.ClientResponse) and "photo" in p.url.path for p in parts):
+            return
+        raise BugError
+
+    monkeypatch.setattr(f"pipeline.web.{where}", trip)
+    broken = server.url(what)
+    outcomes = fetch([broken, *(server.url(f"photo/{n}") for n in range(5))])
+    assert failed(outcomes.pop(broken)) == ("invalid response", status, 3)
+    assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
+
+
+@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "photo.Fetcher._follow"])
+def test_a_bug_elsewhere_ends_the_run(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def trip(*_: object) -> None:
+        raise BugError
+
+    monkeypatch.setattr(f"pipeline.web.{where}", trip)
+    with pytest.raises(BugError):
+        fetch([server.url("photo/1")])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_every_photo_would_suffer_from_stops_the_run(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def trip(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(client, "read_body", trip)
+    with pytest.raises(type(error)):
+        fetch([server.url("photo/1")])
 
 
 # -- Sizes and encodings ---------------------------------------------------------------------------
@@ -428,7 +492,7 @@ def test_a_host_that_wants_hours_is_given_up(server: PhotoServer) -> None:
     urls = [server.url(f"status/{n}?is=503&after=3600") for n in range(20)]
     outcomes = list(fetch(urls, per_host=1).values())
     assert failed(outcomes[0]) == ("HTTP 503", 503, 1)
-    assert outcomes[1:] == [Failed("host not answering", None, 0, 0)] * 19
+    assert outcomes[1:] == [Failed("host asked us to wait", None, 0, 0)] * 19
     assert len(server.requests) == 1
 
 

@@ -220,6 +220,27 @@ def test_the_host_that_fails_is_blamed_and_not_the_one_that_led_there(server: Ph
     assert by_host["b.example"][""] < 30 or reasons(outcomes)["connection lost"] == 30
 
 
+def test_a_host_is_not_blamed_for_a_turn_that_comes_too_late(server: PhotoServer) -> None:
+    with PhotoServer(robots=("200 OK", "User-agent: *\nCrawl-delay: 1\n")) as other:
+        urls = [server.url(f"elsewhere/{n}?to={other.url('photo/1')}") for n in range(10)]
+        urls += [other.url(f"photo/{n}") for n in range(3)]
+        outcomes = fetch(urls, robots="obey", give_up_after=3, total_timeout=0.9)
+    assert "host not answering" not in reasons(outcomes)
+    assert all(isinstance(outcomes[url], Fetched) for url in urls[10:])
+
+
+def test_a_host_that_others_redirect_to_is_given_up_if_its_rules_never_come(
+    server: PhotoServer,
+) -> None:
+    with PhotoServer(robots=("302 Found", "")) as other:
+        other.robots_at = other.url("drip/1")
+        urls = [server.url(f"elsewhere/{n}?to={other.url('photo/1')}") for n in range(20)]
+        outcomes = fetch(urls, robots="obey", give_up_after=3, per_host=3, total_timeout=0.5)
+    counts = reasons(outcomes)
+    assert set(counts) == {"total timeout", "host not answering"}
+    assert counts["total timeout"] < 8
+
+
 # -- Endings ---------------------------------------------------------------------------------------
 
 
@@ -359,25 +380,83 @@ def test_whoever_ignores_robots_does_not_ask(server: PhotoServer) -> None:
     assert server.asked("/robots.txt") == []
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "403 Forbidden", "410 Gone", "401 No"])
+@pytest.mark.parametrize(
+    "status",
+    ["404 Not Found", "403 Forbidden", "410 Gone", "401 No", "204 No Content", "202 Accepted",
+     "206 Partial Content"],
+)  # fmt: skip
 def test_without_rules_everything_is_allowed(server: PhotoServer, status: str) -> None:
-    server.robots = status, "User-agent: *\nDisallow: /\n"
+    server.robots = status, "" if status.startswith("204") else "User-agent: *\nDisallow: /\n"
     assert reasons(fetch([server.url("photo/1")], robots="obey")) == {"": 1}
 
 
+@pytest.mark.parametrize("give_up_after", [1, 8])
 @pytest.mark.parametrize("status", ["500 Oh", "503 Oh"])
-def test_when_the_rules_cannot_be_had_nothing_is_allowed(server: PhotoServer, status: str) -> None:
+def test_when_the_rules_cannot_be_had_nothing_is_allowed(
+    server: PhotoServer, status: str, give_up_after: int
+) -> None:
     server.robots = status, ""
     urls = [server.url(f"photo/{n}") for n in range(20)]
-    outcomes = list(fetch(urls, robots="obey", give_up_after=8).values())
-    # That they could not be had is the first failure of the eight.
-    assert outcomes == [Failed("robots.txt unavailable", None, 0, 0)] * 7 + [GIVEN_UP] * 13
+    outcomes = list(fetch(urls, robots="obey", give_up_after=give_up_after).values())
+    assert outcomes == [Failed("robots.txt unavailable", None, 0, 0)] * 20
     assert len(server.requests) == 3  # attempts
 
 
-def test_a_host_that_is_not_there_is_said_so_and_not_that_it_has_no_rules() -> None:
-    outcomes = fetch([f"http://{HERE}:1/a", "http://127.0.0.2/a"], robots="obey")
-    assert reasons(outcomes) == {"connection refused": 1, "forbidden address": 1}
+def test_nor_when_the_rules_came_spoiled(server: PhotoServer) -> None:
+    server.robots, server.robots_at = ("302 Found", ""), server.url("mispacked/1")
+    outcomes = fetch([server.url("photo/1")], robots="obey")
+    assert reasons(outcomes) == {"robots.txt unavailable": 1}
+
+
+@pytest.mark.parametrize("method", ["parse", "crawl_delay", "can_fetch"])
+def test_nor_when_the_rules_find_a_bug(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def trip(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(f"pipeline.web.robots.Protego.{method}", trip)
+    server.robots = "200 OK", "User-agent: *\nDisallow:\n"
+    reason = "disallowed by robots.txt" if method == "can_fetch" else "robots.txt unavailable"
+    assert reasons(fetch([server.url("photo/1")], robots="obey")) == {reason: 1}
+
+
+@pytest.mark.parametrize("give_up_after", [1, 8])
+def test_a_host_that_is_not_there_is_said_so_and_not_that_it_has_no_rules(
+    server: PhotoServer, give_up_after: int
+) -> None:
+    hosts = {
+        f"http://{HERE}:1": "connection refused",
+        "http://127.0.0.2": "forbidden address",
+        "http://nowhere.example": "name not found",
+    }
+    urls = {f"{host}/{n}": reason for host, reason in hosts.items() for n in range(20)}
+    # A redirect to such a host ends as a photo that is there, and is not tried again.
+    moved = {server.url(f"elsewhere/{n}?to={host}"): hosts[host] for n, host in enumerate(hosts)}
+    outcomes = fetch(
+        [*urls, *moved], names={}, robots="obey", give_up_after=give_up_after, per_host=1
+    )
+    assert {url: o.reason for url, o in outcomes.items() if isinstance(o, Failed)} == urls | moved
+    assert all(outcomes[url].attempts == 0 for url in urls)
+    assert all(outcomes[url].attempts == 1 for url in moved)
+
+
+def test_a_host_that_answers_robots_with_a_wish_for_hours_is_left_alone(
+    server: PhotoServer,
+) -> None:
+    server.robots, server.robots_after = ("503 Busy", ""), "3600"
+    outcomes = fetch([server.url(f"photo/{n}") for n in range(20)], robots="obey")
+    assert reasons(outcomes) == {"host asked us to wait": 20}
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "there", [f"http://{HERE}:1", "http://127.0.0.2", "http://nowhere.example"]
+)
+def test_a_host_whose_rules_are_at_a_dead_one_is_not_dead(server: PhotoServer, there: str) -> None:
+    server.robots, server.robots_at = ("302 Found", ""), f"{there}/robots.txt"
+    outcomes = fetch([server.url(f"photo/{n}") for n in range(5)], names={}, robots="obey")
+    assert reasons(outcomes) == {"robots.txt unavailable": 5}
 
 
 def test_only_the_beginning_of_long_rules_is_read(server: PhotoServer) -> None:

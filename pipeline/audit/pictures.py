@@ -119,7 +119,7 @@ def unreadable(
         groups.append(Group(reason, len(photos), shown))
     return Finding(
         "Unreadable photos",
-        "Photos that can no longer be read as they were ingested. The next ingest looks again.",
+        "Photos that can no longer be read as they were ingested. `imgsearch build` looks again.",
         "photo",
         "photo",
         sum(map(len, reasons.values())),

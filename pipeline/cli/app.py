@@ -64,7 +64,9 @@ _USERS_ERRNO = (
 
 
 def _fail(message: str, code: int = 1) -> None:
-    print(f"imgsearch: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    from pipeline.console.output import plain
+
+    print(f"imgsearch: {plain(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 
 

@@ -22,11 +22,14 @@ def _run(
     report, progress = Report(), console.progress()
     try:
         build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
-    finally:  # what is finished stays finished, whatever came then
-        if as_json:
-            console.print_json(console.report_facts(report))
-        else:
-            console.print_report(report)
+    except BaseException:
+        for line in console.report_lines(report):  # what is finished stays finished
+            console.talk(line)
+        raise
+    if as_json:
+        console.print_json(console.report_facts(report))
+    else:
+        console.print_report(report)
 
 
 @app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")

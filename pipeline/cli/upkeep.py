@@ -63,6 +63,8 @@ def audit(
 
     if html and not (html.suffix.lower() == ".html" and html.absolute().parent.is_dir()):
         raise QueryError(f"--html {html}: give a name that ends in .html, in a folder that exists")
+    if html and html.is_dir():
+        raise QueryError(f"--html {html}: a folder; give the name of a file")
     chosen = {
         "distance": distance,
         "sharpness": sharpness,
@@ -96,7 +98,7 @@ def verify(
         console.print_json(asdict(verdict))
     else:
         for problem in verdict.problems:
-            print(problem)  # noqa: T201
+            console.print_line(problem)
         console.talk(
             f"checked {verdict.photos} photos, {verdict.models} models, {verdict.shards} shards"
             f" and {verdict.builds} builds: {len(verdict.problems) or 'no'} problems"
@@ -115,7 +117,7 @@ def clean(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove superseded models, vectors and builds; never the photos you gave."""
+    """Remove superseded models, vectors, builds and downloads; never the photos you gave."""
     from pipeline import console
     from pipeline.clean import clean as remove
 
@@ -127,6 +129,6 @@ def clean(
         console.print_json([asdict(one) for one in removed])
     else:
         for one in removed:
-            print(f"removed {one.path} ({console.size(one.bytes)})")  # noqa: T201
+            console.print_line(f"removed {one.path} ({console.size(one.bytes)})")
         if not removed:
             console.talk("nothing to remove")

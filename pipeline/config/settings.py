@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -114,17 +114,31 @@ class DownloadSettings(Settings):
     quality: int = Field(75, ge=1, le=95)
     concurrency: int = Field(64, ge=1, le=1024)
     per_host: int = Field(8, ge=1, le=1024)
-    requests_per_second: float | None = Field(None, gt=0)
+    requests_per_second: float | None = Field(None, gt=0, allow_inf_nan=False)
     attempts: int = Field(4, ge=1, le=20)
-    backoff: float = Field(0.5, ge=0, le=60)
-    connect_timeout: float = Field(10, gt=0)
-    read_timeout: float = Field(20, gt=0)
-    total_timeout: float = Field(120, gt=0)
+    backoff: float = Field(0.5, ge=0, le=60, allow_inf_nan=False)
+    connect_timeout: float = Field(10, gt=0, allow_inf_nan=False)
+    read_timeout: float = Field(20, gt=0, allow_inf_nan=False)
+    total_timeout: float = Field(120, gt=0, allow_inf_nan=False)
     redirects: int = Field(5, ge=0, le=20)
     give_up_after: int = Field(100, ge=1)
     robots: Literal["obey", "ignore"] = "obey"
-    user_agent: str = Field("imgsearch/0.1 (downloads the photos of a product list)", min_length=1)
+    user_agent: str = "imgsearch/0.1 (downloads the photos of a product list)"
     allow_addresses: tuple[IPvAnyNetwork, ...] = Field((), strict=False)
+
+    @field_validator("user_agent")
+    @classmethod
+    def _user_agent(cls, name: str) -> str:
+        if not re.fullmatch("[!-~][ -~]*", name):
+            raise ValueError(f"{name!r}: give printable ASCII that does not begin with a space")
+        return name
+
+    @field_validator("allow_addresses", mode="before")
+    @classmethod
+    def _allow_addresses(cls, networks: Any) -> Any:
+        if not isinstance(networks, str | list | tuple):
+            raise ValueError(f"{networks!r}: give a list of networks, such as [192.168.1.0/24]")
+        return [networks] if isinstance(networks, str) else networks
 
     @field_validator("resize")
     @classmethod
@@ -234,10 +248,10 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name in ("images", "download.json", "download.md") or name.startswith(
+            if name in ("images", "fused", "download.json", "download.md") or name.startswith(
                 "catalogue.sqlite"
             ):
-                raise ValueError(f"{name!r} is a file of the catalogue; give it another name")
+                raise ValueError(f"{name!r} is taken in a catalogue's folder; give it another name")
         return engines
 
     @model_validator(mode="after")

@@ -38,7 +38,7 @@ def audit_page(audit: Audit, limits: ImageLimits) -> str:
 
     @cache  # a photo may be an example of several findings
     def picture(path: str) -> str:
-        return thumbnail(Path(path), limits)
+        return thumbnail(Path(path), limits.for_stored())
 
     def tiles(finding: Finding, group: Group) -> list[Tile]:
         """A tile for each example; those that show one photo, in files of their own, share one."""

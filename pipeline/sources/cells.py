@@ -13,6 +13,7 @@ from pipeline.sources.structures import listed, valid
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
 # URLs may hold commas and semicolons: one ends only where another begins.
 _URL = re.compile(r"""(?<![^\s,;|"'\[({])https?://""", re.IGNORECASE)
+_ANY_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _QUOTE_CLOSED = re.compile(r"""\\?["']\s*(?:[,;|\])}]|$)""")
 _AROUND = " \t\r\n,;|\"'\\"
 
@@ -62,8 +63,8 @@ def category_levels(value: Any, separator: str, name: str) -> list[str]:
 def photo_uris(value: Any) -> list[str] | None:
     """Find the URIs of photos, each once, in a list, JSON or text; None if no URI can be found.
 
-    Whatever a clean list holds is taken for one. From a broken list, and from any other text, the
-    http URLs are taken.
+    Whatever a clean list holds is taken for one, and so is a text that is one URL of any scheme.
+    From a broken list, and from any other text, the http URLs are taken.
     """
     if blank(value) or value == "null":
         return []
@@ -77,6 +78,8 @@ def photo_uris(value: Any) -> list[str] | None:
 
 def _urls(text: str) -> Iterator[str]:
     text = text.replace("\\/", "/").strip()  # as PHP writes JSON
+    if not _URL.search(text) and _ANY_URL.fullmatch(text):
+        yield text
     around = _AROUND + "]" * text.startswith("[")
     starts = [url.start() for url in _URL.finditer(text)]
     for start, end in pairwise([*starts, len(text)]):

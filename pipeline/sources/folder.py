@@ -167,9 +167,11 @@ class _Rows:
         category = row[settings.category] if settings.category is not None else ""
         tree = levels(category, settings.category_separator)
         metadata: dict[str, str | int | float | None] = {
+            f"category_{depth}": level for depth, level in enumerate(tree, 1)
+        }
+        metadata |= {
             column: typed(value) for column, value in row.items() if column != settings.key
         }
-        metadata |= {f"category_{depth}": level for depth, level in enumerate(tree, 1)}
         return Item(key, name, tree[0] if tree else "", photos, metadata)
 
 

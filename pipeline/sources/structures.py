@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from typing import Any
 
 from pipeline.sources import ruby
@@ -40,6 +41,8 @@ def plain(value: Any, depth: int = _DEEP) -> Any:
     """
     if isinstance(value, str):
         return valid(value)
+    if isinstance(value, Decimal):
+        value = int(value) if value == value.to_integral_value() else float(value)
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):

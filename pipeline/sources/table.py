@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -54,6 +55,10 @@ class TableSource:
             ) from error
         if path.is_dir():
             raise SourceError(f"{path}: a folder; set source.path to a CSV or Parquet file")
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            raise SourceError(
+                f"{path}: not a regular file; set source.path to a CSV or Parquet file"
+            )
         read_as = settings.model_dump(mode="json")
         return cls(path, settings, digest([str(path), status.st_size, status.st_mtime_ns, read_as]))
 
@@ -98,6 +103,11 @@ class TableSource:
         ):
             for name in names:
                 if name is not None and name not in columns:
+                    if any("\0" in column for column in columns):
+                        raise SourceError(
+                            f"{self.path}: no column {name!r}, and NUL characters in the heading;"
+                            " set source.encoding to that of the file, such as utf-16-le"
+                        )
                     raise SourceError(
                         f"{self.path}: no column {name!r}; set source.columns.{setting} to one of"
                         f" {_shown(columns)}"
@@ -127,7 +137,7 @@ class TableSource:
             name,
             levels[0] if levels else "",
             photos[:1] if self.settings.images == "first" else photos,
-            self._metadata(fields) | {f"category_{n}": level for n, level in enumerate(levels, 1)},
+            {f"category_{n}": level for n, level in enumerate(levels, 1)} | self._metadata(fields),
             row,
             "unreadable photo list" if uris is None else "no photo",
         )

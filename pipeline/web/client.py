@@ -17,14 +17,13 @@ from yarl import URL
 from pipeline.config import DownloadSettings
 from pipeline.web.addresses import ForbiddenAddressError, guarded_sockets
 from pipeline.web.body import read_body
-from pipeline.web.outcomes import Failure, Reason
+from pipeline.web.outcomes import FOUND, Failure, Reason
 from pipeline.web.urls import parse
 
 # AVIF and the like, which we cannot read, are sent only to who names them.
 _HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
 # An idle connection is a file that is open, and thousands of hosts may pass in a minute.
 _KEEP_ALIVE = 2.0
-_FOUND = {200, 203}  # 203: a proxy has changed it
 _REDIRECTS = {301, 302, 303, 307, 308}
 _OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 # The first that fits.
@@ -39,6 +38,10 @@ _REASONS: dict[type[Exception], Reason] = {
     aiohttp.ClientResponseError: Reason.INVALID_RESPONSE,
     zlib.error: Reason.BROKEN_ENCODING,
     aiohttp.ClientError: Reason.CONNECTION_LOST,
+    OSError: Reason.CONNECTION_LOST,
+    # What strangers send goes through parsers that may have bugs. One that is found by one answer
+    # in a million must not cost the others; what is wrong outside of `get` still stops the run.
+    Exception: Reason.INVALID_RESPONSE,
 }
 
 
@@ -85,13 +88,15 @@ class Client:
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 status = response.status
-                if status in _FOUND:
+                if status in FOUND:
                     return Answer(status, await read_body(response, most, cut))
                 if status in _REDIRECTS:
                     return Answer(status, elsewhere=_elsewhere(url, response))
                 raise Failure(f"HTTP {status}", status, pause=_pause(status, response.headers))
-        except (aiohttp.ClientError, UnicodeError, zlib.error) as error:
-            if getattr(error, "errno", None) in _OUR_FAULT:
+        except Failure:
+            raise
+        except Exception as error:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _OUR_FAULT:
                 raise  # every other photo would fail too
             raise Failure(_reason(error), status) from error
 

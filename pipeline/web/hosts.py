@@ -7,7 +7,7 @@ import asyncio
 from yarl import URL
 
 from pipeline.config import DownloadSettings
-from pipeline.web.outcomes import Failure
+from pipeline.web.outcomes import Failure, Reason
 from pipeline.web.robots import EVERYTHING, Rules
 
 # A host that wants to be left alone for longer is given up in this run: waiting would not end.
@@ -21,7 +21,7 @@ class Host:
         self.slots = asyncio.Semaphore(settings.per_host)
         self.rules: Rules | None = EVERYTHING if settings.robots == "ignore" else None
         self.learning = asyncio.Lock()  # held while robots.txt is fetched
-        self.given_up = False
+        self.given_up: str | None = None  # why nothing more is asked of it
         self._spacing = 1 / settings.requests_per_second if settings.requests_per_second else 0.0
         self._give_up_after = settings.give_up_after
         self._failures = 0  # in a row
@@ -53,7 +53,7 @@ class Host:
     def pause(self, seconds: float) -> None:
         """Begin no request for so long."""
         if seconds > _PATIENCE:
-            self.given_up = True
+            self.give_up(Reason.ASKED_TO_WAIT)
         else:
             end = asyncio.get_running_loop().time() + seconds
             self._paused_until = max(self._paused_until, end)
@@ -62,6 +62,8 @@ class Host:
         """Keep to these rules from now on."""
         self.rules = rules
         self._spacing = max(self._spacing, rules.delay)
+        if rules.nothing:
+            self.give_up(rules.nothing)
 
     def answered(self) -> None:
         """It answered as a host should."""
@@ -70,7 +72,12 @@ class Host:
     def failed(self, failure: Failure) -> None:
         """A photo has finally failed here."""
         self._failures = self._failures + 1 if failure.is_hosts_fault else 0
-        self.given_up = self.given_up or self._failures >= self._give_up_after
+        if self._failures >= self._give_up_after:
+            self.give_up(Reason.HOST_NOT_ANSWERING)
+
+    def give_up(self, reason: str) -> None:
+        """Ask nothing more of it, and say why of each of its photos; the first reason stays."""
+        self.given_up = self.given_up or reason
 
 
 class Hosts:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     DISALLOWED = "disallowed by robots.txt"
     ROBOTS_UNAVAILABLE = "robots.txt unavailable"
     HOST_NOT_ANSWERING = "host not answering"
+    ASKED_TO_WAIT = "host asked us to wait"
 
 
 _HOSTS_FAULT = {
@@ -39,10 +40,10 @@ _HOSTS_FAULT = {
     Reason.CONNECT_TIMEOUT,
     Reason.READ_TIMEOUT,
     Reason.TOTAL_TIMEOUT,
-    Reason.ROBOTS_UNAVAILABLE,
 }
 # What is not HTTP may be the surplus of an earlier answer on the same connection.
 _PASSING = _HOSTS_FAULT - {Reason.TOTAL_TIMEOUT} | {Reason.INVALID_RESPONSE}
+FOUND = {200, 203}  # the statuses of what was asked for; 203: a proxy has changed it
 _PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 

@@ -20,13 +20,18 @@ _LONGEST_BACKOFF = 30.0
 
 @dataclass
 class _Journey:
-    """One photo on its way. `host` is where it is now; `lawful`, whether robots.txt binds it."""
+    """One photo on its way, or a robots.txt, which is not bound by such rules: not `lawful`.
+
+    `host` is where it is now. `asked` is false while we wait for our turn there: if that comes too
+    late, the host is not to blame.
+    """
 
     url: URL
     most: int
     deadline: float
     host: Host
     lawful: bool
+    asked: bool = False
     attempts: int = 0
     last: Failure | None = None  # of an attempt that was worth repeating
 
@@ -43,17 +48,20 @@ class Fetcher:
         """Close all connections."""
         await self._client.close()
 
-    async def fetch(self, url: URL, most: int, lawful: bool = True) -> Outcome:
-        """What became of a photo. The first turn at its host has been taken by the caller.
+    async def fetch(self, url: URL, most: int) -> Outcome:
+        """What became of a photo. The first turn at its host has been taken by the caller."""
+        return await self._travel(self._journey(url, most, lawful=True))
 
-        When time runs out while trying again, the reason is why that was necessary.
-        """
+    def _journey(self, url: URL, most: int, lawful: bool) -> _Journey:
+        deadline = asyncio.get_running_loop().time() + self._settings.total_timeout
+        return _Journey(url, most, deadline, self.hosts.of(url), lawful)
+
+    async def _travel(self, journey: _Journey) -> Outcome:
+        """When time runs out while trying again, the reason is why that was necessary."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        deadline = began + self._settings.total_timeout
-        journey = _Journey(url, most, deadline, self.hosts.of(url), lawful)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(journey.deadline):
                 answer = await self._attempts(journey)
             seconds = loop.time() - began
             return Fetched(answer.data, answer.status, journey.attempts, seconds)
@@ -61,16 +69,18 @@ class Fetcher:
             failure = error
         except TimeoutError:
             failure = journey.last or Failure(Reason.TOTAL_TIMEOUT)
-        journey.host.failed(failure)
+        if journey.lawful and journey.asked:
+            journey.host.failed(failure)
         return failure.outcome(journey.attempts, loop.time() - began)
 
     async def learn(self, host: Host, url: URL) -> None:
         """Make sure that the host's rules are known. They are asked for once."""
         async with host.learning:
             if host.rules is None:
-                where = robots.location(url)
-                outcome = await self.fetch(where, robots.MOST_BYTES, lawful=False)
-                host.learn(robots.read_rules(outcome, self._settings.user_agent))
+                journey = self._journey(robots.location(url), robots.MOST_BYTES, lawful=False)
+                outcome = await self._travel(journey)
+                moved = journey.host is not host
+                host.learn(robots.read_rules(outcome, self._settings.user_agent, moved))
 
     async def _attempts(self, journey: _Journey) -> Answer:
         """Each from the first URL on: where a redirect leads may be good only once."""
@@ -83,8 +93,8 @@ class Fetcher:
             except Failure as failure:
                 if failure.pause is not None:
                     journey.host.pause(failure.pause)
-                is_last = journey.attempts == self._settings.attempts or journey.host.given_up
-                if is_last or not failure.may_pass:
+                is_last = journey.attempts == self._settings.attempts
+                if is_last or journey.host.given_up or not failure.may_pass:
                     raise
                 journey.last = failure
                 again = max(loop.time() + self._backoff(journey.attempts), journey.host.due)
@@ -102,10 +112,11 @@ class Fetcher:
         """One attempt: the answer at the end of the redirects."""
         url = journey.url
         for hop in range(self._settings.redirects + 1):
-            journey.host = self.hosts.of(url)
+            journey.host, journey.asked = self.hosts.of(url), False
             if hop:
                 await self._enter(journey, url)
             async with journey.host.slots:
+                journey.asked = True
                 answer = await self._client.get(url, journey.most, cut=not journey.lawful)
             journey.host.answered()
             if answer.elsewhere is None:
@@ -116,10 +127,12 @@ class Fetcher:
     async def _enter(self, journey: _Journey, url: URL) -> None:
         """What the schedule does for a photo's first request, for the next one of a redirect."""
         host = journey.host
-        if host.given_up:
-            raise Failure(Reason.HOST_NOT_ANSWERING)
-        if journey.lawful:
+        if journey.lawful and not host.given_up:
+            journey.asked = host.rules is None
             await self.learn(host, url)
-            if host.rules is not None and (reason := host.rules.refusal(url)):
-                raise Failure(reason)
+            journey.asked = False
+        if host.given_up:
+            raise Failure(host.given_up)
+        if journey.lawful and host.rules and (reason := host.rules.refusal(url)):
+            raise Failure(reason)
         await host.turn(journey.deadline)

@@ -14,7 +14,7 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.web.hosts import Host
-from pipeline.web.outcomes import Failed, Failure, Outcome, Reason
+from pipeline.web.outcomes import Failed, Failure, Outcome
 from pipeline.web.photo import Fetcher
 from pipeline.web.urls import parse
 
@@ -132,7 +132,7 @@ class _Schedule:
         loop = asyncio.get_running_loop()
         host, (_, url) = line.host, line.urls[0]
         if host.given_up:
-            return self._refuse(line, Failure(Reason.HOST_NOT_ANSWERING))
+            return self._refuse(line, host.given_up)
         if line.begun == self._per_host or line.is_learning:
             return None
         if host.due > loop.time():
@@ -143,16 +143,13 @@ class _Schedule:
             line.is_learning = True
             return self._learn(line, url)
         if reason := host.rules.refusal(url):
-            failure = Failure(reason)
-            if failure.is_hosts_fault:
-                host.failed(failure)
-            return self._refuse(line, failure)
+            return self._refuse(line, reason)
         host.take_turn()
         line.begun += 1
         return self._fetch(line, self._take(line), url)
 
-    def _refuse(self, line: _Line, failure: Failure) -> Coroutine[Any, Any, None]:
-        return self._tell(self._take(line), failure.outcome())
+    def _refuse(self, line: _Line, reason: str) -> Coroutine[Any, Any, None]:
+        return self._tell(self._take(line), Failure(reason).outcome())
 
     def _take(self, line: _Line) -> str:
         self._waiting -= 1

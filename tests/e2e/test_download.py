@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import random
 import signal
@@ -12,7 +13,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +49,8 @@ engines: {{vgg16: {{type: pretrained, weights: random}}}}
 
 @pytest.fixture
 def server() -> Iterator[PhotoServer]:
-    with PhotoServer([draw(number, 60) for number in range(8)]) as running:
+    # A photo for each URL, or else most of the files would be there after the first few.
+    with PhotoServer(cache(lambda number: draw(number, 60))) as running:
         yield running
 
 
@@ -117,31 +123,55 @@ def test_two_thousand_urls_end_within_their_deadlines_and_add_up(
     assert len(server.requests) == asked
 
 
+def finished(settings: Path) -> dict[str, dict[str, Any]]:
+    """The photos that have ended, seen without tidying up what a kill has left: URL → its row."""
+    file = load(settings).folder / "catalogue.sqlite"
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as witness:
+        witness.row_factory = sqlite3.Row
+        rows = witness.execute("SELECT * FROM images WHERE state <> 'pending'")
+        return {row["uri"]: dict(row) for row in rows}
+
+
+def kill_after(settings: Path, photos: int) -> None:
+    """Download, and kill that as soon as so many more photos have ended."""
+    enough = len(finished(settings)) + photos
+    process = start(settings, "download")
+    deadline = time.monotonic() + LONGEST
+    while len(finished(settings)) < enough and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert enough <= len(finished(settings)) < URLS
+
+
 def test_ten_kills_change_nothing(tmp_path: Path, server: PhotoServer) -> None:
-    expected = mixed(server, 600, seed=2)
+    expected = mixed(server, URLS, seed=1)
     settings = write_table(tmp_path / "shop", [one.url for one in expected])
     run(settings, "ingest")
-    dice = random.Random(3)
-    kills = 0
-    while kills < KILLS:
-        process = start(settings, "download")
-        time.sleep(dice.uniform(0.3, 1.5))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
-        # What was committed is never undone, and there is a file for each photo that came.
-        for path, state in ledger(settings, "path, state"):
-            assert state != "available" or (load(settings).folder / path).is_file()
-        if all(state != "pending" for (state,) in ledger(settings, "state")):
-            with sqlite3.connect(load(settings).folder / "catalogue.sqlite") as again:
-                again.execute("UPDATE images SET state = 'pending', tried_at = NULL")
-    run(settings, "download")
-    assert ledger(settings) == as_rows(expected)
     folder = load(settings).folder
-    assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
-    stored = {path.relative_to(folder).as_posix() for path in folder.glob("images/*/*")}
-    assert stored == {path for (path,) in ledger(settings, "path") if path}
+    # More than that end before each kill arrives; the last quarter is enough for those.
+    kills = sorted(random.Random(3).sample(range(1, URLS * 3 // 4), KILLS))
+    ended: dict[str, dict[str, Any]] = {}
+    for before, after in pairwise([0, *kills]):
+        kill_after(settings, after - before)
+        now = finished(settings)
+        assert {url: now.get(url) for url in ended} == ended
+        ended = now
+        for row in ended.values():
+            assert (row["path"] is not None) == (row["state"] == "available")
+            if row["path"]:
+                data = (folder / row["path"]).read_bytes()
+                assert hashlib.sha256(data).digest() == row["sha256"]
+    run(settings, "download")
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    now = finished(settings)
+    assert {url: now[url] for url in ended} == ended
+    assert ledger(settings) == as_rows(expected)
+    paths = {row["path"] for row in now.values() if row["path"]}
+    assert len(paths) > URLS / 2
+    assert left == {".lock", "catalogue.sqlite", "download.json", "download.md", *paths}
 
 
 def test_the_articles_settings_take_a_table_to_two_indexes(
@@ -193,6 +223,41 @@ def test_the_articles_settings_take_a_table_to_two_indexes(
         assert nearest.metadata["category_2"] == "Kind 1"
         assert nearest.metadata["retail_price"] == 103
     assert not server.asked("photo/50")
+
+
+def test_a_build_without_one_photo_says_why_and_what_it_counted(
+    tmp_path: Path, server: PhotoServer
+) -> None:
+    settings = write_table(tmp_path / "shop", [server.url(f"status/{n}?is=410") for n in range(3)])
+    process = start(settings, "build")
+    out, talk = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert out == ""
+    assert "3 items offered = 3 pending" in talk
+    assert "3 images = 3 failed (3 HTTP 410)" in talk
+    (error,) = [line for line in talk.splitlines() if line.startswith("imgsearch: ")]
+    assert "no photo could be had (3 HTTP 410); see download.md" in error
+
+
+def test_a_table_that_cannot_be_read_changes_nothing(tmp_path: Path, server: PhotoServer) -> None:
+    settings = write_table(tmp_path / "shop", [server.url("photo/1")])
+    run(settings, "ingest")
+    before, _ = run(settings, "info")
+    table = tmp_path / "shop" / "table.csv"
+    table.write_text(table.read_text().replace("id,url", "number,url"))
+    process = start(settings, "ingest")
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "no column 'id'" in talk
+    assert run(settings, "info")[0] == before
+    assert "did not finish" not in before
+
+
+def test_a_table_without_urls_has_nothing_to_download(tmp_path: Path) -> None:
+    settings = write_table(tmp_path / "shop", [])
+    run(settings, "ingest")
+    out, talk = run(settings, "download")
+    assert (out, talk.strip()) == ("", "no photos at URLs: nothing to download")
 
 
 def _urls(server: PhotoServer, number: int) -> str:
