@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline import images
 from pipeline.errors import RejectedImage
+from pipeline.fusion import Fused
 from pipeline.images import ImageLimits
 from pipeline.pictures import Tile, sheet
 from pipeline.search import Neighbour
@@ -18,8 +19,8 @@ from pipeline.search import Neighbour
 if TYPE_CHECKING:
     from pipeline.download import DownloadReport
 
-Answers = Mapping[str, Sequence[Neighbour]]
-"""Engine → its neighbours of one query."""
+Answers = Mapping[str, Sequence[Neighbour | Fused]]
+"""Engine, or `fused` → its neighbours of one query."""
 
 
 def query_sheet(
@@ -39,7 +40,7 @@ def query_sheet(
             found = [
                 Tile(
                     _photo(n.path, limits.for_stored()),
-                    [n.name, n.category, f"{n.rank}.  {n.distance:.4g}"],
+                    [n.name, n.category, f"{n.rank}.  {_near(n)}"],
                 )
                 for n in neighbours
             ]
@@ -47,6 +48,10 @@ def query_sheet(
             title += ": no good match" if engine in no_match else ""
             rows.append((title, [query, *found]))
     return sheet(rows)
+
+
+def _near(n: Neighbour | Fused) -> str:
+    return f"score {n.score:.4f}" if isinstance(n, Fused) else f"{n.distance:.4g}"
 
 
 def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:

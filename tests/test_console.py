@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from pipeline import report
-from pipeline.console import print_answers, size, states_line
+from pipeline import clean, console, report, verify
+from pipeline.audit import Audit, AuditLimits, Example, Finding, Group
+from pipeline.build import Report
+from pipeline.cli import main
+from pipeline.console import (
+    bars,
+    print_answers,
+    print_audit,
+    print_info,
+    print_json,
+    print_line,
+    print_report,
+    size,
+    states_line,
+    talk,
+)
+from pipeline.download import DownloadReport
 from pipeline.images import ImageLimits
+from pipeline.ingest import IngestReport
 from pipeline.report import query_sheet
 from pipeline.search import Neighbour
 from tests.conftest import Colour, png
@@ -29,9 +49,9 @@ from tests.conftest import Colour, png
         ),
         (
             {"available": {"": 5}, "failed": {"no photo": 1}, "removed": {"gone": 2, "lost": 1}},
-            "6 items offered = 5 available + 1 failed (1 no photo); 3 removed before",
+            "6 items offered = 5 available + 1 failed (1 no photo); 3 removed",
         ),
-        ({"removed": {"gone": 2}}, "0 items offered = none; 2 removed before"),
+        ({"removed": {"gone": 2}}, "0 items offered = none; 2 removed"),
     ],
 )
 def test_the_states_are_told_as_a_sum(counts: dict[str, dict[str, int]], line: str) -> None:
@@ -114,3 +134,106 @@ def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]
     assert "net: no good match: 12.34 % of the catalogue's own photos" in table
     print_answers("query", {"net": near}, {}, ["net"], as_json=True)
     assert json.loads(capsys.readouterr().out)["no_good_match"] == ["net"]
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] \u202e:smile: \r\n\udcff\\"
+PLAIN = "�]0;owned��[2J�31m[red]x[/red] �:smile:   �\\"
+
+
+def one_finding(title: str, *keys: str, label: str = "") -> Finding:
+    shown = tuple(Example(n, key, key, key, None) for n, key in enumerate(keys))
+    groups = (Group(label, len(keys), shown),) if keys else ()
+    return Finding(title, "", "photo", "item", len(keys), groups, len(groups))
+
+
+def audited(found: Finding) -> Audit:
+    names = [one.name for one in fields(Audit)][4:]
+    return Audit(HOSTILE, 1, 1, AuditLimits(), **dict.fromkeys(names, found))
+
+
+def info_of(text: str) -> dict[str, object]:
+    build = {"index": text, "rows": 1, "dim": 1, "matches_model": True, "id": text}
+    model = {
+        "fingerprint": text,
+        "weights": text,
+        "warning": text,
+        "matches_configuration": True,
+    }
+    engine = {"model": model, "build": build, "vectors": 1, "bytes": 1}
+    counts = {"rejected": {text: 1}}
+    facts = {"folder": text, "bytes": 1, "states": counts, "photos": 1, "unfinished": True}
+    return {**facts, "engines": {text: engine}}
+
+
+def answer_with(text: str) -> None:
+    near = [Neighbour(1, 0.5, 12.34, 7, text, text, text, Path(text), {})]
+    print_answers(text, {text: near}, {text: text}, [text], as_json=False)
+
+
+def build_of(text: str) -> Report:
+    counts = {"rejected": {text: 1}}
+    return Report(IngestReport(1, counts, 0), DownloadReport(0, 0, counts))
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        answer_with,
+        talk,
+        print_line,
+        lambda text: print_audit(audited(one_finding(text, text, label=text))),
+        lambda text: print_info(info_of(text)),
+        lambda text: print_report(build_of(text)),
+    ],
+)
+def test_names_from_anywhere_do_nothing_to_a_terminal(
+    tell: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(HOSTILE)
+    told = capsys.readouterr()
+    text = told.out + told.err
+    assert not [c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c != "\n"]
+    assert PLAIN in " ".join(text.split("\n"))
+
+
+def test_what_a_script_needs_to_be_itself_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("क्\u200dष र्\u200cय Café\N{NO-BREAK SPACE}👩\u200d🔧")
+    assert capsys.readouterr().out == "क्\u200dष र्\u200cय Café 👩\u200d🔧\n"
+
+
+def test_problems_and_paths_do_nothing_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=[HOSTILE]))
+    monkeypatch.setattr(clean, "clean", lambda *_, **__: [clean.Removed(Path(HOSTILE), 1)])
+    for command, line in (("verify", PLAIN), ("clean", f"removed {PLAIN} (1 bytes)")):
+        monkeypatch.setattr("sys.argv", ["imgsearch", command])
+        with pytest.raises(SystemExit):
+            main()
+        assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_bars_show_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=500, color_system=None)
+    monkeypatch.setattr(bars, "stderr", terminal)
+    with console.progress().task("[red]label[/red]", 2, "photos") as advance:
+        advance(1, HOSTILE)
+    assert "[red]label[/red]" in shown.getvalue()
+    assert PLAIN in shown.getvalue()
+
+
+def test_json_holds_every_text_and_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, range(0x100))) + "\udc9b Käppi 😀"
+    print_json({"name": text})
+    line = capsys.readouterr().out
+    assert json.loads(line) == {"name": text}
+    assert not [c for c in line[:-1] if unicodedata.category(c) in {"Cc", "Cs"}]
+    assert "Käppi 😀" in line
+
+
+def test_long_keys_are_cut_in_the_table_of_an_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    print_audit(audited(one_finding("Title", "k" * 400, "short", label="l" * 400)))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "Title" in line)
+    assert f"{'k' * 39}…, short" in line
+    assert "l" * 79 + "…: " in line

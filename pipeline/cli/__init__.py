@@ -3,7 +3,8 @@
 Nothing heavy is imported here: `--help` loads no numpy, a query by item id no TensorFlow.
 """
 
-from pipeline.cli import building, querying, upkeep  # the order of the commands in `--help`
+# In the order of the commands in `--help`.
+from pipeline.cli import building, judging, querying, upkeep
 from pipeline.cli.app import app, main
 
-__all__ = ["app", "building", "main", "querying", "upkeep"]
+__all__ = ["app", "building", "judging", "main", "querying", "upkeep"]

@@ -14,6 +14,7 @@ from pipeline.errors import PipelineError, QueryError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.report import Answers
     from pipeline.search import Neighbour, Query, Searcher
 
 _SHEET_QUERIES = 40  # a longer picture is not looked at
@@ -48,6 +49,9 @@ def query(
     ] = None,
     min_distance: Annotated[float, typer.Option(help="No item nearer than this.")] = 0.0,
     max_distance: Annotated[float, typer.Option(help="No item further than this.")] = math.inf,
+    fused: Annotated[
+        bool, typer.Option("--fuse", help="Show one list more: all engines' lists as one.")
+    ] = False,
     sheet: Annotated[
         Path | None, typer.Option(help="Write a picture of queries and neighbours.", metavar="PNG")
     ] = None,
@@ -57,20 +61,16 @@ def query(
 ) -> None:
     """Find the items that look most like a photo, by every engine side by side."""
     from pipeline import console
+    from pipeline.fusion import DEPTH
 
-    if bool(photos) == (item is not None):
-        raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
-    if k <= 0:
-        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
-    if sheet and not (sheet.suffix.lower() == ".png" and sheet.absolute().parent.is_dir()):
-        raise QueryError(f"--sheet {sheet}: give a name that ends in .png, in a folder that exists")
+    _check(photos, item, k, sheet, group_by, fused)
     searchers = _open(load_config(config, set_), engine)
     warnings = {s.engine: s.warning for s in searchers if s.warning}
     asked = list(_queries(photos, item, searchers))
     streams = [
         searcher.query_all(
             (query for *_, query in asked),
-            k,
+            max(k, DEPTH) if fused else k,
             where=where,
             min_distance=min_distance,
             max_distance=max_distance,
@@ -78,7 +78,7 @@ def query(
         )
         for searcher in searchers
     ]
-    drawn: list[tuple[str, Path | None, dict[str, list[Neighbour]], list[str]]] = []
+    drawn: list[tuple[str, Path | None, Answers, list[str]]] = []
     failed = False
     for (name, path, _), *found in zip(asked, *streams, strict=True):
         answers = {}
@@ -90,13 +90,40 @@ def query(
             answers[searcher.engine] = answer
         else:
             no_match = [s.engine for s in searchers if s.is_no_match(answers[s.engine])]
-            console.print_answers(name, answers, warnings, no_match, as_json)
+            shown = _shown(answers, k, fused)
+            console.print_answers(name, shown, warnings, no_match, as_json)
             if sheet and len(drawn) < _SHEET_QUERIES:
-                drawn.append((Path(name).name, path, answers, no_match))
+                drawn.append((Path(name).name, path, shown, no_match))
     if sheet and drawn:
         _write_sheet(sheet, drawn, searchers[0], warnings)
     if failed:
         raise typer.Exit(1)
+
+
+def _check(
+    photos: list[Path] | None,
+    item: str | None,
+    k: int,
+    sheet: Path | None,
+    group_by: str | None,
+    fused: bool,
+) -> None:
+    if bool(photos) == (item is not None):
+        raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
+    if k <= 0:
+        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    if sheet and not (sheet.suffix.lower() == ".png" and sheet.absolute().parent.is_dir()):
+        raise QueryError(f"--sheet {sheet}: give a name that ends in .png, in a folder that exists")
+    if fused and group_by is not None:
+        raise QueryError("--fuse and --group-by: each engine may pick another item of a group")
+
+
+def _shown(answers: dict[str, list[Neighbour]], k: int, fused: bool) -> Answers:
+    """Each engine's k nearest and, if asked for, the fusion of the deeper lists that it takes."""
+    from pipeline.fusion import FUSED, fuse
+
+    lists = {engine: found[:k] for engine, found in answers.items()}
+    return {**lists, FUSED: fuse(answers, k)} if fused else lists
 
 
 def _open(config: Config, engines: list[str] | None) -> list[Searcher]:

@@ -23,7 +23,7 @@ from pipeline.store.engine import EngineFolder
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
-    *("query", "neighbours", "info", "audit", "verify", "clean"),
+    *("query", "neighbours", "evaluate", "compare", "info", "audit", "verify", "clean"),
 )
 
 
@@ -169,6 +169,29 @@ def test_the_graph_of_a_catalogue_is_a_table(built: Config, tmp_path: Path, run)
     assert pq.read_table(file).num_rows == 78
     code, out, _ = run("neighbours", "mobilenet", file, "-k", 2, "--json")
     assert json.loads(out) == {"file": str(file), "rows": 52}
+
+
+def test_engines_are_measured_and_compared(
+    built: Config,
+    photo: Path,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    file = tmp_path / "evaluation.json"
+    code, out, _ = run("evaluate", "--label", "colour", "--no-cost", "--out", file)
+    assert code == 0
+    for name in ("autoencoder", "mobilenet", "fused", "random"):
+        assert name in out
+    again = json.loads(run("evaluate", "--label", "colour", "--no-cost", "--json")[1])
+    assert again == json.loads(file.read_text())
+    code, out, _ = run("compare", photo, "--json")
+    assert code == 0
+    (answers,) = json.loads(out)["answers"]
+    assert set(answers["lists"]) == {"autoencoder", "mobilenet"}
+    code, out, _ = run("query", photo, "--fuse", "--json")
+    lists = json.loads(out)["engines"]
+    assert [n["rank"] for n in lists["fused"]] == [1, 2, 3]
+    assert lists["fused"][0]["path"] == str(photo)
 
 
 def test_an_audit_is_a_table_json_and_a_page(
@@ -340,7 +363,10 @@ def test_what_a_user_can_get_wrong_is_one_line(
     code, out, err = run(*arguments)
     assert code != 0
     assert out == ""
-    assert says in one_line(err)
+    finished, mark, error = err.rpartition("imgsearch: ")
+    assert says in one_line(mark + error)
+    # Before it stands only what an engine before that one has finished.
+    assert all(line.startswith("autoencoder ") for line in finished.splitlines())
 
 
 def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,49 @@
+"""How much two ranked lists are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+PERSISTENCE = 0.9
+"""A reader of a list goes on to the next item with this probability: ten are read on average."""
+
+
+def overlap(one: Sequence[Hashable], other: Sequence[Hashable], k: int) -> float:
+    """Return the share, 0..1, that the first k of two lists have in common.
+
+    If both are shorter, of the longer one's length; 1 if both are empty.
+    """
+    depth = min(k, max(len(one), len(other)))
+    return len({*one[:k]} & {*other[:k]}) / depth if depth else 1.0
+
+
+def rank_biased_overlap(
+    one: Sequence[Hashable], other: Sequence[Hashable], p: float = PERSISTENCE
+) -> float:
+    """Return the extrapolated rank-biased overlap of two lists without repeats, 0..1.
+
+    RBO_ext of Webber, Moffat and Zobel, A similarity measure for indefinite rankings, ACM TOIS
+    28(4), 2010, equation 32: the overlap at each depth d, weighted by p^d; beyond the lists' ends
+    agreement is taken to go on as it was. 1 if both are empty, 0 if one of them is.
+    """
+    short, long = sorted((one, other), key=len)
+    if not short:
+        return float(not long)
+    s, length = len(short), len(long)
+    seen_short: set[Hashable] = set()
+    seen_long: set[Hashable] = set()
+    common = common_at_s = 0  # X_d and X_s
+    total = 0.0
+    for d in range(1, length + 1):
+        seen_long.add(long[d - 1])
+        if d <= s:
+            seen_short.add(short[d - 1])
+            common += (short[d - 1] in seen_long) + (long[d - 1] in seen_short)
+            common -= short[d - 1] == long[d - 1]  # counted from both sides
+            common_at_s = common
+        else:
+            common += long[d - 1] in seen_short
+            total += common_at_s * (d - s) / (s * d) * p**d
+        total += common / d * p**d
+    end = (common - common_at_s) / length + common_at_s / s
+    return (1 - p) / p * total + end * p**length

@@ -1,0 +1,77 @@
+"""What counts as right: labels of the catalogue's items, and query sets that bring their own."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pipeline.errors import QueryError
+from pipeline.sources.folder import photos_below
+from pipeline.store.catalogue import Catalogue, State
+from pipeline.store.filters import Groups
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo to ask with, and what it shows."""
+
+    path: Path
+    label: str
+
+
+def values_of(catalogue: Catalogue, column: str) -> dict[int, str]:
+    """Return item id → value of a column, by ascending id, of the available items that have one.
+
+    Columns are those of `store.filters`: `category`, `category_2` or any of the metadata. An empty
+    text is no value.
+
+    Raises:
+        QueryError: there is no such column.
+    """
+    group = Groups(catalogue, column)
+    query = "SELECT id FROM items WHERE state = :available ORDER BY id"
+    items = [item for (item,) in catalogue.select(query, {"available": State.AVAILABLE})]
+    found = cast("list[tuple[str, Any]]", group(items))
+    return {
+        item: str(value)
+        for item, (kind, value) in zip(items, found, strict=True)
+        if kind == "value" and value != ""
+    }
+
+
+def query_set(path: Path) -> list[LabelledPhoto]:
+    """Read a query set: a folder, or a CSV file.
+
+    In a folder, the folder in which a photo lies is its label. A CSV file has the columns `file`
+    (relative to it) and `label`; rows without a label are no queries.
+
+    Raises:
+        QueryError: it is neither, or has no labelled photo.
+    """
+    if path.is_dir():
+        found = [
+            LabelledPhoto(path / photo, photo.parent.name or path.resolve().name)
+            for photo in photos_below(path)
+        ]
+    else:
+        found = _rows(path)
+    if not found:
+        raise QueryError(f"{path}: no labelled photos; each lies in a folder named by its label")
+    return found
+
+
+def _rows(path: Path) -> list[LabelledPhoto]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"file", "label"} <= set(reader.fieldnames or ()):
+                raise QueryError(f"{path}: a query set has the columns file and label")
+            return [
+                LabelledPhoto(path.parent / row["file"], row["label"])
+                for row in reader
+                if row["file"] and row["label"]
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise QueryError(f"{path}: cannot read the query set: {error}") from error

@@ -1,0 +1,77 @@
+"""What an autoencoder loses of photos it was not trained on, beside what PCA loses of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.evaluation import pca
+from pipeline.evaluation.pixels import Pixels
+from pipeline.models import autoencoder
+from pipeline.models.base import load_weights
+from pipeline.progress import SILENT, Advance, Progress
+from pipeline.store.models import ModelFolder
+
+F32Photos = npt.NDArray[np.float32]
+U8Photos = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.int64]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Mean squared errors over photos that were held out; pixels are 0..1."""
+
+    engine: str
+    photos: int
+    """Held-out photos that are still there, on which both are measured."""
+    fitted: int
+    """Photos the network was trained on that are still there: PCA is fitted to them."""
+    numbers: int
+    """The length of the latent, and the rank of PCA."""
+    mse: float
+    pca_mse: float
+
+
+def reconstruction(
+    engine: str, model: ModelFolder, pixels: Pixels, seed: int, progress: Progress = SILENT
+) -> Reconstruction | None:
+    """Measure a trained autoencoder and PCA of the same rank on photos as the network takes them.
+
+    None if no photo that it was trained on, or none that was held out, is there any more.
+    """
+    rows = pixels.row_of()
+    training, validation = (
+        np.array([rows[sha] for row in model.photos(part) if (sha := row.tobytes()) in rows])
+        for part in ("training", "validation")
+    )
+    if not len(training) or not len(validation):
+        return None
+    spec = model.embedding
+    network = autoencoder.build(spec["architecture"], spec["input_size"], spec["latent"])
+    load_weights(network, model)
+
+    def rebuild(photos: F32Photos) -> F32Photos:
+        return np.asarray(network(photos, training=False), np.float32)
+
+    with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:
+        mse = error(rebuild, pixels.rows, validation, advance)
+    fitted = pca.fit(pixels.rows, training, model.dim, seed)
+    pca_mse = fitted.error(pixels.rows, validation)
+    return Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse)
+
+
+def error(
+    rebuild: Callable[[F32Photos], F32Photos], photos: U8Photos, rows: Ids, advance: Advance
+) -> float:
+    """Mean squared error of some rows of (n, h, w, 3) uint8, rebuilt as float32 in 0..1."""
+    total = 0.0
+    for start in range(0, len(rows), _BATCH):
+        pixels = photos[rows[start : start + _BATCH]].astype(np.float32) / np.float32(255)
+        total += float(np.square(rebuild(pixels) - pixels).sum(dtype=np.float64))
+        advance(len(pixels))
+    return total / (len(rows) * int(np.prod(photos.shape[1:])))

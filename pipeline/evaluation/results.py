@@ -1,0 +1,78 @@
+"""What an evaluation found: the shapes of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.evaluation.cost import Cost
+from pipeline.evaluation.intervals import Estimate
+from pipeline.evaluation.leave_out import LeftOut
+from pipeline.evaluation.reconstruction import Reconstruction
+from pipeline.evaluation.spaces import Kind
+
+__all__ = ["Cost", "Estimate", "Evaluation", "LabelCount", "LeftOut", "Scores", "System"]
+
+Scores = Mapping[str, Estimate]
+"""Each of `metrics.METRICS` → its mean over queries, with its 95 % interval."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One way of ranking: an engine, their fusion or a baseline."""
+
+    name: str
+    kind: Kind
+    scores: Scores
+    by_label: Mapping[str, Scores]
+    """The same over the queries of one label, for each label that has any."""
+    warning: str | None
+    """What to know before believing the scores."""
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """How often a label occurs."""
+
+    items: int
+    """In the gallery."""
+    queries: int
+    """Queries with it that were scored."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good each engine of a catalogue is at finding items of the query's label."""
+
+    catalogue: str
+    label: str
+    """The column that the labels come from."""
+    query_set: str | None
+    """The folder or file of the queries; None if the items themselves were asked with."""
+    items: int
+    """The gallery: labelled items that every engine's index has."""
+    left_aside: int
+    """Labelled, available items that are not in the gallery: an index lacks them, or their photos
+    can no longer be read."""
+    queries: int
+    """Queries asked; those that were scored and those with nothing to find add up to it."""
+    scored: int
+    nothing_to_find: int
+    """Queries of whose label there is no item to find; they are in no average."""
+    rejected: Mapping[str, int]
+    """Photos of the query set that are no queries: why → how many."""
+    same_photo: LeftOut
+    product: str | None
+    """The column that says what is one product; None if none was given."""
+    same_product: LeftOut
+    labels: Mapping[str, LabelCount]
+    systems: tuple[System, ...]
+    reconstructions: tuple[Reconstruction, ...]
+    costs: tuple[Cost, ...]
+    resamples: int
+    seed: int
+
+    def facts(self) -> dict[str, Any]:
+        """Everything as JSON-able facts."""
+        return asdict(self)

@@ -1,0 +1,67 @@
+"""What is ranked: the vectors of photos, and the items or queries that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+F32Matrix = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+Kind = Literal["engine", "fusion", "baseline"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Vectors, and who shows the photos that they are of."""
+
+    read: Callable[[Ids], F32Matrix]
+    """Row numbers → (len, dim) float32."""
+    owners: Ids
+    """(m, 2) int64: (owner, row), sorted. Owners are 0, 1, 2, …, each with at least one row."""
+
+    @classmethod
+    def by(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> Shown:
+        """Take those of (m, 2) (row, item id) that are of `items`, ascending: they are the owners.
+
+        Each item has a row.
+        """
+        kept = ids[np.isin(ids[:, 1], items)]
+        owners = np.column_stack([np.searchsorted(items, kept[:, 1]), kept[:, 0]])
+        return cls(read, owners[np.lexsort(owners.T[::-1])])
+
+    @classmethod
+    def one_each(cls, vectors: F32Matrix) -> Shown:
+        """Row n is all that owner n shows."""
+        numbers = np.arange(len(vectors))
+        return cls(vectors.__getitem__, np.column_stack([numbers, numbers]))
+
+    @property
+    def count(self) -> int:
+        """How many owners there are."""
+        return int(self.owners[-1, 0]) + 1 if len(self.owners) else 0
+
+    def only(self, chosen: Ids) -> Shown:
+        """Keep some owners, ascending, who are then numbered from 0."""
+        kept = self.owners[np.isin(self.owners[:, 0], chosen)]
+        return Shown(self.read, np.column_stack([np.searchsorted(chosen, kept[:, 0]), kept[:, 1]]))
+
+    def of(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
+        """Return the vectors of the owners `first` to `last` - 1, and where each one's begin."""
+        begin = np.searchsorted(self.owners[:, 0], np.arange(first, last + 1))
+        return self.read(self.owners[begin[0] : begin[-1], 1]), begin[:-1] - begin[0]
+
+
+@dataclass(frozen=True)
+class Space:
+    """One way of ranking a gallery of items for queries: by the distances of their vectors."""
+
+    name: str
+    kind: Kind
+    gallery: Shown
+    queries: Shown
+    warning: str | None = None
+    """What to know before believing its scores."""

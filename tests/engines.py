@@ -1,0 +1,129 @@
+"""A catalogue with labels and several engines, each of which sees a colour in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline import evaluate, models
+from pipeline.config import Config
+from pipeline.embed import embed
+from pipeline.evaluation.pixels import Look
+from pipeline.images import ImageLimits
+from pipeline.index import build_index
+from pipeline.ingest import ingest
+from pipeline.models.base import EmbeddingModel
+from pipeline.search import Searcher
+from pipeline.search import open as open_search
+from pipeline.sources.base import Item, Photo
+from pipeline.store.artifacts import digest, publish
+from pipeline.store.catalogue import Catalogue
+from pipeline.store.engine import EngineFolder
+from pipeline.store.models import WEIGHTS, ModelFolder
+from tests.conftest import Colour, ColourModel, ListSource, png
+
+View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""(n, 3) colours → (n, 3) vectors."""
+
+VIEWS: dict[str, View] = {
+    "colour": lambda colours: colours,
+    "red": lambda colours: colours * np.float32([1, 0, 0]),
+    "mixed": lambda colours: colours[:, ::-1] * np.float32([3, 1, 0.5]),
+    "blind": lambda colours: colours * 0 + 7,
+}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An item to offer."""
+
+    colours: Sequence[Colour]
+    category: str = ""
+    metadata: Mapping[str, str | int | None] = field(default_factory=dict)
+
+
+@dataclass
+class ViewModel(ColourModel):
+    def encode(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.ascontiguousarray(VIEWS[self.name](super().encode(pixels)), np.float32)
+
+
+class Fair:
+    """Taken through the real stages with the engines that a test names."""
+
+    def __init__(self, root: Path, engines: Sequence[str] = ("colour", "mixed")) -> None:
+        self.config = Config.model_validate(
+            {
+                "name": "fair",
+                "root": str(root),
+                "source": {"type": "sample"},
+                "engines": {name: {"type": "pretrained", "weights": "random"} for name in engines},
+            }
+        )
+        self.catalogue = Catalogue(self.config.folder, create=True)
+
+    def build(self, things: Mapping[str, Thing]) -> None:
+        self.offer(things)
+        for name in self.config.engines:
+            self.index(name)
+
+    def offer(self, things: Mapping[str, Thing]) -> None:
+        items = [
+            Item(
+                key,
+                key.title(),
+                thing.category,
+                tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in thing.colours),
+                thing.metadata,
+            )
+            for key, thing in things.items()
+        ]
+        ingest(ListSource(items), self.catalogue, ImageLimits())
+
+    def index(self, name: str) -> None:
+        engine = EngineFolder(self.config.folder / name)
+        recipe = models.recipe(self.config.engines[name])
+        content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": name}
+        with publish(engine.models.folder / digest(content), content) as aside:
+            (aside / WEIGHTS).write_text(name)
+        model = engine.models.use(engine.models.open(digest(content)))
+        vectors = engine.embeddings(model.fingerprint)
+        embed(ViewModel(name), self.catalogue, vectors, ImageLimits())
+        build_index(name, model, self.catalogue, vectors, engine.builds, self.config.index)
+
+    def searcher(self, name: str) -> Searcher:
+        return open_search(self.config, name)
+
+    def id_of(self, key: str) -> int:
+        item = self.catalogue.item_by_key(key)
+        assert item is not None
+        return item.id
+
+
+Opener = Callable[..., Fair]
+
+
+@pytest.fixture
+def open_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
+    """Open empty catalogues; models see colours, and no network is loaded."""
+
+    def load(name: str, folder: ModelFolder) -> EmbeddingModel:
+        return ViewModel(name, fingerprint=folder.fingerprint)
+
+    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr(evaluate, "_LOOK", Look((8, 8), "bilinear"))  # to be quick
+    opened: list[Fair] = []
+
+    def open_(*engines: str) -> Fair:
+        fair = Fair(tmp_path / f"{len(opened)}", engines or ("colour", "mixed"))
+        opened.append(fair)
+        return fair
+
+    yield open_
+    for fair in opened:
+        fair.catalogue.close()
