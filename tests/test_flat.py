@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
-from pipeline.vector_index import flat
+from pipeline.vector_index import flat, vectors
 from pipeline.vector_index.flat import FlatIndex, write_flat
 
 F32 = npt.NDArray[np.float32]
@@ -199,7 +199,7 @@ def test_thousands_of_equal_long_vectors_take_little_memory(tmp_path: Path) -> N
 def test_blocks_of_any_size_give_the_same_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, name: str
 ) -> None:
-    monkeypatch.setattr(flat, "_BLOCK", block)
+    monkeypatch.setattr(vectors, "_BLOCK", block)
     monkeypatch.setattr(flat, "_MANY", 20)
     rng = np.random.default_rng(11)
     xb = DATA[name](rng)
@@ -225,6 +225,22 @@ def test_a_query_does_not_depend_on_those_beside_it(tmp_path: Path) -> None:
         alone = index.search(xq[number : number + 1], 5)
         np.testing.assert_array_equal(alone.rows[0], together.rows[number])
         np.testing.assert_array_equal(alone.distances[0], together.distances[number])
+
+
+@pytest.mark.parametrize("name", ["normal", "clustered", "tiny differences", "huge", "wide"])
+def test_many_queries_at_once_are_answered_as_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """FAISS multiplies matrices for them, which far from the origin leaves few digits."""
+    rng = np.random.default_rng(9)
+    xb = np.concatenate([DATA[name](rng) for _ in range(5)])
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 2 * xb.shape[1])
+    monkeypatch.setattr(flat, "_QUERIES", 25)
+    xq = (xb[:60] + xb[60:120]) / 2
+    index = FlatIndex(written(tmp_path, xb))
+    for k in (1, 5, 50):
+        check(index, xb, xq, k)
+    check(index, xb, xq, 5, rng.permutation(len(xb))[:100])
 
 
 @pytest.mark.parametrize("k", [0, 3])

@@ -220,7 +220,7 @@ class EmbeddingSettings(Settings):
 class IndexSettings(Settings):
     """What finds the neighbours."""
 
-    type: Literal["flat"] = "flat"
+    type: Literal["flat", "pruned"] = "flat"
     keep_builds: int = Field(2, ge=1)
 
 

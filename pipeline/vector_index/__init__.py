@@ -9,8 +9,9 @@ from typing import Literal
 from pipeline.store.builds import INDEX_FILE
 from pipeline.vector_index.base import F32Matrix, Ids, VectorIndex
 from pipeline.vector_index.flat import FlatIndex, write_flat
+from pipeline.vector_index.pruned import PrunedIndex, write_pruned
 
-Kind = Literal["flat"]
+Kind = Literal["flat", "pruned"]
 
 
 def write_index(
@@ -21,8 +22,9 @@ def write_index(
     Raises:
         OSError: the files cannot be written.
     """
-    writers = {"flat": write_flat}
-    writers[kind](folder / INDEX_FILE, rows, dim, parts)
+    write_flat(folder / INDEX_FILE, rows, dim, parts)
+    if kind == "pruned":
+        write_pruned(folder)
 
 
 def open_index(kind: Kind, folder: Path) -> VectorIndex:
@@ -31,5 +33,5 @@ def open_index(kind: Kind, folder: Path) -> VectorIndex:
     Raises:
         DamagedArtifactError: its files are not what `write_index` wrote.
     """
-    kinds = {"flat": FlatIndex}
-    return kinds[kind](folder / INDEX_FILE)
+    flat = FlatIndex(folder / INDEX_FILE)
+    return flat if kind == "flat" else PrunedIndex(folder, flat.file, flat)

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 F32Matrix = npt.NDArray[np.float32]
+F32Vector = npt.NDArray[np.float32]
+F64Matrix = npt.NDArray[np.float64]
+F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 
@@ -16,10 +19,12 @@ Ids = npt.NDArray[np.int64]
 class Neighbours:
     """The nearest rows of each query, ordered by (distance, row)."""
 
-    distances: npt.NDArray[np.float64]
+    distances: F64Matrix
     """(queries, k) Euclidean distances, not squared."""
     rows: Ids
     """(queries, k) row numbers."""
+    verified: Ids
+    """(queries,) how many vectors were compared with the query in full."""
 
 
 class VectorIndex(Protocol):

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.store.artifacts import damaged
-from pipeline.vector_index.base import F32Matrix, Ids, Neighbours
+from pipeline.vector_index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbours
+from pipeline.vector_index.vectors import VectorFile, distinct, import_faiss, only, write_flat
 
-_HEADER = 45  # bytes of a flat index without vectors; FAISS crashes on some shorter files
-_BLOCK = 256  # rows whose distances are computed at a time
+__all__ = ["FlatIndex", "write_flat"]
+
+_QUERIES = 512  # at a time: from about a hundred on, FAISS multiplies matrices
 _MANY = 4096  # candidates beyond which all rows are looked at
 _TINY = 2.0**-126  # squares below it may be flushed to zero
-
-
-def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]) -> None:
-    """Write a plain FAISS file of (rows, dim) float32, from parts of (row numbers, vectors).
-
-    The vectors are in memory once: the parts are copied straight into the index.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    faiss = _faiss()
-    index = faiss.IndexFlatL2(dim)
-    index.codes.resize(rows * dim * 4)
-    index.ntotal = rows
-    if rows:
-        storage = faiss.rev_swig_ptr(index.get_xb(), rows * dim).reshape(rows, dim)
-        for numbers, vectors in parts:
-            storage[numbers] = vectors
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:
-        raise OSError(errno.EIO, f"cannot write the index: {error}", str(path)) from error
 
 
 class FlatIndex:
@@ -47,25 +25,20 @@ class FlatIndex:
         """Open an index file.
 
         Raises:
-            DamagedArtifactError: FAISS cannot read it, or it is no flat L2 index.
+            DamagedArtifactError: it is no flat L2 index, or not a whole one.
         """
-        faiss = _faiss()
-        if not path.is_file() or path.stat().st_size < _HEADER:
-            raise damaged(path, "it is missing or truncated")
+        self.file = VectorFile(path)
+        self.rows: int = self.file.rows
+        self.dim: int = self.file.dim
+        faiss = import_faiss()
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
-            raise damaged(path, "FAISS cannot read it") from error
-        if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_L2:
-            raise damaged(path, "it is not a flat Euclidean index")
-        self._index = index
-        self.rows: int = index.ntotal
-        self.dim: int = index.d
+            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError:  # no address space to map it
+            self._index = None
 
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
-        vectors: F32Matrix = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
-        return vectors
+        return self.file.read(rows)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
@@ -73,60 +46,59 @@ class FlatIndex:
         Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
         by row whatever the rounding of FAISS's float32 sums.
         """
-        allowed = None if allowed is None else np.unique(allowed)
-        available = self.rows if allowed is None else len(allowed)
-        k = min(k, available)
-        distances = np.empty((len(queries), k), np.float64)
-        rows = np.empty((len(queries), k), np.int64)
-        for number, query in enumerate(np.ascontiguousarray(queries, np.float32)):
-            distances[number], rows[number] = self._search_one(query, k, available, allowed)
-        return Neighbours(distances, rows)
-
-    def _search_one(self, query: Any, k: int, available: int, allowed: Ids | None) -> Any:
-        """Let FAISS propose candidates until none left out can be nearer than the k-th."""
-        # A float32 sum of d squared differences is off by a factor of at most 1 ± (d + 3)·2⁻²⁴
-        # (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding.
-        error = (self.dim + 3) * 2.0**-24
-        count = k + 8
-        while k and count < min(available, _MANY):
-            squared, rows = self._candidates(query, count, allowed)
-            if rows[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
-                break
-            distances, nearest = self._nearest(query, rows, k)
-            beyond = squared[-1] * (1 - 2 * error) - self.dim * _TINY
-            if np.isfinite(beyond) and distances[-1] ** 2 < beyond:
-                return distances, nearest
-            count *= 4
-        return self._nearest(query, np.arange(self.rows) if allowed is None else allowed, k)
-
-    def _nearest(self, query: Any, rows: Ids, k: int) -> Any:
-        """Compute distances in float64, block by block, and keep the k nearest by (distance, row).
-
-        Returns (distances, rows), both of length min(k, len(rows)).
-        """
-        distances, nearest = np.empty(0), np.empty(0, np.int64)
-        for start in range(0, len(rows), _BLOCK):
-            block = np.asarray(rows[start : start + _BLOCK], np.int64)
-            difference = self.vectors(block).astype(np.float64) - query
-            distances = np.append(distances, np.sqrt(np.einsum("ij,ij->i", difference, difference)))
-            nearest = np.append(nearest, block)
-            order = np.lexsort((nearest, distances))[:k]
-            distances, nearest = distances[order], nearest[order]
-        return distances, nearest
-
-    def _candidates(self, query: Any, count: int, allowed: Ids | None) -> Any:
-        faiss = _faiss()
+        queries = np.ascontiguousarray(queries, np.float32)
+        rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)
         parameters = None
         if allowed is not None:
-            selector = faiss.IDSelectorBatch(np.ascontiguousarray(allowed, np.int64))
-            parameters = faiss.SearchParameters(sel=selector)
-        squared, rows = self._index.search(query[np.newaxis], count, params=parameters)
-        return squared[0].astype(np.float64), rows[0]
+            parameters = import_faiss().SearchParameters(sel=only(rows, self.rows))
+        k = min(k, len(rows))
+        distances = np.empty((len(queries), k), np.float64)
+        nearest = np.empty((len(queries), k), np.int64)
+        for start in range(0, len(queries), _QUERIES):
+            block = queries[start : start + _QUERIES]
+            for number, found in enumerate(self._search(block, k, rows, parameters), start):
+                distances[number], nearest[number] = found
+        return Neighbours(distances, nearest, np.full(len(queries), len(rows)))
 
+    def _search(
+        self, queries: F32Matrix, k: int, rows: Ids, parameters: Any
+    ) -> Iterator[tuple[F64Vector, Ids]]:
+        """Let FAISS propose candidates until none left out can be nearer than the k-th."""
+        most = min(len(rows), _MANY) if k and self._index is not None else 0
+        together = 4 * k + 64  # more than for one query: products of matrices are less exact
+        proposed: Iterable[Any] = [None] * len(queries)
+        if len(queries) > 1 and together < most:
+            proposed = zip(*self._candidates(queries, together, parameters), strict=True)
+        for query, candidates in zip(queries, proposed, strict=True):
+            found = None
+            if candidates is not None:
+                norm = float(np.linalg.norm(query.astype(np.float64)))
+                found = self._certain(query, k, candidates[0], candidates[1], norm)
+            count = k + 8
+            while found is None and count < most:
+                squared, near = self._candidates(query[np.newaxis], count, parameters)
+                found = self._certain(query, k, squared[0], near[0])
+                count *= 4
+            yield found or self.file.nearest(query, rows, k)
 
-def _faiss() -> Any:
-    import faiss
+    def _certain(
+        self, query: F32Vector, k: int, squared: F64Vector, near: Ids, multiplied: float = 0
+    ) -> tuple[F64Vector, Ids] | None:
+        """Return the k nearest of the candidates, or None if a row left out may be nearer.
 
-    # One query cannot be shared between threads: a second one only costs starting it.
-    faiss.omp_set_num_threads(1)
-    return faiss
+        A float32 sum of d squared differences is off by a factor of at most 1 ± (d + 3)·2⁻²⁴
+        (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding. For
+        many queries FAISS multiplies matrices, ‖x−q‖² = ‖x‖² + ‖q‖² − 2x·q, which is off by that
+        times (‖x‖ + ‖q‖)²; a row no farther than the k-th has ‖x‖ ≤ ‖q‖ + the k-th's distance.
+        `multiplied` is ‖q‖ if that was done.
+        """
+        if near[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
+            return None
+        distances, nearest = self.file.nearest(query, near, k)
+        error = 1.01 * (self.dim + 3) * 2.0**-24
+        beyond = squared[-1] - error * (2 * multiplied + distances[-1]) ** 2 - self.dim * _TINY
+        return (distances, nearest) if distances[-1] ** 2 < beyond < np.inf else None
+
+    def _candidates(self, queries: F32Matrix, count: int, parameters: Any) -> Any:
+        squared, rows = self._index.search(queries, count, params=parameters)
+        return squared.astype(np.float64), rows
