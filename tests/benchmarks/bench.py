@@ -12,9 +12,11 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
+import asking
 import catalogues
 import downloads
 import embedding
+import lookup
 import memory
 import no_match
 import reconstruction
@@ -32,6 +34,8 @@ def main() -> None:
         "reconstruction": reconstruction.measure,
         "catalogues": catalogues.measure,
         "downloads": downloads.measure,
+        "lookup": lookup.measure,
+        "asking": asking.measure,
         "no_match": no_match.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.index import build_index
 from pipeline.store.artifacts import publish
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
 from pipeline.store.engine import EngineFolder
+from pipeline.vector_index import Kind
 
 ITEMS = 18_322
 ROUNDS = 7
@@ -36,7 +38,7 @@ engines:
 def measure(_: Path | None) -> list[dict[str, object]]:
     """Take turns; compare medians."""
     with tempfile.TemporaryDirectory() as folder:
-        config = _catalogue(Path(folder))
+        config = make_catalogue(Path(folder), {"autoencoder": 16, "vgg16": 4096})
         imports = [sys.executable, "-c", "import numpy, faiss"]
         query = [str(Path(sys.executable).with_name("imgsearch")), "query", "--id", "77"]
         query += ["--config", str(config)]
@@ -51,7 +53,11 @@ def measure(_: Path | None) -> list[dict[str, object]]:
         return [{"items": ITEMS, "query --id ÷ import numpy, faiss": round(ratio, 2)}]
 
 
-def _catalogue(folder: Path) -> Path:
+def make_catalogue(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") -> Path:
+    """Build an index for each engine, of so many numbers a vector; return the settings.
+
+    The vectors are random, but most of what sets them apart is in few directions, as of photos.
+    """
     settings = folder / "settings.yaml"
     settings.write_text(SETTINGS.format(root=folder))
     config = load(settings)
@@ -61,8 +67,11 @@ def _catalogue(folder: Path) -> Path:
         with catalogue.transaction():
             for number, sha256 in enumerate(hashes):
                 photo = ImageRecord(f"{number}.jpg", State.AVAILABLE, path="x.jpg", sha256=sha256)
-                catalogue.put(1, f"{number}.jpg", f"item {number}", "things", {}, [photo])
-        for name, dim in (("autoencoder", 16), ("vgg16", 4096)):
+                metadata = {"price": number % 1000}
+                catalogue.put(1, f"{number}.jpg", f"item {number}", "things", metadata, [photo])
+        for name, dim in engines.items():
+            scale = 1 / np.arange(1, min(dim, 64) + 1)
+            directions = scale[:, np.newaxis] * random.standard_normal((len(scale), dim))
             engine = EngineFolder(folder / "big" / name)
             recipe = models.recipe(config.engines[name])
             content = {"recipe": recipe, "embedding": {}, "dim": dim, "weights": name}
@@ -72,6 +81,9 @@ def _catalogue(folder: Path) -> Path:
             vectors = engine.embeddings(model.fingerprint)
             for start in range(0, ITEMS, 1024):
                 some = hashes[start : start + 1024]
-                vectors.write(some, random.random((len(some), dim), np.float32))
-            build_index(name, model, catalogue, vectors, engine.builds, IndexSettings())
+                places = random.standard_normal((len(some), len(scale)))
+                noise = 0.1 * random.standard_normal((len(some), dim))
+                vectors.write(some, (places @ directions + noise).astype(np.float32))
+            settled = IndexSettings(type=kind)
+            build_index(name, model, catalogue, vectors, engine.builds, settled)
     return settings
