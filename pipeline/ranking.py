@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.store.builds import Build
+from pipeline.store.filters import Condition
 from pipeline.vector_index.base import F32Matrix, Ids, VectorIndex
 
 F64Array = npt.NDArray[np.float64]
@@ -43,8 +44,8 @@ class Found(NamedTuple):
 class Wanted:
     """Which items may be found."""
 
-    items: Ids | None = None
-    """Ascending ids; None: every item."""
+    condition: Condition | None = None
+    """What must hold for them; None: every item may be."""
     min_distance: float = 0.0
     max_distance: float = inf
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
@@ -65,36 +66,62 @@ class Ranking:
         There are fewer only where fewer are wanted. Distances are Euclidean. Memory grows with the
         number of queries times k: ask in blocks.
         """
-        answers: list[list[Found]] = [[] for _ in asked]
-        count, still = k + _MORE, list(range(len(asked)))
-        available = self.index.rows if self._rows is None else len(self._rows)
-        while still and available:
-            vectors = np.concatenate([asked[number].vectors for number in still])
-            neighbours = self.index.search(vectors, count, self._rows)
-            complete, unfinished, at = count >= available, [], 0
-            for number in still:
-                own = slice(at, at := at + len(asked[number].vectors))
-                distances, rows = neighbours.distances[own], neighbours.rows[own]
-                # What is nearer than this has been seen, by each of the vectors.
-                frontier = inf if complete else float(distances[:, -1].min())
-                found = self._items(distances, rows, asked[number].leave_out)[:k]
-                full = len(found) == k and found[-1].distance < frontier
-                if full or frontier == inf or frontier > self.wanted.max_distance:
-                    answers[number] = found
-                else:
-                    unfinished.append(number)
-            count, still = 4 * count, unfinished
-        return answers
+        answers: list[list[Found] | None] = [None] * len(asked)
+        if self.wanted.condition is not None:
+            # Where many items meet it, enough of the nearest do, and only those need be judged.
+            self._round(asked, answers, k, 4 * k + _MORE, self.wanted.condition.among, None)
+        count = k + _MORE
+        while None in answers:
+            self._round(asked, answers, k, count, self._all_wanted, self._rows)
+            count *= 4
+        return [found or [] for found in answers]
+
+    def _round(
+        self,
+        asked: Sequence[Asked],
+        answers: list[list[Found] | None],
+        k: int,
+        count: int,
+        judge: Callable[[Ids], Ids],
+        allowed: Ids | None,
+    ) -> None:
+        """Ask for `count` rows, among the allowed ones; fill in the answers that are certain then.
+
+        `judge` takes items and returns which meet the condition; it may name others besides.
+        """
+        still = [number for number, found in enumerate(answers) if found is None]
+        vectors = np.concatenate([asked[number].vectors for number in still])
+        neighbours = self.index.search(vectors, count, allowed)
+        complete = count >= (self.index.rows if allowed is None else len(allowed))
+        at = 0
+        for number in still:
+            own = slice(at, at := at + len(asked[number].vectors))
+            distances, rows = neighbours.distances[own], neighbours.rows[own]
+            # What is nearer than this has been seen, by each of the vectors.
+            frontier = inf if complete else float(distances[:, -1].min())
+            found = self._items(distances, rows, asked[number].leave_out, judge)[:k]
+            full = len(found) == k and found[-1].distance < frontier
+            if full or frontier == inf or frontier > self.wanted.max_distance:
+                answers[number] = found
 
     @cached_property
     def _rows(self) -> Ids | None:
-        """The rows that show a wanted item; None if all do."""
-        if self.wanted.items is None:
+        """The rows that show an item which meets the condition; None if there is none."""
+        if self.wanted.condition is None:
             return None
         ids = self.build.ids
-        return np.unique(ids[np.isin(ids[:, 1], self.wanted.items), 0])
+        return np.unique(ids[np.isin(ids[:, 1], self.wanted.condition.items), 0])
 
-    def _items(self, distances: F64Array, rows: Ids, leave_out: int | None) -> list[Found]:
+    def _all_wanted(self, items: Ids) -> Ids:
+        return items if self.wanted.condition is None else self.wanted.condition.items
+
+    def _items(
+        self,
+        distances: F64Array,
+        rows: Ids,
+        leave_out: int | None,
+        judge: Callable[[Ids], Ids],
+    ) -> list[Found]:
         """The wanted items that these rows show, each once, by (distance, id)."""
         entries, times = self.build.showings(rows.ravel())
         items = self.build.ids[entries, 1]
@@ -103,6 +130,7 @@ class Ranking:
         _, first = np.unique(items[order], return_index=True)
         nearest = order[np.sort(first)]
         nearest = nearest[self._is_wanted(items[nearest], apart[nearest], leave_out)]
+        nearest = nearest[np.isin(items[nearest], judge(items[nearest]))]
         kept = self._first_of_groups(items[nearest].tolist())
         return [
             Found(item, distance, row)
@@ -118,8 +146,6 @@ class Ranking:
         wanted: Mask = (apart >= self.wanted.min_distance) & (apart <= self.wanted.max_distance)
         if leave_out is not None:
             wanted &= items != leave_out
-        if self.wanted.items is not None:
-            wanted &= np.isin(items, self.wanted.items)
         return wanted
 
     def _first_of_groups(self, items: Sequence[int]) -> list[int]:

@@ -31,7 +31,7 @@ from pipeline.ranking import Asked, Found, Ranking, Wanted
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue, ItemRecord, State
 from pipeline.store.engine import EngineFolder
-from pipeline.store.filters import Groups, matching_items
+from pipeline.store.filters import Condition, Groups
 from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.vector_index import open_index
 from pipeline.vector_index.base import VectorIndex
@@ -297,9 +297,9 @@ class Searcher:
                 f"distances from {min_distance} to {max_distance}: give a least one, 0 or more, and"
                 " a most that is not smaller"
             )
-        items = None if where is None else matching_items(self.catalogue, where)
+        condition = None if where is None else Condition(self.catalogue, where)
         group = None if group_by is None else Groups(self.catalogue, group_by)
-        return Wanted(items, min_distance, max_distance, group)
+        return Wanted(condition, min_distance, max_distance, group)
 
     def _rank(self, asked: Sequence[Asked], k: int, wanted: Wanted) -> list[list[Neighbour]]:
         ranked = Ranking(self.index, self.build, wanted).rank(asked, k)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import QueryError
 from pipeline.store.catalogue import Catalogue, ImageRecord, State
-from pipeline.store.filters import matching_items
+from pipeline.store.filters import Condition
 
 ITEMS: list[dict[str, Any]] = [
     {"price": 100, "brand": "Titan", "rating": 4.5, "retail price": 7, 'odd "name"': "x"},
@@ -44,6 +46,15 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
         lost = ImageRecord("p", State.FAILED, "gone")
         made.put(1, "lost", "Lost", "Watches", {"price": 1}, [lost])
         yield made
+
+
+def matching_items(catalogue: Catalogue, where: str) -> npt.NDArray[np.int64]:
+    """What holds among all items, which is what holds among any of them."""
+    condition = Condition(catalogue, where)
+    for some in ([], [2], [1, 3, 4, 7], [5, 6]):
+        among = condition.among(np.array(some, np.int64)).tolist()
+        assert among == [item for item in condition.items.tolist() if item in some]
+    return condition.items
 
 
 def number(value: Any) -> bool:

@@ -11,6 +11,7 @@ import difflib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -21,29 +22,49 @@ from pipeline.errors import QueryError
 from pipeline.store.catalogue import Catalogue
 from pipeline.store.records import State
 
+Ids = npt.NDArray[np.int64]
 _OWN = ("id", "key", "name", "category")  # columns of their own; all others are metadata
 _MOST_NAMES = 30  # in an error
 
 
-def matching_items(catalogue: Catalogue, where: str) -> npt.NDArray[np.int64]:
-    """Return the ids, ascending, of the available items for which a condition holds.
+class Condition:
+    """A condition on the columns of the available items of a catalogue.
 
     Columns are `id`, `key`, `name`, `category` and every column of the metadata, with a dot between
     levels where a column is itself structured, and in double quotes where a name is no word. They
     compare (=, <>, <, <=, >, >=, between, in, like, is null) with texts in single quotes, numbers,
     true and false, joined by and, or, not and brackets. As in SQL, neither a condition on a column
     that an item lacks holds nor its opposite; nor one on a number where the item has a text.
-
-    Raises:
-        QueryError: the text is no such condition, or names a column that no item has.
     """
-    condition = _Condition(catalogue)
-    sql = condition.write(_parse(where))
-    rows = catalogue.select(
-        f"SELECT id FROM items WHERE state = :available AND ({sql}) ORDER BY id",  # noqa: S608
-        {**condition.parameters, "available": State.AVAILABLE},
-    )
-    return np.fromiter((row["id"] for row in rows), np.int64)
+
+    def __init__(self, catalogue: Catalogue, where: str) -> None:
+        """Read a condition.
+
+        Raises:
+            QueryError: the text is no such condition, or names a column that no item has.
+        """
+        writer = _Writer(catalogue)
+        self._catalogue = catalogue
+        self._sql = writer.write(_parse(where))
+        self._parameters = {**writer.parameters, "available": State.AVAILABLE}
+
+    @cached_property
+    def items(self) -> Ids:
+        """The ids, ascending, of the items for which it holds."""
+        return self._select("1")
+
+    def among(self, items: Ids) -> Ids:
+        """Return those of these items, ascending, for which it holds: few are asked faster."""
+        some = "id IN (SELECT value FROM json_each(:some))"
+        return self._select(some, some=json.dumps(items.tolist()))
+
+    def _select(self, which: str, **parameters: str) -> Ids:
+        rows = self._catalogue.select(
+            f"SELECT id FROM items WHERE state = :available AND {which} AND ({self._sql})"  # noqa: S608
+            " ORDER BY id",
+            {**self._parameters, **parameters},
+        )
+        return np.fromiter((row["id"] for row in rows), np.int64)
 
 
 class Groups:
@@ -114,7 +135,7 @@ def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[st
 
 
 @dataclass
-class _Condition:
+class _Writer:
     """Writes the tree of a condition as SQL, and collects what is bound."""
 
     catalogue: Catalogue
