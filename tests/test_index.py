@@ -10,9 +10,11 @@ import faiss
 import numpy as np
 import pytest
 
+from pipeline.config import Config
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index import snapshot
 from pipeline.store.builds import Build
+from pipeline.verify import verify
 from tests.conftest import ENGINE, Colour, Shop, png, tree
 
 A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
@@ -108,6 +110,23 @@ def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
     assert shop.build({"a": [A]}, keep_builds=2).path == first.path
     assert first.path.stat().st_ino == made
     assert current(shop) == first.path.name
+
+
+def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
+    many: list[Colour] = [(r, g, b) for r in range(0, 99, 9) for g in (0, 5) for b in (0, 70)]
+    flat = shop.build({f"k{n}": [colour] for n, colour in enumerate(many)})
+    query = np.array([40, 3, 30], np.float32)
+    with shop.searcher() as searcher:
+        expected = searcher.query(query, 20)
+    settings = {**shop.config.model_dump(), "index": {"type": "pruned"}}
+    shop.config = Config.model_validate(settings)
+    pruned = shop.index()
+    assert pruned.path != flat.path
+    assert pruned.index_file.read_bytes() == flat.index_file.read_bytes()
+    assert "bounds.json" in pruned.manifest["files"]
+    with shop.searcher() as searcher:
+        assert searcher.query(query, 20) == expected
+    assert verify(shop.config).problems == []
 
 
 def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
