@@ -6,8 +6,10 @@ import json
 import mmap
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
-from pipeline.vector_index import bounds, open_index, pruned, vectors, write_index
+from pipeline.vector_index import Kind, bounds, open_index, pruned, vectors, write_index
 from pipeline.vector_index.base import VectorIndex
 from pipeline.vector_index.bounds import Coder
 from pipeline.vector_index.pruned import PrunedIndex
@@ -246,6 +248,20 @@ def test_an_index_without_rows_finds_nothing(tmp_path: Path) -> None:
     index = written(tmp_path, np.empty((0, DIM), np.float32))
     assert (index.rows, index.dim) == (0, DIM)
     assert index.search(np.zeros((2, DIM), np.float32), 3).rows.shape == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["flat", "pruned"])
+def test_every_thread_that_asks_keeps_faiss_to_one_thread(tmp_path: Path, kind: Kind) -> None:
+    xb = features(np.random.default_rng(26))
+    written(tmp_path, xb)
+    index = open_index(kind, tmp_path)
+
+    def ask() -> int:
+        index.search(xb[:1], 3)
+        return int(faiss.omp_get_max_threads())
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result() == 1
 
 
 # -- What it saves ---------------------------------------------------------------------------------
@@ -495,7 +511,7 @@ def other_codes(rows: int, length: int) -> Callable[[Path], None]:
         codes = np.zeros((rows, length), np.float32)
         index.train(codes)
         index.add(codes)
-        pruned.import_faiss().write_index(index, str(folder / "codes.faiss"))
+        faiss.write_index(index, str(folder / "codes.faiss"))
         edit_bounds(bytes=(folder / "codes.faiss").stat().st_size)(folder)
 
     return write

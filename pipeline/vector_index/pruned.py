@@ -77,7 +77,9 @@ class PrunedIndex:
         The answer is the reference's, and so is the work where the codes rule out too little.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        allowed = None if allowed is None else distinct(allowed, self.rows)
+        if allowed is not None:
+            allowed = distinct(allowed, self.rows)
+            allowed = None if len(allowed) == self.rows else allowed
         k = min(k, self.rows if allowed is None else len(allowed))
         if self._shortlist is None:
             return self._reference.search(queries, k, allowed)
@@ -117,6 +119,7 @@ class Shortlist:
         self._error = error
         self._index = index
         self._file = file
+        self._unfiltered = self._parameters(None)
 
     @classmethod
     def make(cls, coder: Coder, file: VectorFile) -> Shortlist:
@@ -182,7 +185,9 @@ class Shortlist:
         if not k or available < _WORTH or first > most:
             yield from (None for _ in queries)
             return
-        everywhere, nearby = self._parameters(allowed)
+        everywhere, nearby = self._unfiltered
+        if allowed is not None:
+            everywhere, nearby = self._parameters(only(allowed, self._file.rows))
         for start in range(0, len(queries), _QUERIES):
             block = queries[start : start + _QUERIES]
             codes = self._coder.codes(self._coder.query_places(block))
@@ -204,15 +209,11 @@ class Shortlist:
                     verified = len(left) + int(np.count_nonzero(squared >= reach))
                     yield Answer(*self._file.nearest(query, left, k), verified)
 
-    def _parameters(self, allowed: Ids | None) -> tuple[Any, Any]:
+    def _parameters(self, selector: Any) -> tuple[Any, Any]:
         """Return FAISS's parameters to search all clusters, and the nearest ones."""
         faiss = import_faiss()
-        selector = None if allowed is None else only(allowed, self._file.rows)
-        everywhere, nearby = (
-            faiss.SearchParametersIVF(nprobe=clusters, sel=selector)
-            for clusters in (self._index.nlist, _PROBED)
-        )
-        return everywhere, nearby
+        everywhere = faiss.SearchParametersIVF(nprobe=self._index.nlist, sel=selector)
+        return everywhere, faiss.SearchParametersIVF(nprobe=_PROBED, sel=selector)
 
 
 def _spread(rows: int, count: int) -> Ids:

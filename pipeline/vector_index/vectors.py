@@ -146,10 +146,11 @@ class VectorFile:
 
 
 def import_faiss() -> Any:
-    """Import FAISS and hold it to one thread, its BLAS (OpenMP) included, in the whole process.
+    """Import FAISS and hold it, and its BLAS (OpenMP), to one thread when called from this one.
 
     One query cannot be shared between threads, a second one only costs starting it; and OpenMP's
     threads, which spin while they wait, would fight with those of NumPy's own BLAS for the cores.
+    OpenMP keeps the number for each thread of the program, so all that use FAISS come by here.
     """
     import faiss
 

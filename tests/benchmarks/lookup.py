@@ -5,8 +5,8 @@ Needs `fashion-18322.tar` and MobileNetV2's weights. Vectors: MobileNetV2, 1,280
 an hour on 2 cores the first time. Both are kept in a folder `imgsearch-lookup` of the system's
 temporary folder, and so is the catalogue of a million: real vectors with jitter.
 
-Queries are photos that are not in the index. All is on one thread, but for
-NumPy's products. Times are of the second round.
+Queries are photos that are not in the index. All is on one thread, except NumPy.
+Times are of the second round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipeline.vector_index.base import Neighbours
 F32 = npt.NDArray[np.float32]
 KEPT = Path(tempfile.gettempdir(), "imgsearch-lookup")
 WEIGHTS = "mobilenet_v2_imagenet_notop.weights.h5"
-QUERIES, TURN, K = 300, 50, 10
+QUERIES, TURN, K = 300, 100, 10
 OURS = ("FAISS IndexFlatL2", "flat", "pruned")
 LIMIT = 1_500_000_000  # bytes of address space, for the catalogue of a million
 Rows = list[dict[str, object]]
