@@ -9,7 +9,6 @@ from typing import Literal
 from pipeline.store.builds import INDEX_FILE
 from pipeline.vector_index.base import F32Matrix, Ids, VectorIndex
 from pipeline.vector_index.flat import FlatIndex, write_flat
-from pipeline.vector_index.pruned import PrunedIndex, write_pruned
 
 Kind = Literal["flat", "pruned"]
 
@@ -24,6 +23,8 @@ def write_index(
     """
     write_flat(folder / INDEX_FILE, rows, dim, parts)
     if kind == "pruned":
+        from pipeline.vector_index.pruned import write_pruned
+
         write_pruned(folder)
 
 
@@ -34,4 +35,8 @@ def open_index(kind: Kind, folder: Path) -> VectorIndex:
         DamagedArtifactError: its files are not what `write_index` wrote.
     """
     flat = FlatIndex(folder / INDEX_FILE)
-    return flat if kind == "flat" else PrunedIndex(folder, flat.file, flat)
+    if kind == "flat":
+        return flat
+    from pipeline.vector_index.pruned import PrunedIndex
+
+    return PrunedIndex(folder, flat.file, flat)
