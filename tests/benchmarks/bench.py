@@ -16,6 +16,7 @@ import asking
 import catalogues
 import downloads
 import embedding
+import evaluation
 import lookup
 import memory
 import no_match
@@ -34,6 +35,7 @@ def main() -> None:
         "reconstruction": reconstruction.measure,
         "catalogues": catalogues.measure,
         "downloads": downloads.measure,
+        "evaluation": evaluation.measure,
         "lookup": lookup.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
