@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.errors import DamagedArtifactError
 from pipeline.vector_index import flat, vectors
 from pipeline.vector_index.flat import FlatIndex, write_flat
+from tests.nearest import brute_force, check
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -29,36 +30,6 @@ def written(folder: Path, xb: F32, parts: Iterable[Sequence[int]] | None = None)
     path = folder / "index.faiss"
     write_flat(path, len(xb), xb.shape[1], ((rows, xb[rows]) for rows in chosen))
     return path
-
-
-def brute_force(
-    xb: F32, query: F32, k: int, allowed: I64 | None = None
-) -> tuple[npt.NDArray[np.float64], I64]:
-    """Distances and rows by (distance, row), in float64."""
-    rows = np.arange(len(xb)) if allowed is None else np.sort(allowed)
-    distances = np.sqrt(((xb[rows].astype(np.float64) - query.astype(np.float64)) ** 2).sum(axis=1))
-    order = np.argsort(distances, kind="stable")[:k]
-    return distances[order], rows[order]
-
-
-def check(index: FlatIndex, xb: F32, xq: F32, k: int, allowed: I64 | None = None) -> None:
-    """Demand the brute force's answer.
-
-    Rows may differ from it only where its own distances differ by less than float64 can tell.
-    """
-    found = index.search(xq, k, allowed)
-    available = len(xb) if allowed is None else len(allowed)
-    assert found.distances.shape == found.rows.shape == (len(xq), min(k, available))
-    for query, distances, rows in zip(xq, found.distances, found.rows, strict=True):
-        expected, expected_rows = brute_force(xb, query, k, allowed)
-        np.testing.assert_allclose(distances, expected, rtol=1e-13, atol=0)
-        pairs = list(zip(distances.tolist(), rows.tolist(), strict=True))
-        assert pairs == sorted(pairs)
-        assert len(set(rows.tolist())) == len(rows)
-        assert allowed is None or set(rows.tolist()) <= set(allowed.tolist())
-        true = np.linalg.norm(xb[rows].astype(np.float64) - query.astype(np.float64), axis=1)
-        other = rows != expected_rows
-        np.testing.assert_allclose(true[other], expected[other], rtol=1e-13, atol=0)
 
 
 def normal(rng: np.random.Generator, rows: int = 60, dim: int = 7) -> F32:

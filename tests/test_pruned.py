@@ -21,6 +21,7 @@ from pipeline.vector_index import Kind, bounds, open_index, pruned, vectors, wri
 from pipeline.vector_index.base import VectorIndex
 from pipeline.vector_index.bounds import Coder
 from pipeline.vector_index.pruned import PrunedIndex
+from tests.nearest import check
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -47,37 +48,6 @@ def written(folder: Path, xb: F32, part: int = 100) -> VectorIndex:
     parts = ((rows[at : at + part], xb[rows[at : at + part]]) for at in range(0, len(xb), part))
     write_index("pruned", folder, len(xb), xb.shape[1], parts)
     return open_index("pruned", folder)
-
-
-def brute_force(xb: F32, query: F32, k: int, allowed: I64 | None = None) -> tuple[F64, I64]:
-    """Distances and rows by (distance, row), in float64."""
-    rows = np.arange(len(xb)) if allowed is None else np.unique(allowed)
-    distances = np.sqrt(((xb[rows].astype(np.float64) - query.astype(np.float64)) ** 2).sum(axis=1))
-    order = np.argsort(distances, kind="stable")[:k]
-    return distances[order], rows[order]
-
-
-def check(index: VectorIndex, xb: F32, xq: F32, k: int, allowed: I64 | None = None) -> None:
-    """Demand the brute force's answer.
-
-    Rows may differ from it only where its own distances differ by less than float64 can tell.
-    """
-    found = index.search(xq, k, allowed)
-    available = len(xb) if allowed is None else len(np.unique(allowed))
-    assert found.distances.shape == found.rows.shape == (len(xq), min(k, available))
-    assert found.verified.shape == (len(xq),)
-    assert (found.verified >= min(k, available)).all()
-    assert (found.verified <= available).all()
-    for query, distances, rows in zip(xq, found.distances, found.rows, strict=True):
-        expected, expected_rows = brute_force(xb, query, k, allowed)
-        np.testing.assert_allclose(distances, expected, rtol=1e-13, atol=0)
-        pairs = list(zip(distances.tolist(), rows.tolist(), strict=True))
-        assert pairs == sorted(pairs)
-        assert len(set(rows.tolist())) == len(rows)
-        assert allowed is None or set(rows.tolist()) <= set(allowed.tolist())
-        true = np.linalg.norm(xb[rows].astype(np.float64) - query.astype(np.float64), axis=1)
-        other = rows != expected_rows
-        np.testing.assert_allclose(true[other], expected[other], rtol=1e-13, atol=0)
 
 
 # -- Data ------------------------------------------------------------------------------------------

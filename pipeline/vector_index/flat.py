@@ -46,6 +46,7 @@ class FlatIndex:
         Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
         by row whatever the rounding of FAISS's float32 sums.
         """
+        import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)
         parameters = None

@@ -76,6 +76,7 @@ class PrunedIndex:
 
         The answer is the reference's, and so is the work where the codes rule out too little.
         """
+        import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         if allowed is not None:
             allowed = distinct(allowed, self.rows)
