@@ -23,8 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-index: $(STAMP)  ## Ingest, train, embed, index: whatever is out of date, for every engine
+index: $(STAMP)  ## Ingest, train, embed, index: whatever is out of date, for every engine; then report
 	$(BIN)/imgsearch build --config $(CONFIG) $(foreach s,$(SET),--set $(s))
+	$(BIN)/imgsearch report --config $(CONFIG) $(foreach s,$(SET),--set $(s))
 
 query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	@test -n "$(IMAGE)" || { echo "which photo? make query IMAGE=photo.jpg"; exit 2; }

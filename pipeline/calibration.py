@@ -43,13 +43,14 @@ class Calibration:
         None where nothing is known, because there was no other item to find.
         """
         own = self.by_category.get(category, _NONE)
-        known = own if len(own) >= _ENOUGH else self._all
+        known = own if len(own) >= _ENOUGH else self.distances
         if not len(known):
             return None
         return 100.0 * float(np.searchsorted(known, distance, side="left")) / len(known)
 
     @cached_property
-    def _all(self) -> Distances:
+    def distances(self) -> Distances:
+        """All of them, ascending."""
         return np.sort(np.concatenate([_NONE, *self.by_category.values()]))
 
     def write(self, folder: Path) -> None:

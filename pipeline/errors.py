@@ -14,6 +14,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
     ├── BusyError              another process is writing this catalogue
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
+        └── NothingToMeasureError    no item has a label, or no two have one in common
 """
 
 from __future__ import annotations
@@ -65,3 +66,7 @@ class BusyError(PipelineError):
 
 class QueryError(PipelineError):
     """The query cannot be answered as asked."""
+
+
+class NothingToMeasureError(QueryError):
+    """There are no labels to measure by, or no two items have one in common."""

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from pipeline import search
 from pipeline.config import AutoencoderSettings, Config
-from pipeline.errors import QueryError
+from pipeline.errors import NothingToMeasureError, QueryError
 from pipeline.evaluation import cost
 from pipeline.evaluation.baselines import pca_space, random_space
+from pipeline.evaluation.evidence import Evidence
 from pipeline.evaluation.gallery import (
     Gallery,
     Questions,
@@ -29,7 +30,7 @@ from pipeline.evaluation.leave_out import Sharing
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.pixels import Look, Pixels, decode
 from pipeline.evaluation.plan import Plan
-from pipeline.evaluation.reconstruction import Reconstruction, reconstruction
+from pipeline.evaluation.reconstruction import Rebuilt, reconstruction
 from pipeline.evaluation.results import Cost, Estimate, Evaluation, LabelCount, Scores, System
 from pipeline.evaluation.spaces import Shown, Space
 from pipeline.evaluation.trial import Trial
@@ -39,7 +40,7 @@ from pipeline.search import Searcher
 from pipeline.store.catalogue import Photo
 from pipeline.store.engine import EngineFolder
 
-__all__ = ["METRICS", "Cost", "Estimate", "Evaluation", "Plan", "System", "evaluate"]
+__all__ = ["METRICS", "Cost", "Estimate", "Evaluation", "Plan", "System", "evaluate", "examine"]
 
 F32Matrix = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
@@ -60,8 +61,18 @@ def evaluate(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) ->
     its list and counted. All systems rank the same items for the same queries.
 
     Raises:
-        QueryError: there is no such column or engine, or nothing to measure.
+        QueryError: there is no such column or engine.
+        NothingToMeasureError: no item has a label, or none has one in common with a query.
         NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
+    """
+    return examine(config, plan, progress).evaluation
+
+
+def examine(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) -> Evidence:
+    """Do the same, and return what stands behind the numbers too.
+
+    Raises:
+        As `evaluate`.
     """
     for name, number in (("queries", plan.queries), ("resamples", plan.resamples)):
         if number is not None and number < 1:
@@ -69,7 +80,7 @@ def evaluate(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) ->
     with ExitStack() as opened:
         names = dict.fromkeys(plan.engines or config.engines)
         searchers = [opened.enter_context(search.open(config, name)) for name in names]
-        return _Evaluator(config, plan, searchers, progress).evaluate()
+        return _Evaluator(config, plan, searchers, progress).examine()
 
 
 class _Evaluator:
@@ -104,7 +115,7 @@ class _Evaluator:
         self.rejected: Counter[str] = Counter()
         self.questions = self._questions()
 
-    def evaluate(self) -> Evaluation:
+    def examine(self) -> Evidence:
         """Rank, score, and measure the rest."""
         plan, gallery, questions = self.plan, self.gallery, self.questions
         number = {label: at for at, label in enumerate(sorted(set(gallery.labels)))}
@@ -118,11 +129,12 @@ class _Evaluator:
         scores, answerable = trial.run(spaces, fuse=fuse, progress=self.progress)
         scored = asked[answerable]
         if not len(scored):
-            raise QueryError(
+            raise NothingToMeasureError(
                 f"nothing to find: of {len(asked):,} queries none has its {plan.label} in common"
                 f" with another of the {len(labels):,} items that can be ranked"
             )
-        return Evaluation(
+        rebuilt = self._rebuilt()
+        evaluation = Evaluation(
             catalogue=self.config.catalogue,
             label=plan.label,
             query_set=None if plan.query_set is None else str(plan.query_set),
@@ -140,16 +152,23 @@ class _Evaluator:
                 for label, at in number.items()
             },
             systems=self._systems(spaces, fuse, scores, scored, number),
-            reconstructions=tuple(self._reconstructions()),
+            reconstructions=tuple(one.measured for one in rebuilt),
             costs=tuple(map(self._cost, self.searchers)) if plan.cost else (),
             resamples=plan.resamples,
             seed=plan.seed,
+        )
+        own = questions.itself
+        return Evidence(
+            evaluation,
+            None if own is None else gallery.items[own[answerable]],
+            scores[:, : len(self.searchers)],
+            tuple(rebuilt),
         )
 
     def _values(self, column: str) -> dict[int, str]:
         values = values_of(self.catalogue, column)
         if not values:
-            raise QueryError(
+            raise NothingToMeasureError(
                 f"no available item of {self.config.catalogue} has a {column}; name a column that"
                 " says which items belong together"
             )
@@ -224,7 +243,7 @@ class _Evaluator:
         found = iter(bootstrap(flat, self.plan.resamples, self.plan.seed))
         return [{metric: next(found) for metric in METRICS} for _ in range(scores.shape[1])]
 
-    def _reconstructions(self) -> list[Reconstruction]:
+    def _rebuilt(self) -> list[Rebuilt]:
         found = []
         for searcher in self.searchers:
             models = EngineFolder(self.config.folder / searcher.engine).models

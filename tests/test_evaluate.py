@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import NotBuiltError, QueryError
-from pipeline.evaluate import METRICS, Evaluation, Plan, evaluate
+from pipeline.evaluate import METRICS, Evaluation, Plan, evaluate, examine
 from pipeline.evaluation import trial
 from pipeline.evaluation.pixels import Look, decode
 from pipeline.evaluation.reconstruction import reconstruction
@@ -240,14 +240,23 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
     model = train("small", settings, fair.catalogue, ModelStore(tmp_path / "model"), limits)
     photos = list(fair.catalogue.photos())
     pixels = decode(photos, Look((32, 32), "nearest"), limits, 1, tmp_path)
-    found = reconstruction("small", model, pixels, seed=0)
-    assert found is not None
+    rebuilt = reconstruction("small", model, pixels, seed=0)
+    assert rebuilt is not None
+    found = rebuilt.measured
     assert (found.photos, found.fitted, found.numbers) == (4, 20, 2)
     assert found.mse == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
     held_out, trained = np.array(colours[:4]) / 255, np.array(colours[4:]) / 255
     oracle = PCA(2).fit(trained)
     rest = held_out - oracle.inverse_transform(oracle.transform(held_out))
     assert found.pca_mse == pytest.approx(np.mean(rest**2), rel=1e-3)
+    # The four that were held out are few enough to be shown, all of them.
+    shown = [rebuilt.photos, rebuilt.by_engine, rebuilt.by_pca]
+    assert [(one.shape, one.dtype) for one in shown] == [((4, 32, 32, 3), np.dtype("uint8"))] * 3
+    assert (rebuilt.photos[:, 5, 5] == colours[:4]).all()
+    by_pca = oracle.inverse_transform(oracle.transform(held_out)) * 255
+    assert np.abs(rebuilt.by_pca[:, 9, 9] - np.clip(by_pca, 0, 255)).max() <= 1
+    mse = np.mean((rebuilt.by_engine / 255.0 - rebuilt.photos / 255.0) ** 2)
+    assert mse == pytest.approx(found.mse, rel=0.02)
     fewer = decode(photos[4:], Look((32, 32), "nearest"), limits, 1, tmp_path)
     assert reconstruction("small", model, fewer, seed=0) is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp")]
@@ -444,6 +453,23 @@ def test_one_engine_is_not_fused_and_engines_may_be_chosen(open_fair: Opener) ->
 
     assert names("mixed") == ["mixed", "pca-16", "random"]
     assert names() == ["colour", "mixed", "fused", "pca-16", "random"]
+
+
+def test_the_evidence_is_what_the_numbers_are_means_of(open_fair: Opener) -> None:
+    items = things(11, 30, 256)
+    fair = open_fair("colour", "mixed")
+    fair.build(items)
+    evidence = examine(fair.config, QUICK)
+    assert evidence.evaluation == evaluate(fair.config, QUICK)
+    assert evidence.items is not None
+    keys = [fair.catalogue.item(item).key for item in evidence.items.tolist()]  # type: ignore[union-attr]
+    for at, engine in enumerate(("colour", "mixed")):
+        _, values = by_hand(items, engine)
+        for metric in METRICS:
+            assert evidence.of(metric)[:, at].tolist() == pytest.approx(values[metric])
+    answerable = [key for key in items if key in keys]
+    assert keys == answerable
+    assert len(keys) == evidence.evaluation.scored
 
 
 # -- Cost and form ---------------------------------------------------------------------------------

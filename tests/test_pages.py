@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.images import ImageLimits
-from pipeline.pages import audit_page, thumbnail
+from pipeline.pages import audit_page
+from pipeline.pages.templates import thumbnail
 from tests.conftest import Colour, png
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & {{ 7 * 7 }}"""

@@ -133,5 +133,5 @@ class Audit:
 
 def counted(number: int, unit: str) -> str:
     """`1 category`, `1,200 categories`."""
-    plural = "categories" if unit == "category" else f"{unit}s"
+    plural = {"category": "categories", "query": "queries"}.get(unit, f"{unit}s")
     return f"{number:,} {unit if number == 1 else plural}"

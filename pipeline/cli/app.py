@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, QueryError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -75,3 +75,13 @@ def load_config(config: Path, overrides: list[str] | None) -> Config:
     from pipeline.config import load
 
     return load(config, overrides or ())
+
+
+def check_page(option: str, file: Path) -> None:
+    """Make sure, before the work, that an HTML page can be written there."""
+    if not (file.suffix.lower() == ".html" and file.absolute().parent.is_dir()):
+        raise QueryError(
+            f"{option} {file}: give a name that ends in .html, in a folder that exists"
+        )
+    if file.is_dir():
+        raise QueryError(f"{option} {file}: a folder; give the name of a file")

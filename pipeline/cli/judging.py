@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.cli.app import (
+    DEFAULT,
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    app,
+    check_page,
+    load_config,
+)
 from pipeline.errors import QueryError
 
 LabelOption = Annotated[
@@ -17,6 +25,10 @@ LabelOption = Annotated[
 EnginesOption = Annotated[
     list[str] | None, typer.Option("--engine", "-e", help="Only this one (repeatable).")
 ]
+QueriesOption = Annotated[
+    int | None, typer.Option(min=1, help="Items that ask, chosen at random; else all do.")
+]
+CostOption = Annotated[bool, typer.Option(help="Measure times as well.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="For everything that is drawn at random.")]
 
 
@@ -26,9 +38,7 @@ SeedOption = Annotated[int, typer.Option(min=0, help="For everything that is dra
 )
 def evaluate(
     label: LabelOption = "category",
-    queries: Annotated[
-        int | None, typer.Option(min=1, help="Items that ask, chosen at random; else all do.")
-    ] = None,
+    queries: QueriesOption = None,
     query_set: Annotated[
         Path | None,
         typer.Option(
@@ -46,7 +56,7 @@ def evaluate(
         ),
     ] = None,
     engine: EnginesOption = None,
-    cost: Annotated[bool, typer.Option(help="Measure times as well.")] = True,
+    cost: CostOption = True,
     resamples: Annotated[
         int, typer.Option(min=1, help="Draws of the queries, for the intervals.")
     ] = 1000,
@@ -106,3 +116,40 @@ def compare(
         console.talk(f"imgsearch: {reason}")
     if found.failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: imgsearch report --label category_2 --out report.html")
+def report(
+    label: LabelOption = "category",
+    queries: QueriesOption = None,
+    engine: EnginesOption = None,
+    cost: CostOption = True,
+    seed: SeedOption = 7,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write it; else report.html in the catalogue's folder.", metavar="HTML"
+        ),
+    ] = None,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+) -> None:
+    """Write all that is known of the engines as one page: quality, queries, maps, training."""
+    from datetime import date
+
+    from pipeline import console
+    from pipeline.evaluate import Plan
+    from pipeline.images import ImageLimits
+    from pipeline.overview import overview
+    from pipeline.pages import report_page
+    from pipeline.store.artifacts import write_atomic
+
+    if out:
+        check_page("--out", out)
+    settings = load_config(config, set_)
+    plan = Plan(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
+    found = overview(settings, plan, console.progress())
+    page = report_page(found, ImageLimits(**settings.images.model_dump()), date.today())
+    out = out or settings.folder / "report.html"
+    write_atomic(out, page.encode())
+    console.talk(f"wrote {out}")

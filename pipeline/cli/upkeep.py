@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
-from pipeline.errors import QueryError
+from pipeline.cli.app import (
+    DEFAULT,
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    app,
+    check_page,
+    load_config,
+)
 
 
 @app.command(epilog="Example: imgsearch info --json")
@@ -61,10 +68,8 @@ def audit(
     from pipeline.pages import audit_page
     from pipeline.store.artifacts import write_atomic
 
-    if html and not (html.suffix.lower() == ".html" and html.absolute().parent.is_dir()):
-        raise QueryError(f"--html {html}: give a name that ends in .html, in a folder that exists")
-    if html and html.is_dir():
-        raise QueryError(f"--html {html}: a folder; give the name of a file")
+    if html:
+        check_page("--html", html)
     chosen = {
         "distance": distance,
         "sharpness": sharpness,

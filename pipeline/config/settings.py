@@ -248,9 +248,7 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name in ("images", "fused", "download.json", "download.md") or name.startswith(
-                "catalogue.sqlite"
-            ):
+            if name in _TAKEN or name.startswith("catalogue.sqlite"):
                 raise ValueError(f"{name!r} is taken in a catalogue's folder; give it another name")
         return engines
 
@@ -281,6 +279,9 @@ class Config(Settings):
     def folder(self) -> Path:
         """Where everything about this catalogue is written."""
         return expand(self.root) / self.catalogue
+
+
+_TAKEN = ("images", "fused", "download.json", "download.md", "report.html")
 
 
 def expand(path: Path) -> Path:

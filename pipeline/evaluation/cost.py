@@ -31,6 +31,8 @@ Ids = npt.NDArray[np.int64]
 
 K = 10  # neighbours looked up
 _EMBEDDED = 64  # photos
+_SECONDS = 3.0  # that their network may take, if it is so slow: then they are fewer
+_FEWEST = 8
 _ASKED = 20  # of them, end to end
 _LOOKED_UP = 100  # rows
 _COMPARED = 200  # rows, with brute force
@@ -87,6 +89,7 @@ def measure(
         return random.choice(total, min(most, total), replace=False)
 
     sample = [photos[at] for at in chosen(len(photos), _EMBEDDED)]
+    sample = sample[: max(_FEWEST, int(_SECONDS / _seconds_a_photo(model)))]
     return Cost(
         engine,
         embedding_speed(model, sample, limits, embedding.batch_size, embedding.decoders),
@@ -98,6 +101,12 @@ def measure(
     )
 
 
+def _seconds_a_photo(model: EmbeddingModel) -> float:
+    """The network's time for one photo, after one more: networks are compiled at their first."""
+    blank = np.zeros((1, *model.input_size, 3), np.uint8)
+    return median_ms(model.encode, [blank]) / 1000
+
+
 def embedding_speed(
     model: EmbeddingModel,
     photos: Sequence[Photo],
@@ -106,6 +115,8 @@ def embedding_speed(
     decoders: int,
 ) -> Speed:
     """Embed photos once from pixels and once from their files, as `embed` does.
+
+    The model has been called before.
 
     Raises:
         RejectedImage: one cannot be read.
@@ -125,7 +136,6 @@ def embedding_speed(
         return len(photos) / (time.perf_counter() - began)
 
     known = list(pixels())
-    model.encode(np.stack(known[:batch_size]))  # networks are compiled at their first call
     return Speed(photos_per_second(pixels()), photos_per_second(iter(known)))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 U8Photos = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
+F32Photos = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
@@ -31,6 +32,11 @@ class Pca:
         """(n, h, w, 3) uint8 and row numbers → (len(rows), count) float32."""
         blocks = [block @ self.components for block in _blocks(photos, rows, self.mean)]
         return np.concatenate([np.empty((0, self.components.shape[1]), np.float32), *blocks])
+
+    def rebuild(self, photos: U8Photos, rows: Ids) -> F32Photos:
+        """Rebuild a few photos from their projections: (len(rows), h, w, 3) float32, about 0..1."""
+        rebuilt = self.project(photos, rows) @ self.components.T + self.mean
+        return rebuilt.reshape(len(rows), *photos.shape[1:])
 
     def error(self, photos: U8Photos, rows: Ids) -> float:
         """Mean squared error of photos rebuilt from their projections; pixels are 0..1."""

@@ -20,6 +20,7 @@ U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
 _BATCH = 64
+_SHOWN = 8  # photos that are kept to be looked at
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,19 @@ class Reconstruction:
     pca_mse: float
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was measured, and a few of the held-out photos: all (n, h, w, 3) uint8."""
+
+    measured: Reconstruction
+    photos: U8Photos
+    by_engine: U8Photos
+    by_pca: U8Photos
+
+
 def reconstruction(
     engine: str, model: ModelFolder, pixels: Pixels, seed: int, progress: Progress = SILENT
-) -> Reconstruction | None:
+) -> Rebuilt | None:
     """Measure a trained autoencoder and PCA of the same rank on photos as the network takes them.
 
     None if no photo that it was trained on, or none that was held out, is there any more.
@@ -62,7 +73,21 @@ def reconstruction(
         mse = error(rebuild, pixels.rows, validation, advance)
     fitted = pca.fit(pixels.rows, training, model.dim, seed)
     pca_mse = fitted.error(pixels.rows, validation)
-    return Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse)
+    # From end to end of the held-out photos: neighbours in the catalogue are often alike.
+    places = np.unique(np.linspace(0, len(validation) - 1, _SHOWN).astype(np.int64))
+    shown = np.asarray(pixels.rows[validation[places]])
+    by_pca = fitted.rebuild(shown, np.arange(len(shown)))
+    return Rebuilt(
+        Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
+        shown,
+        to_bytes(rebuild(shown.astype(np.float32) / np.float32(255))),
+        to_bytes(by_pca),
+    )
+
+
+def to_bytes(photos: F32Photos) -> U8Photos:
+    """Pixels of about 0..1 → 0..255."""
+    return np.rint(np.clip(photos, 0, 1) * 255).astype(np.uint8)
 
 
 def error(

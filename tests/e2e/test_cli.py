@@ -23,7 +23,7 @@ from pipeline.store.engine import EngineFolder
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
-    *("query", "neighbours", "evaluate", "compare", "info", "audit", "verify", "clean"),
+    *("query", "neighbours", "evaluate", "compare", "report", "info", "audit", "verify", "clean"),
 )
 
 
@@ -192,6 +192,32 @@ def test_engines_are_measured_and_compared(
     lists = json.loads(out)["engines"]
     assert [n["rank"] for n in lists["fused"]] == [1, 2, 3]
     assert lists["fused"][0]["path"] == str(photo)
+
+
+def test_a_report_is_one_page(built: Config, tmp_path: Path, settings_file: Path, run) -> None:  # type: ignore[no-untyped-def]
+    page = tmp_path / "report.html"
+    code, out, err = run("report", "--out", page)
+    assert (code, out) == (0, "")
+    assert err.splitlines()[-1] == f"wrote {page}"
+    html = page.read_text()
+    assert "RANDOM weights" in html
+    assert 'aria-label="Training of autoencoder"' in html
+    model = EngineFolder(built.folder / "autoencoder").models.current()
+    assert model is not None
+    assert html.count("data:image/png") == 3 * len(model.photos("validation"))
+    assert not (built.folder / "report.html").exists()
+    assert run("report", "--no-cost", "--queries", 5, "--engine", "mobilenet")[0] == 0
+    html = (built.folder / "report.html").read_text()
+    assert "5 queries asked" in html
+    assert "1 engine;" in html
+    (built.folder / "report.html").unlink()
+    for wrong in (tmp_path / "report.txt", tmp_path / "no" / "report.html", tmp_path):
+        code, out, err = run("report", "--out", wrong)
+        assert (code, out) == (1, "")
+        assert "--out" in one_line(err)
+    code, _, err = run("report", "--label", "shoe_size")
+    assert code == 1
+    assert "shoe_size" in one_line(err)
 
 
 def test_an_audit_is_a_table_json_and_a_page(
