@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,20 +71,6 @@ def _fit(text: str, width: int, size: int) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-def sprite(photos: Iterable[Image.Image | None], count: int, side: int) -> Image.Image:
-    """Draw `count` photos as tiles of a square, row by row, each whole on white; None is grey."""
-    columns = math.ceil(math.sqrt(count))
-    picture = Image.new("RGB", (columns * side, columns * side), _PAPER)
-    for at, photo in enumerate(photos):
-        corner = (at % columns * side, at // columns * side)
-        if photo is None:
-            picture.paste(_FRAME, (*corner, corner[0] + side, corner[1] + side))
-        else:
-            tile = ImageOps.pad(photo, (side, side), Image.Resampling.BOX, _PAPER)
-            picture.paste(tile, corner)
-    return picture
 
 
 def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file: Path) -> None:

@@ -127,10 +127,10 @@ def test_each_point_of_a_map_leads_to_its_photo(found: Overview) -> None:
     for at, (circle, point) in enumerate(zip(circles, points, strict=True)):
         assert circle["data-at"] == str(at)
         assert [float(circle["cx"]), float(circle["cy"])] == pytest.approx(placed[at], abs=0.06)
-        assert data["texts"][at] == [point.name, point.label]
-        assert point.photo is not None
+        assert point.record is not None
+        assert data["texts"][at] == [point.record.name, point.record.category]
         middle = (at % columns * side + side // 2, at // columns * side + side // 2)
-        shown, real = sprite.getpixel(middle), Image.open(point.photo).getpixel((0, 0))
+        shown, real = sprite.getpixel(middle), Image.open(point.photo.path).getpixel((0, 0))
         assert np.abs(np.subtract(shown, real)).max() < 12  # JPEG
 
 

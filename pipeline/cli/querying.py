@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.cli.judging import EnginesOption, SeedOption
 from pipeline.errors import PipelineError, QueryError
 
 if TYPE_CHECKING:
@@ -190,3 +193,46 @@ def neighbours(
         console.print_json({"file": str(file), "rows": rows})
     else:
         console.talk(f"wrote {file}: {rows:,} rows")
+
+
+@app.command(epilog="Example: imgsearch projector projector && tensorboard --logdir projector")
+def projector(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="What to write: a new folder, or an earlier one.", show_default=False),
+    ],
+    engine: EnginesOption = None,
+    most: Annotated[
+        int, typer.Option(help="Photos; of more, that many chosen at random.", metavar="PHOTOS")
+    ] = 10_000,
+    seed: SeedOption = 7,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write vectors, metadata and thumbnails for TensorBoard's Embedding Projector."""
+    from pipeline import console
+    from pipeline.projector import export
+
+    with ExitStack() as opened:
+        searchers = _open(load_config(config, set_), engine)
+        for searcher in searchers:
+            opened.enter_context(searcher)
+        written = export(searchers, folder, most, seed, console.progress())
+    if written.points < written.photos:
+        sample = f"{written.points:,} of {written.photos:,} photos"
+        console.talk(f"a sample of {sample}, drawn with seed {seed}; --most takes more")
+    if written.unreadable:
+        console.talk(
+            f"photos that cannot be read any more, with grey tiles: {written.unreadable:,}"
+        )
+    for searcher in searchers:
+        if searcher.warning:
+            console.talk(searcher.warning)
+    if as_json:
+        console.print_json(asdict(written))
+    else:
+        console.talk(
+            f"wrote {folder}: {written.points:,} points of {', '.join(written.engines)}; see them"
+            f" with `tensorboard --logdir {folder}`"
+        )

@@ -13,7 +13,7 @@ from pipeline.evaluate import Plan, examine
 from pipeline.evaluation.evidence import Evidence
 from pipeline.evaluation.labels import values_of
 from pipeline.overview.engines import EngineFacts, Training, engine_facts
-from pipeline.overview.maps import Maps, Point, draw_maps
+from pipeline.overview.maps import Maps, draw_maps
 from pipeline.overview.sheets import Answer, Sheet, Sheets
 from pipeline.overview.telling import by_distance, by_score
 from pipeline.overview.whole import Overview
@@ -21,7 +21,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.search import Searcher
 from pipeline.store.models import library_versions
 
-__all__ = ["Answer", "EngineFacts", "Maps", "Overview", "Point", "Sheet", "Training", "overview"]
+__all__ = ["Answer", "EngineFacts", "Maps", "Overview", "Sheet", "Training", "overview"]
 
 _PLAN = Plan()
 

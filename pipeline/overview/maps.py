@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.points import Point, choose
 from pipeline.progress import SILENT, Progress
 from pipeline.search import Searcher
 
 F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 _MOST = 1000  # photos on a map: more cannot be told apart, and take their time
 _COMPONENTS = 50  # of a vector that t-SNE looks at
@@ -23,19 +22,12 @@ _FEW = 10  # distinct vectors, with fewer of which there is no structure to look
 
 
 @dataclass(frozen=True)
-class Point:
-    """A photo on the maps."""
-
-    photo: Path | None
-    name: str
-    label: str | None
-
-
-@dataclass(frozen=True)
 class Maps:
     """The same photos, as each engine arranges them."""
 
     points: Sequence[Point]
+    labels: Sequence[str | None]
+    """Of each point's item."""
     positions: Mapping[str, F64Matrix]
     """Engine → (photos, 2) float64 in 0..1."""
     photos: int
@@ -49,26 +41,16 @@ def draw_maps(
     progress: Progress = SILENT,
 ) -> Maps:
     """Arrange photos that all engines have, up to 1,000 chosen at random."""
-    catalogue = searchers[0].catalogue
-    rows_of = [{row.tobytes(): at for at, row in enumerate(s.build.photos)} for s in searchers]
-    common = [photo for photo in rows_of[0] if all(photo in rows for rows in rows_of)]
-    random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(len(common), min(_MOST, len(common)), replace=False))
-    photos = [common[at] for at in chosen.tolist()]
-    points = []
-    build = searchers[0].build
-    first = np.searchsorted(build.ids[:, 0], [rows_of[0][photo] for photo in photos])
-    for photo, item in zip(photos, build.ids[first, 1].tolist(), strict=True):
-        record = catalogue.item(item)
-        name = (record.name or record.key) if record else ""
-        points.append(Point(catalogue.photo_path(photo, item), name, labels.get(item)))
+    chosen = choose(searchers, _MOST, seed)
+    count = len(chosen.points)
     positions = {}
-    for searcher, rows in zip(searchers, rows_of, strict=True):
-        with progress.task(f"{searcher.engine}: drawing a map", len(photos), "photos") as advance:
-            vectors = searcher.index.vectors(np.array([rows[photo] for photo in photos], np.int64))
-            positions[searcher.engine] = arrange(vectors, seed)
-            advance(len(photos))
-    return Maps(points, positions, len(common))
+    for searcher, rows in zip(searchers, chosen.rows, strict=True):
+        with progress.task(f"{searcher.engine}: drawing a map", count, "photos") as advance:
+            if count:
+                positions[searcher.engine] = arrange(searcher.index.vectors(rows), seed)
+            advance(count)
+    own = [labels.get(point.item) for point in chosen.points]
+    return Maps(chosen.points, own, positions, chosen.photos)
 
 
 def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:

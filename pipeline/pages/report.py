@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 from PIL import Image
 
-from pipeline import images
-from pipeline.concurrency import ordered_map
-from pipeline.errors import RejectedImage
 from pipeline.evaluation.reconstruction import Rebuilt
 from pipeline.images import ImageLimits
 from pipeline.overview import Maps, Overview
 from pipeline.pages import charts
 from pipeline.pages.templates import TEMPLATES, data_uri, thumbnail
-from pipeline.pictures import sprite
+from pipeline.points import grid, sprite
 
 U8Image = npt.NDArray[np.uint8]
 
@@ -112,14 +108,13 @@ class _Atlas:
 
     def __init__(self, maps: Maps, limits: ImageLimits) -> None:
         self.maps = maps
-        photos = ordered_map(lambda p: _photo(p.photo, limits), maps.points, _THREADS, ahead=64)
-        drawn = sprite(photos, len(maps.points), _TILE)
+        drawn, _ = sprite(maps.points, _TILE, limits, _THREADS)
         file = io.BytesIO()
         drawn.save(file, "JPEG", quality=_QUALITY)
         self.sprite = data_uri(file.getvalue(), "image/jpeg")
-        self.tile, self.columns = _TILE, drawn.width // _TILE
+        self.tile, self.columns = _TILE, grid(len(maps.points))
         self.radius = max(7, 18 - len(maps.points) // 80)
-        labels = [point.label for point in maps.points]
+        labels = maps.labels
         known = sorted({one for one in labels if one}, key=lambda one: (-labels.count(one), one))
         self.groups: Sequence[str] = known[:_GROUPS]
         """The labels that have a colour, the most frequent first."""
@@ -128,16 +123,12 @@ class _Atlas:
             self.groups.index(label) + 1 if label in self.groups else 0 for label in labels
         ]
         """Of each point: 1 for the first group, 0 for none."""
-        self.texts: list[list[Any]] = [[point.name, point.label or ""] for point in maps.points]
+        self.texts = [
+            [(one.record.name or one.record.key) if one.record else "", label or ""]
+            for one, label in zip(maps.points, labels, strict=True)
+        ]
 
     def places(self, engine: str) -> list[tuple[float, float]]:
         """Where each point is drawn, (x, y)."""
         places = self.maps.positions[engine] * _SIDE
         return [(round(x, 1), round(y, 1)) for x, y in places.tolist()]
-
-
-def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
-    try:
-        return None if path is None else images.decode(images.read_bytes(path, limits), limits)
-    except (OSError, RejectedImage):
-        return None

@@ -78,10 +78,16 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
     aside.mkdir(parents=True)
     try:
         yield aside
-        files = sorted(path for path in aside.iterdir() if path.is_file())
+        files = sorted(path for path in aside.rglob("*") if path.is_file())
         for path in files:
             _sync(path)
-        checksums = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}
+        checksums = {
+            path.relative_to(aside).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": sha256_file(path),
+            }
+            for path in files
+        }
         write_json(aside / MANIFEST, {**content, "files": checksums})
         if not folder.exists():
             aside.rename(folder)

@@ -23,7 +23,18 @@ from pipeline.store.engine import EngineFolder
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
-    *("query", "neighbours", "evaluate", "compare", "report", "info", "audit", "verify", "clean"),
+    *(
+        "query",
+        "neighbours",
+        "projector",
+        "evaluate",
+        "compare",
+        "report",
+        "info",
+        "audit",
+        "verify",
+        "clean",
+    ),
 )
 
 
