@@ -15,6 +15,10 @@ class Advance(Protocol):
         ...
 
 
+def ignored(count: int, standing: str = "") -> None:
+    """Show no progress."""
+
+
 class Progress(Protocol):
     """What a stage reports to; the command line draws bars, a notebook may ignore it."""
 
@@ -33,7 +37,7 @@ class Silent:
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Accept and ignore the task."""
-        yield lambda count, standing="": None
+        yield ignored
 
     def note(self, text: str) -> None:
         """Accept and ignore the text."""

@@ -30,6 +30,8 @@ class Asked(NamedTuple):
     vectors: F32Matrix
     leave_out: int | None = None
     """An item that is not to be found: the one that asks."""
+    strangeness: float | None = None
+    """How unlike the catalogue's photos the query is: told with the answer, no part of it."""
 
 
 class Found(NamedTuple):

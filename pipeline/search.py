@@ -38,6 +38,8 @@ from pipeline.vector_index.base import VectorIndex
 
 F32Vector = npt.NDArray[np.float32]
 _BLOCK = 256  # items whose neighbours are looked up at a time
+_ENOUGH = 30  # held-out photos, with fewer of which nothing is called strange
+_NONE = np.empty(0, np.float32)
 Query = Image.Image | Path | str | bytes | int | F32Vector
 
 
@@ -50,6 +52,10 @@ class Neighbour:
     """Euclidean, of the item's nearest photo."""
     percentile: float | None
     """How far that is: the percentage of the catalogue's photos that have a nearer neighbour."""
+    strangeness: float | None
+    """How unlike the catalogue's photos the query itself is: the percentage of those held out in
+    training that the engine rebuilds better. None if it rebuilds nothing, or no photo was asked
+    with, or `search.strangeness` is off."""
     id: int
     key: str
     name: str
@@ -197,12 +203,16 @@ class Searcher:
         return self._answer_all(iter(queries), _positive(k), wanted)
 
     def is_no_match(self, neighbours: Sequence[Neighbour]) -> bool:
-        """Whether the nearest neighbour is further away than one usually is in this catalogue.
+        """Whether the query shows nothing that is here.
 
-        That is beyond the percentile `search.no_match`: the query shows nothing that is here.
+        That is, if its nearest neighbour is further away, or the query stranger, than is usual in
+        this catalogue: beyond the percentile `search.no_match`.
         """
-        nearest = neighbours[0].percentile if neighbours else None
-        return nearest is not None and nearest > self.config.search.no_match
+        if not neighbours:
+            return False
+        known = (neighbours[0].percentile, neighbours[0].strangeness)
+        limit = self.config.search.no_match
+        return any(percentile is not None and percentile > limit for percentile in known)
 
     def graph(self, k: int) -> Iterator[list[tuple[int, list[Found]]]]:
         """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
@@ -248,11 +258,26 @@ class Searcher:
     ) -> list[Asked | PipelineError]:
         """The same with the pixels among them turned into vectors, all at once."""
         pixels = [one for one in prepared if isinstance(one, np.ndarray)]
-        vectors = iter(self.model.encode(np.stack(pixels)) if pixels else ())
-        return [
-            Asked(next(vectors)[np.newaxis]) if isinstance(one, np.ndarray) else one
-            for one in prepared
-        ]
+        if not pixels:
+            return [one for one in prepared if not isinstance(one, np.ndarray)]
+        photos = np.stack(pixels)
+        known = zip(self.model.encode(photos), self._strangeness(photos), strict=True)
+        asked = (Asked(vector[np.newaxis], None, strange) for vector, strange in known)
+        return [next(asked) if isinstance(one, np.ndarray) else one for one in prepared]
+
+    def _strangeness(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
+        """How unlike the catalogue's photos these are, in percentiles."""
+        known = self._known_errors
+        errors = self.model.errors(photos) if len(known) else None
+        if errors is None:
+            return [None] * len(photos)
+        return [100.0 * at / len(known) for at in np.searchsorted(known, errors).tolist()]
+
+    @cached_property
+    def _known_errors(self) -> F32Vector:
+        """Of photos held out in training; none if nobody asks, or they are too few to tell."""
+        errors = self._model_folder.errors() if self.config.search.strangeness else _NONE
+        return errors if len(errors) >= _ENOUGH else _NONE
 
     def _asked(self, query: Query) -> Asked:
         (asked,) = self._encoded([self._prepared(query)])
@@ -304,16 +329,19 @@ class Searcher:
     def _rank(self, asked: Sequence[Asked], k: int, wanted: Wanted) -> list[list[Neighbour]]:
         ranked = Ranking(self.index, self.build, wanted).rank(asked, k)
         return [
-            [self._neighbour(rank, *found) for rank, found in enumerate(one, 1)] for one in ranked
+            [self._neighbour(rank, found, own.strangeness) for rank, found in enumerate(one, 1)]
+            for own, one in zip(asked, ranked, strict=True)
         ]
 
-    def _neighbour(self, rank: int, item: int, distance: float, row: int) -> Neighbour:
+    def _neighbour(self, rank: int, found: Found, strangeness: float | None) -> Neighbour:
+        item, distance, row = found
         record = self.catalogue.item(item) or _unknown(item)
         path = self.catalogue.photo_path(self.build.photos[row].tobytes(), item)
         return Neighbour(
             rank,
             distance,
             self.calibration.percentile(distance, record.category),
+            strangeness,
             item,
             record.key,
             record.name,

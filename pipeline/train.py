@@ -24,7 +24,7 @@ from pipeline.models.fit import Fit
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
+from pipeline.store.models import ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.store.photos import Prepared, prepare_all
 from pipeline.store.pixels import PixelFile, PixelFolder
 
@@ -76,6 +76,7 @@ def train(
     fit = Fit(name, make, settings.training, work, progress)
     network, history = fit.run(seen.pixels, unseen.pixels)
     weights = weights_digest(network)
+    errors = autoencoder.errors(network, unseen.pixels, np.arange(len(unseen.photos)))
     content = {
         "recipe": recipe,
         "embedding": autoencoder.embedding(settings),
@@ -92,6 +93,7 @@ def train(
         write_json(aside / "history.json", asdict(history))
         np.save(aside / "training.npy", seen.photos, allow_pickle=False)
         np.save(aside / "validation.npy", unseen.photos, allow_pickle=False)
+        np.save(aside / ERRORS, np.sort(errors), allow_pickle=False)
         pictures.loss_curve(history.loss, history.val_loss, aside / "loss.png")
         shown = np.asarray(unseen.pixels[:_SHOWN])
         rebuilt = np.asarray(network(shown / np.float32(255), training=False))

@@ -78,6 +78,9 @@ class ColourModel:
         vectors[:, :3] = pixels[:, 0, 0, :]
         return vectors
 
+    def errors(self, pixels: npt.NDArray[np.uint8]) -> None:
+        return None
+
 
 class Shop:
     """A catalogue with one engine, taken through the real stages with the colour model."""

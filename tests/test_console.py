@@ -88,7 +88,7 @@ def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
     for path, colour in zip((query, *paths), colours, strict=True):
         path.write_bytes(png(colour))
     near = [
-        Neighbour(n, n / 2, None, n, f"k{n}", f"[name] {n}", "c", path, {})
+        Neighbour(n, n / 2, None, None, n, f"k{n}", f"[name] {n}", "c", path, {})
         for n, path in enumerate(paths, 1)
     ]
     asked = [("query", query, {"one": near[:2], "two": near[2:]}, ["one"])]
@@ -117,7 +117,7 @@ WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 
 def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    near = [Neighbour(1, 0.5, 12.34, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+    near = [Neighbour(1, 0.5, 12.34, None, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
     for as_json in (False, True):
         print_answers("[query]", {"net": near}, {"net": WARNING}, [], as_json)
     table, document = capsys.readouterr().out.rsplit("\n{", 1)
@@ -166,7 +166,7 @@ def info_of(text: str) -> dict[str, object]:
 
 
 def answer_with(text: str) -> None:
-    near = [Neighbour(1, 0.5, 12.34, 7, text, text, text, Path(text), {})]
+    near = [Neighbour(1, 0.5, 12.34, None, 7, text, text, text, Path(text), {})]
     print_answers(text, {text: near}, {text: text}, [text], as_json=False)
 
 

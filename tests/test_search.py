@@ -219,7 +219,7 @@ def test_a_neighbour_is_described_as_the_ledger_does(shop: Shop) -> None:
         shop.catalogue.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
     (found,) = shop.searcher().query(vector((5, 0, 4)), 3)
     path = shop.folder / str(images[0].path)
-    assert found == Neighbour(1, 4.0, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
+    assert found == Neighbour(1, 4.0, None, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
     assert path.read_bytes() == png((5, 0, 0))
 
 
@@ -236,7 +236,7 @@ def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: S
         file.unlink()
     type(shop.catalogue)(shop.folder, create=True).close()
     found = shop.searcher().query(vector((0, 0, 0)))
-    assert found == [Neighbour(1, 1.0, None, 1, "", "", "", None, {})]
+    assert found == [Neighbour(1, 1.0, None, None, 1, "", "", "", None, {})]
 
 
 def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:

@@ -228,6 +228,7 @@ class SearchSettings(Settings):
     """What answers say of themselves."""
 
     no_match: float = Field(99, ge=0, le=100)
+    strangeness: bool = True
 
 
 class Config(Settings):

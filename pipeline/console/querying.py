@@ -71,6 +71,9 @@ def _near(n: Neighbour | Fused) -> tuple[str, str]:
 
 
 def _far(nearest: Any) -> str:
+    """Say what is unusual about a query: how far its nearest neighbour is, or what it shows."""
+    if (nearest.strangeness or 0) > (nearest.percentile or 0):
+        return f"{nearest.strangeness:.4g} % of the catalogue's own photos are rebuilt better"
     return (
         f"{nearest.percentile:.4g} % of the catalogue's own photos have a nearer neighbour than"
         " this one's nearest"

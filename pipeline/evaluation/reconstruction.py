@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,13 @@ from pipeline.evaluation import pca
 from pipeline.evaluation.pixels import Pixels
 from pipeline.models import autoencoder
 from pipeline.models.base import load_weights
-from pipeline.progress import SILENT, Advance, Progress
+from pipeline.progress import SILENT, Progress
 from pipeline.store.models import ModelFolder
 
 F32Photos = npt.NDArray[np.float32]
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
-_BATCH = 64
 _SHOWN = 8  # photos that are kept to be looked at
 
 
@@ -66,12 +64,10 @@ def reconstruction(
     network = autoencoder.build(spec["architecture"], spec["input_size"], spec["latent"])
     load_weights(network, model)
 
-    def rebuild(photos: F32Photos) -> F32Photos:
-        return np.asarray(network(photos, training=False), np.float32)
-
     with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:
-        mse = error(rebuild, pixels.rows, validation, advance)
+        errors = autoencoder.errors(network, pixels.rows, validation, advance)
     fitted = pca.fit(pixels.rows, training, model.dim, seed)
+    mse = float(errors.mean(dtype=np.float64))
     pca_mse = fitted.error(pixels.rows, validation)
     # From end to end of the held-out photos: neighbours in the catalogue are often alike.
     places = np.unique(np.linspace(0, len(validation) - 1, _SHOWN).astype(np.int64))
@@ -80,7 +76,7 @@ def reconstruction(
     return Rebuilt(
         Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
         shown,
-        to_bytes(rebuild(shown.astype(np.float32) / np.float32(255))),
+        to_bytes(np.asarray(network(shown.astype(np.float32) / 255, training=False))),
         to_bytes(by_pca),
     )
 
@@ -88,15 +84,3 @@ def reconstruction(
 def to_bytes(photos: F32Photos) -> U8Photos:
     """Pixels of about 0..1 → 0..255."""
     return np.rint(np.clip(photos, 0, 1) * 255).astype(np.uint8)
-
-
-def error(
-    rebuild: Callable[[F32Photos], F32Photos], photos: U8Photos, rows: Ids, advance: Advance
-) -> float:
-    """Mean squared error of some rows of (n, h, w, 3) uint8, rebuilt as float32 in 0..1."""
-    total = 0.0
-    for start in range(0, len(rows), _BATCH):
-        pixels = photos[rows[start : start + _BATCH]].astype(np.float32) / np.float32(255)
-        total += float(np.square(rebuild(pixels) - pixels).sum(dtype=np.float64))
-        advance(len(pixels))
-    return total / (len(rows) * int(np.prod(photos.shape[1:])))

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.config import AutoencoderSettings
-from pipeline.models.base import KerasModel, import_keras, load_weights
+from pipeline.models.base import F32Vector, KerasModel, import_keras, load_weights
+from pipeline.progress import Advance, ignored
 from pipeline.store.models import ModelFolder
 
+U8Photos = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.int64]
+
 LATENT = "latent_space"
+_BATCH = 64  # photos rebuilt at a time
 
 
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
@@ -45,6 +53,7 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
         resize=spec["resize"],
         normalise=spec["normalise"],
         network=encoder(network),
+        rebuild=network,
     )
 
 
@@ -54,6 +63,20 @@ def encoder(network: Any) -> Any:
     pixels = keras.Input(network.input_shape[1:])
     inner = keras.Model(network.input, network.get_layer(LATENT).output)
     return keras.Model(pixels, inner(pixels / 255.0))
+
+
+def errors(network: Any, photos: U8Photos, rows: Ids, advance: Advance = ignored) -> F32Vector:
+    """Rebuild some rows of (n, h, w, 3) uint8 → (rows,) float32, each one's mean squared error.
+
+    Pixels are 0..1; memory holds a batch of them.
+    """
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(rows), _BATCH):
+        pixels = photos[rows[start : start + _BATCH]].astype(np.float32) / np.float32(255)
+        rest = np.asarray(network(pixels, training=False)) - pixels
+        found.append(np.square(rest).mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32))
+        advance(len(pixels))
+    return np.concatenate(found)
 
 
 def _article(size: int, latent: int) -> Any:

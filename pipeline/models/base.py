@@ -26,6 +26,7 @@ from pipeline.store.models import ModelFolder
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
+F32Vector = npt.NDArray[np.float32]
 
 
 class EmbeddingModel(Protocol):
@@ -59,6 +60,13 @@ class EmbeddingModel(Protocol):
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous."""
         ...
 
+    def errors(self, pixels: U8Batch) -> F32Vector | None:
+        """(n, height, width, 3) uint8 → (n,) float32: how badly it rebuilds them; None: it can't.
+
+        Mean squared errors of pixels in 0..1.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class KerasModel:
@@ -72,16 +80,26 @@ class KerasModel:
     normalise: bool
     network: Any = field(repr=False)
     """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
-    _call: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    rebuild: Any = field(default=None, repr=False)
+    """A `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same; None if it rebuilds nothing."""
+    _encode: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    _errors: Callable[[U8Batch], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         tf = import_tensorflow()
 
-        def forward(pixels: Any) -> Any:
+        def encode(pixels: Any) -> Any:
             return self.network(tf.cast(pixels, tf.float32), training=False)
 
-        signature = tf.TensorSpec((None, *self.input_size, 3), tf.uint8)
-        object.__setattr__(self, "_call", tf.function(forward, input_signature=[signature]))
+        def errors(pixels: Any) -> Any:
+            photos = tf.cast(pixels, tf.float32) / 255.0
+            rebuilt = self.rebuild(photos, training=False)
+            return tf.reduce_mean(tf.square(rebuilt - photos), axis=(1, 2, 3))
+
+        # Traced at their first call: what is never asked for costs nothing.
+        signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
+        object.__setattr__(self, "_encode", tf.function(encode, input_signature=signature))
+        object.__setattr__(self, "_errors", tf.function(errors, input_signature=signature))
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
@@ -92,11 +110,18 @@ class KerasModel:
 
         A vector of zeros has no direction and stays as it is.
         """
-        vectors: F32Matrix = np.array(self._call(pixels), dtype=np.float32, order="C")
+        vectors: F32Matrix = np.array(self._encode(pixels), dtype=np.float32, order="C")
         if self.normalise:
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors /= np.where(norms > 0, norms, np.float32(1))
         return vectors
+
+    def errors(self, pixels: U8Batch) -> F32Vector | None:
+        """(n, height, width, 3) uint8 → (n,) float32: how badly it rebuilds them; None: it can't.
+
+        Mean squared errors of pixels in 0..1.
+        """
+        return None if self.rebuild is None else np.array(self._errors(pixels), np.float32)
 
 
 def import_keras() -> Any:

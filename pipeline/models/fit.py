@@ -19,7 +19,7 @@ from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.models.base import import_keras, import_tensorflow
 from pipeline.models.batches import U8Photos, batches_of, transforms_of
-from pipeline.progress import Advance, Progress
+from pipeline.progress import Advance, Progress, ignored
 from pipeline.store.artifacts import publish, read_json, write_json
 from pipeline.store.models import load_arrays, save_arrays
 
@@ -102,7 +102,7 @@ class Fit:
                 shared = strategy.experimental_distribute_dataset(batches)
                 history.loss.append(_mean(train, shared, advance))
             held_out = batches_of(unseen, np.arange(len(unseen)), batch)
-            history.val_loss.append(_mean(validate, held_out, _ignore))
+            history.val_loss.append(_mean(validate, held_out, ignored))
             if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
                 raise TrainingError(
                     f"engines.{self.name}: the loss is no longer a finite number in epoch"
@@ -241,10 +241,6 @@ def _functions(
 
     compiled = {"autograph": False, "reduce_retracing": True}
     return tf.function(train, **compiled), tf.function(validate, **compiled)
-
-
-def _ignore(count: int, standing: str = "") -> None:
-    """Show no progress."""
 
 
 def _mean(function: _OnBatch, batches: Iterable[Any], advance: Advance) -> float:

@@ -16,6 +16,7 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import Manifest, damaged, digest, read_manifest, write_atomic
 
 WEIGHTS = "model.weights.h5"
+ERRORS = "errors.npy"
 _CURRENT = "CURRENT"
 
 
@@ -75,6 +76,17 @@ class ModelFolder:
             return np.empty((0, 32), np.uint8)
         photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
         return photos
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        """(n,) float32, ascending: how badly it rebuilds each photo held out in training; or none.
+
+        Mean squared errors of pixels in 0..1.
+        """
+        file = self.path / ERRORS
+        if not file.is_file():
+            return np.empty(0, np.float32)
+        errors: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
+        return errors
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
