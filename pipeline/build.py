@@ -22,6 +22,7 @@ from pipeline.sources.base import Source
 from pipeline.store.artifacts import lock, sweep, write_atomic, write_json
 from pipeline.store.builds import Build
 from pipeline.store.catalogue import Catalogue
+from pipeline.store.embeddings import EmbeddingStore
 from pipeline.store.engine import EngineFolder
 from pipeline.store.models import ModelFolder, random_weights_warning
 from pipeline.store.pixels import PixelFolder
@@ -195,20 +196,36 @@ class _Builder:
 
     def train(self, name: str, settings: AutoencoderSettings) -> None:
         store = self.folder(name).models
+        teacher = self.teacher(settings)
+        recipe = models.recipe(settings, self.config.engines)
         made = [
             model
-            for model in store.with_recipe(models.recipe(settings))
+            for model in store.with_recipe(recipe)
             if covers(model, self.catalogue, settings.training.retrain_share)
         ]
         if made:
             model = store.use(made[0])
-            remove_unfinished(settings, store)
+            remove_unfinished(recipe, store)
         else:
-            decoders = self.config.embedding.decoders
             model = train(
-                name, settings, self.catalogue, store, self.limits, decoders, self.progress
+                name,
+                settings,
+                self.catalogue,
+                store,
+                self.limits,
+                self.config.embedding.decoders,
+                self.progress,
+                recipe=recipe,
+                teacher=teacher,
             )
         self._has_model(name, model, new=not made)
+
+    def teacher(self, settings: AutoencoderSettings) -> EmbeddingStore | None:
+        """The vectors of its teacher, if it has one, of every photo."""
+        if settings.teacher is None:
+            return None
+        self.embed(settings.teacher)
+        return self.folder(settings.teacher).embeddings(self.model(settings.teacher).fingerprint)
 
     def _has_model(self, name: str, model: ModelFolder, *, new: bool) -> None:
         self.report.engines[name].model = model
@@ -260,7 +277,8 @@ class _Builder:
         model = known or self.folder(name).models.current()
         if model is None:
             raise NotBuiltError(f"{self.folder(name).path}: no model yet; run `imgsearch train`")
-        recipe = models.recipe(self.config.engines[name], read_file=False)
+        engines = self.config.engines
+        recipe = models.recipe(engines[name], engines, read_file=False)
         if not known and not model.is_made_by(recipe):
             raise NotBuiltError(
                 f"{model.path}: made with other settings than engines.{name} has now;"

@@ -41,7 +41,9 @@ def _engine(config: Config, name: str) -> dict[str, Any]:
     build = folder.builds.current()
     facts: dict[str, Any] = {"bytes": _bytes(folder.path), "model": None, "build": None}
     if model:
-        settled = model.is_made_by(models.recipe(config.engines[name], read_file=False))
+        settled = model.is_made_by(
+            models.recipe(config.engines[name], config.engines, read_file=False)
+        )
         facts["model"] = {
             "folder": str(model.path),
             "fingerprint": model.fingerprint,

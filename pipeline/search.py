@@ -93,7 +93,8 @@ def open(config: Config, engine: str) -> Searcher:  # noqa: A001  reads as `sear
 def _model_of(build: Build, config: Config, folder: EngineFolder) -> ModelFolder:
     """Return the model that made a build's vectors, if it is still the one to use."""
     model = folder.models.get(build.manifest["model"])
-    recipe = models.recipe(config.engines[folder.path.name], read_file=False)
+    settings = config.engines[folder.path.name]
+    recipe = models.recipe(settings, config.engines, read_file=False)
     if model and model.fingerprint == build.fingerprint and model.is_made_by(recipe):
         return model
     if model is None:

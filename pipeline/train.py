@@ -7,23 +7,26 @@ validate on, and a model folder with weights, history and pictures is published 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import images, pictures
-from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.config import AutoencoderSettings, GuideSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder
 from pipeline.models.base import save_weights, weights_digest
 from pipeline.models.fit import Fit
+from pipeline.models.guide import Guide, Targets
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
+from pipeline.store.embeddings import EmbeddingStore, F32Matrix
 from pipeline.store.models import ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.store.photos import Prepared, prepare_all
 from pipeline.store.pixels import PixelFile, PixelFolder
@@ -39,19 +42,24 @@ def train(
     limits: ImageLimits,
     decoders: int = 2,
     progress: Progress = SILENT,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    teacher: EmbeddingStore | None = None,
 ) -> ModelFolder:
     """Train on the catalogue's photos and publish the model, resuming a run that was killed.
 
-    The decoded photos stay in a `PixelFolder` beside the model, for embedding to use.
+    `recipe` is what the model is known by, if that is more than the settings: its teacher's, whose
+    vectors of the photos are in `teacher`. The decoded photos stay in a `PixelFolder` beside the
+    model, for embedding to use.
 
     Raises:
         TrainingError: there are too few photos to train and validate on, or the loss is not finite.
     """
     photos = list(catalogue.photos())
     training, validation = split(photos, settings.training)
-    recipe = autoencoder.recipe(settings)
+    recipe = recipe or autoencoder.recipe(settings)
     side = (settings.input_size, settings.input_size)
-    work = _working_folder(settings, store)
+    work = _working_folder(recipe, store)
     if not _holds(work, photos, side):
         shutil.rmtree(work, ignore_errors=True)
 
@@ -72,9 +80,20 @@ def train(
             f"{catalogue.folder}: {len(photos)} readable photos are too few to train {name} on"
             " some and validate on others; add photos or change training.validation"
         )
-    make = partial(autoencoder.build, settings.architecture, settings.input_size, settings.latent)
+    make = partial(
+        autoencoder.build,
+        settings.architecture,
+        settings.input_size,
+        settings.latent,
+        standardise=settings.standardise,
+        noise=settings.training.augment.descriptor_noise,
+    )
+    guides = None
+    if settings.training.guide:
+        progress.note(f"{name}: looking at what photos show, to be guided by it")
+        guides = _guides(settings.training.guide, seen, unseen, teacher, settings.training.seed)
     fit = Fit(name, make, settings.training, work, progress)
-    network, history = fit.run(seen.pixels, unseen.pixels)
+    network, history = fit.run(seen.pixels, unseen.pixels, guides)
     weights = weights_digest(network)
     errors = autoencoder.errors(network, unseen.pixels, np.arange(len(unseen.photos)))
     content = {
@@ -85,7 +104,7 @@ def train(
         "parameters": int(network.count_params()),
         "epochs": history.epochs,
         "best_epoch": history.best + 1,
-        "validation_mse": history.val_loss[history.best],
+        "validation_mse": float(errors.mean(dtype=np.float64)),
     }
     folder = store.folder / digest([recipe, weights])
     with publish(folder, content) as aside:
@@ -103,14 +122,42 @@ def train(
     return model
 
 
-def remove_unfinished(settings: AutoencoderSettings, store: ModelStore) -> None:
+def _guides(
+    settings: GuideSettings,
+    seen: PixelFile,
+    unseen: PixelFile,
+    teacher: EmbeddingStore | None,
+    seed: int,
+) -> tuple[Guide, Guide]:
+    """What guides training, and what it is validated by."""
+    taught = [None if teacher is None else _vectors(teacher, file) for file in (seen, unseen)]
+    targets = Targets(seen.pixels, taught[0], settings, seed)
+    return targets.guide(seen.pixels, taught[0]), targets.guide(unseen.pixels, taught[1])
+
+
+def _vectors(store: EmbeddingStore, file: PixelFile) -> F32Matrix:
+    """(n, dim) float32: an engine's vectors of a file's photos; zeros where it has none."""
+    row_of = {photo.tobytes(): row for row, photo in enumerate(file.photos)}
+    vectors: F32Matrix = np.zeros((0, 0), np.float32)
+    for shard in store.shards():
+        known = shard.vectors()
+        if not vectors.size:
+            vectors = np.zeros((len(row_of), known.shape[1]), np.float32)
+        used = [(row_of[photo], at) for at, photo in enumerate(shard.photos) if photo in row_of]
+        if used:
+            rows, places = np.array(used).T
+            vectors[rows] = known[places]
+    return vectors
+
+
+def remove_unfinished(recipe: Mapping[str, Any], store: ModelStore) -> None:
     """Remove what is left of a run that a finished model has made superfluous."""
-    shutil.rmtree(_working_folder(settings, store), ignore_errors=True)
+    shutil.rmtree(_working_folder(recipe, store), ignore_errors=True)
 
 
-def _working_folder(settings: AutoencoderSettings, store: ModelStore) -> Path:
-    """Where an unfinished run with these settings keeps what it needs to go on."""
-    return store.folder / f".{digest(autoencoder.recipe(settings))}.training"
+def _working_folder(recipe: Mapping[str, Any], store: ModelStore) -> Path:
+    """Where an unfinished run by this recipe keeps what it needs to go on."""
+    return store.folder / f".{digest(dict(recipe))}.training"
 
 
 def _holds(work: Path, photos: list[Photo], side: tuple[int, int]) -> bool:

@@ -14,15 +14,30 @@ ORDER = np.random.default_rng(1).permutation(12)
 
 def laid_out(augment: AugmentSettings, size: int = 5) -> tuple[np.ndarray, np.ndarray | None]:
     transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, augment)
-    batches = [batch.numpy() for batch in batches_of(PHOTOS, ORDER, size, transforms)]
-    return np.concatenate(batches), transforms
+    batches = list(batches_of(PHOTOS, ORDER, size, transforms))
+    for shown, photos, _ in batches:
+        assert (shown.numpy() == photos.numpy()).all()
+    return np.concatenate([shown for shown, *_ in batches]), transforms
 
 
 def test_batches_are_the_photos_in_the_order_given() -> None:
-    batches = [batch.numpy() for batch in batches_of(PHOTOS, ORDER, 5)]
-    assert [len(batch) for batch in batches] == [5, 5, 2]
-    np.testing.assert_allclose(np.concatenate(batches), PHOTOS[ORDER] / np.float32(255))
-    assert [len(b) for b in batches_of(PHOTOS, ORDER, 5, drop_remainder=True)] == [5, 5]
+    batches = list(batches_of(PHOTOS, ORDER, 5))
+    assert [len(rows) for *_, rows in batches] == [5, 5, 2]
+    for shown, photos, rows in batches:
+        np.testing.assert_allclose(shown, PHOTOS[rows.numpy()] / np.float32(255))
+        np.testing.assert_allclose(photos, shown)
+    assert np.concatenate([rows for *_, rows in batches]).tolist() == ORDER.tolist()
+    assert [len(b) for *_, b in batches_of(PHOTOS, ORDER, 5, drop_remainder=True)] == [5, 5]
+
+
+def test_what_is_rebuilt_can_be_the_photo_as_it_was() -> None:
+    transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, AugmentSettings(flip=True))
+    assert transforms is not None
+    ((shown, photos, rows),) = batches_of(PHOTOS, ORDER, 12, transforms, clean=True)
+    np.testing.assert_allclose(photos, PHOTOS[rows.numpy()] / np.float32(255))
+    moved, _ = laid_out(AugmentSettings(flip=True), 12)
+    np.testing.assert_allclose(shown, moved)
+    assert (shown.numpy() != photos.numpy()).any()
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:

@@ -375,3 +375,29 @@ def test_whatever_is_written_it_loads_or_is_one_line(keys: list[str], value: Any
             outcome = str(error)
         assert outcome.startswith(("Config(", f"{file}: "))
         assert "\n" not in outcome
+
+
+GUIDED = {"type": "autoencoder", "input_size": 64, "training": {"guide": {"teacher": "vgg16"}}}
+
+
+def test_a_teacher_is_a_pretrained_engine_of_the_same_file(tmp_path: Path) -> None:
+    def with_engines(**engines: object) -> Config:
+        return Config.model_validate({"source": {"type": "sample"}, "engines": engines})
+
+    vgg16 = {"type": "pretrained"}
+    taught = with_engines(ae=GUIDED, vgg16=vgg16).engines["ae"]
+    assert isinstance(taught, AutoencoderSettings)
+    assert taught.teacher == "vgg16"
+    with pytest.raises(ValueError, match=r"engines.ae.*'vgg16' is no pretrained engine; give one"):
+        with_engines(ae=GUIDED, vgg=vgg16)
+    with pytest.raises(ValueError, match="'vgg16' is no pretrained engine; there is none"):
+        with_engines(ae=GUIDED, vgg16={"type": "autoencoder"})
+
+
+@pytest.mark.parametrize("change", [{"architecture": "descriptor"}, {"training": {"guide": {}}}])
+def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
+    fitting = {"type": "autoencoder", "input_size": 96, **change}
+    assert AutoencoderSettings.model_validate(fitting).input_size == 96
+    with pytest.raises(ValueError, match="100 is no multiple of 16"):
+        AutoencoderSettings.model_validate({**fitting, "input_size": 100})
+    AutoencoderSettings.model_validate({"type": "autoencoder", "input_size": 100})

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import models
+from pipeline import images, models
 from pipeline import train as train_module
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
@@ -24,6 +25,7 @@ from pipeline.progress import Silent
 from pipeline.sources.sample import SampleSource
 from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, Photo
+from pipeline.store.embeddings import EmbeddingStore
 from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
 from pipeline.train import covers, split, train
 
@@ -93,6 +95,59 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
     assert not list(tmp_path.glob(".*.training"))
 
 
+GUIDED = {
+    "guide": {"colours": 0.5, "components": 16, "neighbours": 3},
+    "augment": {"flip": True, "clean": True, "descriptor_noise": 0.3, "noise": 0.05},
+    "weight_decay": 0.01,
+}
+
+
+def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_path: Path) -> None:
+    chosen = settings(**GUIDED).model_copy(
+        update={"architecture": "descriptor", "standardise": True}
+    )
+    whole = train("ae", chosen, catalogue, ModelStore(tmp_path / "whole"), LIMITS)
+    store = ModelStore(tmp_path / "part")
+    with pytest.raises(Stop):
+        train("ae", chosen, catalogue, store, LIMITS, progress=StopAfter(2))
+    resumed = train("ae", chosen, catalogue, store, LIMITS)
+    assert resumed.path.name == whole.path.name
+    for name in (WEIGHTS, "history.json"):
+        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    history = json.loads((whole.path / "history.json").read_text())
+    assert history["loss"][-1] < history["loss"][0]
+    loaded = models.load("ae", resumed)
+    seen = np.stack([_pixels(photo, chosen) for photo in catalogue.photos()])
+    assert (loaded.encode(seen) == loaded.encode(seen)).all()  # and no noise
+
+
+def _pixels(photo: Photo, chosen: AutoencoderSettings) -> np.ndarray:
+    image = Image.open(photo.path).convert("RGB")
+    return images.resize(image, (chosen.input_size,) * 2, chosen.resize)
+
+
+def test_a_teacher_decides_what_is_near(catalogue: Catalogue, tmp_path: Path) -> None:
+    """One whose vectors say nothing but how bright a photo is."""
+    photos = list(catalogue.photos())
+    bright = np.array([np.asarray(Image.open(p.path)).mean() for p in photos], np.float32)
+    vectors = EmbeddingStore(tmp_path / "vectors")
+    for part in np.array_split(np.arange(len(photos)), 3):
+        vectors.write([photos[at].sha256 for at in part], bright[part, np.newaxis])
+    guide = {"teacher": "t", "shape": 0, "silhouette": 0, "neighbours": 3, "rebuild_targets": 1}
+    chosen = settings(epochs=60, guide=guide, augment={}, learning_rate=3e-3)
+    model = train("ae", chosen, catalogue, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors)
+    known = {row.tobytes() for row in model.photos("training")}
+    seen = [at for at, photo in enumerate(photos) if photo.sha256 in known]
+    latents = models.load("ae", model).encode(
+        np.stack([_pixels(photos[at], chosen) for at in seen])
+    )
+    apart = np.linalg.norm(latents[:, np.newaxis] - latents, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    own = bright[seen]
+    off = np.abs(own[apart.argmin(axis=1)] - own).mean()
+    assert off < 0.25 * np.abs(own[:, np.newaxis] - own).mean()
+
+
 def test_a_resumed_run_keeps_its_own_division_of_the_photos(
     model: ModelFolder, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +183,9 @@ def test_the_best_epoch_is_kept_and_its_loss_is_true(
 ) -> None:
     history = json.loads((model.path / "history.json").read_text())
     assert len(history["loss"]) == len(history["val_loss"]) == 4
-    assert model.manifest["validation_mse"] == min(history["val_loss"])
+    assert model.manifest["validation_mse"] == pytest.approx(min(history["val_loss"]), rel=1e-5)
+    assert model.errors().mean() == pytest.approx(min(history["val_loss"]), rel=1e-5)
+    assert (np.diff(model.errors()) >= 0).all()
 
     network = autoencoder.build("strided", 32, 16)
     network.load_weights(model.weights_file)
@@ -178,8 +235,8 @@ def test_a_loss_that_explodes_is_said(catalogue: Catalogue, tmp_path: Path) -> N
     with pytest.MonkeyPatch.context() as patch:
         original = autoencoder.build
 
-        def infinite(architecture: str, size: int, latent: int) -> object:
-            network = original(architecture, size, latent)
+        def infinite(architecture: str, size: int, latent: int, **more: Any) -> object:
+            network = original(architecture, size, latent, **more)
             network.set_weights([np.full_like(w, np.nan) for w in network.get_weights()])
             return network
 

@@ -159,16 +159,36 @@ class AugmentSettings(Settings):
     shift: float = Field(0, ge=0, le=0.5)
     zoom: float = Field(0, ge=0, le=0.5)
     noise: float = Field(0, ge=0, le=1)
+    descriptor_noise: float = Field(0, ge=0, le=10)
+    clean: bool = False
+
+
+class GuideSettings(Settings):
+    """What a latent is taught beside rebuilding pixels."""
+
+    teacher: str | None = None
+    teacher_weight: float = Field(1, ge=0)
+    shape: float = Field(1, ge=0)
+    silhouette: float = Field(0.7, ge=0)
+    colours: float = Field(0, ge=0)
+    pixels: float = Field(0, ge=0)
+    components: int = Field(128, ge=1)
+    neighbours: int = Field(15, ge=1)
+    rebuild_pixels: float = Field(0.1, ge=0)
+    rebuild_targets: float = Field(0.1, ge=0)
+    decorrelate: float = Field(0.1, ge=0)
 
 
 class TrainingSettings(Settings):
-    """How an autoencoder is trained: mean squared error, Adam, best validation loss kept."""
+    """How an autoencoder is trained: squared errors, Adam, the best validation loss kept."""
 
     batch_size: int = Field(16, ge=1)
     epochs: int = Field(100, ge=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = Field(0, ge=0, le=1)
     augment: AugmentSettings = AugmentSettings()
+    guide: GuideSettings | None = None
     patience: int | None = Field(None, ge=1)
     validation: float = Field(0.2, gt=0, lt=1)
     split: Literal["first", "hash"] = "hash"
@@ -181,12 +201,27 @@ class AutoencoderSettings(Settings):
     """An engine whose network is trained on the catalogue itself."""
 
     type: Literal["autoencoder"]
-    architecture: Literal["article", "strided"] = "article"
+    architecture: Literal["article", "strided", "descriptor"] = "article"
     input_size: int = Field(256, ge=32, le=256)
     latent: int = Field(16, ge=1, le=4096)
+    standardise: bool = False
     resize: Resize = "nearest"
     normalise: bool = False
     training: TrainingSettings = TrainingSettings()
+
+    @property
+    def teacher(self) -> str | None:
+        """The engine whose vectors guide its training, if any does."""
+        return self.training.guide.teacher if self.training.guide else None
+
+    @model_validator(mode="after")
+    def _size(self) -> AutoencoderSettings:
+        guided = self.architecture == "descriptor" or self.training.guide is not None
+        if guided and self.input_size % 16:
+            raise ValueError(
+                f"input_size: {self.input_size} is no multiple of 16, which descriptors need"
+            )
+        return self
 
 
 class PretrainedSettings(Settings):
@@ -252,6 +287,18 @@ class Config(Settings):
             if name in _TAKEN or name.startswith("catalogue.sqlite"):
                 raise ValueError(f"{name!r} is taken in a catalogue's folder; give it another name")
         return engines
+
+    @model_validator(mode="after")
+    def _teachers(self) -> Config:
+        for name, engine in self.engines.items():
+            teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None
+            if teacher and not isinstance(self.engines.get(teacher), PretrainedSettings):
+                known = [n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)]
+                raise ValueError(
+                    f"engines.{name}.training.guide.teacher: {teacher!r} is no pretrained engine;"
+                    f" {'give one of ' + ', '.join(known) if known else 'there is none'}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _folders(self) -> Config:

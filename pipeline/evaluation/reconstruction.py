@@ -60,8 +60,7 @@ def reconstruction(
     )
     if not len(training) or not len(validation):
         return None
-    spec = model.embedding
-    network = autoencoder.build(spec["architecture"], spec["input_size"], spec["latent"])
+    network = autoencoder.network_of(model.embedding)
     load_weights(network, model)
 
     with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, PretrainedSettings
@@ -9,17 +10,28 @@ from pipeline.models import autoencoder, pretrained
 from pipeline.models.base import EmbeddingModel
 from pipeline.store.models import ModelFolder
 
+EngineSettings = AutoencoderSettings | PretrainedSettings
+
 
 def recipe(
-    settings: AutoencoderSettings | PretrainedSettings, *, read_file: bool = True
+    settings: EngineSettings,
+    engines: Mapping[str, EngineSettings] | None = None,
+    *,
+    read_file: bool = True,
 ) -> dict[str, Any]:
     """Return what decides a model's weights and vectors, the photos it is trained on aside.
 
-    Without `read_file`, the checksum of a local file of weights is left out: it costs reading it.
+    That of its teacher, one of `engines`, is part of it. Without `read_file`, the checksum of a
+    local file of weights is left out: it costs reading it.
     """
-    if isinstance(settings, AutoencoderSettings):
-        return autoencoder.recipe(settings)
-    return pretrained.recipe(settings, read_file=read_file)
+    if isinstance(settings, PretrainedSettings):
+        return pretrained.recipe(settings, read_file=read_file)
+    own = autoencoder.recipe(settings)
+    if settings.teacher and engines:
+        taught = recipe(engines[settings.teacher], read_file=read_file)
+        # Side by side with its own: a model's recipe may hold more than settings tell.
+        own |= {f"teacher's {key}": value for key, value in taught.items()}
+    return own
 
 
 def load(name: str, folder: ModelFolder) -> EmbeddingModel:

@@ -41,28 +41,32 @@ def batches_of(
     size: int,
     transforms: npt.NDArray[np.float32] | None = None,
     *,
+    clean: bool = False,
     drop_remainder: bool = False,
 ) -> Any:
-    """A `tf.data` pipeline of (n, h, w, 3) float32 batches in 0..1, in this order.
+    """A `tf.data` pipeline of batches in this order: what is shown, what it should be, whose it is.
 
-    What a transform brings in from beyond the border is the colour of the nearest pixel.
+    The first two are (n, h, w, 3) float32 in 0..1: moved, and as moved or, if `clean`, as it was.
+    What a transform brings in from beyond the border is the colour of the nearest pixel. The third
+    are the photos' numbers, (n,) int64.
     """
     tf = import_tensorflow()
     shape = photos.shape[1:]
 
     def read(rows: Any) -> Any:
         pixels = tf.numpy_function(lambda chosen: photos[chosen], [rows], tf.uint8)
-        return tf.cast(tf.ensure_shape(pixels, (None, *shape)), tf.float32) / 255.0
-
-    def move(rows: Any) -> Any:
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=read(rows),
+        pixels = tf.cast(tf.ensure_shape(pixels, (None, *shape)), tf.float32) / 255.0
+        if transforms is None:
+            return pixels, pixels, rows
+        moved = tf.raw_ops.ImageProjectiveTransformV3(
+            images=pixels,
             transforms=tf.gather(transforms, rows),
             output_shape=shape[:2],
             fill_value=0.0,
             interpolation="BILINEAR",
             fill_mode="NEAREST",
         )
+        return moved, pixels if clean else moved, rows
 
     rows = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=drop_remainder)
-    return rows.map(read if transforms is None else move).prefetch(2)
+    return rows.map(read).prefetch(2)

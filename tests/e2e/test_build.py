@@ -11,7 +11,7 @@ import pytest
 from pipeline import search
 from pipeline.build import EngineReport, Stage, build
 from pipeline.clean import clean
-from pipeline.config import Config
+from pipeline.config import AutoencoderSettings, Config
 from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
 from pipeline.models.base import import_keras
 from pipeline.progress import Silent
@@ -149,3 +149,47 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
         assert not run(config).new_model
         with search.open(config, ENGINE) as searcher:
             assert searcher.warning is None
+
+
+# -- An engine that another one teaches ------------------------------------------------------------
+
+
+def taught(root: Path, **teacher: object) -> Config:
+    config = settings(root, **teacher)
+    guide = {"teacher": ENGINE, "neighbours": 2, "components": 4}
+    pupil = AutoencoderSettings.model_validate(
+        {
+            "type": "autoencoder",
+            "architecture": "descriptor",
+            "input_size": 32,
+            "training": {"batch_size": 4, "epochs": 2, "guide": guide},
+        }
+    )
+    return config.model_copy(update={"engines": {"pupil": pupil, **config.engines}})
+
+
+def test_a_teacher_looks_at_the_photos_before_its_pupil_is_trained(tmp_path: Path) -> None:
+    config = taught(tmp_path)
+    build(config, ("ingest",))
+    trained = build(config, ("train",)).engines
+    assert trained["pupil"].new_model
+    assert trained[ENGINE].embedding is not None
+    assert trained[ENGINE].embedding.embedded == 6
+    done = build(config).engines
+    assert not done["pupil"].new_model
+    assert verify(config).problems == []
+    with search.open(config, "pupil") as searcher:
+        assert len(searcher.query(1, 5)) == 5
+
+
+def test_another_teacher_is_another_pupil(tmp_path: Path) -> None:
+    config = taught(tmp_path)
+    first = build(config).engines["pupil"].model
+    other = taught(tmp_path, seed=8)
+    with pytest.raises(StaleIndexError, match="run `imgsearch build`"):
+        search.open(other, "pupil")
+    second = build(other).engines["pupil"]
+    assert second.new_model
+    assert first is not None
+    assert second.model is not None
+    assert second.model.path != first.path
