@@ -98,8 +98,9 @@ class KerasModel:
 
         # Traced at their first call: what is never asked for costs nothing.
         signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
-        object.__setattr__(self, "_encode", tf.function(encode, input_signature=signature))
-        object.__setattr__(self, "_errors", tf.function(errors, input_signature=signature))
+        compiled = {"input_signature": signature, "autograph": False}
+        object.__setattr__(self, "_encode", tf.function(encode, **compiled))
+        object.__setattr__(self, "_errors", tf.function(errors, **compiled))
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""

@@ -111,7 +111,7 @@ def _describer(side: int, mirrored: bool) -> Callable[[U8Photos], Mapping[str, A
 
     signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
     compiled: Callable[[U8Photos], Mapping[str, Any]] = tf.function(
-        describe_batch, input_signature=signature
+        describe_batch, input_signature=signature, autograph=False
     )
     return compiled
 

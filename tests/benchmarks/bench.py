@@ -17,6 +17,7 @@ import catalogues
 import downloads
 import embedding
 import evaluation
+import latent
 import lookup
 import memory
 import no_match
@@ -33,6 +34,7 @@ def main() -> None:
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
+        "latent": latent.measure,
         "catalogues": catalogues.measure,
         "downloads": downloads.measure,
         "evaluation": evaluation.measure,
