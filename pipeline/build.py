@@ -196,7 +196,7 @@ class _Builder:
 
     def train(self, name: str, settings: AutoencoderSettings) -> None:
         store = self.folder(name).models
-        teacher = self.teacher(settings)
+        teacher = self.teacher(name, settings)
         recipe = models.recipe(settings, self.config.engines)
         made = [
             model
@@ -220,12 +220,16 @@ class _Builder:
             )
         self._has_model(name, model, new=not made)
 
-    def teacher(self, settings: AutoencoderSettings) -> EmbeddingStore | None:
-        """The vectors of its teacher, if it has one, of every photo."""
-        if settings.teacher is None:
+    def teacher(self, pupil: str, settings: AutoencoderSettings) -> EmbeddingStore | None:
+        """Return its teacher's vectors of every photo; None if it has no teacher."""
+        name = settings.teacher
+        if name is None:
             return None
-        self.embed(settings.teacher)
-        return self.folder(settings.teacher).embeddings(self.model(settings.teacher).fingerprint)
+        self.embed(name)
+        model = self.model(name)
+        if model.has_random_weights:
+            self.progress.note(f"{pupil}: its teacher {name} has RANDOM weights: it teaches little")
+        return self.folder(name).embeddings(model.fingerprint)
 
     def _has_model(self, name: str, model: ModelFolder, *, new: bool) -> None:
         self.report.engines[name].model = model

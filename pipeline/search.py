@@ -39,7 +39,7 @@ from pipeline.vector_index.base import VectorIndex
 F32Vector = npt.NDArray[np.float32]
 _BLOCK = 256  # items whose neighbours are looked up at a time
 _ENOUGH = 30  # held-out photos, with fewer of which nothing is called strange
-_NONE = np.empty(0, np.float32)
+_NONE = np.empty((0, 2), np.float32)
 Query = Image.Image | Path | str | bytes | int | F32Vector
 
 
@@ -268,17 +268,19 @@ class Searcher:
 
     def _strangeness(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
         """How unlike the catalogue's photos these are, in percentiles."""
-        known = self._known_errors
-        errors = self.model.errors(photos) if len(known) else None
-        if errors is None:
+        known = self._usually_lost
+        lost = self.model.lost(photos) if len(known) else None
+        if lost is None:
             return [None] * len(photos)
-        return [100.0 * at / len(known) for at in np.searchsorted(known, errors).tolist()]
+        # By the measure that makes it look stranger.
+        places = [np.searchsorted(*measure) for measure in zip(known.T, lost.T, strict=True)]
+        return [100.0 * at / len(known) for at in np.max(places, axis=0).tolist()]
 
     @cached_property
-    def _known_errors(self) -> F32Vector:
+    def _usually_lost(self) -> npt.NDArray[np.float32]:
         """Of photos held out in training; none if nobody asks, or they are too few to tell."""
-        errors = self._model_folder.errors() if self.config.search.strangeness else _NONE
-        return errors if len(errors) >= _ENOUGH else _NONE
+        lost = self._model_folder.lost() if self.config.search.strangeness else _NONE
+        return lost if len(lost) >= _ENOUGH else _NONE
 
     def _asked(self, query: Query) -> Asked:
         (asked,) = self._encoded([self._prepared(query)])

@@ -27,7 +27,7 @@ from pipeline.progress import SILENT, Advance, Progress
 from pipeline.store.artifacts import digest, publish, write_json
 from pipeline.store.catalogue import Catalogue, Photo
 from pipeline.store.embeddings import EmbeddingStore, F32Matrix
-from pipeline.store.models import ERRORS, WEIGHTS, ModelFolder, ModelStore
+from pipeline.store.models import LOST, WEIGHTS, ModelFolder, ModelStore
 from pipeline.store.photos import Prepared, prepare_all
 from pipeline.store.pixels import PixelFile, PixelFolder
 
@@ -104,7 +104,7 @@ def train(
         "parameters": int(network.count_params()),
         "epochs": history.epochs,
         "best_epoch": history.best + 1,
-        "validation_mse": float(errors.mean(dtype=np.float64)),
+        "validation_mse": float(errors[:, 0].mean()),
     }
     folder = store.folder / digest([recipe, weights])
     with publish(folder, content) as aside:
@@ -112,7 +112,7 @@ def train(
         write_json(aside / "history.json", asdict(history))
         np.save(aside / "training.npy", seen.photos, allow_pickle=False)
         np.save(aside / "validation.npy", unseen.photos, allow_pickle=False)
-        np.save(aside / ERRORS, np.sort(errors), allow_pickle=False)
+        np.save(aside / LOST, np.sort(errors, axis=0).astype(np.float32), allow_pickle=False)
         pictures.loss_curve(history.loss, history.val_loss, aside / "loss.png")
         shown = np.asarray(unseen.pixels[:_SHOWN])
         rebuilt = np.asarray(network(shown / np.float32(255), training=False))

@@ -78,7 +78,7 @@ class ColourModel:
         vectors[:, :3] = pixels[:, 0, 0, :]
         return vectors
 
-    def errors(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def lost(self, pixels: npt.NDArray[np.uint8]) -> None:
         return None
 
 

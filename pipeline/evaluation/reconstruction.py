@@ -66,7 +66,7 @@ def reconstruction(
     with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:
         errors = autoencoder.errors(network, pixels.rows, validation, advance)
     fitted = pca.fit(pixels.rows, training, model.dim, seed)
-    mse = float(errors.mean(dtype=np.float64))
+    mse = float(errors[:, 0].mean())
     pca_mse = fitted.error(pixels.rows, validation)
     # From end to end of the held-out photos: neighbours in the catalogue are often alike.
     places = np.unique(np.linspace(0, len(validation) - 1, _SHOWN).astype(np.int64))

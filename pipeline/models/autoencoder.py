@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from pipeline.config import AutoencoderSettings
 from pipeline.models import descriptors
-from pipeline.models.base import F32Vector, KerasModel, import_keras, load_weights
+from pipeline.models.base import PLAIN, KerasModel, import_keras, load_weights
 from pipeline.models.noise import layer as noise_layer
 from pipeline.progress import Advance, ignored
 from pipeline.store.models import ModelFolder
 
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
+F64Matrix = npt.NDArray[np.float64]
 
 LATENT, DESCRIPTORS = "latent_space", "descriptors"
 _WIDTH, _HIDDEN = 64, 512
@@ -106,16 +107,18 @@ def encoder(network: Any) -> Any:
     return keras.Model(pixels, inner(pixels / 255.0))
 
 
-def errors(network: Any, photos: U8Photos, rows: Ids, advance: Advance = ignored) -> F32Vector:
-    """Rebuild some rows of (n, h, w, 3) uint8 → (rows,) float32, each one's mean squared error.
+def errors(network: Any, photos: U8Photos, rows: Ids, advance: Advance = ignored) -> F64Matrix:
+    """Rebuild some rows of (n, h, w, 3) uint8 → (rows, 2) float64, as `KerasModel.lost` has them.
 
-    Pixels are 0..1; memory holds a batch of them.
+    Memory holds a batch of photos.
     """
-    found = [np.empty(0, np.float32)]
+    found = [np.empty((0, 2))]
     for start in range(0, len(rows), _BATCH):
         pixels = photos[rows[start : start + _BATCH]].astype(np.float32) / np.float32(255)
         rest = np.asarray(network(pixels, training=False)) - pixels
-        found.append(np.square(rest).mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32))
+        error = np.square(rest).mean(axis=(1, 2, 3), dtype=np.float64)
+        variance = pixels.var(axis=(1, 2), dtype=np.float64).mean(axis=1)
+        found.append(np.column_stack([error, error / (variance + PLAIN)]))
         advance(len(pixels))
     return np.concatenate(found)
 

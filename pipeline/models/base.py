@@ -26,7 +26,9 @@ from pipeline.store.models import ModelFolder
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
-F32Vector = npt.NDArray[np.float32]
+
+PLAIN = 1e-3
+"""Added to a photo's variance, so that one of a single colour has a share to lose of, too."""
 
 
 class EmbeddingModel(Protocol):
@@ -60,10 +62,12 @@ class EmbeddingModel(Protocol):
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous."""
         ...
 
-    def errors(self, pixels: U8Batch) -> F32Vector | None:
-        """(n, height, width, 3) uint8 → (n,) float32: how badly it rebuilds them; None: it can't.
+    def lost(self, pixels: U8Batch) -> F32Matrix | None:
+        """(n, height, width, 3) uint8 → (n, 2) float32: what rebuilding loses, two measures.
 
-        Mean squared errors of pixels in 0..1.
+        The mean squared error, pixels being 0..1, and that as a share of the variance of the
+        photo's own pixels: noise, seen from afar, is plain grey, of which all is lost but little.
+        None if it rebuilds nothing.
         """
         ...
 
@@ -83,7 +87,7 @@ class KerasModel:
     rebuild: Any = field(default=None, repr=False)
     """A `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same; None if it rebuilds nothing."""
     _encode: Callable[[U8Batch], Any] = field(init=False, repr=False)
-    _errors: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    _lost: Callable[[U8Batch], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         tf = import_tensorflow()
@@ -91,16 +95,18 @@ class KerasModel:
         def encode(pixels: Any) -> Any:
             return self.network(tf.cast(pixels, tf.float32), training=False)
 
-        def errors(pixels: Any) -> Any:
+        def lost(pixels: Any) -> Any:
             photos = tf.cast(pixels, tf.float32) / 255.0
-            rebuilt = self.rebuild(photos, training=False)
-            return tf.reduce_mean(tf.square(rebuilt - photos), axis=(1, 2, 3))
+            rest = tf.square(self.rebuild(photos, training=False) - photos)
+            variance = tf.reduce_mean(tf.math.reduce_variance(photos, axis=(1, 2)), axis=1)
+            error = tf.reduce_mean(rest, axis=(1, 2, 3))
+            return tf.stack([error, error / (variance + PLAIN)], axis=1)
 
         # Traced at their first call: what is never asked for costs nothing.
         signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
         compiled = {"input_signature": signature, "autograph": False}
         object.__setattr__(self, "_encode", tf.function(encode, **compiled))
-        object.__setattr__(self, "_errors", tf.function(errors, **compiled))
+        object.__setattr__(self, "_lost", tf.function(lost, **compiled))
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
@@ -117,12 +123,14 @@ class KerasModel:
             vectors /= np.where(norms > 0, norms, np.float32(1))
         return vectors
 
-    def errors(self, pixels: U8Batch) -> F32Vector | None:
-        """(n, height, width, 3) uint8 → (n,) float32: how badly it rebuilds them; None: it can't.
+    def lost(self, pixels: U8Batch) -> F32Matrix | None:
+        """(n, height, width, 3) uint8 → (n, 2) float32: what rebuilding loses, two measures.
 
-        Mean squared errors of pixels in 0..1.
+        The mean squared error, pixels being 0..1, and that as a share of the variance of the
+        photo's own pixels: noise, seen from afar, is plain grey, of which all is lost but little.
+        None if it rebuilds nothing.
         """
-        return None if self.rebuild is None else np.array(self._errors(pixels), np.float32)
+        return None if self.rebuild is None else np.array(self._lost(pixels), np.float32)
 
 
 def import_keras() -> Any:

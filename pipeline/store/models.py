@@ -16,7 +16,7 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.store.artifacts import Manifest, damaged, digest, read_manifest, write_atomic
 
 WEIGHTS = "model.weights.h5"
-ERRORS = "errors.npy"
+LOST = "lost.npy"
 _CURRENT = "CURRENT"
 
 
@@ -77,16 +77,16 @@ class ModelFolder:
         photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
         return photos
 
-    def errors(self) -> npt.NDArray[np.float32]:
-        """(n,) float32, ascending: how badly it rebuilds each photo held out in training; or none.
+    def lost(self) -> npt.NDArray[np.float32]:
+        """(n, 2) float32: what rebuilding photos held out in training loses; none if not trained.
 
-        Mean squared errors of pixels in 0..1.
+        Each column, a measure of `EmbeddingModel.lost`, is in ascending order.
         """
-        file = self.path / ERRORS
+        file = self.path / LOST
         if not file.is_file():
-            return np.empty(0, np.float32)
-        errors: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
-        return errors
+            return np.empty((0, 2), np.float32)
+        lost: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
+        return lost
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -171,7 +171,9 @@ def taught(root: Path, **teacher: object) -> Config:
 def test_a_teacher_looks_at_the_photos_before_its_pupil_is_trained(tmp_path: Path) -> None:
     config = taught(tmp_path)
     build(config, ("ingest",))
-    trained = build(config, ("train",)).engines
+    notes = Notes()
+    trained = build(config, ("train",), notes).engines
+    assert any("teacher mobilenet has RANDOM weights" in note for note in notes.said)
     assert trained["pupil"].new_model
     assert trained[ENGINE].embedding is not None
     assert trained[ENGINE].embedding.embedded == 6
