@@ -133,6 +133,7 @@ def report(
     ] = None,
     config: ConfigOption = DEFAULT,
     set_: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write all that is known of the engines as one page: quality, queries, maps, training."""
     from datetime import date
@@ -152,4 +153,7 @@ def report(
     page = report_page(found, ImageLimits(**settings.images.model_dump()), date.today())
     out = out or settings.folder / "report.html"
     write_atomic(out, page.encode())
-    console.talk(f"wrote {out}")
+    if as_json:
+        console.print_json({"file": str(out)})
+    else:
+        console.talk(f"wrote {out}")

@@ -217,7 +217,8 @@ def test_a_report_is_one_page(built: Config, tmp_path: Path, settings_file: Path
     assert model is not None
     assert html.count("data:image/png") == 3 * len(model.photos("validation"))
     assert not (built.folder / "report.html").exists()
-    assert run("report", "--no-cost", "--queries", 5, "--engine", "mobilenet")[0] == 0
+    code, out, _ = run("report", "--no-cost", "--queries", 5, "--engine", "mobilenet", "--json")
+    assert (code, json.loads(out)) == (0, {"file": str(built.folder / "report.html")})
     html = (built.folder / "report.html").read_text()
     assert "5 queries asked" in html
     assert "1 engine;" in html
