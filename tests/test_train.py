@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.ingest import ingest
-from pipeline.models import autoencoder
+from pipeline.models import autoencoder, fit
+from pipeline.models.batches import batches_of
 from pipeline.models.fit import History
-from pipeline.progress import Silent
+from pipeline.models.guide import Guide
+from pipeline.progress import SILENT, Silent
 from pipeline.sources.sample import SampleSource
 from pipeline.store.artifacts import digest
 from pipeline.store.catalogue import Catalogue, Photo
@@ -119,6 +122,31 @@ def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_pat
     loaded = models.load("ae", resumed)
     seen = np.stack([_pixels(photo, chosen) for photo in catalogue.photos()])
     assert (loaded.encode(seen) == loaded.encode(seen)).all()  # and no noise
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, 2), (7, 6), (8, 8), (1000, 1000)])
+def test_a_batch_of_a_guided_run_holds_whole_pairs(
+    size: int, taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def batches(photos: Any, order: Any, batch: int, *_: object, **__: object) -> Any:
+        seen.append((order, batch))
+        return batches_of(photos, order, batch)
+
+    monkeypatch.setattr(fit, "batches_of", batches)
+    photos = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+    neighbours = (np.arange(9)[:, np.newaxis] + [1, 2]) % 9
+    guide = Guide(np.zeros((9, 2), np.float32), neighbours)
+    training = settings(batch_size=size, epochs=1, guide={}).training
+    make = partial(autoencoder.build, "strided", 32, 2)
+    fit.Fit("ae", make, training, tmp_path, SILENT).run(photos, photos, (guide, guide))
+    assert [batch for _, batch in seen] == [taken, taken]
+    for order, batch in seen:
+        assert len(order) == 18
+        for start in range(0, 18, batch):
+            asking, answers = np.split(order[start : start + batch], 2)
+            assert set(((answers - asking) % 9).tolist()) <= {1, 2}
 
 
 def _pixels(photo: Photo, chosen: AutoencoderSettings) -> np.ndarray:

@@ -89,7 +89,9 @@ class Fit:
         keras.backend.clear_session()
         keras.utils.set_random_seed(self.training.seed)
         tf.config.experimental.enable_op_determinism()
-        batch = min(self.training.batch_size, len(seen) * (2 if guides else 1))
+        batch = min(self.training.batch_size, len(seen))
+        if guides:
+            batch = 2 * max(1, self.training.batch_size // 2)  # a photo and a neighbour of it
         network, objective, strategy = self._compiled(seen, batch, guides)
         trained = objective.trained
         history = self._resume(trained)
@@ -244,6 +246,8 @@ def _functions(
     """
     tf = import_tensorflow()
     model = objective.trained
+    # Made here and not in a function below, whose graph would get a copy of them.
+    targets = [None if guide is None else tf.convert_to_tensor(guide.targets) for guide in guides]
 
     def noisy(pixels: Any) -> Any:
         if not training.augment.noise:
@@ -262,7 +266,7 @@ def _functions(
         replica = tf.distribute.get_replica_context()
         batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
         with tf.GradientTape() as tape:
-            mean = objective.loss(noisy(shown), photos, rows, guides[0], training=True)
+            mean = objective.loss(noisy(shown), photos, rows, targets[0], training=True)
             total = mean * tf.cast(count, tf.float32)
             loss = model.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
         gradients = tape.gradient(loss, model.trainable_variables)
@@ -274,7 +278,7 @@ def _functions(
         return strategy.reduce("SUM", total, axis=None), strategy.reduce("SUM", count, axis=None)
 
     def validate(shown: Any, photos: Any, rows: Any) -> tuple[Any, Any]:
-        mean = objective.loss(shown, photos, rows, guides[1], training=False)
+        mean = objective.loss(shown, photos, rows, targets[1], training=False)
         count = tf.shape(rows)[0]
         return mean * tf.cast(count, tf.float32), count
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from pipeline.config import GuideSettings
 from pipeline.models.autoencoder import LATENT
 from pipeline.models.base import import_keras, import_tensorflow
-from pipeline.models.guide import Guide
 
 
 class Objective(Protocol):
@@ -16,10 +15,11 @@ class Objective(Protocol):
     trained: Any
     """A `keras.Model` that holds the network and all else that has weights to learn."""
 
-    def loss(self, seen: Any, photos: Any, rows: Any, guide: Guide | None, training: bool) -> Any:
-        """Of a batch: (n, h, w, 3) as shown and as they should be, and (n,) their rows.
+    def loss(self, seen: Any, photos: Any, rows: Any, targets: Any, training: bool) -> Any:
+        """Of a batch: (n, h, w, 3) as shown and as it should be, and (n,) their rows in `targets`.
 
-        Returns a scalar, the mean over its photos.
+        `targets` are those of a guide, (photos, components), or None. Returns a scalar, the mean
+        over the batch's photos.
         """
         ...
 
@@ -30,7 +30,7 @@ class PixelError:
     def __init__(self, network: Any) -> None:
         self.trained = network
 
-    def loss(self, seen: Any, photos: Any, rows: Any, guide: Guide | None, training: bool) -> Any:
+    def loss(self, seen: Any, photos: Any, rows: Any, targets: Any, training: bool) -> Any:
         """Return the mean squared error."""
         tf = import_tensorflow()
         rebuilt = tf.cast(self.trained(seen, training=training), tf.float32)
@@ -60,16 +60,15 @@ class Guided:
         outputs = [network.output, targets, latent, scaled]
         self.trained = keras.Model(network.input, outputs, name="guided")
 
-    def loss(self, seen: Any, photos: Any, rows: Any, guide: Guide | None, training: bool) -> Any:
+    def loss(self, seen: Any, photos: Any, rows: Any, targets: Any, training: bool) -> Any:
         """Return the weighted sum; the batch is as `guide.pairs` arranges it."""
-        assert guide is not None  # noqa: S101  it was made with one
         tf, s = import_tensorflow(), self.settings
-        rebuilt, targets, latent, scaled = (
+        rebuilt, rebuilt_targets, latent, scaled = (
             tf.cast(one, tf.float32) for one in self.trained(seen, training=training)
         )
         pixels = tf.reduce_mean(tf.square(rebuilt - photos)) / self.variance
-        wanted = tf.gather(tf.constant(guide.targets), rows)
-        target = tf.reduce_mean(tf.reduce_sum(tf.square(targets - wanted), axis=1))
+        off = rebuilt_targets - tf.gather(targets, rows)
+        target = tf.reduce_mean(tf.reduce_sum(tf.square(off), axis=1))
         return (
             s.rebuild_pixels * pixels
             + s.rebuild_targets * target
