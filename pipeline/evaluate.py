@@ -31,7 +31,15 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.pixels import Look, Pixels, decode
 from pipeline.evaluation.plan import Plan
 from pipeline.evaluation.reconstruction import Rebuilt, reconstruction
-from pipeline.evaluation.results import Cost, Estimate, Evaluation, LabelCount, Scores, System
+from pipeline.evaluation.results import (
+    Cost,
+    Estimate,
+    Evaluation,
+    HeldOut,
+    LabelCount,
+    Scores,
+    System,
+)
 from pipeline.evaluation.spaces import Shown, Space
 from pipeline.evaluation.trial import Trial
 from pipeline.fusion import FUSED
@@ -39,11 +47,13 @@ from pipeline.progress import SILENT, Progress
 from pipeline.search import Searcher
 from pipeline.store.catalogue import Photo
 from pipeline.store.engine import EngineFolder
+from pipeline.store.models import ModelFolder
 
 __all__ = ["METRICS", "Cost", "Estimate", "Evaluation", "Plan", "System", "evaluate", "examine"]
 
 F32Matrix = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _KINDS = ("engine", "fusion", "baseline")  # the order in which to tell of them
 
@@ -152,6 +162,7 @@ class _Evaluator:
                 for label, at in number.items()
             },
             systems=self._systems(spaces, fuse, scores, scored, number),
+            held_out=self._held_out(scores, answerable),
             reconstructions=tuple(one.measured for one in rebuilt),
             costs=tuple(map(self._cost, self.searchers)) if plan.cost else (),
             resamples=plan.resamples,
@@ -243,11 +254,28 @@ class _Evaluator:
         found = iter(bootstrap(flat, self.plan.resamples, self.plan.seed))
         return [{metric: next(found) for metric in METRICS} for _ in range(scores.shape[1])]
 
+    def _held_out(self, scores: F64Array, answerable: Mask) -> dict[str, HeldOut]:
+        """Score trained engines once more, on the queries that they were not trained on."""
+        photos = [self.questions.photos[at] for at in np.flatnonzero(answerable)]
+        found = {}
+        for at, searcher in enumerate(self.searchers):
+            model = self._model(searcher)
+            known = {row.tobytes() for row in model.photos("training")} if model else set()
+            if known:
+                unseen = np.array([known.isdisjoint(own) for own in photos])
+                own = self._estimates(scores[unseen][:, at : at + 1]) if unseen.any() else [None]
+                count = int(unseen.sum())
+                found[searcher.engine] = HeldOut(len(photos) - count, count, own[0])
+        return found
+
+    def _model(self, searcher: Searcher) -> ModelFolder | None:
+        models = EngineFolder(self.config.folder / searcher.engine).models
+        return models.get(searcher.build.manifest["model"])
+
     def _rebuilt(self) -> list[Rebuilt]:
         found = []
         for searcher in self.searchers:
-            models = EngineFolder(self.config.folder / searcher.engine).models
-            model = models.get(searcher.build.manifest["model"])
+            model = self._model(searcher)
             look = self.looks.get(searcher.engine)
             if look and model:
                 found.append(

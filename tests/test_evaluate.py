@@ -23,6 +23,7 @@ from pipeline.evaluation.pixels import Look, decode
 from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.fusion import fuse
 from pipeline.images import ImageLimits
+from pipeline.store.engine import EngineFolder
 from pipeline.store.models import ModelStore
 from pipeline.train import train
 from tests.conftest import Colour, png
@@ -470,6 +471,44 @@ def test_the_evidence_is_what_the_numbers_are_means_of(open_fair: Opener) -> Non
     answerable = [key for key in items if key in keys]
     assert keys == answerable
     assert len(keys) == evidence.evaluation.scored
+
+
+def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
+    items = things(11, 40, 256)
+    fair = open_fair("colour", "mixed")
+    fair.build(items)
+    assert evaluate(fair.config, QUICK).held_out == {}
+    seen = [key for key in items if int(key[-1]) < 6]
+    photos = dict(fair.catalogue.showings())
+    trained = {sha for sha, item in photos.items() if key_of(fair, item) in seen}
+    model = EngineFolder(fair.config.folder / "mixed").models.current()
+    assert model is not None
+    rows = np.frombuffer(b"".join(sorted(trained)), np.uint8).reshape(-1, 32)
+    np.save(model.path / "training.npy", rows)
+    found = evaluate(fair.config, QUICK).held_out
+    assert list(found) == ["mixed"]
+    shows: dict[int, set[bytes]] = {}
+    for sha, item in fair.catalogue.showings():
+        shows.setdefault(item, set()).add(sha)
+    _, values = by_hand(items, "mixed")
+    scored = examine(fair.config, QUICK).items
+    assert scored is not None
+    unseen = [at for at, item in enumerate(scored.tolist()) if not shows[item] & trained]
+    assert 0 < len(unseen) < len(scored)
+    assert (found["mixed"].trained_on, found["mixed"].queries) == (
+        len(scored) - len(unseen),
+        len(unseen),
+    )
+    assert found["mixed"].scores is not None
+    for metric in METRICS:
+        own = np.mean([values[metric][at] for at in unseen])
+        assert found["mixed"].scores[metric].mean == pytest.approx(own)
+
+
+def key_of(fair: Fair, item: int) -> str:
+    record = fair.catalogue.item(item)
+    assert record is not None
+    return record.key
 
 
 # -- Cost and form ---------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ def print_evaluation(found: Evaluation) -> None:
         cells = [f"{e.mean:.3f} ({e.low:.3f}–{e.high:.3f})" for e in system.scores.values()]
         table.add_row(*map(cell, (system.name, *cells)))
     out.print(table)
+    for line in _held_out(found):
+        out.print(cell(line))
     _print_labels(out, found)
     if found.reconstructions:
         table = Table("engine", "numbers", "photos held out", "squared error", "PCA's")
@@ -77,6 +79,17 @@ def _conditions(found: Evaluation) -> Iterator[str]:
             yield (
                 f"of the same {what}, and so left out: {left_out.pairs:,} items of the lists of"
                 f" {left_out.queries:,} queries"
+            )
+
+
+def _held_out(found: Evaluation) -> Iterator[str]:
+    """Say which scores flatter, and what they are without that."""
+    for engine, one in found.held_out.items():
+        if one.trained_on:
+            yield (
+                f"{engine} was trained on photos of {one.trained_on:,} of these queries, which"
+                f" flatters it; on the {one.queries:,} others: "
+                + (", ".join(f"{k} {e.mean:.3f}" for k, e in (one.scores or {}).items()) or "none")
             )
 
 

@@ -12,7 +12,7 @@ from pipeline.evaluation.leave_out import LeftOut
 from pipeline.evaluation.reconstruction import Reconstruction
 from pipeline.evaluation.spaces import Kind
 
-__all__ = ["Cost", "Estimate", "Evaluation", "LabelCount", "LeftOut", "Scores", "System"]
+__all__ = ["Cost", "Estimate", "Evaluation", "HeldOut", "LabelCount", "LeftOut", "Scores", "System"]
 
 Scores = Mapping[str, Estimate]
 """Each of `metrics.METRICS` → its mean over queries, with its 95 % interval."""
@@ -42,6 +42,18 @@ class LabelCount:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """A trained engine on those queries alone that it was not trained on."""
+
+    trained_on: int
+    """Scored queries of which it was trained on a photo: they flatter it."""
+    queries: int
+    """The others."""
+    scores: Scores | None
+    """Over the others; None if there are none."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How good each engine of a catalogue is at finding items of the query's label."""
 
@@ -68,6 +80,8 @@ class Evaluation:
     same_product: LeftOut
     labels: Mapping[str, LabelCount]
     systems: tuple[System, ...]
+    held_out: Mapping[str, HeldOut]
+    """Trained engine → how it does on what it has not seen."""
     reconstructions: tuple[Reconstruction, ...]
     costs: tuple[Cost, ...]
     resamples: int
