@@ -106,13 +106,13 @@ GUIDED = {
 
 
 def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_path: Path) -> None:
-    chosen = settings(**GUIDED).model_copy(
+    chosen = settings(epochs=2, **GUIDED).model_copy(
         update={"architecture": "descriptor", "standardise": True}
     )
     whole = train("ae", chosen, catalogue, ModelStore(tmp_path / "whole"), LIMITS)
     store = ModelStore(tmp_path / "part")
     with pytest.raises(Stop):
-        train("ae", chosen, catalogue, store, LIMITS, progress=StopAfter(2))
+        train("ae", chosen, catalogue, store, LIMITS, progress=StopAfter(1))
     resumed = train("ae", chosen, catalogue, store, LIMITS)
     assert resumed.path.name == whole.path.name
     for name in (WEIGHTS, "history.json"):
@@ -124,7 +124,7 @@ def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_pat
     assert (loaded.encode(seen) == loaded.encode(seen)).all()  # and no noise
 
 
-@pytest.mark.parametrize(("size", "taken"), [(1, 2), (7, 6), (8, 8), (1000, 1000)])
+@pytest.mark.parametrize(("size", "taken"), [(1, 2), (7, 6)])
 def test_a_batch_of_a_guided_run_holds_whole_pairs(
     size: int, taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import search
+from pipeline import models, search
 from pipeline.build import EngineReport, Stage, build
 from pipeline.clean import clean
 from pipeline.config import AutoencoderSettings, Config
@@ -185,13 +185,11 @@ def test_a_teacher_looks_at_the_photos_before_its_pupil_is_trained(tmp_path: Pat
 
 
 def test_another_teacher_is_another_pupil(tmp_path: Path) -> None:
-    config = taught(tmp_path)
-    first = build(config).engines["pupil"].model
-    other = taught(tmp_path, seed=8)
-    with pytest.raises(StaleIndexError, match="run `imgsearch build`"):
-        search.open(other, "pupil")
-    second = build(other).engines["pupil"]
-    assert second.new_model
-    assert first is not None
-    assert second.model is not None
-    assert second.model.path != first.path
+    def recipe(**teacher: object) -> dict[str, Any]:
+        engines = taught(tmp_path, **teacher).engines
+        return models.recipe(engines["pupil"], engines)
+
+    assert recipe() == recipe()
+    assert recipe(seed=8) != recipe() != recipe(pooling="max")
+    alone = taught(tmp_path).engines["pupil"]
+    assert models.recipe(alone).items() < recipe().items()
