@@ -178,7 +178,8 @@ class _Builder:
 
     def embed_all(self) -> None:
         for name in self.config.engines:
-            self.embed(name)
+            if self.report.engines[name].embedding is None:  # a teacher's photos are done already
+                self.embed(name)
 
     def index_all(self) -> None:
         for name in self.config.engines:
@@ -196,7 +197,6 @@ class _Builder:
 
     def train(self, name: str, settings: AutoencoderSettings) -> None:
         store = self.folder(name).models
-        teacher = self.teacher(name, settings)
         recipe = models.recipe(settings, self.config.engines)
         made = [
             model
@@ -216,7 +216,7 @@ class _Builder:
                 self.config.embedding.decoders,
                 self.progress,
                 recipe=recipe,
-                teacher=teacher,
+                teacher=self.teacher(name, settings),
             )
         self._has_model(name, model, new=not made)
 

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import AutoencoderSettings, Config, FolderSettings, PretrainedSettings, load
+from pipeline.config import (
+    AutoencoderSettings,
+    Config,
+    FolderSettings,
+    GuideSettings,
+    PretrainedSettings,
+    load,
+)
 from pipeline.errors import ConfigError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -401,3 +408,12 @@ def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="100 is no multiple of 16"):
         AutoencoderSettings.model_validate({**fitting, "input_size": 100})
     AutoencoderSettings.model_validate({"type": "autoencoder", "input_size": 100})
+
+
+def test_a_guide_is_guided_by_something() -> None:
+    none = {"shape": 0, "silhouette": 0, "colours": 0, "pixels": 0}
+    for weights in (none, {**none, "teacher": "vgg16", "teacher_weight": 0}):
+        with pytest.raises(ValueError, match="nothing guides"):
+            GuideSettings.model_validate(weights)
+    for weights in ({**none, "pixels": 1}, {**none, "teacher": "vgg16"}, {}):
+        GuideSettings.model_validate(weights)

@@ -178,6 +178,15 @@ class GuideSettings(Settings):
     rebuild_targets: float = Field(0.1, ge=0)
     decorrelate: float = Field(0.1, ge=0)
 
+    @model_validator(mode="after")
+    def _weights(self) -> GuideSettings:
+        taught = self.teacher_weight if self.teacher else 0
+        if not any((taught, self.shape, self.silhouette, self.colours, self.pixels)):
+            raise ValueError(
+                "nothing guides: weigh shape, silhouette, colours or pixels, or name a teacher"
+            )
+        return self
+
 
 class TrainingSettings(Settings):
     """How an autoencoder is trained: squared errors, Adam, the best validation loss kept."""

@@ -12,6 +12,7 @@ from pipeline import models, search
 from pipeline.build import EngineReport, Stage, build
 from pipeline.clean import clean
 from pipeline.config import AutoencoderSettings, Config
+from pipeline.embed import EmbedReport
 from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
 from pipeline.models.base import import_keras
 from pipeline.progress import Silent
@@ -179,6 +180,9 @@ def test_a_teacher_looks_at_the_photos_before_its_pupil_is_trained(tmp_path: Pat
     assert trained[ENGINE].embedding.embedded == 6
     done = build(config).engines
     assert not done["pupil"].new_model
+    assert done[ENGINE].embedding == EmbedReport(6, 0, 0)
+    anew = build(taught(tmp_path / "anew")).engines
+    assert anew[ENGINE].embedding == EmbedReport(0, 6, 0)  # by the one look that there was
     assert verify(config).problems == []
     with search.open(config, "pupil") as searcher:
         assert len(searcher.query(1, 5)) == 5
