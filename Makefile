@@ -41,7 +41,7 @@ lint: $(STAMP)  ## Check formatting, style, types and layers
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## Measure what README states (DATA=folder of the reference data, if you have it)
-	$(BIN)/python tests/benchmarks/bench.py $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python benchmarks/bench.py $(if $(DATA),--data "$(DATA)")
 
 clean:  ## Remove .venv and caches; `imgsearch clean` is for indexes
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,25 +8,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from pipeline import models, sources
+from pipeline.artifacts import lock, sweep, write_atomic, write_json
+from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
-from pipeline.download import DownloadReport, download
-from pipeline.embed import EmbedReport, embed
+from pipeline.download.download import DownloadReport, download
+from pipeline.download.summary import download_page
+from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.errors import NotBuiltError, SourceError
 from pipeline.images import ImageLimits
-from pipeline.index import build_index
-from pipeline.ingest import IngestReport, ingest
+from pipeline.index.build import build_index
+from pipeline.index.builds import Build
 from pipeline.models import pretrained
+from pipeline.models.autoencoder.train import TeacherVectors, covers, remove_unfinished, train
+from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
-from pipeline.report import download_page
 from pipeline.sources.base import Source
-from pipeline.store.artifacts import lock, sweep, write_atomic, write_json
-from pipeline.store.builds import Build
-from pipeline.store.catalogue import Catalogue
-from pipeline.store.embeddings import EmbeddingStore
-from pipeline.store.engine import EngineFolder
-from pipeline.store.models import ModelFolder, random_weights_warning
-from pipeline.store.pixels import PixelFolder
-from pipeline.train import covers, remove_unfinished, train
+from pipeline.workspace import EngineFolder
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -220,8 +219,8 @@ class _Builder:
             )
         self._has_model(name, model, new=not made)
 
-    def teacher(self, pupil: str, settings: AutoencoderSettings) -> EmbeddingStore | None:
-        """Return its teacher's vectors of every photo; None if it has no teacher."""
+    def teacher(self, pupil: str, settings: AutoencoderSettings) -> TeacherVectors | None:
+        """Return what looks up its teacher's vectors of photos; None if it has no teacher."""
         name = settings.teacher
         if name is None:
             return None
@@ -229,7 +228,7 @@ class _Builder:
         model = self.model(name)
         if model.has_random_weights:
             self.progress.note(f"{pupil}: its teacher {name} has RANDOM weights: it teaches little")
-        return self.folder(name).embeddings(model.fingerprint)
+        return self.folder(name).embeddings(model.fingerprint).gather
 
     def _has_model(self, name: str, model: ModelFolder, *, new: bool) -> None:
         self.report.engines[name].model = model

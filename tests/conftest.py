@@ -17,20 +17,20 @@ import pytest
 from PIL import Image
 
 from pipeline import images, models
+from pipeline.artifacts import digest, publish
+from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
-from pipeline.embed import EmbedReport, embed
+from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.images import ImageLimits
-from pipeline.index import build_index
-from pipeline.ingest import IngestReport, ingest
+from pipeline.index.build import build_index
+from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
-from pipeline.search import Searcher
-from pipeline.search import open as open_search
+from pipeline.models.store import WEIGHTS, ModelFolder
+from pipeline.search.searcher import Searcher
+from pipeline.search.searcher import open as open_search
 from pipeline.sources.base import Item, Photo
-from pipeline.store.artifacts import digest, publish
-from pipeline.store.builds import Build
-from pipeline.store.catalogue import Catalogue
-from pipeline.store.engine import EngineFolder
-from pipeline.store.models import WEIGHTS, ModelFolder
+from pipeline.workspace import EngineFolder
 
 Colour = tuple[int, int, int]
 ENGINE = "colour"

@@ -10,21 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline import evaluate, models
+from pipeline import models
+from pipeline.artifacts import digest, publish
+from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
-from pipeline.embed import embed
+from pipeline.embeddings.embed import embed
+from pipeline.evaluation import evaluate
 from pipeline.evaluation.pixels import Look
 from pipeline.images import ImageLimits
-from pipeline.index import build_index
-from pipeline.ingest import ingest
+from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
-from pipeline.search import Searcher
-from pipeline.search import open as open_search
+from pipeline.models.store import WEIGHTS, ModelFolder
+from pipeline.search.searcher import Searcher
+from pipeline.search.searcher import open as open_search
 from pipeline.sources.base import Item, Photo
-from pipeline.store.artifacts import digest, publish
-from pipeline.store.catalogue import Catalogue
-from pipeline.store.engine import EngineFolder
-from pipeline.store.models import WEIGHTS, ModelFolder
+from pipeline.workspace import EngineFolder
 from tests.conftest import Colour, ColourModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]

@@ -13,9 +13,8 @@ from threading import get_native_id
 
 import pytest
 
-from pipeline.errors import BusyError, DamagedArtifactError
-from pipeline.store import artifacts
-from pipeline.store.artifacts import (
+from pipeline import artifacts
+from pipeline.artifacts import (
     checksum_problems,
     digest,
     lock,
@@ -27,12 +26,13 @@ from pipeline.store.artifacts import (
     write_atomic,
     write_json,
 )
+from pipeline.errors import BusyError, DamagedArtifactError
 from tests.conftest import tree
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.store.artifacts import lock
+from pipeline.artifacts import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -64,7 +64,7 @@ _USERS_ERRNO = (
 
 
 def _fail(message: str, code: int = 1) -> None:
-    from pipeline.console.output import plain
+    from pipeline.report.text import plain
 
     print(f"imgsearch: {plain(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
@@ -72,9 +72,9 @@ def _fail(message: str, code: int = 1) -> None:
 
 def load_config(config: Path, overrides: list[str] | None) -> Config:
     """Read the settings that a command was given."""
-    from pipeline.config import load
+    from pipeline.config import load_config
 
-    return load(config, overrides or ())
+    return load_config(config, overrides or ())
 
 
 def check_page(option: str, file: Path) -> None:

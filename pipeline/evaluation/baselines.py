@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.catalog.catalog import Photo
 from pipeline.evaluation import pca
 from pipeline.evaluation.gallery import Gallery, Questions
 from pipeline.evaluation.pixels import Pixels
-from pipeline.evaluation.spaces import Space
-from pipeline.store.catalogue import Photo
+from pipeline.evaluation.retriever import Space
 
 F32Matrix = npt.NDArray[np.float32]
 

@@ -16,14 +16,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.catalog.catalog import Photo
+from pipeline.catalog.photos import prepare_all
 from pipeline.config import EmbeddingSettings
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
+from pipeline.index.base import VectorIndex
+from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
-from pipeline.store.builds import Build
-from pipeline.store.catalogue import Photo
-from pipeline.store.photos import prepare_all
-from pipeline.vector_index.base import VectorIndex
 
 T = TypeVar("T")
 F32Matrix = npt.NDArray[np.float32]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import images
+from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE, prepare_all
 from pipeline.errors import QueryError, RejectedImage
 from pipeline.evaluation.labels import LabelledPhoto
-from pipeline.evaluation.spaces import F32Matrix, Shown
+from pipeline.evaluation.retriever import F32Matrix, Shown
 from pipeline.images import ImageLimits
 from pipeline.models.base import EmbeddingModel
-from pipeline.store.catalogue import Catalogue, Photo
-from pipeline.store.photos import MISSING, PHOTOS_FAULT, UNREADABLE, prepare_all
 
 Ids = npt.NDArray[np.int64]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pipeline.catalog.catalog import Catalogue, State
+from pipeline.catalog.conditions import Groups
 from pipeline.errors import QueryError
 from pipeline.sources.folder import photos_below
-from pipeline.store.catalogue import Catalogue, State
-from pipeline.store.filters import Groups
 
 
 @dataclass(frozen=True)

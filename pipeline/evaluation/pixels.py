@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import images
+from pipeline.catalog.catalog import Photo
+from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Progress
-from pipeline.store.catalogue import Photo
-from pipeline.store.photos import prepare_all
 
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from pipeline.evaluation import pca
 from pipeline.evaluation.pixels import Pixels
-from pipeline.models import autoencoder
+from pipeline.models.autoencoder import network as autoencoder
 from pipeline.models.base import load_weights
+from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
-from pipeline.store.models import ModelFolder
 
 F32Photos = npt.NDArray[np.float32]
 U8Photos = npt.NDArray[np.uint8]

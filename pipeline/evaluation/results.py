@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.evaluation.cost import Cost
+from pipeline.evaluation.exclusions import LeftOut
 from pipeline.evaluation.intervals import Estimate
-from pipeline.evaluation.leave_out import LeftOut
 from pipeline.evaluation.reconstruction import Reconstruction
-from pipeline.evaluation.spaces import Kind
+from pipeline.evaluation.retriever import Kind
 
 __all__ = ["Cost", "Estimate", "Evaluation", "HeldOut", "LabelCount", "LeftOut", "Scores", "System"]
 

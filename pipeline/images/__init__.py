@@ -21,12 +21,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.errors import RejectedImage
-from pipeline.images.colour import flatten
+from pipeline.images.color import flatten
+from pipeline.images.encode import encode_jpeg
 from pipeline.images.formats import open_image, suffix
 from pipeline.images.jpeg import load_whole
-from pipeline.images.keep import encode_jpeg
+from pipeline.images.limits import ImageLimits, Reject, reason_for, too_many_bytes
 from pipeline.images.orientation import upright
-from pipeline.images.refusals import ImageLimits, Reject, reason_for, too_many_bytes
 
 __all__ = [
     "ImageLimits",

@@ -16,8 +16,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline.errors import RejectedImage
 from pipeline.images.jpeg import Jpeg
-from pipeline.images.quiet import mute_warnings
-from pipeline.images.refusals import ImageLimits, Reject, check_size
+from pipeline.images.limits import ImageLimits, Reject, check_size
+from pipeline.images.silence import mute_warnings
 
 
 class _Gif(GifImageFile):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, PretrainedSettings
-from pipeline.models import autoencoder, pretrained
+from pipeline.models import pretrained
+from pipeline.models.autoencoder import network as autoencoder
 from pipeline.models.base import EmbeddingModel
-from pipeline.store.models import ModelFolder
+from pipeline.models.store import ModelFolder
 
 EngineSettings = AutoencoderSettings | PretrainedSettings
 

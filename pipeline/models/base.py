@@ -19,10 +19,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images
-from pipeline.homes import keep_out_of_home
+from pipeline.artifacts import damaged
+from pipeline.cache_dirs import keep_out_of_home
 from pipeline.images import U8Image
-from pipeline.store.artifacts import damaged
-from pipeline.store.models import ModelFolder
+from pipeline.models.store import ModelFolder
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts import digest, publish, sha256_file
 from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.base import (
@@ -18,9 +19,8 @@ from pipeline.models.base import (
     save_weights,
     weights_digest,
 )
+from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
-from pipeline.store.artifacts import digest, publish, sha256_file
-from pipeline.store.models import WEIGHTS, ModelFolder, ModelStore
 
 _DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer
 

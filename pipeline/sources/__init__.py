@@ -20,7 +20,7 @@ def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
         from pipeline.sources.table import TableSource
 
         return TableSource.of(settings)
-    from pipeline.sources.sample import SampleSource
+    from pipeline.sources.sample.source import SampleSource
 
     return SampleSource(
         photos=settings.photos,

@@ -11,13 +11,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Item, Photo, Skipped
 from pipeline.sources.cells import blank, category_levels, photo_uris, typed, worded
 from pipeline.sources.rows import CsvRows, ParquetRows, csv_rows, parquet_count, parquet_rows
 from pipeline.sources.structures import structured
-from pipeline.store.artifacts import digest
 
 PARQUET = (".parquet", ".pq")
 _SHOWN = 30  # columns in a message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.build import build
-from pipeline.config import Config, load
+from pipeline.config import Config, load_config
 
 SETTINGS = """
 root: {root}
@@ -56,6 +56,6 @@ def settings_file(
 @pytest.fixture(scope="session")
 def built(settings_file: Path) -> Config:
     """A built catalogue of 26 drawn photos; read only."""
-    config = load(settings_file)
+    config = load_config(settings_file)
     build(config)
     return config

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import search
 from pipeline.build import build
-from pipeline.config import Config, load
+from pipeline.config import Config, load_config
 from pipeline.models.base import import_keras
-from pipeline.sources.sample import SampleSource
-from pipeline.store.engine import EngineFolder
+from pipeline.search import searcher as search
+from pipeline.sources.sample.source import SampleSource
+from pipeline.workspace import EngineFolder
 
 SIDE = 48
 SETTINGS = """
@@ -97,7 +97,7 @@ def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Conf
     settings = folder / "settings.yaml"
     text = SETTINGS.format(root=folder / "indexes", photos=photos[0].parent, weights=weights)
     settings.write_text(text)
-    config = load(settings)
+    config = load_config(settings)
     build(config)
     return config
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import models, search
+from pipeline import models
 from pipeline.build import EngineReport, Stage, build
-from pipeline.clean import clean
 from pipeline.config import AutoencoderSettings, Config
-from pipeline.embed import EmbedReport
+from pipeline.embeddings.embed import EmbedReport
 from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
+from pipeline.maintenance.clean import clean
+from pipeline.maintenance.verify import verify
 from pipeline.models.base import import_keras
 from pipeline.progress import Silent
-from pipeline.verify import verify
+from pipeline.search import searcher as search
 from tests.conftest import tree
 
 ENGINE = "mobilenet"

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline import search
-from pipeline.audit import AuditLimits
+from pipeline.catalog.catalog import Catalogue
 from pipeline.cli import app, main
-from pipeline.config import Config, load
-from pipeline.store.catalogue import Catalogue
-from pipeline.store.engine import EngineFolder
+from pipeline.config import Config, load_config
+from pipeline.maintenance.audit import AuditLimits
+from pipeline.search import searcher as search
+from pipeline.workspace import EngineFolder
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
@@ -425,7 +425,7 @@ def test_an_empty_catalogue_is_said(tmp_path: Path, run) -> None:  # type: ignor
 
 
 def test_two_writers_do_not_meet(settings_file: Path, built: Config, run) -> None:  # type: ignore[no-untyped-def]
-    from pipeline.store.artifacts import lock
+    from pipeline.artifacts import lock
 
     with lock(built.folder):
         code, _, err = run("build")
@@ -443,7 +443,7 @@ def test_clean_keeps_what_is_in_use(tmp_path: Path, built: Config, run) -> None:
     assert len(json.loads(out)) == 3  # a model, its vectors and its index
     assert run("verify", *here)[0] == 0
     assert run("clean", "--all", "--yes", *here)[0] == 0
-    assert not load(built_settings(built), [here[1]]).folder.exists()
+    assert not load_config(built_settings(built), [here[1]]).folder.exists()
 
 
 def built_settings(config: Config) -> Path:

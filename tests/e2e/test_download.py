@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import search
-from pipeline.config import load
-from pipeline.verify import verify
-from tests.photo_server import Expected, PhotoServer, draw, mixed
+from pipeline.config import load_config
+from pipeline.maintenance.verify import verify
+from pipeline.search import searcher as search
+from tests.download.photo_server import Expected, PhotoServer, draw, mixed
 
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
 REPOSITORY = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def run(settings: Path, *words: str) -> tuple[str, str]:
 
 
 def ledger(settings: Path, columns: str = "uri, state, reason") -> list[tuple[str, ...]]:
-    with sqlite3.connect(load(settings).folder / "catalogue.sqlite") as witness:
+    with sqlite3.connect(load_config(settings).folder / "catalogue.sqlite") as witness:
         return witness.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall()
 
 
@@ -105,7 +105,7 @@ def test_two_thousand_urls_end_within_their_deadlines_and_add_up(
     assert "MB" in talk
     assert "--retry-failed" in talk
 
-    folder = load(settings).folder
+    folder = load_config(settings).folder
     facts = json.loads((folder / "download.json").read_text())
     reasons = Counter((one.state, one.reason) for one in expected)
     assert reasons == {
@@ -125,7 +125,7 @@ def test_two_thousand_urls_end_within_their_deadlines_and_add_up(
 
 def finished(settings: Path) -> dict[str, dict[str, Any]]:
     """The photos that have ended, seen without tidying up what a kill has left: URL → its row."""
-    file = load(settings).folder / "catalogue.sqlite"
+    file = load_config(settings).folder / "catalogue.sqlite"
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as witness:
         witness.row_factory = sqlite3.Row
         rows = witness.execute("SELECT * FROM images WHERE state <> 'pending'")
@@ -150,7 +150,7 @@ def test_ten_kills_change_nothing(tmp_path: Path, server: PhotoServer) -> None:
     expected = mixed(server, URLS, seed=1)
     settings = write_table(tmp_path / "shop", [one.url for one in expected])
     run(settings, "ingest")
-    folder = load(settings).folder
+    folder = load_config(settings).folder
     # More than that end before each kill arrives; the last quarter is enough for those.
     kills = sorted(random.Random(3).sample(range(1, URLS * 3 // 4), KILLS))
     ended: dict[str, dict[str, Any]] = {}
@@ -214,7 +214,7 @@ def test_the_articles_settings_take_a_table_to_two_indexes(
     assert "9 images = 8 available + 1 failed (1 HTTP 404)" in out
     assert "first URL" not in talk
 
-    config = load(settings, overrides)
+    config = load_config(settings, overrides)
     assert verify(config).problems == []
     for engine in config.engines:
         with search.open(config, engine) as searcher:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import load
-from pipeline.verify import verify
+from pipeline.config import load_config
+from pipeline.maintenance.verify import verify
 
 KILLS = 20
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
@@ -28,7 +28,7 @@ def start(settings: Path) -> subprocess.Popen[bytes]:
 
 def outcome(settings: Path) -> dict[str, bytes]:
     """The bytes of every weight, vector and index, and the rows of the catalogue."""
-    folder = load(settings).folder
+    folder = load_config(settings).folder
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -70,5 +70,5 @@ def test_twenty_kills_change_nothing(
                 process.communicate()
                 kills += 1
         assert outcome(settings) == expected
-        assert verify(load(settings)).problems == []
+        assert verify(load_config(settings)).problems == []
         assert not [path for path in folder.rglob(".*") if path.name != ".lock"]

@@ -1,0 +1,118 @@
+"""Real photos, end to end: build, verify, and compare neighbours with NumPy's brute force.
+
+Needs the folder of the reference data: `flipkart-700/`, `fashion-18322.tar` and
+`mobilenet_v2_imagenet_notop.weights.h5`.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.build import build
+from pipeline.config import Config, load_config
+from pipeline.maintenance.verify import verify
+from pipeline.search import searcher as search
+
+QUERIES, K = 200, 10
+AUTOENCODER = """
+  autoencoder:
+    type: autoencoder
+    architecture: strided
+    input_size: 64
+    resize: bilinear
+    training: {batch_size: 64, epochs: 3, learning_rate: 0.003, schedule: cosine, split: first}
+"""
+MOBILENET = """
+  mobilenet:
+    type: pretrained
+    network: MobileNetV2
+    weights: WEIGHTS
+    include_top: false
+    layer: null
+    pooling: avg
+    input_size: 224
+"""
+FLIPKART = (
+    """
+root: ROOT
+source:
+  type: folder
+  path: PHOTOS
+  metadata: {file: products.csv, key: image, name: product_name, category: product_category_tree}
+engines:
+  vgg16: {type: pretrained, weights: random}
+"""
+    + AUTOENCODER
+    + MOBILENET
+)
+FASHION = (
+    """
+root: ROOT
+source:
+  type: folder
+  path: PHOTOS
+  metadata: {file: styles.csv, key: image, name: productDisplayName, category: articleType}
+engines:
+"""
+    + AUTOENCODER
+    + MOBILENET
+)
+
+
+def measure(data: Path | None) -> list[dict[str, object]]:
+    """Build both catalogues with every engine and check each."""
+    weights = data / "mobilenet_v2_imagenet_notop.weights.h5" if data else None
+    if data is None or weights is None or not weights.is_file():
+        return [{"skipped": "needs the reference data: make bench DATA=its folder"}]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        fashion = Path(folder, "fashion")
+        with tarfile.open(data / "fashion-18322.tar") as tar:
+            tar.extractall(fashion, filter="data")
+        for name, photos, template in (
+            ("flipkart-700", data / "flipkart-700", FLIPKART),
+            ("fashion", fashion, FASHION),
+        ):
+            settings = Path(folder, f"{name}.yaml")
+            text = template.replace("ROOT", f"{folder}/out").replace("PHOTOS", str(photos))
+            settings.write_text(text.replace("WEIGHTS", str(weights)))
+            config = load_config(settings)
+            report = build(config)
+            problems = verify(config).problems
+            states = report.ingest.counts if report.ingest else {}
+            rows += [
+                {
+                    "catalogue": name,
+                    "states": states,
+                    "verify": problems or "clean",
+                    "engine": engine,
+                    **_check(config, engine),
+                }
+                for engine in config.engines
+            ]
+    return rows
+
+
+def _check(config: Config, engine: str) -> dict[str, object]:
+    """Compare random queries with float64 distances to every vector."""
+    searcher = search.open(config, engine)
+    vectors = searcher.index.vectors(np.arange(searcher.index.rows)).astype(np.float64)
+    random = np.random.default_rng(0)
+    same, worst = 0, 0.0
+    for _ in range(QUERIES):
+        near = vectors[random.integers(len(vectors))]
+        query = (near + random.normal(0, 0.1 * near.std(), near.shape)).astype(np.float32)
+        distances = np.linalg.norm(vectors - query, axis=1)
+        rows, items = searcher.build.ids.T
+        order = np.lexsort((items, distances[rows]))
+        _, first = np.unique(items[order], return_index=True)
+        expected = order[np.sort(first)][:K]
+        found = searcher.query(query, K)
+        same += [n.id for n in found] == items[expected].tolist()
+        wanted = distances[rows[expected]]
+        worst = max(worst, float(np.max(np.abs([n.distance for n in found] - wanted) / wanted)))
+    return {"queries answered as by brute force": f"{same} of {QUERIES}", "worst": f"{worst:.1e}"}

@@ -1,0 +1,197 @@
+"""Ingest a source: items → catalogue.sqlite, and images/ for photos that have no file yet.
+
+Every photo that is here is read and decoded once, so that what is wrong with it is known, named
+and counted before any model sees it; one whose size and time have not changed is not read again.
+Photos at a URL become pending: `download` gets them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+
+from pipeline import images
+from pipeline.artifacts import digest
+from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
+from pipeline.concurrency import ordered_map
+from pipeline.errors import RejectedImage
+from pipeline.images import ImageLimits
+from pipeline.progress import SILENT, Advance, Progress
+from pipeline.sources.base import Item, Photo, Skipped, Source
+
+Inspected = tuple[Item | Skipped, list[ImageRecord]]
+DUPLICATE = "duplicate id"
+_TRANSACTION = 256  # items a commit: a killed run repeats at most these
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one run found: the states of the rows offered, which add up to their number."""
+
+    offered: int
+    counts: dict[str, dict[str, int]]
+    """State → reason → number of items and skipped rows, over the whole catalogue."""
+    newly_removed: int
+    unchanged: bool = False
+    """Whether the source was known to be the same without reading it."""
+
+
+def ingest(
+    source: Source,
+    catalogue: Catalogue,
+    limits: ImageLimits,
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> IngestReport:
+    """Bring the catalogue up to date with its source.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    version = digest([source.version, str(limits)]) if source.version else None
+    if version and catalogue.fact("version") == version and catalogue.has_stored_photos():
+        counts = catalogue.counts()
+        offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
+        return IngestReport(offered, counts, 0, unchanged=True)
+    offers = source.items()
+    first = list(islice(offers, 1))  # a source that cannot be read changes nothing
+    with catalogue.transaction():
+        catalogue.set_fact("version", None)
+        if catalogue.fact("limits") != str(limits):
+            catalogue.forget_files()
+            catalogue.set_fact("limits", str(limits))
+        run = catalogue.begin_ingest()
+    inspect = _Inspector(catalogue, limits)
+    offered = 0
+    with progress.task("ingesting", source.total, "items") as advance:
+        known = ((offer, _known(catalogue, offer)) for offer in chain(first, offers))
+        inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
+        while batch := list(islice(inspected, _TRANSACTION)):
+            with catalogue.transaction():
+                for offer, records in batch:
+                    _put(catalogue, run, offer, records)
+            offered += len(batch)
+    with catalogue.transaction():
+        removed = catalogue.finish_ingest(run)
+        catalogue.set_fact("version", version)
+    return IngestReport(offered, catalogue.counts(), removed)
+
+
+def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
+    for one in inspected:
+        yield one
+        advance(1)
+
+
+def _put(catalogue: Catalogue, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
+    if isinstance(offer, Skipped):
+        catalogue.skip(offer.row, offer.reason)
+    elif not catalogue.put(
+        run,
+        offer.key,
+        offer.name,
+        offer.category,
+        offer.metadata,
+        records,
+        offer.without_photo,
+    ):
+        catalogue.skip(offer.row, DUPLICATE)
+
+
+def _known(catalogue: Catalogue, item: Item | Skipped) -> dict[str, ImageRecord]:
+    """What the ledger knows of an item's images, by their URIs."""
+    if isinstance(item, Skipped):
+        return {}
+    record = catalogue.item_by_key(item.key)
+    return {image.uri: image for image in catalogue.images(record.id)} if record else {}
+
+
+class _Inspector:
+    """Turns the photos of an item into ledger rows; runs on several threads at once."""
+
+    def __init__(self, catalogue: Catalogue, limits: ImageLimits) -> None:
+        self.catalogue = catalogue
+        self.limits = limits
+
+    def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
+        item, known = offer
+        if isinstance(item, Skipped):
+            return item, []
+        return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
+
+    def inspect(self, photo: Photo, known: ImageRecord | None) -> ImageRecord:
+        """Read and decode one photo, unless the ledger knows this very file."""
+        try:
+            if photo.data is not None:
+                return self.store(photo.uri, photo.data)
+            if photo.path is not None:
+                return self.look_at(photo.uri, photo.path.absolute(), known)
+            return known if known and _is_judged(known) else ImageRecord(photo.uri, State.PENDING)
+        except RejectedImage as rejected:
+            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
+
+    def store(self, uri: str, data: bytes) -> ImageRecord:
+        """Describe encoded bytes, and keep them in the catalogue's own folder."""
+        record = self.describe(uri, data)
+        return replace(record, path=self.catalogue.store_photo(data, Path(uri).suffix))
+
+    def look_at(self, uri: str, path: Path, known: ImageRecord | None) -> ImageRecord:
+        """Describe a file of the user's, which stays where it is."""
+        if not _is_text(path):
+            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
+        try:
+            status = path.stat()
+            if known and _same_file(known, path, status):
+                return known
+            data = images.read_bytes(path, self.limits)
+        except FileNotFoundError:
+            return ImageRecord(uri, State.FAILED, MISSING)
+        except OSError as error:
+            if error.errno not in PHOTOS_FAULT:
+                raise  # a bad disk stops the run
+            return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
+        return replace(self.describe(uri, data), path=str(path), mtime_ns=status.st_mtime_ns)
+
+    def describe(self, uri: str, data: bytes) -> ImageRecord:
+        """Decode the bytes.
+
+        Raises:
+            RejectedImage: they are no acceptable photo.
+        """
+        image = images.decode(data, self.limits)
+        return ImageRecord(
+            uri,
+            State.AVAILABLE,
+            size=len(data),
+            sha256=hashlib.sha256(data).digest(),
+            width=image.width,
+            height=image.height,
+        )
+
+
+def _is_judged(known: ImageRecord) -> bool:
+    """Whether the ledger knows what became of a photo at a URL."""
+    return known.tried_at is not None and known.state is not State.REMOVED
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path can be stored: on Linux a file name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _same_file(known: ImageRecord, path: Path, status: os.stat_result) -> bool:
+    return (
+        known.state is State.AVAILABLE
+        and known.path == str(path)
+        and known.size == status.st_size
+        and known.mtime_ns == status.st_mtime_ns
+    )

@@ -1,0 +1,85 @@
+"""From the ledger's photos to pixels, in parallel: what training and embedding both read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+from PIL import Image
+
+from pipeline import images
+from pipeline.catalog.catalog import Photo
+from pipeline.concurrency import ordered_map
+from pipeline.errors import RejectedImage
+from pipeline.images import ImageLimits, U8Image
+
+_CHUNK = 8  # photos that a thread takes at a time
+MISSING = "photo missing"
+CHANGED = "photo changed since it was ingested"
+UNREADABLE = "photo cannot be read"
+
+# What can be wrong with one photo; any other error of the system is wrong with all of them.
+PHOTOS_FAULT = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+
+Prepare = Callable[[Image.Image], U8Image]
+Prepared = tuple[Photo, U8Image | RejectedImage]
+
+
+def read(photo: Photo, limits: ImageLimits) -> Image.Image:
+    """Decode a photo of the ledger, making sure that it is still the one that was ingested.
+
+    Raises:
+        RejectedImage: it is gone, has changed, or is no acceptable photo.
+    """
+    try:
+        data = images.read_bytes(photo.path, limits.for_stored())
+    except FileNotFoundError as error:
+        raise RejectedImage(MISSING, str(photo.path)) from error
+    except OSError as error:
+        if error.errno not in PHOTOS_FAULT:
+            raise  # a bad disk stops the run
+        raise RejectedImage(UNREADABLE, str(error)) from error
+    if hashlib.sha256(data).digest() != photo.sha256:
+        raise RejectedImage(CHANGED, str(photo.path))
+    return images.decode(data, limits.for_stored())
+
+
+def prepare_all(
+    photos: Iterable[Photo],
+    prepare: Prepare,
+    limits: ImageLimits,
+    decoders: int,
+    ahead: int,
+    known: Mapping[bytes, U8Image] | None = None,
+) -> Iterator[Prepared]:
+    """Yield each photo with its prepared pixels, or with why it has none, in their order.
+
+    `decoders` threads work at most `ahead` photos ahead of the consumer. Photos whose SHA-256 is in
+    `known` are not read: their prepared pixels are there already.
+    """
+
+    def work(photo: Photo) -> Prepared:
+        if known and photo.sha256 in known:
+            return photo, known[photo.sha256]
+        try:
+            return photo, prepare(read(photo, limits))
+        except RejectedImage as rejected:
+            return photo, rejected
+
+    def work_all(chunk: Sequence[Photo]) -> list[Prepared]:
+        return [work(photo) for photo in chunk]
+
+    photos = iter(photos)
+    chunks = iter(lambda: list(islice(photos, _CHUNK)), [])
+    done = ordered_map(work_all, chunks, decoders, max(1, ahead // _CHUNK))
+    return chain.from_iterable(done)

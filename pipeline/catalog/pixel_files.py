@@ -1,0 +1,130 @@
+"""Decoded photos in files: what training reads in every epoch, and embedding once more.
+
+They can always be made again, so they are kept only until the photos are embedded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import digest, library_versions, write_atomic
+from pipeline.catalog.catalog import Photo
+from pipeline.catalog.photos import Prepared
+from pipeline.errors import RejectedImage
+from pipeline.images import U8Image
+
+U8Photos = npt.NDArray[np.uint8]
+
+
+class PixelFile:
+    """Prepared photos of one size: `<part>.pixels` has the rows, `<part>.npy` their SHA-256.
+
+    The latter is written last; without it the file does not exist.
+    """
+
+    def __init__(self, folder: Path, part: str, size: tuple[int, int]) -> None:
+        self.rows_file = folder / f"{part}.pixels"
+        self.photos_file = folder / f"{part}.npy"
+        self.size = size
+
+    def is_complete(self) -> bool:
+        """Whether `fill` ran to its end, and all of it reached the disk."""
+        if not (self.photos_file.is_file() and self.rows_file.is_file()):
+            return False
+        size = len(self.photos) * self.size[0] * self.size[1] * 3
+        return self.rows_file.stat().st_size == size
+
+    def fill(self, prepared: Iterable[Prepared]) -> list[tuple[Photo, RejectedImage]]:
+        """Write the rows of all photos that have pixels; return the others."""
+        self.rows_file.parent.mkdir(parents=True, exist_ok=True)
+        good: list[bytes] = []
+        bad: list[tuple[Photo, RejectedImage]] = []
+        with self.rows_file.open("wb") as file:
+            for photo, pixels in prepared:
+                if isinstance(pixels, RejectedImage):
+                    bad.append((photo, pixels))
+                else:
+                    file.write(pixels.data)
+                    good.append(photo.sha256)
+            file.flush()
+            os.fsync(file.fileno())
+        hashes = np.frombuffer(b"".join(good), np.uint8).reshape(-1, 32)
+        buffer = io.BytesIO()
+        np.save(buffer, hashes, allow_pickle=False)
+        write_atomic(self.photos_file, buffer.getvalue())
+        return bad
+
+    @property
+    def photos(self) -> U8Photos:
+        """(n, 32) uint8: SHA-256 of each row's photo."""
+        photos: U8Photos = np.load(self.photos_file, allow_pickle=False)
+        return photos
+
+    @property
+    def pixels(self) -> U8Photos:
+        """(n, height, width, 3) uint8, mapped from the disk."""
+        shape = (len(self.photos), *self.size, 3)
+        if not shape[0]:
+            return np.empty(shape, np.uint8)
+        return np.memmap(self.rows_file, np.uint8, "r", shape=shape)
+
+
+class PixelFolder(Mapping[bytes, U8Image]):
+    """The pixel files of one way of preparing photos, by the SHA-256 of a photo."""
+
+    def __init__(self, parent: Path, size: tuple[int, int], resize: str) -> None:
+        name = digest([size, resize, library_versions("pillow")["pillow"]])
+        self.folder = parent / f".{name}.pixels"
+        self.size = size
+        self._opened: list[BinaryIO] = []
+
+    @cached_property
+    def _rows(self) -> dict[bytes, tuple[BinaryIO, int]]:
+        """SHA-256 of a photo → its pixel file, and its row there."""
+        rows: dict[bytes, tuple[BinaryIO, int]] = {}
+        for part in sorted(path.stem for path in self.folder.glob("*.npy")):
+            file = PixelFile(self.folder, part, self.size)
+            if not file.is_complete():
+                continue
+            at = file.rows_file.open("rb", buffering=0)
+            self._opened.append(at)
+            rows |= {photo.tobytes(): (at, row) for row, photo in enumerate(file.photos)}
+        return rows
+
+    def adopt(self, work: Path) -> None:
+        """Take over the pixel files of a folder, and remove all else in it."""
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        self.remove()
+        work.rename(self.folder)
+
+    def remove(self) -> None:
+        """Close the files and delete them."""
+        for file in self._opened:
+            file.close()
+        self._opened.clear()
+        self.__dict__.pop("_rows", None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __getitem__(self, photo: bytes) -> U8Image:
+        file, row = self._rows[photo]
+        size = self.size[0] * self.size[1] * 3
+        # Read, not mapped: the pages of a map would count as this process's memory.
+        data = os.pread(file.fileno(), size, row * size)
+        return np.frombuffer(data, np.uint8).reshape(*self.size, 3)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._rows)

@@ -1,0 +1,159 @@
+"""Commands that write a catalogue: each stage, and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.cli.output import print_json, print_line, talk
+from pipeline.cli.progress_bars import console_progress
+
+if TYPE_CHECKING:
+    from pipeline.build import Report, Stage
+    from pipeline.config import Config
+
+
+def _run(
+    config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
+) -> None:
+    from pipeline.build import STAGES, Report, build
+
+    report, progress = Report(), console_progress()
+    try:
+        build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
+    except BaseException:
+        for line in report_lines(report):  # what is finished stays finished
+            talk(line)
+        raise
+    if as_json:
+        print_json(report_facts(report))
+    else:
+        print_report(report)
+
+
+@app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")
+def ingest(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring the catalogue up to date with its source, and count what became of every item."""
+    _run(load_config(config, set_), ("ingest",), as_json)
+
+
+@app.command(epilog="Example: imgsearch download --config config/flipkart.yaml --retry-failed")
+def download(
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try those that failed again, and no others.")
+    ] = False,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the photos that are at URLs; each ends available, failed or rejected, with a reason."""
+    _run(load_config(config, set_), ("download",), as_json, retry_failed)
+
+
+@app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
+def train(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train the autoencoders on the catalogue, and fetch the weights of pretrained networks."""
+    _run(load_config(config, set_), ("train",), as_json)
+
+
+@app.command(epilog="Example: imgsearch embed --set embedding.batch_size=64")
+def embed(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Give every photo that has none its vector, by every engine."""
+    _run(load_config(config, set_), ("embed",), as_json)
+
+
+@app.command(epilog="Example: imgsearch index --config config/flipkart.yaml")
+def index(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Publish an index of the vectors there are, for every engine."""
+    _run(load_config(config, set_), ("index",), as_json)
+
+
+@app.command(epilog="Example: imgsearch build --config config/flipkart.yaml")
+def build(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Ingest, download, train, embed and index, each only where it is out of date."""
+    _run(load_config(config, set_), None, as_json)
+
+
+def report_facts(report: Report) -> dict[str, Any]:
+    """What a build did, as JSON-able facts."""
+    facts: dict[str, Any] = {}
+    if report.ingest:
+        facts["ingest"] = {
+            "offered": report.ingest.offered,
+            "states": report.ingest.counts,
+            "newly_removed": report.ingest.newly_removed,
+            "unchanged": report.ingest.unchanged,
+        }
+    if report.download:
+        facts["download"] = asdict(report.download)
+    facts["engines"] = {
+        name: {
+            "model": engine.model.fingerprint if engine.model else None,
+            "new_model": engine.new_model,
+            "random_weights": bool(engine.model and engine.model.has_random_weights),
+            "vectors": vars(engine.embedding) if engine.embedding else None,
+            "build": engine.build.path.name if engine.build else None,
+            "rows": engine.build.manifest["rows"] if engine.build else None,
+        }
+        for name, engine in report.engines.items()
+    }
+    return facts
+
+
+def print_report(report: Report) -> None:
+    """Print what a build did, in a few lines."""
+    for line in report_lines(report):
+        print_line(line)
+    if report.download and report.download.counts.get("failed"):
+        talk("to try again those that failed: imgsearch download --retry-failed")
+    if report.download and not report.download.counts and not report.ingest:
+        talk("no photos at URLs: nothing to download")
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """Say what a build did, stage by stage and engine by engine."""
+    if report.ingest:
+        yield f"catalogue    {states_line(report.ingest.counts)}"
+    if report.download and report.download.counts:
+        yield f"photos       {states_line(report.download.counts, 'images')}"
+    for name, engine in report.engines.items():
+        parts = []
+        if engine.model:
+            made = "new model" if engine.new_model else "model"
+            random = " of RANDOM weights" if engine.model.has_random_weights else ""
+            parts.append(f"{made} {engine.model.fingerprint}{random}")
+        if engine.embedding:
+            e = engine.embedding
+            failed = f", {e.failed:,} failed" if e.failed else ""
+            parts.append(f"{e.embedded:,} photos embedded, {e.already:,} already{failed}")
+        if engine.build:
+            parts.append(f"index {engine.build.path} of {engine.build.manifest['rows']:,} photos")
+        if parts:
+            yield f"{name:<12} {'; '.join(parts)}"
+
+
+def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offered") -> str:
+    """Say `248 items offered = 246 available + 2 rejected (2 truncated); 1 removed`."""
+    states = {state: sum(reasons.values()) for state, reasons in counts.items()}
+    removed = states.pop("removed", 0)
+    parts = []
+    for state, number in states.items():
+        reasons = [f"{n:,} {reason}" for reason, n in counts[state].items() if reason]
+        parts.append(f"{number:,} {state}" + (f" ({', '.join(reasons)})" if reasons else ""))
+    unit = "rows" if "skipped" in counts else unit
+    line = f"{sum(states.values()):,} {unit} = {' + '.join(parts) or 'none'}"
+    return f"{line}; {removed:,} removed" if removed else line

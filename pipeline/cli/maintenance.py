@@ -1,0 +1,198 @@
+"""Commands that look after a catalogue: what there is, what is wrong, what can go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.app import (
+    DEFAULT,
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    app,
+    check_page,
+    load_config,
+)
+from pipeline.cli.build import states_line
+from pipeline.cli.output import cell, print_json, print_line, stdout, talk
+from pipeline.cli.progress_bars import console_progress
+from pipeline.report.text import cut, size
+
+if TYPE_CHECKING:
+    from pipeline.maintenance.audit import Audit
+
+
+@app.command(epilog="Example: imgsearch info --json")
+def info(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the catalogue's counts by state, and each engine's model, vectors and builds."""
+    from pipeline.maintenance.info import describe
+
+    facts = describe(load_config(config, set_))
+    if as_json:
+        print_json(facts)
+    else:
+        print_info(facts)
+
+
+@app.command(epilog="Example: imgsearch audit --html audit.html --side 200")
+def audit(
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with thumbnails.", metavar="FILE")
+    ] = None,
+    distance: Annotated[
+        int | None,
+        typer.Option(min=0, max=64, help="Bits of 256 between near-identical photos (12)."),
+    ] = None,
+    sharpness: Annotated[
+        float | None,
+        typer.Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3)."),
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=1, help="Pixels of the shorter side: small if below (100).")
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option(min=1, help="Items of a category: a finding if below (4).")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Examples of each finding (24).")
+    ] = None,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what is wrong with the photos: missing, shared, alike, blurred, small, plain."""
+    from pipeline.artifacts import write_atomic
+    from pipeline.images import ImageLimits
+    from pipeline.maintenance.audit import AuditLimits
+    from pipeline.maintenance.audit import audit as look
+    from pipeline.maintenance.audit.page import audit_page
+
+    if html:
+        check_page("--html", html)
+    chosen = {
+        "distance": distance,
+        "sharpness": sharpness,
+        "side": side,
+        "items": items,
+        "examples": examples,
+    }
+    limits = AuditLimits(**{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+    settings = load_config(config, set_)
+    found = look(settings, console_progress(), limits)
+    if as_json:
+        print_json(found.facts())
+    else:
+        print_audit(found)
+    if html:
+        page = audit_page(found, ImageLimits(**settings.images.model_dump()))
+        write_atomic(html, page.encode())
+        talk(f"wrote {html}")
+
+
+@app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
+def verify(
+    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Check every checksum, and that catalogue, vectors and indexes agree."""
+    from pipeline.maintenance.verify import verify as check
+
+    verdict = check(load_config(config, set_), console_progress())
+    if as_json:
+        print_json(asdict(verdict))
+    else:
+        for problem in verdict.problems:
+            print_line(problem)
+        talk(
+            f"checked {verdict.photos} photos, {verdict.models} models, {verdict.shards} shards"
+            f" and {verdict.builds} builds: {len(verdict.problems) or 'no'} problems"
+        )
+    if verdict.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: imgsearch clean --all --yes")
+def clean(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove the whole catalogue, not only what is unused.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = DEFAULT,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove superseded models, vectors, builds and downloads; never the photos you gave."""
+    from pipeline.maintenance.clean import clean as remove
+
+    settings = load_config(config, set_)
+    if everything and not yes:
+        typer.confirm(f"Remove {settings.folder} and all in it?", abort=True, err=True)
+    removed = remove(settings, everything=everything)
+    if as_json:
+        print_json([asdict(one) for one in removed])
+    else:
+        for one in removed:
+            print_line(f"removed {one.path} ({size(one.bytes)})")
+        if not removed:
+            talk("nothing to remove")
+
+
+_KEY, _LABEL = 40, 80  # characters of one in a table of many
+
+
+def print_audit(audit: Audit) -> None:
+    """Print how many there are of each finding, and the first of them."""
+    from pipeline.report.text import counted
+
+    out = stdout()
+    counts = f"{counted(audit.items, 'item')}, {counted(audit.photos, 'distinct photo')}"
+    out.print(cell(f"{audit.catalogue}: {counts}"))
+    table = Table("finding", "number", "first")
+    for finding in audit.findings.values():
+        group = next(iter(finding.groups), None)
+        keys = ", ".join(cut(example.key, _KEY) for example in group.examples[:3]) if group else ""
+        label = f"{cut(group.label, _LABEL)}: " if group and group.label else ""
+        number = counted(finding.count, finding.unit) if finding.count else "none"
+        table.add_row(*map(cell, (finding.title, number, label + keys)))
+    out.print(table)
+
+
+def print_info(facts: Mapping[str, Any]) -> None:
+    """Print what a catalogue's folder holds."""
+    out = stdout()
+    out.print(cell(f"{facts['folder']}: {size(facts['bytes'])}"))
+    out.print(cell(f"{states_line(facts['states'])}; {facts['photos']:,} distinct photos"))
+    if facts["unfinished"]:
+        out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
+    table = Table("engine", "model", "weights", "vectors", "index", "build", "size")
+    for name, engine in facts["engines"].items():
+        model, build = engine["model"], engine["build"]
+        index = "none"
+        if build:
+            index = f"{build['index']}, {build['rows']:,} photos × {build['dim']:,}"
+            index += "" if build["matches_model"] else " (STALE: another model)"
+        fingerprint = "none"
+        if model:
+            current = model["matches_configuration"]
+            fingerprint = model["fingerprint"] + ("" if current else " (STALE: settings changed)")
+        cells = (
+            name,
+            fingerprint,
+            str(model["weights"] or "trained") if model else "",
+            f"{engine.get('vectors', 0):,}",
+            index,
+            build["id"] if build else "",
+            size(engine["bytes"]),
+        )
+        table.add_row(*map(cell, cells))
+    out.print(table)
+    for engine in facts["engines"].values():
+        if engine["model"] and engine["model"]["warning"]:
+            out.print(cell(engine["model"]["warning"]))

@@ -1,0 +1,82 @@
+"""Progress: bars with rate and ETA on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from pipeline.cli.output import stderr, talk
+from pipeline.progress import Advance, Progress
+from pipeline.report.text import plain
+
+_PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+def console_progress() -> Progress:
+    """Bars with rate and ETA on a terminal; a plain line now and then elsewhere."""
+    return _Terminal() if stderr.is_terminal else _Plain()
+
+
+class _Rate(TextColumn):
+    def render(self, task: Task) -> Text:
+        rate = f"{task.speed:,.1f}/s" if task.speed else ""
+        return Text(rate, style="progress.data.speed")
+
+
+class _Terminal:
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            _Rate(""),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[standing]}", markup=False),
+        )
+        with Bars(*columns, console=stderr) as bars:
+            task = bars.add_task(plain(label), total=total, standing="")
+            yield lambda count, standing="": bars.update(
+                task, advance=count, standing=plain(standing)
+            )
+
+    def note(self, text: str) -> None:
+        talk(text)
+
+
+class _Plain:
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+        started = said = time.monotonic()
+        done = shown = 0
+        stands = ""
+
+        def line() -> str:
+            seconds = max(time.monotonic() - started, 1e-9)
+            rate = done / seconds
+            of = f"{min(done, total):,}/{total:,}" if total is not None else f"{done:,}"
+            eta = (
+                f", {(total - done) / rate:,.0f} s left" if total and done < total and rate else ""
+            )
+            so_far = f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
+            return f"{so_far}; {stands}" if stands else so_far
+
+        def advance(count: int, standing: str = "") -> None:
+            nonlocal done, said, shown, stands
+            done, stands = done + count, standing
+            if time.monotonic() - said >= _PLAIN_EVERY:
+                said, shown = time.monotonic(), done
+                talk(line())
+
+        yield advance
+        if done != shown:
+            talk(line())
+
+    def note(self, text: str) -> None:
+        talk(text)

@@ -1,0 +1,92 @@
+"""Which addresses may be connected to: those of the public internet, and those that are named.
+
+A list of products is written by strangers. Without this check it could make us ask for, and keep,
+what only this machine may see: a router's pages, a cloud's credentials, a database next door.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any
+
+from pipeline.download.outcomes import Reason
+
+Network = IPv4Network | IPv6Network
+AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+
+# Written out, and not asked of `ipaddress.is_global`, whose answer depends on Python's version:
+# 3.11 takes most of 192.0.0.0/24, multicast, 6to4 and both NAT64 prefixes for global.
+_NOT_PUBLIC = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this host, this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by a provider's customers; some clouds' metadata
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's wire server: public by number, inside by nature
+        "169.254.0.0/16",  # link-local; most clouds' metadata
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments; Oracle's metadata
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays from 6to4, deprecated
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+        "2001::/23",  # protocol assignments; Teredo carries an IPv4 address
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4 carries an IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+# All of IPv6 that has been given out. Outside are loopback, link-local, unique local, site-local,
+# multicast, and addresses that carry an IPv4 one: mapped, compatible, NAT64. Those are not looked
+# into: where DNS64 is in use, `allow_addresses` can name its prefix.
+_GIVEN_OUT = IPv6Network("2000::/3")
+
+
+class ForbiddenAddressError(OSError):
+    """What keeps a socket from being made.
+
+    An OSError, so that a name's other addresses are tried; all with the same text, so that it is
+    still this error when none is left.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(str(Reason.FORBIDDEN_ADDRESS))
+
+
+def may_connect(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> bool:
+    """Whether an address is public, or in one of the networks that are allowed."""
+    if any(address in network for network in allowed):
+        return True
+    if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC)
+
+
+def guarded_sockets(allowed: Sequence[Network]) -> Callable[[AddrInfo], socket.socket]:
+    """What makes the sockets of aiohttp's connector.
+
+    It is handed the very address about to be connected to, so it does not matter whether that
+    came from a URL, a redirect or a name server that changes its mind.
+    """
+
+    def make(info: AddrInfo) -> socket.socket:
+        family, kind, protocol, _, where = info
+        if not may_connect(ip_address(where[0]), allowed):
+            raise ForbiddenAddressError
+        return socket.socket(family, kind, protocol)
+
+    return make

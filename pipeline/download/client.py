@@ -1,0 +1,145 @@
+"""One request: a URL → its answer, or the reason why there is none."""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from pipeline.config import DownloadSettings
+from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets
+from pipeline.download.body import read_body
+from pipeline.download.outcomes import FOUND, Failure, Reason
+from pipeline.download.urls import parse
+
+# AVIF and the like, which we cannot read, are sent only to who names them.
+_HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
+# An idle connection is a file that is open, and thousands of hosts may pass in a minute.
+_KEEP_ALIVE = 2.0
+_REDIRECTS = {301, 302, 303, 307, 308}
+_OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+# The first that fits.
+_REASONS: dict[type[Exception], Reason] = {
+    aiohttp.ClientConnectorDNSError: Reason.NAME_NOT_FOUND,
+    UnicodeError: Reason.NAME_NOT_FOUND,  # no name server was asked: it cannot be a name
+    aiohttp.ClientSSLError: Reason.TLS_FAILURE,
+    aiohttp.ClientConnectorError: Reason.CONNECTION_FAILED,
+    aiohttp.ConnectionTimeoutError: Reason.CONNECT_TIMEOUT,
+    aiohttp.ServerTimeoutError: Reason.READ_TIMEOUT,
+    aiohttp.InvalidURL: Reason.NOT_A_URL,
+    aiohttp.ClientResponseError: Reason.INVALID_RESPONSE,
+    zlib.error: Reason.BROKEN_ENCODING,
+    aiohttp.ClientError: Reason.CONNECTION_LOST,
+    OSError: Reason.CONNECTION_LOST,
+    # What strangers send goes through parsers that may have bugs. One that is found by one answer
+    # in a million must not cost the others; what is wrong outside of `get` still stops the run.
+    Exception: Reason.INVALID_RESPONSE,
+}
+
+
+class Answer(NamedTuple):
+    """What a server sent: a body, or another place to look."""
+
+    status: int
+    data: bytes = b""
+    elsewhere: URL | None = None
+
+
+class Client:
+    """Makes requests; each connection is checked, none is made through a proxy, no cookie kept."""
+
+    def __init__(self, settings: DownloadSettings, resolver: AbstractResolver | None) -> None:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the schedule's business
+            keepalive_timeout=_KEEP_ALIVE,
+            resolver=resolver,
+            socket_factory=guarded_sockets(settings.allow_addresses),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers={**_HEADERS, "User-Agent": settings.user_agent},
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=settings.connect_timeout, sock_read=settings.read_timeout
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            middlewares=(_only_once,),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, url: URL, most: int, cut: bool = False) -> Answer:
+        """The answer to one GET; a body longer than `most` is cut if so asked. Raises Failure.
+
+        The rest of a body that is not wanted is not waited for: its connection is closed.
+        """
+        status = None
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                status = response.status
+                if status in FOUND:
+                    return Answer(status, await read_body(response, most, cut))
+                if status in _REDIRECTS:
+                    return Answer(status, elsewhere=_elsewhere(url, response))
+                raise Failure(f"HTTP {status}", status, pause=_pause(status, response.headers))
+        except Failure:
+            raise
+        except Exception as error:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _OUR_FAULT:
+                raise  # every other photo would fail too
+            raise Failure(_reason(error), status) from error
+
+
+async def _only_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from asking again by itself: requests are counted and spaced elsewhere."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Failure(Reason.CONNECTION_LOST) from error
+
+
+def _elsewhere(url: URL, response: aiohttp.ClientResponse) -> URL:
+    location = response.headers.get("Location")
+    if not location:
+        raise Failure(Reason.REDIRECT_NOWHERE, response.status)
+    try:
+        return parse(location, url)
+    except Failure as failure:
+        raise Failure(failure.reason, response.status) from failure
+
+
+def _pause(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds of `Retry-After`, which may be a number or a date."""
+    text = headers.get("Retry-After", "").strip()
+    if status not in (429, 503) or not text:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ForbiddenAddressError):
+            return Reason.FORBIDDEN_ADDRESS
+        if error.errno == errno.ECONNREFUSED:
+            return Reason.CONNECTION_REFUSED
+    return next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))

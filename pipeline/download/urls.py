@@ -1,0 +1,53 @@
+"""Text → a URL that may be requested, read as a browser would."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from yarl import URL
+
+from pipeline.download.outcomes import Failure, Reason
+
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+_BLANKS = "".join(map(chr, range(33)))
+
+
+def parse(text: str, base: URL | None = None) -> URL:
+    """An http or https URL with a host; `base` is the page that a relative one stands on.
+
+    Raises Failure.
+    """
+    try:
+        url = URL(text.strip(_BLANKS))
+        url = base.join(url) if base is not None else url
+        if url.scheme not in ("http", "https"):
+            raise Failure(Reason.NOT_HTTP if url.scheme else Reason.NOT_A_URL)
+        _check_login(url)
+        return _with_plain_host(url)
+    except (ValueError, IndexError) as error:  # IndexError: yarl, of http://[::1]@/
+        raise Failure(Reason.NOT_A_URL) from error
+
+
+def _check_login(url: URL) -> None:
+    if ":" in (url.user or ""):
+        raise ValueError("a user's name ends at the colon")
+    f"{url.user}{url.password}".encode("latin-1")  # as the request would have it
+
+
+def _with_plain_host(url: URL) -> URL:
+    host = url.raw_host or ""
+    if ":" in host:
+        return url
+    if not _NAME.fullmatch(host) or len(host) > 253 or not url.port:
+        raise ValueError(f"{host!r} is no host")
+    if _NUMBER.fullmatch(host):
+        # Browsers take 2130706433, 0x7f.1 and 0177.0.0.1 for 127.0.0.1. They are spelled out here
+        # so that nobody further down understands something else.
+        try:
+            plain = socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+        except OSError as error:
+            raise ValueError(f"{host!r} is no address") from error
+        return url if plain == host else url.with_host(plain)
+    return url

@@ -1,0 +1,1 @@
+"""Stage 5: photos + model → vectors, shard by shard."""

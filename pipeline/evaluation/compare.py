@@ -1,0 +1,257 @@
+"""Compare: queries + engines → their lists side by side, how far they agree, and who is right."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.catalog.catalog import Catalogue
+from pipeline.config import Config
+from pipeline.errors import PipelineError, QueryError
+from pipeline.evaluation.agreement import overlap, rank_biased_overlap
+from pipeline.evaluation.labels import values_of
+from pipeline.search import searcher as search
+from pipeline.search.fusion import DEPTH, Fused, fuse
+from pipeline.search.searcher import Neighbour, Query, Searcher
+
+_SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask, and how much of the answers to look at."""
+
+    photos: tuple[Path, ...] = ()
+    """Photos to ask with; none: `sample` items of the catalogue, chosen at random."""
+    sample: int = _SAMPLE
+    k: int = 10
+    """Neighbours to show, and to count an overlap of."""
+    label: str = "category"
+    """The column that tells which neighbours of an item are right."""
+    engines: tuple[str, ...] = ()
+    """None: every one that is configured."""
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How much the lists of two engines are alike, 0..1."""
+
+    engines: tuple[str, str]
+    overlap: float
+    """The share of the k nearest that they have in common."""
+    rbo: float
+    """Rank-biased overlap of their first 100, extrapolated, with p = 0.9."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One query's lists."""
+
+    query: str
+    """The photo's path, or the item's key."""
+    item: int | None
+    label: str | None
+    lists: Mapping[str, Sequence[Neighbour]]
+    """Engine → its k nearest items."""
+    fused: Sequence[Fused]
+    right: Mapping[str, bool] | None
+    """Engine → whether the nearest item, of those that do not share a photo with the query, has its
+    label; None if the query has none, or an engine found nothing else."""
+    agreements: Sequence[Agreement]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items that are each other's nearest by every engine."""
+
+    items: tuple[int, int]
+    """Ids, ascending."""
+    keys: tuple[str, str]
+    labels: tuple[str | None, str | None]
+    distances: Mapping[str, float]
+    """Engine → how far apart they are."""
+    same_photo: bool
+    """Whether they show a photo that is, byte for byte, the same."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What several engines answer to the same queries."""
+
+    catalogue: str
+    label: str | None
+    """None if no item has it."""
+    k: int
+    answers: tuple[Answers, ...]
+    failed: Mapping[str, str]
+    """Photo → why it is no query."""
+    agreements: tuple[Agreement, ...]
+    """Means over the queries."""
+    right: Mapping[str, int]
+    """Which engines were right, joined by `+` (empty: none) → how many queries."""
+    near_identical: tuple[Pair, ...]
+    warnings: Mapping[str, str]
+    """Engine → what to know before believing its answers."""
+
+    def facts(self) -> dict[str, Any]:
+        """Everything as JSON-able facts."""
+        facts: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return facts
+
+
+_PLAN = Plan()
+
+
+def compare(config: Config, plan: Plan = _PLAN) -> Comparison:
+    """Ask all engines the same, and compare what they answer.
+
+    Raises:
+        QueryError: there are fewer than two engines, or there is no such engine or column.
+        NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
+    """
+    names = list(dict.fromkeys(plan.engines or config.engines))
+    if len(names) < 2:
+        raise QueryError(f"{names[0]} alone cannot be compared: name two engines or more")
+    for name, number in (("k", plan.k), ("sample", plan.sample)):
+        if number < 1:
+            raise QueryError(f"{name} is {number}; give at least 1")
+    with ExitStack() as opened:
+        searchers = [opened.enter_context(search.open(config, name)) for name in names]
+        return _Comparer(config, plan, searchers).compare()
+
+
+class _Comparer:
+    """One comparison."""
+
+    def __init__(self, config: Config, plan: Plan, searchers: Sequence[Searcher]) -> None:
+        self.config, self.plan, self.searchers = config, plan, searchers
+        self.catalogue: Catalogue = searchers[0].catalogue
+        self.labels = values_of(self.catalogue, plan.label)
+        self.depth = max(plan.k, DEPTH)
+        self.shows: dict[int, set[bytes]] = defaultdict(set)
+        self.shown_by: dict[bytes, set[int]] = defaultdict(set)
+        for photo, item in self.catalogue.showings():
+            self.shows[item].add(photo)
+            self.shown_by[photo].add(item)
+
+    def compare(self) -> Comparison:
+        """Ask, and sum up."""
+        queries: list[Query] = list(self.plan.photos) or list(self._sample())
+        asked = [searcher.query_all(queries, self.depth) for searcher in self.searchers]
+        answers: list[Answers] = []
+        failed: dict[str, str] = {}
+        pairs: dict[tuple[int, int], Pair] = {}
+        for query, *found in zip(queries, *asked, strict=True):
+            lists: dict[str, list[Neighbour]] = {}
+            for searcher, one in zip(self.searchers, found, strict=True):
+                if isinstance(one, PipelineError):
+                    failed[str(query)] = str(one)
+                    break
+                lists[searcher.engine] = one
+            else:
+                answers.append(self._answers(query, lists))
+                if isinstance(query, int):
+                    pairs |= {pair.items: pair for pair in self._pairs(query, lists)}
+        judged = (one.right for one in answers if one.right is not None)
+        right = Counter("+".join(name for name in one if one[name]) for one in judged)
+        return Comparison(
+            self.config.catalogue,
+            self.plan.label if self.labels else None,
+            self.plan.k,
+            tuple(answers),
+            failed,
+            _means([one.agreements for one in answers]),
+            dict(right.most_common()),
+            tuple(pairs[items] for items in sorted(pairs)),
+            {s.engine: s.warning for s in self.searchers if s.warning},
+        )
+
+    def _sample(self) -> list[int]:
+        """Items that all engines have, by id."""
+        indexed = (set(searcher.build.ids[:, 1].tolist()) for searcher in self.searchers)
+        items = sorted(set.intersection(*indexed))
+        random = np.random.default_rng(self.plan.seed)
+        return sorted(random.choice(items, min(self.plan.sample, len(items)), False).tolist())
+
+    def _answers(self, query: Query, lists: Mapping[str, Sequence[Neighbour]]) -> Answers:
+        item = query if isinstance(query, int) else None
+        label = None if item is None else self.labels.get(item)
+        k = self.plan.k
+        agreements = [
+            Agreement((a, b), overlap(one, other, k), rank_biased_overlap(one, other))
+            for (a, one), (b, other) in combinations(
+                [(name, [n.id for n in found]) for name, found in lists.items()], 2
+            )
+        ]
+        return Answers(
+            str(query) if item is None else self._key(item),
+            item,
+            label,
+            {name: found[:k] for name, found in lists.items()},
+            fuse(lists, k),
+            self._right(item, label, lists) if item is not None and label else None,
+            agreements,
+        )
+
+    def _right(
+        self, item: int, label: str, lists: Mapping[str, Sequence[Neighbour]]
+    ) -> dict[str, bool] | None:
+        same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
+        nearest = {
+            name: next((n.id for n in found if n.id not in same), None)
+            for name, found in lists.items()
+        }
+        if None in nearest.values():
+            return None
+        return {name: self.labels.get(other or 0) == label for name, other in nearest.items()}
+
+    def _pairs(self, item: int, lists: Mapping[str, Sequence[Neighbour]]) -> list[Pair]:
+        """The items than which none is nearer to an item, by any engine, nor the other way round.
+
+        More than one only if several are equally near by all engines.
+        """
+        pairs = []
+        for other in sorted(set.intersection(*map(_nearest, lists.values()))):
+            back = (searcher.query(other, self.depth) for searcher in self.searchers)
+            if all(item in _nearest(found) for found in back):
+                first, second = sorted((item, other))
+                pairs.append(
+                    Pair(
+                        (first, second),
+                        (self._key(first), self._key(second)),
+                        (self.labels.get(first), self.labels.get(second)),
+                        {name: found[0].distance for name, found in lists.items()},
+                        bool(self.shows[first] & self.shows[second]),
+                    )
+                )
+        return pairs
+
+    def _key(self, item: int) -> str:
+        record = self.catalogue.item(item)
+        return record.key if record else str(item)
+
+
+def _nearest(found: Sequence[Neighbour]) -> set[int]:
+    """The items that are as near as the nearest one."""
+    return {n.id for n in found if n.distance == found[0].distance}
+
+
+def _means(all_agreements: Sequence[Sequence[Agreement]]) -> tuple[Agreement, ...]:
+    """Average each pair of engines over the queries."""
+    return tuple(
+        Agreement(
+            own[0].engines,
+            float(np.mean([one.overlap for one in own])),
+            float(np.mean([one.rbo for one in own])),
+        )
+        for own in zip(*all_agreements, strict=True)
+    )

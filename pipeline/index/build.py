@@ -1,0 +1,135 @@
+"""Index an engine's vectors: embeddings + catalogue → builds/<id>/, CURRENT.
+
+A build is a pure function of the vectors and of who shows which photo now, and is named by them:
+when nothing changed there is nothing to do, and adding or removing items publishes the next build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import digest, publish, read_manifest
+from pipeline.catalog.catalog import Catalogue
+from pipeline.config import IndexSettings
+from pipeline.embeddings.store import EmbeddingStore, F32Matrix
+from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.index import open_index, write_index
+from pipeline.index.builds import Build, BuildStore
+from pipeline.index.calibration import calibrate, choose
+from pipeline.models.store import ModelFolder
+from pipeline.progress import SILENT, Advance, Progress
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What an index has to hold: distinct photos in their order, and the items that show them."""
+
+    rows: dict[bytes, int]
+    """SHA-256 of a photo → its row."""
+    ids: npt.NDArray[np.int64]
+    """(m, 2): (row, item id), sorted."""
+
+    @property
+    def photos(self) -> npt.NDArray[np.uint8]:
+        """(rows, 32) uint8: SHA-256 of each row's photo."""
+        return np.frombuffer(b"".join(self.rows), np.uint8).reshape(-1, 32)
+
+
+def build_index(
+    engine: str,
+    model: ModelFolder,
+    catalogue: Catalogue,
+    vectors: EmbeddingStore,
+    builds: BuildStore,
+    settings: IndexSettings,
+    progress: Progress = SILENT,
+) -> Build:
+    """Publish the index of every available photo that has a vector, and make it current.
+
+    Raises:
+        NotBuiltError: there is no photo with a vector.
+    """
+    now = snapshot(catalogue, vectors)
+    if not now.rows:
+        raise NotBuiltError(
+            f"{catalogue.folder}: no photo of {engine} has a vector; run `imgsearch info` to see"
+            " the catalogue's states, and `imgsearch build`"
+        )
+    photos = now.photos
+    content = {
+        "engine": engine,
+        "fingerprint": model.fingerprint,
+        "model": model.path.name,
+        "random_weights": model.has_random_weights,
+        "dim": model.dim,
+        "rows": len(photos),
+        "items": len(np.unique(now.ids[:, 1])),
+        "index": settings.model_dump(mode="json", exclude={"keep_builds"}),
+        "metric": "Euclidean",
+    }
+    contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
+    asking = choose(photos, model.photos("training"))
+    categories = [_category(catalogue, now, row) for row in asking]
+    folder = builds.folder / digest([content, contents, categories])
+    if not _is_whole(folder):
+        with (
+            progress.task(f"{engine}: indexing", len(photos), "photos") as advance,
+            publish(folder, content) as aside,
+        ):
+            np.save(aside / "photos.npy", photos, allow_pickle=False)
+            np.save(aside / "ids.npy", now.ids, allow_pickle=False)
+            parts = _parts(vectors, now.rows, advance)
+            write_index(settings.type, aside, len(photos), model.dim, parts)
+            written = open_index(settings.type, aside)
+            calibrate(written, Build(aside, content), asking, categories).write(aside)
+    builds.use(folder.name, settings.keep_builds)
+    return Build(folder, read_manifest(folder))
+
+
+def snapshot(catalogue: Catalogue, vectors: EmbeddingStore) -> Snapshot:
+    """Number the distinct photos that have vectors, in the order of the ledger."""
+    embedded = vectors.photos()
+    rows: dict[bytes, int] = {}
+    pairs: list[tuple[int, int]] = []
+    for photo, item in catalogue.showings():
+        if photo in embedded:
+            pairs.append((rows.setdefault(photo, len(rows)), item))
+    ids = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
+    return Snapshot(rows, ids)
+
+
+def _category(catalogue: Catalogue, now: Snapshot, row: int) -> str:
+    """The category of the first item that shows a row's photo."""
+    item = catalogue.item(int(now.ids[np.searchsorted(now.ids[:, 0], row), 1]))
+    return item.category if item else ""
+
+
+def _parts(
+    vectors: EmbeddingStore, rows: dict[bytes, int], advance: Advance
+) -> Iterator[tuple[npt.NDArray[np.int64], F32Matrix]]:
+    """For each shard, the rows it fills and their vectors."""
+    for shard in vectors.shards():
+        used = [(rows[photo], at) for at, photo in enumerate(shard.photos) if photo in rows]
+        if used:
+            numbers, places = np.array(used, np.int64).T
+            yield numbers, shard.vectors()[places]
+            advance(len(used))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the build exists; a damaged one is removed, to be made again."""
+    if not folder.is_dir():
+        return False
+    try:
+        read_manifest(folder)
+    except DamagedArtifactError:
+        shutil.rmtree(folder)
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that answers queries."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import Manifest, damaged, read_manifest, write_atomic
+from pipeline.errors import DamagedArtifactError
+
+Ids = npt.NDArray[np.int64]
+INDEX_FILE = "index.faiss"
+_CURRENT = "CURRENT"
+_FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
+
+
+@dataclass(frozen=True)
+class Build:
+    """A complete index: rows are distinct photos, results are the items that show them."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the model whose vectors it holds."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def index_file(self) -> Path:
+        """The vectors, as a plain FAISS file."""
+        return self.path / INDEX_FILE
+
+    @property
+    def kind(self) -> Any:
+        """The type of its index, as `IndexSettings.type` names it."""
+        return self.manifest["index"]["type"]
+
+    @cached_property
+    def photos(self) -> npt.NDArray[np.uint8]:
+        """(rows, 32) uint8: SHA-256 of the photo of each row."""
+        return self._load("photos.npy", np.uint8)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
+        return self._load("ids.npy", np.int64)
+
+    def read(self) -> Build:
+        """Read the arrays now, so that nothing but the index is taken from the disk later."""
+        _ = self.photos, self.ids
+        return self
+
+    def rows_of(self, item: int) -> Ids:
+        """Return the rows whose photo the item shows, ascending."""
+        rows: Ids = self.ids[self.ids[:, 1] == item, 0]
+        return rows
+
+    def showings(self, rows: Ids) -> tuple[Ids, Ids]:
+        """(n,) rows → the entries of `ids` that are theirs, in turn, and (n,) how many each has."""
+        first, last = self._starts[rows], self._starts[rows + 1]
+        times = last - first
+        # Each entry's place among those of its own row, added to where that row's entries begin.
+        places = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+        return np.repeat(first, times) + places, times
+
+    @cached_property
+    def _starts(self) -> Ids:
+        """(rows + 1,): where the entries of each row begin in `ids`."""
+        starts: Ids = np.searchsorted(self.ids[:, 0], np.arange(len(self.photos) + 1))
+        return starts
+
+    def _load(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        try:
+            array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(self.path / name, "it is not an array") from error
+        if array.dtype != dtype or array.ndim != 2:
+            raise damaged(self.path / name, "it has another shape or type")
+        return array
+
+
+class BuildStore:
+    """All builds of one engine."""
+
+    def __init__(self, engine_folder: Path) -> None:
+        self.folder = engine_folder / "builds"
+        self.current_file = engine_folder / _CURRENT
+
+    def current(self) -> Build | None:
+        """Return the build that answers queries, or None if there is none yet.
+
+        Raises:
+            DamagedArtifactError: it is incomplete.
+        """
+        try:
+            name = self.current_file.read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+        if not (self.folder / name).is_dir():
+            return None
+        manifest = read_manifest(self.folder / name)
+        if not manifest.keys() >= _FIELDS:
+            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no index")
+        return Build(self.folder / name, manifest)
+
+    def all(self) -> list[Path]:
+        """Return the folders of all builds, the latest last."""
+        folders = [path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()]
+        return sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def use(self, name: str, keep: int) -> None:
+        """Make a build the current one, and delete all but the latest `keep`."""
+        (self.folder / name).touch()  # the latest is the one last used
+        write_atomic(self.current_file, f"{name}\n".encode())
+        others = [path for path in self.all() if path.name != name]  # whatever the clock says
+        for path in others[: len(others) + 1 - keep]:
+            shutil.rmtree(path, ignore_errors=True)

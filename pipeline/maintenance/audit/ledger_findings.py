@@ -1,0 +1,135 @@
+"""Findings that the ledger alone tells; no photo is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from pipeline.catalog import stats as survey
+from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.stats import Shown, Spread
+from pipeline.maintenance.audit.findings import AuditLimits, Example, Finding, Group
+from pipeline.report.text import counted
+
+T = TypeVar("T")
+
+
+def without_photo(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+    """Items that are not available, by how they ended."""
+    states = list(survey.without_photo(catalogue))
+    groups = []
+    for state, reason, count in states[: limits.examples]:
+        shown = survey.items_in_state(catalogue, state, reason, limits.members)
+        label = f"{state}: {reason}" if reason else state
+        groups.append(Group(label, count, examples(shown)))
+    return Finding(
+        "Items without a photo",
+        "Items that no photo can be shown of, by how they ended. No photo finds them.",
+        "item",
+        "item",
+        sum(count for *_, count in states),
+        tuple(groups),
+        len(states),
+    )
+
+
+def shared_photos(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+    """Photos that several items show, byte for byte the same, most items first."""
+    groups = []
+    first, count = first_of(survey.shared_photos(catalogue), limits.examples)
+    for photo, spread in first:
+        shown = survey.items_showing(catalogue, photo, limits.members)
+        groups.append(Group(how_different(spread), spread.items, examples(shown)))
+    return Finding(
+        "One photo on several items",
+        "Photos that are, byte for byte, those of several items.",
+        "photo",
+        "item",
+        count,
+        tuple(groups),
+        count,
+    )
+
+
+def small(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+    """Photos that arrived with too few pixels."""
+    first, count = first_of(survey.small_photos(catalogue, limits.side), limits.examples)
+    return one_group(
+        "Very small photos",
+        f"Photos that arrived with a shorter side of less than {limits.side} pixels.",
+        count,
+        one_each(catalogue, first),
+        "pixels of the shorter side",
+    )
+
+
+def small_categories(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+    """Categories with so few items that their neighbours are of other ones."""
+    first, count = first_of(survey.small_categories(catalogue, limits.items), limits.examples)
+    groups = []
+    for name, size in first:
+        shown = survey.items_of_category(catalogue, name, limits.members)
+        groups.append(Group(name, size, examples(shown)))
+    return Finding(
+        "Categories with few items",
+        f"Categories with fewer than {counted(limits.items, 'available item')}.",
+        "category",
+        "item",
+        count,
+        tuple(groups),
+        count,
+    )
+
+
+def without_category(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+    """Available items of no category."""
+    shown = survey.items_of_category(catalogue, "", limits.examples)
+    return one_group(
+        "Items without a category",
+        "Available items that the source gives no category.",
+        survey.category_size(catalogue, ""),
+        examples(shown),
+        unit="item",
+    )
+
+
+def one_group(
+    title: str,
+    meaning: str,
+    count: int,
+    shown: tuple[Example, ...],
+    measure: str = "",
+    unit: str = "photo",
+) -> Finding:
+    """A finding that is one list."""
+    groups = (Group("", count, shown),) if count else ()
+    return Finding(title, meaning, unit, unit, count, groups, len(groups), measure)
+
+
+def one_each(
+    catalogue: Catalogue, photos: Iterable[tuple[int, float | None]]
+) -> tuple[Example, ...]:
+    """Turn (image id, measure) into the first item that shows each photo."""
+    return tuple(
+        Example(**vars(shown), measure=measure)
+        for photo, measure in photos
+        for shown in survey.items_showing(catalogue, photo, 1)
+    )
+
+
+def examples(shown: Sequence[Shown]) -> tuple[Example, ...]:
+    """Items as examples of which nothing was measured."""
+    return tuple(Example(**vars(one)) for one in shown)
+
+
+def first_of(things: Iterable[T], limit: int) -> tuple[list[T], int]:
+    """Return the first things of a stream, and how many there are in all."""
+    rest = iter(things)
+    first = list(islice(rest, limit))
+    return first, len(first) + sum(1 for _ in rest)
+
+
+def how_different(spread: Spread) -> str:
+    """`2 names, 1 category`: how different the items are."""
+    return f"{counted(spread.names, 'name')}, {counted(spread.categories, 'category')}"

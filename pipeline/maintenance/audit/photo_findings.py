@@ -1,0 +1,133 @@
+"""Findings that what was measured of the photos tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.catalog import stats as survey
+from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.stats import Spread
+from pipeline.maintenance.audit.findings import AuditLimits, Finding, Group
+from pipeline.maintenance.audit.ledger_findings import examples, how_different, one_each, one_group
+from pipeline.maintenance.audit.measures import Measures
+from pipeline.maintenance.audit.near import I64
+from pipeline.report.text import counted
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A cluster of near-identical photos: rows of the measures, and whom they stand on."""
+
+    rows: I64
+    spread: Spread
+
+
+def near_identical(
+    catalogue: Catalogue, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+) -> Finding:
+    """Clusters of distinct photos that look the same, the largest first."""
+    groups = []
+    for cluster in alike[: limits.examples]:
+        members = measures[cluster.rows[: limits.members]]
+        bits = np.bitwise_count(members["hash"] ^ members["hash"][0]).sum(axis=1)
+        shown = one_each(catalogue, zip(members["photo"].tolist(), bits.tolist(), strict=True))
+        label = f"on {counted(cluster.spread.items, 'item')}, {how_different(cluster.spread)}"
+        groups.append(Group(label, len(cluster.rows), shown))
+    return Finding(
+        "Near-identical photos",
+        "Different files that look the same: perceptual hashes at most"
+        f" {limits.distance} of 256 bits apart, and colours at most {limits.colour} of 256 levels.",
+        "photo",
+        "photo",
+        sum(len(cluster.rows) for cluster in alike),
+        tuple(groups),
+        len(alike),
+        "bits from the first",
+    )
+
+
+def across_categories(
+    catalogue: Catalogue, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+) -> Finding:
+    """Pictures, be they one photo or near-identical ones, on items of several categories."""
+    found: list[tuple[Spread, list[int]]] = []
+    clustered: set[int] = set()
+    for cluster in alike:
+        if cluster.spread.categories >= limits.categories:
+            photos = measures["photo"][cluster.rows].tolist()
+            clustered.update(photos)
+            found.append((cluster.spread, photos))
+    found += (
+        (spread, [photo])
+        for photo, spread in survey.shared_photos(catalogue)
+        if spread.categories >= limits.categories and photo not in clustered
+    )
+    found.sort(key=lambda one: (-one[0].categories, -one[0].items, one[1]))
+    groups = []
+    for spread, photos in found[: limits.examples]:
+        shown = survey.categories_showing(catalogue, photos, limits.members)
+        groups.append(Group(how_different(spread), spread.items, examples(shown)))
+    return Finding(
+        "Likely placeholders: one picture in several categories",
+        f"Photos, or clusters of near-identical ones, that items of {limits.categories} or more"
+        " categories show. The examples are one item of each category.",
+        "picture",
+        "item",
+        len(found),
+        tuple(groups),
+        len(found),
+    )
+
+
+def plain(catalogue: Catalogue, measures: Measures, limits: AuditLimits) -> Finding:
+    """Pictures that are nearly of one colour, the plainest first."""
+    rows = np.flatnonzero(measures["plain"] >= limits.plain)
+    rows = rows[np.argsort(-measures["plain"][rows], kind="stable")]
+    return one_group(
+        "Likely placeholders: plain pictures",
+        f"Photos of which {limits.plain:.0%} or more is of one colour.",
+        len(rows),
+        one_each(catalogue, _values(measures[rows[: limits.examples]], "plain")),
+        "share of one colour",
+    )
+
+
+def blurred(catalogue: Catalogue, measures: Measures, limits: AuditLimits) -> Finding:
+    """Photos without a sharp edge, the worst first; plain pictures, which need none, left out."""
+    sharpness = measures["sharpness"]
+    rows = np.flatnonzero((sharpness < limits.sharpness) & (measures["plain"] < limits.plain))
+    rows = rows[np.argsort(sharpness[rows], kind="stable")]
+    return one_group(
+        "Blurred photos",
+        f"Photos whose strongest edges are weaker than {limits.sharpness:g} of their contrast, seen"
+        " at 256 pixels: out of focus, or enlarged from a smaller one.",
+        len(rows),
+        one_each(catalogue, _values(measures[rows[: limits.examples]], "sharpness")),
+        "sharpness",
+    )
+
+
+def unreadable(
+    catalogue: Catalogue, reasons: Mapping[str, Sequence[int]], limits: AuditLimits
+) -> Finding:
+    """Photos that were there when they were ingested, by what is wrong with them now."""
+    groups = []
+    for reason, photos in sorted(reasons.items(), key=lambda one: (-len(one[1]), one[0])):
+        shown = one_each(catalogue, ((photo, None) for photo in photos[: limits.members]))
+        groups.append(Group(reason, len(photos), shown))
+    return Finding(
+        "Unreadable photos",
+        "Photos that can no longer be read as they were ingested. `imgsearch build` looks again.",
+        "photo",
+        "photo",
+        sum(map(len, reasons.values())),
+        tuple(groups),
+        len(groups),
+    )
+
+
+def _values(members: Measures, name: str) -> list[tuple[int, float]]:
+    return list(zip(members["photo"].tolist(), members[name].tolist(), strict=True))

@@ -1,0 +1,74 @@
+"""What a catalogue's folder holds: artefacts → facts. Reads manifests only, loads no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import models
+from pipeline.catalog.catalog import Catalogue, State
+from pipeline.config import Config
+from pipeline.models.store import random_weights_warning
+from pipeline.workspace import EngineFolder
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return the catalogue's counts by state and, of each engine, its model, vectors and builds.
+
+    Raises:
+        NotBuiltError: there is no catalogue yet.
+        DamagedArtifactError: an artefact is not what was written.
+    """
+    with Catalogue(config.folder) as catalogue:
+        counts = catalogue.counts()
+        photos = catalogue.photo_count()
+        unfinished = catalogue.is_unfinished
+    return {
+        "catalogue": config.catalogue,
+        "folder": str(config.folder),
+        "bytes": _bytes(config.folder),
+        "items": sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED),
+        "states": counts,
+        "unfinished": unfinished,
+        "photos": photos,
+        "engines": {name: _engine(config, name) for name in config.engines},
+    }
+
+
+def _engine(config: Config, name: str) -> dict[str, Any]:
+    folder = EngineFolder(config.folder / name)
+    model = folder.models.current()
+    build = folder.builds.current()
+    facts: dict[str, Any] = {"bytes": _bytes(folder.path), "model": None, "build": None}
+    if model:
+        settled = model.is_made_by(
+            models.recipe(config.engines[name], config.engines, read_file=False)
+        )
+        facts["model"] = {
+            "folder": str(model.path),
+            "fingerprint": model.fingerprint,
+            "dim": model.dim,
+            "parameters": model.manifest.get("parameters"),
+            "weights": "random" if model.has_random_weights else model.recipe.get("weights"),
+            "warning": random_weights_warning(name) if model.has_random_weights else None,
+            "validation_mse": model.manifest.get("validation_mse"),
+            "matches_configuration": settled,
+        }
+        facts["vectors"] = len(folder.embeddings(model.fingerprint).photos())
+    if build:
+        facts["build"] = {
+            "id": build.path.name,
+            "index": build.manifest["index"]["type"],
+            "rows": build.manifest["rows"],
+            "items": build.manifest["items"],
+            "dim": build.manifest["dim"],
+            "fingerprint": build.fingerprint,
+            "bytes": _bytes(build.path),
+            "matches_model": model is not None and build.fingerprint == model.fingerprint,
+        }
+        facts["builds"] = [path.name for path in folder.builds.all()]
+    return facts
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

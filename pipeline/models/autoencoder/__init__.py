@@ -1,0 +1,1 @@
+"""Convolutional autoencoders: the networks, and how one is trained on a catalog."""

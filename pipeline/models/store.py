@@ -1,0 +1,169 @@
+"""Model folders: `model/<id>/` holds weights and a manifest; `model/CURRENT` names one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import (
+    Manifest,
+    damaged,
+    digest,
+    library_versions,
+    read_manifest,
+    write_atomic,
+)
+from pipeline.errors import DamagedArtifactError
+
+LIBRARIES = ("tensorflow", "keras", "pillow")
+"""What decodes photos and multiplies matrices: another version gives other numbers."""
+WEIGHTS = "model.weights.h5"
+LOST = "lost.npy"
+_CURRENT = "CURRENT"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A complete model on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The settings that the model was made by."""
+        return dict(self.manifest["recipe"])
+
+    @property
+    def embedding(self) -> Mapping[str, Any]:
+        """The part of the settings that decides what a photo's vector is."""
+        return dict(self.manifest["embedding"])
+
+    def is_made_by(self, recipe: Mapping[str, Any]) -> bool:
+        """Whether it was made by these settings.
+
+        It may know more of its making than they tell (the checksum of a file that is no longer
+        there), never other things.
+        """
+        return recipe.items() <= self.recipe.items()
+
+    @property
+    def dim(self) -> int:
+        """The length of its vectors."""
+        return int(self.manifest["dim"])
+
+    @property
+    def weights_file(self) -> Path:
+        """Weights, in Keras's format."""
+        return self.path / WEIGHTS
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether its weights were drawn at random, and know nothing of photos."""
+        return bool(self.manifest.get("random_weights", False))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the model would give a photo another vector.
+
+        Made of architecture, layer, preprocessing and normalisation (`embedding`), the weights'
+        digest, and the versions of the libraries that decode photos and multiply matrices.
+        """
+        return digest([self.embedding, self.manifest["weights"], library_versions(*LIBRARIES)])
+
+    def photos(self, part: str) -> npt.NDArray[np.uint8]:
+        """(n, 32) uint8: SHA-256 of the `training` or `validation` photos; none if not trained."""
+        file = self.path / f"{part}.npy"
+        if not file.is_file():
+            return np.empty((0, 32), np.uint8)
+        photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
+        return photos
+
+    def lost(self) -> npt.NDArray[np.float32]:
+        """(n, 2) float32: what rebuilding photos held out in training loses; none if not trained.
+
+        Each column, a measure of `EmbeddingModel.lost`, is in ascending order.
+        """
+        file = self.path / LOST
+        if not file.is_file():
+            return np.empty((0, 2), np.float32)
+        lost: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
+        return lost
+
+
+def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays into one file, in their order."""
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        DamagedArtifactError: the file is missing or no archive of arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise damaged(path, "it is not an archive of arrays") from error
+
+
+class ModelStore:
+    """All models of one engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def current(self) -> ModelFolder | None:
+        """Return the model in use, or None if there is none yet.
+
+        Raises:
+            DamagedArtifactError: its folder is incomplete.
+        """
+        try:
+            name = (self.folder / _CURRENT).read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+        return self.get(name)
+
+    def get(self, name: str) -> ModelFolder | None:
+        """Return the model folder called `name`, or None if there is none."""
+        return self.open(name) if (self.folder / name).is_dir() else None
+
+    def open(self, name: str) -> ModelFolder:
+        """Open the model folder called `name`."""
+        manifest = read_manifest(self.folder / name)
+        if not {"recipe", "embedding", "dim", "weights"} <= manifest.keys():
+            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no model")
+        return ModelFolder(self.folder / name, manifest)
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> list[ModelFolder]:
+        """Every complete model made by these settings, the one in use first."""
+        names = sorted(p.name for p in self.folder.glob("[0-9a-f]*") if p.is_dir())
+        current = self.current()
+        models = [self.open(name) for name in names]
+        return sorted(
+            (model for model in models if model.is_made_by(recipe)),
+            key=lambda model: current is None or model.path != current.path,
+        )
+
+    def use(self, model: ModelFolder) -> ModelFolder:
+        """Make this model the one in use."""
+        write_atomic(self.folder / _CURRENT, f"{model.path.name}\n".encode())
+        return model
+
+
+def random_weights_warning(engine: str) -> str:
+    """Say that an engine's results mean nothing, and what to do."""
+    return (
+        f"{engine}: RANDOM weights, which know nothing of photos; for real results set"
+        f" engines.{engine}.weights to the path of a weights file, or to imagenet where there is a"
+        f" network with engines.{engine}.when_unavailable=fail, and run `imgsearch build`"
+    )

@@ -1,0 +1,1 @@
+"""Results → pages, pictures, tables: each page is one self-contained HTML file."""

@@ -1,0 +1,202 @@
+"""Numbers → charts, as SVG that takes the colours and the font of the page around it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache_dirs import keep_out_of_home
+from pipeline.evaluation.results import Evaluation, System
+from pipeline.report.data import EngineFacts, Training
+
+METRIC = "P@3"  # what the charts of quality show
+MOST_LABELS = 20  # on one chart
+_LETTERS = 24  # of a label's name
+_WIDTH = 5.0  # inches of 72 units: a chart fills a phone at about its own size
+_BINS = 40
+
+# Stand-ins, which become the page's own colours, light or dark.
+_INK, _QUIET, _LINE = "#010101", "#020202", "#030303"
+_SERIES = tuple(f"#0400{n:02x}" for n in range(1, 9))
+_VARIABLES = {_INK: "--ink", _QUIET: "--quiet", _LINE: "--line"} | {
+    colour: f"--s{n}" for n, colour in enumerate(_SERIES, 1)
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "font.size": 11.5,
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "grid.color": _LINE,
+    "legend.frameon": False,
+}
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each system a stand-in for its colour; a ninth takes the first's again."""
+    return {name: _SERIES[at % len(_SERIES)] for at, name in enumerate(names)}
+
+
+def css_colour(stand_in: str) -> str:
+    """Return the page's own colour for a stand-in."""
+    return f"var({_VARIABLES[stand_in]})"
+
+
+def quality_and_cost(found: Evaluation, colour: Mapping[str, str]) -> str:
+    """P@3 of each engine, with its interval, against the time of a query; baselines as lines."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        system = {one.name: one for one in found.systems}
+        times = {cost.engine: cost.query_ms for cost in found.costs}
+        fastest = min(times, key=times.__getitem__)
+        for name, ms in times.items():
+            e = system[name].scores[METRIC]
+            error = [[e.mean - e.low], [e.high - e.mean]]
+            axes.errorbar(ms, e.mean, error, fmt="o", ms=8, capsize=4, color=colour[name])
+            # To the left of the fastest one and to the right of others, where nothing stands.
+            side, away = ("right", -9) if name == fastest else ("left", 9)
+            place = {"xytext": (away, 0), "textcoords": "offset points"}
+            axes.annotate(name, (ms, e.mean), **place, ha=side, va="center")
+        for one in found.systems:
+            if one.name not in times:
+                mean = one.scores[METRIC].mean
+                axes.axhline(mean, color=colour[one.name], linestyle=":", linewidth=1.5)
+                axes.annotate(
+                    one.name,
+                    (1, mean),
+                    (-2, 3),
+                    xycoords=("axes fraction", "data"),
+                    textcoords="offset points",
+                    ha="right",
+                    color=_QUIET,
+                )
+        axes.set(xlabel="milliseconds a query, from the photo's file", ylabel=METRIC, xscale="log")
+        axes.set(ylim=(0, 1.04), xlim=(min(times.values()) / 12, max(times.values()) * 12))
+        _plain_numbers(axes)
+        axes.grid(visible=True, axis="y", alpha=0.6)
+
+    return _svg("quality-cost", "Quality against cost", draw, 3.6)
+
+
+def quality_by_label(found: Evaluation, colour: Mapping[str, str]) -> str:
+    """P@3 of each system for each label, those with most queries on top."""
+    most = sorted(found.labels.items(), key=lambda one: (-one[1].queries, one[0]))
+    labels = [label for label, count in most if count.queries][:MOST_LABELS]
+    shown = [system for system in found.systems if system.name != "random"]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        places = np.arange(len(labels))[::-1]
+        axes.hlines(places, 0, 1, color=_LINE, linewidth=1)
+        for system in shown:
+            means = [system.by_label[label][METRIC].mean for label in labels]
+            axes.plot(means, places, **_dots(system), color=colour[system.name], label=system.name)
+        axes.set_yticks(places, [_cut(label) for label in labels])
+        axes.set(xlabel=METRIC, xlim=(-0.03, 1.03), ylim=(-0.7, len(labels) - 0.3))
+        axes.tick_params(left=False)
+        axes.spines["left"].set_visible(False)
+        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2)
+
+    rows = (len(shown) + 1) // 2
+    height = 0.9 + 0.27 * len(labels) + 0.24 * rows
+    return _svg("quality-label", f"Quality by {found.label}", draw, height)
+
+
+def training_curve(name: str, history: Training, colour: str) -> str:
+    """The losses of each epoch, with the best one marked."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        epochs = range(1, len(history.validation) + 1)
+        marker = "o" if len(epochs) == 1 else None
+        axes.plot(epochs, history.loss, color=_QUIET, label="training", marker=marker)
+        axes.plot(epochs, history.validation, color=colour, label="validation", marker=marker)
+        best = int(np.argmin(history.validation))
+        axes.plot(best + 1, history.validation[best], "o", color=colour)
+        axes.set(xlabel=f"epoch (best: {best + 1})", ylabel="loss", yscale="log")
+        _plain_numbers(axes, x=False)
+        axes.grid(visible=True, which="major", alpha=0.6)
+        axes.legend()
+
+    return _svg(f"training-{name}", f"Training of {name}", draw, 3.2)
+
+
+def distances(engine: EngineFacts, colour: str) -> str:
+    """How far from its nearest neighbour a photo is, and where a match is no longer good."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.hist(engine.distances, bins=_BINS, color=colour)
+        if engine.limit is not None:
+            axes.axvline(engine.limit, color=_INK, linestyle="--", linewidth=1.2)
+            axes.annotate(
+                "no good match →",
+                (engine.limit, 1),
+                (-4, -2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+            )
+        axes.set(xlabel="distance to the nearest neighbour", ylabel="photos")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(left=0)
+
+    return _svg(f"distances-{engine.name}", f"Distances of {engine.name}", draw, 2.8)
+
+
+def _dots(system: System) -> dict[str, Any]:
+    """Engines are full dots, what they are compared with is hollow."""
+    if system.kind == "engine":
+        return {"marker": "o", "linestyle": "none", "markersize": 8}
+    face = {"markerfacecolor": "none", "markeredgewidth": 1.6}
+    marker = "D" if system.kind == "fusion" else "s"
+    return {"marker": marker, "linestyle": "none", "markersize": 6, **face}
+
+
+def _plain_numbers(axes: Any, *, x: bool = True) -> None:
+    """Write 30 and 0.03 on a logarithmic axis, not powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis = axes.xaxis if x else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(lambda value, _: f"{value:.10g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _cut(label: str) -> str:
+    """A label as one short line; `$` would begin a formula."""
+    text = " ".join(label.split())
+    text = text if len(text) <= _LETTERS else text[: _LETTERS - 1].rstrip() + "…"
+    return text.replace("$", r"\$")
+
+
+def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> str:
+    """Draw a figure as an SVG element to stand in a page; `salt` keeps its ids apart."""
+    keep_out_of_home()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        draw(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, f"var({variable})")
+    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

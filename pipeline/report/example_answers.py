@@ -1,0 +1,77 @@
+"""Sheets: one query and what each engine answers, with what is right marked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.search.searcher import Neighbour, Searcher
+
+_NEIGHBOURS = 6
+_MORE = 20  # asked for, as some share a photo with the query and are not shown
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A neighbour, and whether it has the query's label; None if the query has none."""
+
+    neighbour: Neighbour
+    right: bool | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One query."""
+
+    why: str
+    """Why this one is shown."""
+    item: int
+    name: str
+    label: str | None
+    photo: Path | None
+    lists: Mapping[str, Sequence[Answer]]
+    """Engine → its nearest items, of those that do not share a photo with the query."""
+    no_match: Sequence[str]
+    """The engines that have no good match for it."""
+
+
+class Sheets:
+    """Asks several engines with items of the catalogue."""
+
+    def __init__(self, searchers: Sequence[Searcher], labels: Mapping[int, str]) -> None:
+        self.searchers, self.labels = searchers, labels
+        self.shows: dict[int, set[bytes]] = defaultdict(set)
+        self.shown_by: dict[bytes, set[int]] = defaultdict(set)
+        for photo, item in searchers[0].catalogue.showings():
+            self.shows[item].add(photo)
+            self.shown_by[photo].add(item)
+
+    def ask(self, why: str, item: int) -> Sheet:
+        """Ask with one item."""
+        catalogue = self.searchers[0].catalogue
+        record = catalogue.item(item)
+        same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
+        label = self.labels.get(item)
+        lists: dict[str, Sequence[Answer]] = {}
+        no_match = []
+        for searcher in self.searchers:
+            found = searcher.query(item, _MORE)
+            others = [one for one in found if one.id not in same][:_NEIGHBOURS]
+            lists[searcher.engine] = [
+                Answer(one, None if label is None else self.labels.get(one.id) == label)
+                for one in others
+            ]
+            if searcher.is_no_match(others):
+                no_match.append(searcher.engine)
+        photo = next(iter(sorted(self.shows[item])), None)
+        return Sheet(
+            why,
+            item,
+            (record.name or record.key) if record else str(item),
+            label,
+            None if photo is None else catalogue.photo_path(photo, item),
+            lists,
+            no_match,
+        )

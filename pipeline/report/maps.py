@@ -1,0 +1,87 @@
+"""Maps: each engine's vectors in the plane, near what they are near in space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.progress import SILENT, Progress
+from pipeline.report.points import Point, choose
+from pipeline.search.searcher import Searcher
+
+F32Matrix = npt.NDArray[np.float32]
+F64Matrix = npt.NDArray[np.float64]
+
+_MOST = 1000  # photos on a map: more cannot be told apart, and take their time
+_COMPONENTS = 50  # of a vector that t-SNE looks at
+_PERPLEXITY = 30
+_FEW = 10  # distinct vectors, with fewer of which there is no structure to look for
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The same photos, as each engine arranges them."""
+
+    points: Sequence[Point]
+    labels: Sequence[str | None]
+    """Of each point's item."""
+    positions: Mapping[str, F64Matrix]
+    """Engine → (photos, 2) float64 in 0..1."""
+    photos: int
+    """How many photos all engines have, of which the points are a sample."""
+
+
+def draw_maps(
+    searchers: Sequence[Searcher],
+    labels: Mapping[int, str],
+    seed: int,
+    progress: Progress = SILENT,
+) -> Maps:
+    """Arrange photos that all engines have, up to 1,000 chosen at random."""
+    chosen = choose(searchers, _MOST, seed)
+    count = len(chosen.points)
+    positions = {}
+    for searcher, rows in zip(searchers, chosen.rows, strict=True):
+        with progress.task(f"{searcher.engine}: drawing a map", count, "photos") as advance:
+            if count:
+                positions[searcher.engine] = arrange(searcher.index.vectors(rows), seed)
+            advance(count)
+    own = [labels.get(point.item) for point in chosen.points]
+    return Maps(chosen.points, own, positions, chosen.photos)
+
+
+def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
+    """(n, dim) float32 → (n, 2) float64 in 0..1: near in space, near in the plane.
+
+    By t-SNE (van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 9, 2008) of the first 50
+    principal components; with fewer than 10 distinct vectors the first two components are the map.
+    """
+    distinct, place = np.unique(vectors, axis=0, return_inverse=True)
+    components = _components(distinct.astype(np.float64))
+    if len(distinct) < _FEW:
+        plane = components[:, :2]
+    else:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(_PERPLEXITY, (len(distinct) - 1) / 3)
+        # One thread: sums over several come in another order each time.
+        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
+        plane = tsne.fit_transform(components).astype(np.float64)
+    low, high = plane.min(axis=0), plane.max(axis=0)
+    span = float((high - low).max())
+    middle = (low + high) / 2
+    scaled: F64Matrix = 0.5 + (plane - middle) / (span if span > 0 else 1.0)
+    return scaled[place.ravel()]
+
+
+def _components(vectors: F64Matrix) -> F64Matrix:
+    """(n, dim) → (n, 2 to 50): the principal components, scaled so that the first varies by 1."""
+    centred = vectors - vectors.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    count = max(2, min(_COMPONENTS, int((sizes > 1e-7 * sizes[0]).sum())))
+    spread = sizes[0] / np.sqrt(len(vectors))
+    components = (left * sizes)[:, :count] / (spread if spread > 0 else 1.0)
+    return np.pad(components, ((0, 0), (0, count - components.shape[1])))

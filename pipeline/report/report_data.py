@@ -1,0 +1,37 @@
+"""The shape of an overview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.evaluation.reconstruction import Rebuilt
+from pipeline.evaluation.results import Evaluation
+from pipeline.report.engines import EngineFacts
+from pipeline.report.example_answers import Sheet
+from pipeline.report.maps import Maps
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A catalogue and its engines."""
+
+    catalogue: str
+    label: str
+    """The column that labels come from."""
+    states: Mapping[str, Mapping[str, int]]
+    """State → reason → items; they add up to the rows that the source offered."""
+    photos: int
+    """Distinct photos that are available."""
+    engines: tuple[EngineFacts, ...]
+    evaluation: Evaluation | None
+    unmeasured: str | None
+    """Why there is no evaluation."""
+    rebuilt: tuple[Rebuilt, ...]
+    sheets: tuple[Sheet, ...]
+    maps: Maps
+    settings: Mapping[str, Any]
+    """All settings, as a YAML file would have them."""
+    versions: Mapping[str, str]
+    """Of this program and of the libraries that change numbers."""

@@ -1,0 +1,73 @@
+"""Neighbours: an index → the k-nearest-neighbour graph of its catalogue, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import replacing
+from pipeline.errors import QueryError
+from pipeline.progress import SILENT, Progress
+from pipeline.search.searcher import Searcher
+
+EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbour", "<i8"), ("distance", "<f8")])
+"""One row of the graph: `neighbour` is the `rank`-th nearest to `item`, at a Euclidean distance."""
+SUFFIXES = (".parquet", ".npy")
+
+Edges = npt.NDArray[np.void]
+
+
+def write_graph(searcher: Searcher, k: int, file: Path, progress: Progress = SILENT) -> int:
+    """Write the k nearest others of every item, by item and rank; return how many rows there are.
+
+    The file is Parquet or a structured NumPy array, by its name, with the columns of `EDGE`. It is
+    written in a stream, and is there only when it is complete.
+
+    Raises:
+        QueryError: k is not positive, or the file has another ending.
+        OSError: it cannot be written.
+    """
+    if file.suffix not in SUFFIXES:
+        raise QueryError(f"{file}: give a name that ends in {' or '.join(SUFFIXES)}")
+    if k <= 0:
+        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+    items = int(searcher.build.manifest["items"])
+    rows = items * min(k, items - 1)
+    label = f"{searcher.engine}: finding neighbours"
+    with progress.task(label, items, "items") as advance, replacing(file) as unfinished:
+
+        def blocks() -> Iterator[Edges]:
+            for block in searcher.graph(k):
+                edges = [
+                    (item, rank, found.item, found.distance)
+                    for item, neighbours in block
+                    for rank, found in enumerate(neighbours, 1)
+                ]
+                yield np.array(edges, EDGE)
+                advance(len(block))
+
+        write = _write_parquet if file.suffix == ".parquet" else _write_npy
+        write(unfinished, rows, blocks())
+    return rows
+
+
+def _write_npy(file: Path, rows: int, blocks: Iterable[Edges]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(EDGE), "fortran_order": False, "shape": (rows,)}
+    with file.open("wb") as out:
+        np.lib.format.write_array_header_2_0(out, header)
+        for edges in blocks:
+            out.write(edges.tobytes())
+
+
+def _write_parquet(file: Path, rows: int, blocks: Iterable[Edges]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.from_numpy_dtype(EDGE[name])) for name in EDGE.names or ()])
+    with pq.ParquetWriter(file, schema) as writer:
+        for edges in blocks:
+            columns = {name: np.ascontiguousarray(edges[name]) for name in schema.names}
+            writer.write_table(pa.table(columns, schema))

@@ -1,0 +1,243 @@
+"""The pen: outlines → masks, masks and paint → a shaded product on a transparent square."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from pipeline.sources.sample.outlines import Points, smooth
+
+Colour = tuple[int, int, int]
+Paint = Colour | Image.Image
+Floats = NDArray[np.float32]
+
+INK: Colour = (38, 36, 42)
+STEEL: Colour = (186, 190, 196)
+GOLD: Colour = (205, 165, 92)
+PAPER: Colour = (246, 241, 228)
+CHALK: Colour = (244, 243, 240)
+WOODS: tuple[Colour, ...] = ((176, 126, 82), (133, 90, 58), (205, 164, 116))
+SHADE: Colour = (22, 16, 30)
+LIGHT: Colour = (255, 255, 255)
+# Shading is soft: at a quarter of the resolution it looks the same and costs a sixteenth.
+COARSE = 4
+
+
+def mix(first: Colour, second: Colour, share: float) -> Colour:
+    """The colour that is `share` (0 to 1) of the way from `first` to `second`."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def is_dark(colour: Colour) -> bool:
+    """Whether light ink shows on the colour better than dark ink does."""
+    return sum(colour) < 400
+
+
+def faded(mask: Image.Image, share: float) -> Image.Image:
+    """The mask with every value times `share`."""
+    return mask.point([round(v * share) for v in range(256)])
+
+
+def overlap(first: Image.Image, second: Image.Image) -> Image.Image:
+    """The part of two masks that is in both."""
+    return ImageChops.multiply(first, second)
+
+
+@cache
+def _grid(side: int) -> tuple[Floats, Floats]:
+    """The pixels' x as (1, side) and y as (side, 1), in units."""
+    line = (np.arange(side, dtype=np.float32) + 0.5) * np.float32(100 / side)
+    return line[None, :], line[:, None]
+
+
+def _softened(mask: Image.Image, radius: float) -> Image.Image:
+    """The mask at the coarse resolution, blurred by a radius in its pixels."""
+    return mask.reduce(COARSE).filter(ImageFilter.GaussianBlur(radius))
+
+
+class Pen:
+    """Draws one product on a transparent square of `side` pixels."""
+
+    def __init__(
+        self, side: int, rng: random.Random, colour: Colour, accent: Colour, pattern: str
+    ) -> None:
+        self.side, self.rng, self.pattern = side, rng, pattern
+        self.colour, self.accent = colour, accent
+        # The hidden pixels have the product's colour, so that resampled edges get no dark fringe.
+        self.image = Image.new("RGB", (side, side), colour)
+        self.alpha = Image.new("L", (side, side), 0)
+        self._period = rng.uniform(0.85, 1.3)
+        self._angle = rng.choice((0.0, 90.0, 90.0, rng.uniform(20, 70)))
+        self._duty = rng.uniform(0.32, 0.5)
+        self._fabrics: dict[object, Paint] = {}
+
+    def _blank(self) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
+        """An empty mask, what draws on it, and how many of its pixels are a unit."""
+        mask = Image.new("L", (self.side, self.side), 0)
+        return mask, ImageDraw.Draw(mask), self.side / 100
+
+    def _coarse(self, units: float) -> float:
+        """A length in pixels of the coarse resolution."""
+        return units * self.side / 100 / COARSE
+
+    def polygon(self, points: Points) -> Image.Image:
+        """Straight edges; like every shape a mask, L, 0 or 255, as large as the drawing."""
+        mask, draw, scale = self._blank()
+        draw.polygon([(p[0] * scale, p[1] * scale) for p in points], fill=255)
+        return mask
+
+    def blob(self, points: Points) -> Image.Image:
+        """A smooth outline through the points."""
+        return self.polygon(smooth(points))
+
+    def oval(self, x0: float, y0: float, x1: float, y1: float) -> Image.Image:
+        """An upright ellipse between two corners."""
+        mask, draw, scale = self._blank()
+        draw.ellipse([v * scale for v in (x0, y0, x1, y1)], fill=255)
+        return mask
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, r: float = 0) -> Image.Image:
+        """An upright rectangle, its corners rounded with radius r; x0 and x1 in either order."""
+        x0, x1 = min(x0, x1), max(x0, x1)
+        mask, draw, scale = self._blank()
+        draw.rounded_rectangle([v * scale for v in (x0, y0, x1, y1)], r * scale, fill=255)
+        return mask
+
+    def bar(
+        self, top: tuple[float, float], foot: tuple[float, float], w0: float, w1: float
+    ) -> Image.Image:
+        """A straight leg or post, w0 wide at its top and w1 at its foot."""
+        (x0, y0), (x1, y1), half, end = top, foot, w0 / 2, w1 / 2
+        return self.polygon([(x0 - half, y0), (x0 + half, y0), (x1 + end, y1), (x1 - end, y1)])
+
+    def stroke(self, points: Points, width: float, closed: bool = False) -> Image.Image:
+        """A smooth line with round ends."""
+        mask, draw, scale = self._blank()
+        r = width * self.side / 200
+        curve = smooth(points, closed)
+        line = [(x * scale, y * scale) for x, y in (curve + curve[:1] if closed else curve)]
+        draw.line(line, fill=255, width=max(1, round(2 * r)), joint="curve")
+        for x, y in () if closed else (line[0], line[-1]):
+            draw.ellipse([x - r, y - r, x + r, y + r], fill=255)
+        return mask
+
+    def fabric(
+        self, turn: float = 0, tube: tuple[float, float, float] | None = None, dim: float = 0
+    ) -> Paint:
+        """The product's pattern, turned by degrees, or bent round a tube (axis x, radius, sag)."""
+        made = self._fabrics.get((turn, tube, dim))
+        if made is None:
+            made = self._fabrics[turn, tube, dim] = self._weave(turn, tube, dim)
+        return made
+
+    def _weave(self, turn: float, tube: tuple[float, float, float] | None, dim: float) -> Paint:
+        base, accent = mix(self.colour, SHADE, dim), mix(self.accent, SHADE, dim)
+        if self.pattern == "plain":
+            return base
+        x, y = _grid(self.side)
+        if tube is not None:
+            axis, radius, sag = np.array(tube, np.float32)
+            across = np.clip((x - axis) / radius, -0.999, 0.999)
+            x = axis + radius * np.arcsin(across)
+            y = y - sag * np.sqrt(1 - across**2)
+        angle = math.radians(turn + (self._angle if self.pattern == "stripes" else 0))
+        turned = (math.cos(angle) / self._period, math.sin(angle) / self._period)
+        cos, sin = np.array(turned, np.float32)
+        x, y = x - np.float32(50), y - np.float32(50)
+        weights = np.clip(self._weights(x * cos + y * sin, y * cos - x * sin), 0, 1)
+        mask = Image.fromarray((weights * np.float32(255)).astype(np.uint8))
+        return Image.composite(
+            Image.new("RGB", mask.size, accent), Image.new("RGB", mask.size, base), mask
+        )
+
+    def _weights(self, u: Floats, v: Floats) -> Floats:
+        """How much of the accent the pattern shows at (u, v), about 0 to 1."""
+        weights: NDArray[np.bool_] | NDArray[np.floating]
+        if self.pattern == "stripes":
+            weights = u / 9 % 1 < self._duty
+        elif self.pattern == "checks":
+            weights = 0.42 * (u / 9 % 1 < 0.5) + 0.42 * (v / 9 % 1 < 0.5)
+        elif self.pattern == "dots":
+            du, dv = (u / 9 + np.floor(v / 6) * 0.5) % 1 - 0.5, v / 6 % 1 - 0.5
+            weights = (du * 9) ** 2 + (dv * 6) ** 2 < 3.6
+        elif self.pattern == "zigzag":
+            weights = (v + np.abs(u / 10 % 1 - 0.5) * 10) / 9 % 1 < self._duty
+        else:
+            weights = np.clip((v + 34) / 80, 0, 1) ** 1.3
+        return np.asarray(weights, np.float32)
+
+    def paint(
+        self, mask: Image.Image, paint: Paint, depth: float = 0.4, reach: float = 5
+    ) -> Image.Image:
+        """Cover the mask, rounded by light from the top left over `reach` units; return it."""
+        bounds = mask.getbbox()
+        if bounds is None:
+            return mask
+        part = mask.crop(bounds)
+        patch = paint.crop(bounds) if isinstance(paint, Image.Image) else paint
+        self.image.paste(patch, bounds, part)
+        self.alpha.paste(255, bounds, part)
+        if depth > 0:
+            radius = self._coarse(reach)
+            soft = _softened(mask, radius * 0.6)
+            shift = round(radius * 0.55)
+            dark = ImageChops.invert(ImageChops.offset(soft, -shift, -shift))
+            light = ImageChops.invert(ImageChops.offset(soft, shift, shift))
+            self._tint(mask, dark, SHADE, depth)
+            self._tint(mask, ImageChops.subtract(light, dark), LIGHT, depth * 0.7)
+        return mask
+
+    def _tint(self, mask: Image.Image, amount: Image.Image, tint: Colour, share: float) -> None:
+        """Blend a tint into the mask; `amount` may be of any size and is stretched over it."""
+        shape, tinted = mask.getbbox(), amount.getbbox()
+        if shape is None or tinted is None:
+            return
+        # Only where both are: most parts and folds are small, and this is most of the work.
+        across, down = amount.width / self.side, amount.height / self.side
+        x0 = max(shape[0], int((tinted[0] - 1) / across))
+        y0 = max(shape[1], int((tinted[1] - 1) / down))
+        x1 = min(shape[2], int((tinted[2] + 1) / across))
+        y1 = min(shape[3], int((tinted[3] + 1) / down))
+        if x0 >= x1 or y0 >= y1:
+            return
+        bounds = (x0, y0, x1, y1)
+        source = (x0 * across, y0 * down, x1 * across, y1 * down)
+        full = amount.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, source)
+        self.image.paste(tint, bounds, overlap(mask.crop(bounds), faded(full, share)))
+
+    def tube(self, mask: Image.Image, x0: float, x1: float, gloss: float = 0.45) -> None:
+        """Shade the mask as an upright cylinder between x0 and x1, with one vertical highlight."""
+        x = (_grid(self.side)[0] - x0) / (x1 - x0)
+        edge = np.clip(np.abs(x - 0.42) / 0.58, 0, 1) ** 2.2
+        shine = np.exp(-(((x - 0.24) / 0.06) ** 2)) + 0.35 * np.exp(-(((x - 0.3) / 0.16) ** 2))
+        for values, tint, share in ((edge, SHADE, 0.55), (shine, LIGHT, gloss)):
+            row = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+            self._tint(mask, row, tint, share)
+
+    def crease(
+        self, mask: Image.Image, points: Points, width: float, dark: float = 0.3, light: float = 0.2
+    ) -> None:
+        """A soft fold along the points: dark, with a lit edge beside it."""
+        radius = self._coarse(width)
+        soft = _softened(self.stroke(points, width), radius * 0.7)
+        shift = max(1, round(radius * 0.9))
+        self._tint(mask, ImageChops.offset(soft, -shift, -shift // 2), LIGHT, light)
+        self._tint(mask, soft, SHADE, dark)
+
+    def gleam(
+        self, mask: Image.Image, points: Points, share: float = 0.35, blur: float = 1
+    ) -> None:
+        """A white reflection with soft edges, kept inside the mask."""
+        self._tint(mask, _softened(self.polygon(points), self._coarse(blur)), LIGHT, share)
+
+    def shadow(self, mask: Image.Image, caster: Image.Image, share: float = 0.4) -> None:
+        """What `caster` throws on the mask: soft, to the lower right."""
+        radius = self._coarse(1.6)
+        soft = _softened(caster, radius)
+        self._tint(mask, ImageChops.offset(soft, round(radius), round(radius)), SHADE, share)

@@ -1,0 +1,159 @@
+"""The built-in sample catalogue: a seed → drawn product photos, no network and no files."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from pipeline.errors import ConfigError
+from pipeline.sources.base import Item, Photo
+from pipeline.sources.sample.categories import CATEGORIES, Category
+from pipeline.sources.sample.pen import SHADE, Colour, Pen, is_dark, mix
+from pipeline.sources.sample.scene import DRAWN, compose, photograph
+
+COLOURS: dict[str, Colour] = {
+    "red": (200, 40, 48),
+    "orange": (240, 118, 38),
+    "mustard": (222, 172, 52),
+    "olive": (116, 120, 54),
+    "teal": (22, 132, 132),
+    "sky blue": (116, 182, 228),
+    "navy": (34, 48, 98),
+    "purple": (118, 70, 152),
+    "pink": (238, 142, 170),
+    "brown": (122, 80, 52),
+    "charcoal": (62, 64, 70),
+    "cream": (240, 230, 206),
+}
+ADJECTIVES = {
+    "plain": "",
+    "stripes": "striped ",
+    "checks": "checked ",
+    "dots": "dotted ",
+    "zigzag": "zigzag ",
+    "gradient": "ombre ",
+}
+
+
+@dataclass(frozen=True)
+class Product:
+    """What item `number` shows, before anything is drawn."""
+
+    number: int
+    category: Category
+    serial: int
+    colour: str
+    pattern: str
+
+    @property
+    def key(self) -> str:
+        """The item's identifier, such as "shirts-0003"."""
+        return f"{self.category.name}-{self.serial:04d}"
+
+    @property
+    def title(self) -> str:
+        """A name for people, such as "Navy striped shirt"."""
+        return f"{self.colour} {ADJECTIVES[self.pattern]}{self.category.singular}".capitalize()
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """A catalogue of `photos` drawn products, then `near_duplicates` second photos of some.
+
+    Item n depends on (seed, size, n) alone: a larger catalogue begins with the smaller one's
+    products, and machines with the same Pillow and NumPy draw the same bytes. Photos are JPEG,
+    RGB, size by size pixels.
+    """
+
+    photos: int = 240
+    near_duplicates: int = 8
+    size: int = 250
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        for name, least in (("photos", 1), ("near_duplicates", 0), ("size", 16)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"sample catalogue: {name} is {value}; use {least} or more")
+
+    @property
+    def version(self) -> str:
+        """Names the photos completely: the parameters, this code, and the libraries that draw."""
+        code = hashlib.sha256()
+        for module in sorted(Path(__file__).parent.glob("*.py")):
+            code.update(module.read_bytes())
+        drawn = f"{self.photos}-{self.near_duplicates}-{self.size}-{self.seed}"
+        libraries = f"pillow{PIL.__version__}-numpy{np.__version__}"
+        return f"sample-{drawn}-{libraries}-{code.hexdigest()[:16]}"
+
+    @property
+    def total(self) -> int:
+        """All products and second photos."""
+        return self.photos + self.near_duplicates
+
+    def items(self) -> Iterator[Item]:
+        """The products in category order 0, 1, …, 0, 1, …, then the second photos."""
+        for number in range(self.photos):
+            yield self._item(number, 1)
+        order = self._rng("second photos").sample(range(self.photos), self.photos)
+        for n in range(self.near_duplicates):
+            yield self._item(order[n % self.photos], n // self.photos + 2)
+
+    def _rng(self, *names: object) -> random.Random:
+        """A generator of its own for each purpose, so that no draw depends on another."""
+        return random.Random(":".join(map(str, (self.seed, *names))))  # noqa: S311
+
+    def _product(self, number: int) -> Product:
+        serial, place = divmod(number, len(CATEGORIES))
+        category = CATEGORIES[place]
+        colour = self._dealt("colours", category, serial, tuple(COLOURS))
+        pattern = self._dealt("patterns", category, serial, category.patterns)
+        return Product(number, category, serial, colour, pattern)
+
+    def _dealt(self, what: str, category: Category, serial: int, pack: tuple[str, ...]) -> str:
+        """Card `serial` of shuffled packs: a category shows all of one before any comes again."""
+        packs, card = divmod(serial, len(pack))
+        return self._rng(what, category.name, packs).sample(pack, len(pack))[card]
+
+    def _item(self, number: int, take: int) -> Item:
+        """Product `number` in its first, second, … photo."""
+        product = self._product(number)
+        file, name, original = f"{product.serial:04d}", product.title, None
+        if take > 1:
+            file, original = f"{file}-{take}", product.key
+            name += " (second photo)" if take == 2 else f" (photo {take})"
+        folder = product.category.name
+        return Item(
+            key=f"{folder}-{file}",
+            name=name,
+            category=folder,
+            photos=(Photo(f"{folder}/{file}.jpg", data=self._draw(product, take)),),
+            metadata={
+                "colour": product.colour,
+                "pattern": product.pattern,
+                "near_duplicate_of": original,
+            },
+        )
+
+    def _draw(self, product: Product, take: int) -> bytes:
+        """The product's photo as JPEG; later takes show the same scene through other cameras."""
+        rng, category = self._rng("scene", product.number), product.category
+        colour = COLOURS[product.colour]
+        pen = Pen(self.size * DRAWN, rng, colour, _accent(rng, colour), product.pattern)
+        category.draw(pen)
+        scene = compose(pen, self.size, rng, stands=category.stands, mirrors=category.mirrors)
+        camera = self._rng("camera", product.number, take)
+        return photograph(scene, self.size, camera, again=take > 1)
+
+
+def _accent(rng: random.Random, colour: Colour) -> Colour:
+    """The second colour of a pattern, easily told from the first."""
+    if is_dark(colour):
+        return rng.choice(((245, 242, 234), (245, 242, 234), mix(colour, (255, 250, 240), 0.62)))
+    return rng.choice(((250, 248, 244), COLOURS["navy"], mix(colour, SHADE, 0.45), COLOURS["red"]))

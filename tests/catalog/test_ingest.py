@@ -1,0 +1,528 @@
+"""ingest.py: what becomes of every item offered, and what is read again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline import artifacts, images
+from pipeline.catalog import catalog as catalogue_module
+from pipeline.catalog import ingest as ingest_module
+from pipeline.catalog.catalog import Catalogue, State
+from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.config import MetadataSettings
+from pipeline.errors import SourceError
+from pipeline.images import ImageLimits
+from pipeline.progress import Advance, Silent
+from pipeline.sources.base import Item, Photo
+from pipeline.sources.folder import FolderSource
+from tests.conftest import Colour, ListSource, png, tree
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+LIMITS = ImageLimits()
+
+
+class Market:
+    """A folder of photos and the catalogue of it; remembers which contents were decoded."""
+
+    def __init__(self, root: Path, decoded: list[bytes]) -> None:
+        self.photos = root / "photos"
+        self.photos.mkdir()
+        self.catalogue = Catalogue(root / "shop", create=True)
+        self.decoded = decoded
+
+    def paint(self, name: str, colour: Colour) -> None:
+        (self.photos / name).write_bytes(png(colour))
+
+    def file(self, name: str) -> Photo:
+        return Photo(name, self.photos / name)
+
+    def offer(
+        self, items: dict[str, Sequence[Photo]], limits: ImageLimits = LIMITS
+    ) -> IngestReport:
+        """Ingest these items; afterwards `decoded` is what this run decoded."""
+        self.decoded.clear()
+        offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
+        return ingest(ListSource(offers), self.catalogue, limits)
+
+    def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
+        """One item for each file, called like it."""
+        return self.offer({name: [self.file(name)] for name in names}, limits)
+
+    def ids(self) -> dict[str, int]:
+        found = (self.catalogue.item(n) for n in range(1, 100))
+        return {item.key: item.id for item in found if item}
+
+    def state(self, key: str) -> tuple[str, str]:
+        item = self.catalogue.item_by_key(key)
+        assert item is not None
+        return item.state, item.reason
+
+    def shown(self) -> list[tuple[str, bytes]]:
+        """(item's key, photo's SHA-256) of every available image."""
+        names = {number: key for key, number in self.ids().items()}
+        return [(names[item], sha256) for sha256, item in self.catalogue.showings()]
+
+
+@pytest.fixture
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
+    decoded: list[bytes] = []
+    decode = images.decode
+
+    def counted(data: bytes, limits: ImageLimits) -> Image.Image:
+        decoded.append(hashlib.sha256(data).digest())
+        return decode(data, limits)
+
+    monkeypatch.setattr(images, "decode", counted)
+    made = Market(tmp_path, decoded)
+    yield made
+    made.catalogue.close()
+
+
+def sha(colour: Colour) -> bytes:
+    return hashlib.sha256(png(colour)).digest()
+
+
+# -- States ----------------------------------------------------------------------------------------
+
+
+def test_the_states_and_reasons_add_up_to_the_items_offered(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_TRANSACTION", 7)
+    good = png(RED)
+    contents = {
+        ("available", ""): good,
+        ("rejected", "empty file"): b"",
+        ("rejected", "not an image"): b"hello",
+        ("rejected", "truncated"): good[:-20],
+        ("rejected", "too many bytes"): good + bytes(1000),
+        ("rejected", "too small"): png(RED, (2, 9)),
+        ("rejected", "too many pixels"): png(RED, (30, 30)),
+        ("failed", "photo missing"): None,
+        ("failed", "no photo"): None,
+    }
+    rng = random.Random(1)
+    expected: Counter[tuple[str, str]] = Counter()
+    items: dict[str, Sequence[Photo]] = {}
+    for number in range(100):
+        outcome = rng.choice(list(contents))
+        expected[outcome] += 1
+        name = f"{number}.png"
+        data = contents[outcome]
+        if data is not None:
+            (market.photos / name).write_bytes(data)
+        items[name] = [] if outcome[1] == "no photo" else [market.file(name)]
+    report = market.offer(items, ImageLimits(max_bytes=500, max_pixels=800, min_side=3))
+    counted = {(s, r): n for s, reasons in report.counts.items() for r, n in reasons.items()}
+    assert counted == expected
+    assert report.offered == sum(counted.values()) == 100
+    assert (report.newly_removed, report.unchanged) == (0, False)
+
+
+def test_an_image_is_described_as_it_is(market: Market) -> None:
+    data = png(RED, (7, 5))
+    (market.photos / "a.png").write_bytes(data)
+    os.utime(market.photos / "a.png", ns=(1, 123_456_789))
+    market.offer_files("a.png")
+    (image,) = market.catalogue.images(1)
+    assert (image.width, image.height, image.size) == (7, 5, len(data))
+    assert (image.sha256, image.mtime_ns) == (hashlib.sha256(data).digest(), 123_456_789)
+    assert (image.uri, image.path) == ("a.png", str(market.photos / "a.png"))
+
+
+def test_a_folder_or_a_link_to_nowhere_is_no_photo(market: Market) -> None:
+    (market.photos / "folder.png").mkdir()
+    (market.photos / "link.png").symlink_to("nowhere")
+    (market.photos / "loop.png").symlink_to("loop.png")
+    market.offer_files("folder.png", "link.png", "loop.png")
+    assert market.state("folder.png") == ("rejected", "not an image")
+    assert market.state("link.png") == ("failed", "photo missing")
+    assert market.state("loop.png")[1].startswith("photo cannot be read: Too many")
+
+
+def test_a_photo_with_neither_bytes_nor_a_file_is_pending(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer({"a": [Photo(str(market.photos / "a.png"))]})
+    assert market.state("a") == ("pending", "")
+
+
+def test_a_file_name_that_is_not_utf_8_is_counted_beside_the_others(market: Market) -> None:
+    market.paint("a.png", RED)
+    nameless = market.photos / os.fsdecode(b"caf\xe9.png")
+    nameless.write_bytes(png(GREEN))
+    report = ingest(FolderSource(market.photos), market.catalogue, LIMITS)
+    assert report.offered == 2
+    assert report.counts == {"available": {"": 1}, "failed": {"file name is not UTF-8": 1}}
+    assert market.ids().keys() == {"a.png", "caf\\xe9.png"}
+
+
+def test_an_item_with_one_good_photo_is_available(market: Market) -> None:
+    market.paint("good.png", RED)
+    (market.photos / "bad.png").write_bytes(b"bad")
+    market.offer({"a": [market.file("bad.png"), market.file("good.png"), market.file("no.png")]})
+    assert market.state("a") == ("available", "")
+    assert [image.state for image in market.catalogue.images(1)] == [
+        State.REJECTED,
+        State.AVAILABLE,
+        State.FAILED,
+    ]
+    assert market.shown() == [("a", sha(RED))]
+
+
+def test_two_items_may_share_a_photo_by_file_and_by_content(market: Market) -> None:
+    market.paint("one.png", RED)
+    market.paint("copy.png", RED)
+    market.offer(
+        {
+            "a": [market.file("one.png")],
+            "b": [market.file("one.png")],
+            "c": [market.file("copy.png"), market.file("one.png")],
+        }
+    )
+    assert market.shown() == [(key, sha(RED)) for key in "abcc"]
+    assert market.catalogue.photo_count() == 1
+
+
+def test_progress_is_told_item_by_item_of_all_there_are(market: Market) -> None:
+    told: list[object] = []
+
+    class Bar(Silent):
+        @contextmanager
+        def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+            told.append((label, total, unit))
+            yield told.append
+
+    items = [Item(f"{n}", "", "", ()) for n in range(5)]
+    ingest(ListSource(items), market.catalogue, LIMITS, progress=Bar())
+    assert told == [("ingesting", 5, "items"), 1, 1, 1, 1, 1]
+
+
+# -- Again -----------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_file_is_not_read_again(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    market.offer_files("a.png", "b.png")
+    assert sorted(market.decoded) == sorted([sha(RED), sha(GREEN)])
+    before = market.catalogue.images(1), market.catalogue.images(2)
+    report = market.offer_files("a.png", "b.png")
+    assert market.decoded == []
+    assert report.counts == {"available": {"": 2}}
+    assert (market.catalogue.images(1), market.catalogue.images(2)) == before
+
+
+@pytest.mark.parametrize("size_differs", [True, False])
+def test_a_changed_file_is_read_again_and_its_item_keeps_its_id(
+    market: Market, size_differs: bool
+) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    market.offer_files("a.png", "b.png")
+    ids = market.ids()
+    changed = png(BLUE, (40, 40)) if size_differs else png(BLUE)
+    time = (market.photos / "a.png").stat().st_mtime_ns
+    (market.photos / "a.png").write_bytes(changed)
+    os.utime(market.photos / "a.png", ns=(0, time if size_differs else time + 1))
+    market.offer_files("a.png", "b.png")
+    assert market.decoded == [hashlib.sha256(changed).digest()]
+    assert market.ids() == ids
+    assert market.shown() == [("a.png", market.decoded[0]), ("b.png", sha(GREEN))]
+
+
+def test_a_file_that_was_only_touched_is_read_and_is_the_same_photo(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    os.utime(market.photos / "a.png", ns=(0, 1))
+    market.offer_files("a.png")
+    assert market.decoded == [sha(RED)]
+    assert market.shown() == [("a.png", sha(RED))]
+
+
+def test_a_file_that_was_mended_is_read_again(market: Market) -> None:
+    market.offer_files("a.png")
+    assert market.state("a.png") == ("failed", "photo missing")
+    (market.photos / "a.png").write_bytes(b"bad")
+    market.offer_files("a.png")
+    assert market.state("a.png") == ("rejected", "not an image")
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    assert market.state("a.png") == ("available", "")
+    assert market.ids() == {"a.png": 1}
+
+
+def test_a_photo_that_breaks_is_no_longer_shown(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    (market.photos / "a.png").unlink()
+    market.offer_files("a.png")
+    assert market.state("a.png") == ("failed", "photo missing")
+    assert market.shown() == []
+
+
+def test_removed_items_keep_their_ids_which_no_other_item_gets(market: Market) -> None:
+    for name, colour in (("a.png", RED), ("b.png", GREEN), ("c.png", BLUE)):
+        market.paint(name, colour)
+    market.offer_files("a.png", "b.png")
+    assert market.offer_files("a.png").newly_removed == 1
+    assert market.state("b.png") == ("removed", "no longer in the source")
+    assert market.shown() == [("a.png", sha(RED))]
+    report = market.offer_files("a.png", "c.png")
+    assert (report.offered, report.newly_removed) == (2, 0)
+    assert report.counts == {"available": {"": 2}, "removed": {"no longer in the source": 1}}
+    ids = market.ids()
+    assert (ids["a.png"], ids["b.png"]) == (1, 2)
+    assert ids["c.png"] > 2
+
+
+def test_an_item_that_returns_has_its_id_again(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    market.offer_files("a.png", "b.png")
+    market.offer_files("a.png")
+    market.offer_files("b.png", "a.png")
+    assert market.ids() == {"a.png": 1, "b.png": 2}
+    assert market.state("b.png") == ("available", "")
+    assert market.shown() == [("a.png", sha(RED)), ("b.png", sha(GREEN))]
+
+
+def test_a_renamed_file_is_another_item_with_the_same_photo(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    (market.photos / "a.png").rename(market.photos / "z.png")
+    market.offer_files("z.png")
+    assert market.ids() == {"a.png": 1, "z.png": 2}
+    assert market.state("a.png")[0] == "removed"
+    assert [photo.sha256 for photo in market.catalogue.photos()] == [sha(RED)]
+    assert [photo.path for photo in market.catalogue.photos()] == [market.photos / "z.png"]
+
+
+def test_other_limits_are_applied_to_photos_already_known(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    market.offer_files("a.png", limits=ImageLimits(min_side=5))
+    assert market.state("a.png") == ("rejected", "too small")
+    market.offer_files("a.png")
+    assert market.state("a.png") == ("available", "")
+
+
+# -- Photos without a file -------------------------------------------------------------------------
+
+
+def test_drawn_photos_are_stored_once_by_their_content(market: Market) -> None:
+    drawn = [Photo("r.png", data=png(RED)), Photo("g.png", data=png(GREEN))]
+    market.offer({"a": drawn, "b": [Photo("other.png", data=png(RED))]})
+    stored = tree(market.catalogue.folder / "images")
+    names = {colour: hashlib.sha256(png(colour)).hexdigest() for colour in (RED, GREEN)}
+    assert stored == {f"{n[:2]}/{n}.png": png(colour) for colour, n in names.items()}
+    paths = {photo.sha256: photo.path for photo in market.catalogue.photos()}
+    assert {sha256: path.read_bytes() for sha256, path in paths.items()} == {
+        sha(RED): png(RED),
+        sha(GREEN): png(GREEN),
+    }
+
+
+def test_a_drawn_photo_that_is_not_acceptable_is_not_stored(market: Market) -> None:
+    market.offer({"a": [Photo("a.png", data=b"bad")]})
+    assert market.state("a") == ("rejected", "not an image")
+    assert tree(market.catalogue.folder / "images") == {}
+
+
+def test_the_same_photo_may_be_brought_twice_at_the_same_moment(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, fsync = threading.Barrier(2), os.fsync
+
+    def together(descriptor: int) -> None:
+        with suppress(threading.BrokenBarrierError):  # the other thread is kept out, as it should
+            both.wait(0.2)
+        fsync(descriptor)
+
+    monkeypatch.setattr(artifacts.os, "fsync", together)
+    report = market.offer({key: [Photo("a.png", data=png(RED))] for key in "ab"})
+    assert report.counts == {"available": {"": 2}}
+    assert list(tree(market.catalogue.folder / "images").values()) == [png(RED)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), FileNotFoundError(2, "No such file or directory")],
+)
+def test_a_photo_that_cannot_be_stored_stops_the_run(
+    market: Market, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(catalogue_module, "write_atomic", fail)
+    with pytest.raises(type(error), match=error.strerror):
+        market.offer({"a": [Photo("a.png", data=png(RED))]})
+    assert market.ids() == {}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ESTALE])
+def test_a_bad_disk_is_not_the_photos_fault_and_stops_the_run(
+    market: Market, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for name in ("a.png", "b.png"):
+        market.paint(name, RED)
+    market.offer_files("a.png")
+    read = images.read_bytes
+
+    def fail(path: Path, limits: ImageLimits) -> bytes:
+        if path.name == "b.png":
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path, limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "read_bytes", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            market.offer_files("b.png")
+    assert market.state("a.png") == ("available", "")
+    assert list(market.ids()) == ["a.png"]
+    assert market.offer_files("a.png", "b.png").counts == {"available": {"": 2}}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG])
+def test_a_file_that_alone_cannot_be_read_is_counted(
+    market: Market, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    market.paint("a.png", RED)
+
+    def fail(path: Path, _: ImageLimits) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(images, "read_bytes", fail)
+    reason = f"photo cannot be read: {os.strerror(number)}"
+    assert market.offer_files("a.png").counts == {"failed": {reason: 1}}
+
+
+def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    rows = ["a", "a.png", "b", "b", "", "c", "c", " ", "b#2"]
+    (market.photos / "rows.csv").write_text("\n".join(["image,n", *(f"{r},1" for r in rows)]))
+    source = FolderSource(market.photos, MetadataSettings(file=Path("rows.csv"), key="image"))
+    report = ingest(source, market.catalogue, LIMITS)
+    # By its name the first photo takes the row a.png; the row of its stem is left without one.
+    assert report.offered == source.total == len(rows)
+    assert report.counts == {"available": {"": 3}, "failed": {"no photo": 6}}
+    photo = hashlib.sha256(png(GREEN)).digest()
+    assert [key for key, shown in market.shown() if shown == photo] == ["b.png", "b.png#2"]
+
+
+def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
+    def offer(version: str, key: str, limits: ImageLimits = LIMITS) -> IngestReport:
+        item = Item(key, key, "", (Photo("a.png", data=png(RED)),))
+        return ingest(ListSource([item], version), market.catalogue, limits)
+
+    assert not offer("1", "a").unchanged
+    market.decoded.clear()
+    again = offer("1", "never looked at")
+    assert again.unchanged
+    assert (again.offered, again.counts) == (1, {"available": {"": 1}})
+    assert market.decoded == []
+    assert not offer("1", "a", ImageLimits(min_side=2)).unchanged
+    assert not offer("2", "b", ImageLimits(min_side=2)).unchanged
+    third = offer("2", "b", ImageLimits(min_side=2))
+    assert third.unchanged
+    assert third.offered == 1
+    assert third.counts["removed"] == {"no longer in the source": 1}
+    (photo,) = market.catalogue.photos()
+    market.catalogue.fail_photo(photo, "photo missing")
+    assert not offer("2", "b", ImageLimits(min_side=2)).unchanged
+    assert market.state("b") == ("available", "")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 20)])
+def test_a_source_that_is_the_same_is_read_when_a_stored_photo_is_not_there(
+    market: Market, damage: Callable[[Path], object]
+) -> None:
+    source = ListSource([Item("a", "a", "", (Photo("a.png", data=png(RED)),))], "1")
+    ingest(source, market.catalogue, LIMITS)
+    (path,) = (photo.path for photo in market.catalogue.photos())
+    damage(path)
+    assert not ingest(source, market.catalogue, LIMITS).unchanged
+    assert path.read_bytes() == png(RED)
+    assert ingest(source, market.catalogue, LIMITS).unchanged
+
+
+# -- Runs that end early ---------------------------------------------------------------------------
+
+
+class Breaking:
+    """Offers what it is given, and then fails."""
+
+    version = "1"
+    total = None
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.offers = items
+
+    def items(self) -> Iterator[Item]:
+        yield from self.offers
+        raise SourceError("the disk is gone")
+
+
+def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+    names = [f"{n}.png" for n in range(30)]
+    for n, name in enumerate(names):
+        market.paint(name, (n, n, n))
+    market.offer_files("29.png")
+    items = [Item(name, name, "", (market.file(name),)) for name in names[:-1]]
+    with pytest.raises(SourceError, match="the disk is gone"):
+        ingest(Breaking(items), market.catalogue, LIMITS)
+    assert market.state("29.png") == ("available", "")
+    half = market.ids()
+    assert 1 < len(half) < 30
+    report = market.offer_files(*names)
+    assert len(market.decoded) == 30 - len(half)
+    assert report.counts == {"available": {"": 30}}
+    assert half.items() <= market.ids().items()
+    assert len(set(market.ids().values())) == 30
+
+
+def test_a_run_that_broke_does_not_change_the_ids_that_follow(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+    items = [Item(f"{n}", "", "", (Photo(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)]
+    with pytest.raises(SourceError):
+        ingest(Breaking(items[:30]), market.catalogue, LIMITS)
+    ingest(ListSource(items), market.catalogue, LIMITS)
+    with Catalogue(tmp_path / "undisturbed", create=True) as undisturbed:
+        ingest(ListSource(items), undisturbed, LIMITS)
+        found = (undisturbed.item_by_key(item.key) for item in items)
+        assert market.ids() == {item.key: item.id for item in found if item}
+
+
+def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer_files("a.png")
+    with pytest.raises(SourceError):
+        ingest(Breaking([]), market.catalogue, ImageLimits(min_side=5))
+    market.offer_files("a.png", limits=ImageLimits(min_side=5))
+    assert market.state("a.png") == ("rejected", "too small")
+
+
+def test_the_source_is_looked_at_again_after_a_run_that_broke(market: Market) -> None:
+    market.paint("a.png", RED)
+    item = Item("a.png", "", "", (market.file("a.png"),))
+    ingest(ListSource([item], "1"), market.catalogue, LIMITS)
+    with pytest.raises(SourceError):
+        ingest(Breaking([item]), market.catalogue, ImageLimits(min_side=2))
+    assert not ingest(ListSource([item], "1"), market.catalogue, LIMITS).unchanged

@@ -1,0 +1,233 @@
+"""console.py and report.py: numbers and pictures as people read them."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from pipeline.build import Report
+from pipeline.catalog.ingest import IngestReport
+from pipeline.cli import main, progress_bars
+from pipeline.cli.build import print_report, states_line
+from pipeline.cli.maintenance import print_audit, print_info
+from pipeline.cli.output import print_json, print_line, talk
+from pipeline.cli.query import print_answers
+from pipeline.download.download import DownloadReport
+from pipeline.images import ImageLimits
+from pipeline.maintenance import clean, verify
+from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
+from pipeline.report import contact_sheet as report
+from pipeline.report.contact_sheet import query_sheet
+from pipeline.report.text import size
+from pipeline.search.searcher import Neighbour
+from tests.conftest import Colour, png
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({}, "0 items offered = none"),
+        ({"available": {"": 246}}, "246 items offered = 246 available"),
+        (
+            {"available": {"": 1234}, "rejected": {"truncated": 2, "empty file": 1}},
+            "1,237 items offered = 1,234 available + 3 rejected (2 truncated, 1 empty file)",
+        ),
+        (
+            {"available": {"": 5}, "failed": {"no photo": 1}, "removed": {"gone": 2, "lost": 1}},
+            "6 items offered = 5 available + 1 failed (1 no photo); 3 removed",
+        ),
+        ({"removed": {"gone": 2}}, "0 items offered = none; 2 removed"),
+    ],
+)
+def test_the_states_are_told_as_a_sum(counts: dict[str, dict[str, int]], line: str) -> None:
+    assert states_line(counts) == line
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (1550, "1.6 kB"),
+        (5_300_000, "5.3 MB"),
+        (554_100_000_000, "554.1 GB"),
+        (2_000_000_000_000, "2.0 TB"),
+        (2_000_000_000_000_000, "2,000.0 TB"),
+    ],
+)
+def test_sizes_are_told_in_a_fitting_unit(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def colours_of(picture: Image.Image) -> set[Colour]:
+    """The colours of the places that are large enough to be photos."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    found, counts = np.unique(pixels, axis=0, return_counts=True)
+    return {(int(r), int(g), int(b)) for r, g, b in found[counts > 10_000]}
+
+
+def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
+    colours: list[Colour] = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
+    query, *paths = (tmp_path / f"{number}.png" for number in range(4))
+    for path, colour in zip((query, *paths), colours, strict=True):
+        path.write_bytes(png(colour))
+    near = [
+        Neighbour(n, n / 2, None, None, n, f"k{n}", f"[name] {n}", "c", path, {})
+        for n, path in enumerate(paths, 1)
+    ]
+    asked = [("query", query, {"one": near[:2], "two": near[2:]}, ["one"])]
+    drawn = query_sheet(asked, ImageLimits(), {})
+    assert set(colours) <= colours_of(drawn)
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    paths[0].unlink()
+    paths[1].write_bytes(b"no photo")
+    left = query_sheet(asked, ImageLimits(), {})
+    assert left.size == drawn.size
+    assert colours_of(left) & set(colours) == {colours[0], colours[3]}
+
+
+def test_a_sheet_says_of_each_row_what_to_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(report, "sheet", lambda rows: titles.extend(title for title, _ in rows))
+    asked = [("query", None, {"one": [], "two": []}, ["one"])]
+    query_sheet(asked, ImageLimits(), {"two": "a warning"})
+    assert titles == ["one: no good match", "two (RANDOM weights)"]
+
+
+WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
+
+
+def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    near = [Neighbour(1, 0.5, 12.34, None, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+    for as_json in (False, True):
+        print_answers("[query]", {"net": near}, {"net": WARNING}, [], as_json)
+    table, document = capsys.readouterr().out.rsplit("\n{", 1)
+    assert WARNING in " ".join(table.split())
+    assert "A [cap]" in table
+    told = json.loads("{" + document)
+    assert (told["query"], told["warnings"]) == ("[query]", {"net": WARNING})
+    assert [n["id"] for n in told["engines"]["net"]] == [7]
+    print_answers("query", {"net": near}, {}, [], as_json=True)
+    assert json.loads(capsys.readouterr().out)["warnings"] == {}
+    print_answers("query", {"net": near}, {}, ["net"], as_json=False)
+    table = " ".join(capsys.readouterr().out.split())
+    assert "RANDOM" not in table
+    assert "net: no good match: 12.34 % of the catalogue's own photos" in table
+    print_answers("query", {"net": near}, {}, ["net"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["no_good_match"] == ["net"]
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] \u202e:smile: \r\n\udcff\\"
+PLAIN = "�]0;owned��[2J�31m[red]x[/red] �:smile:   �\\"
+
+
+def one_finding(title: str, *keys: str, label: str = "") -> Finding:
+    shown = tuple(Example(n, key, key, key, None) for n, key in enumerate(keys))
+    groups = (Group(label, len(keys), shown),) if keys else ()
+    return Finding(title, "", "photo", "item", len(keys), groups, len(groups))
+
+
+def audited(found: Finding) -> Audit:
+    names = [one.name for one in fields(Audit)][4:]
+    return Audit(HOSTILE, 1, 1, AuditLimits(), **dict.fromkeys(names, found))
+
+
+def info_of(text: str) -> dict[str, object]:
+    build = {"index": text, "rows": 1, "dim": 1, "matches_model": True, "id": text}
+    model = {
+        "fingerprint": text,
+        "weights": text,
+        "warning": text,
+        "matches_configuration": True,
+    }
+    engine = {"model": model, "build": build, "vectors": 1, "bytes": 1}
+    counts = {"rejected": {text: 1}}
+    facts = {"folder": text, "bytes": 1, "states": counts, "photos": 1, "unfinished": True}
+    return {**facts, "engines": {text: engine}}
+
+
+def answer_with(text: str) -> None:
+    near = [Neighbour(1, 0.5, 12.34, None, 7, text, text, text, Path(text), {})]
+    print_answers(text, {text: near}, {text: text}, [text], as_json=False)
+
+
+def build_of(text: str) -> Report:
+    counts = {"rejected": {text: 1}}
+    return Report(IngestReport(1, counts, 0), DownloadReport(0, 0, counts))
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        answer_with,
+        talk,
+        print_line,
+        lambda text: print_audit(audited(one_finding(text, text, label=text))),
+        lambda text: print_info(info_of(text)),
+        lambda text: print_report(build_of(text)),
+    ],
+)
+def test_names_from_anywhere_do_nothing_to_a_terminal(
+    tell: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(HOSTILE)
+    told = capsys.readouterr()
+    text = told.out + told.err
+    assert not [c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c != "\n"]
+    assert PLAIN in " ".join(text.split("\n"))
+
+
+def test_what_a_script_needs_to_be_itself_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("क्\u200dष र्\u200cय Café\N{NO-BREAK SPACE}👩\u200d🔧")
+    assert capsys.readouterr().out == "क्\u200dष र्\u200cय Café 👩\u200d🔧\n"
+
+
+def test_problems_and_paths_do_nothing_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=[HOSTILE]))
+    monkeypatch.setattr(clean, "clean", lambda *_, **__: [clean.Removed(Path(HOSTILE), 1)])
+    for command, line in (("verify", PLAIN), ("clean", f"removed {PLAIN} (1 bytes)")):
+        monkeypatch.setattr("sys.argv", ["imgsearch", command])
+        with pytest.raises(SystemExit):
+            main()
+        assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_bars_show_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=500, color_system=None)
+    monkeypatch.setattr(progress_bars, "stderr", terminal)
+    with progress_bars.console_progress().task("[red]label[/red]", 2, "photos") as advance:
+        advance(1, HOSTILE)
+    assert "[red]label[/red]" in shown.getvalue()
+    assert PLAIN in shown.getvalue()
+
+
+def test_json_holds_every_text_and_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, range(0x100))) + "\udc9b Käppi 😀"
+    print_json({"name": text})
+    line = capsys.readouterr().out
+    assert json.loads(line) == {"name": text}
+    assert not [c for c in line[:-1] if unicodedata.category(c) in {"Cc", "Cs"}]
+    assert "Käppi 😀" in line
+
+
+def test_long_keys_are_cut_in_the_table_of_an_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    print_audit(audited(one_finding("Title", "k" * 400, "short", label="l" * 400)))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "Title" in line)
+    assert f"{'k' * 39}…, short" in line
+    assert "l" * 79 + "…: " in line

@@ -1,0 +1,228 @@
+"""download.py against a server that misbehaves: what the ledger and the disk say in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.config import DownloadSettings
+from pipeline.download import download as download_module
+from pipeline.download.download import DownloadReport, download
+from pipeline.download.outcomes import Outcome
+from pipeline.images import ImageLimits
+from pipeline.progress import Silent
+from tests.download.photo_server import PhotoServer, draw, mixed
+
+LIMITS = ImageLimits()
+SETTINGS = DownloadSettings(
+    attempts=3,
+    backoff=0.05,
+    connect_timeout=1,
+    read_timeout=1,
+    total_timeout=3,
+    per_host=64,
+    allow_addresses=("127.0.0.1/32",),
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PhotoServer]:
+    with PhotoServer([draw(number, 60) for number in range(8)]) as running:
+        yield running
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    with Catalogue(tmp_path / "shop", create=True) as made:
+        yield made
+
+
+def offer(catalogue: Catalogue, urls: Sequence[str]) -> None:
+    """An item for each URL."""
+    with catalogue.transaction():
+        for number, url in enumerate(urls):
+            catalogue.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
+
+
+def run(catalogue: Catalogue, retry_failed: bool = False, **changes: Any) -> DownloadReport:
+    settings = DownloadSettings(**{**SETTINGS.model_dump(), **changes})
+    return download(catalogue, settings, LIMITS, retry_failed=retry_failed)
+
+
+def rows(catalogue: Catalogue, columns: str) -> list[tuple[Any, ...]]:
+    """Of the images, as another process sees them."""
+    with sqlite3.connect(catalogue.file) as witness:
+        return witness.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall()
+
+
+def test_every_url_ends_as_it_should(server: PhotoServer, catalogue: Catalogue) -> None:
+    expected = mixed(server, 300, seed=5)
+    offer(catalogue, [one.url for one in expected])
+    report = run(catalogue)
+    found = rows(catalogue, "uri, state, reason")
+    assert found == [(one.url, one.state, one.reason) for one in expected]
+    counts: dict[str, Counter[str]] = {}
+    for one in expected:
+        counts.setdefault(one.state, Counter())[one.reason] += 1
+    assert report.counts == counts
+    assert report.tried == 300
+    assert sum(sum(reasons.values()) for reasons in report.trouble.values()) == sum(
+        sum(reasons.values()) for state, reasons in counts.items() if state != "available"
+    )
+    for state, status, attempts, tried_at, seconds in rows(
+        catalogue, "state, status, attempts, tried_at, seconds"
+    ):
+        assert tried_at.endswith("+00:00")
+        assert attempts <= 3
+        assert 0 <= seconds < 5
+        assert state == "failed" or (status == 200 and attempts >= 1)
+
+
+def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalogue: Catalogue) -> None:
+    offer(catalogue, [server.url("photo/3")])
+    report = run(catalogue)
+    original = server.photo(3)
+    file = io.BytesIO()
+    Image.open(io.BytesIO(original)).resize((250, 250), Image.Resampling.LANCZOS).save(file, "JPEG")
+    ((path, size, sha256, width, height),) = rows(catalogue, "path, size, sha256, width, height")
+    assert (catalogue.folder / path).read_bytes() == file.getvalue()
+    assert (size, width, height) == (len(file.getvalue()), 60, 60)
+    assert sha256 == hashlib.sha256(file.getvalue()).digest()
+    assert path == f"images/{sha256.hex()[:2]}/{sha256.hex()}.jpg"
+    assert report.bytes == len(original)
+
+
+@pytest.mark.parametrize(("resize", "side"), [("fit 32", 32), ("fit 512", 60), ("none", 60)])
+def test_photos_are_kept_in_the_size_asked_for(
+    server: PhotoServer, catalogue: Catalogue, resize: str, side: int
+) -> None:
+    offer(catalogue, [server.url("photo/3")])
+    run(catalogue, resize=resize)
+    ((path,),) = rows(catalogue, "path")
+    data = (catalogue.folder / path).read_bytes()
+    assert Image.open(io.BytesIO(data)).size == (side, side)
+    assert (data == server.photo(3)) == (resize == "none")
+
+
+def test_another_size_is_for_photos_to_come_and_is_said(
+    server: PhotoServer, catalogue: Catalogue
+) -> None:
+    said: list[str] = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    offer(catalogue, [server.url("photo/3")])
+    run(catalogue)
+    ((path,),) = rows(catalogue, "path")
+    offer_more(catalogue, "new", server.url("photo/4"))
+    settings = SETTINGS.model_copy(update={"resize": 100})
+    download(catalogue, settings, LIMITS, progress=Notes())
+    kept = [Image.open(catalogue.folder / path).size for (path,) in rows(catalogue, "path")]
+    assert kept == [(250, 250), (100, 100)]
+    assert rows(catalogue, "path")[0] == (path,)
+    assert len(said) == 1
+    assert "resize: 250" in said[0]
+
+
+def offer_more(catalogue: Catalogue, key: str, url: str) -> None:
+    catalogue.put(1, key, "", "", {}, [ImageRecord(url, State.PENDING)])
+
+
+def test_photos_of_the_same_content_are_stored_once(
+    server: PhotoServer, catalogue: Catalogue
+) -> None:
+    offer(catalogue, [server.url(f"photo/{number}") for number in (1, 9, 17, 2)])
+    run(catalogue)
+    assert len(list(catalogue.folder.glob("images/*/*.jpg"))) == 2
+    assert catalogue.photo_count() == 2
+
+
+def test_a_second_run_asks_for_nothing(
+    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [server.url(f"photo/{number}") for number in range(3)]
+    offer(catalogue, [*urls, server.url("status/7?is=404")])
+    first = run(catalogue)
+    monkeypatch.setattr(download_module, "fetch_all", None)
+    second = run(catalogue)
+    assert (second.tried, second.bytes) == (0, 0)
+    assert second.counts == first.counts
+    assert second.trouble == first.trouble
+
+
+def test_retrying_tries_what_failed_and_nothing_else(
+    server: PhotoServer, catalogue: Catalogue
+) -> None:
+    good, rejected = server.url("photo/61"), server.url("truncated/61")
+    failed = [server.url("fails-once/71"), server.url("status/72?is=404")]
+    offer(catalogue, [good, rejected, *failed])
+    run(catalogue, attempts=1)
+    assert [state for (state,) in rows(catalogue, "state")] == [
+        *("available", "rejected", "failed", "failed")
+    ]
+    offer_more(catalogue, "later", server.url("photo/62"))
+    before = len(server.requests)
+    report = run(catalogue, retry_failed=True, attempts=1, robots="ignore")
+    asked = [request.path for request in server.requests[before:]]
+    assert sorted(asked) == ["/fails-once/71.jpg", "/status/72.jpg?is=404"]
+    assert report.tried == 2
+    assert rows(catalogue, "state, attempts") == [
+        *(("available", 1), ("rejected", 1), ("available", 2), ("failed", 2), ("pending", 0))
+    ]
+
+
+def test_what_was_fetched_is_committed_when_a_run_breaks_off(
+    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(catalogue, [server.url(f"photo/{number}") for number in range(100, 140)])
+    end, ended = download_module._Run.end, []
+
+    async def break_off(self: Any, url: str, outcome: Outcome) -> None:
+        if len(ended) == 20:
+            raise KeyboardInterrupt
+        await end(self, url, outcome)
+        ended.append(url)
+
+    monkeypatch.setattr(download_module._Run, "end", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(catalogue, concurrency=1)
+    states = Counter(state for (state,) in rows(catalogue, "state"))
+    assert states == {"available": 20, "pending": 20}
+    monkeypatch.undo()
+    assert run(catalogue).tried == 20
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(catalogue, [server.url(f"photo/{number}") for number in range(200, 208)])
+    store, stored = Catalogue.store_photo, []
+
+    def full(self: Catalogue, data: bytes, suffix: str, *, flush: bool) -> str:
+        if len(stored) == 3:
+            raise OSError(28, "No space left on device", "images")
+        stored.append(data)
+        return store(self, data, suffix, flush=flush)
+
+    monkeypatch.setattr(Catalogue, "store_photo", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(catalogue)
+    assert "failed" not in {state for (state,) in rows(catalogue, "state")}
+    monkeypatch.undo()
+    assert run(catalogue).counts == {"available": {"": 8}}
+
+
+def test_nothing_to_download_is_no_work(catalogue: Catalogue) -> None:
+    assert run(catalogue) == DownloadReport(0, 0, {})
+    assert run(catalogue, retry_failed=True) == DownloadReport(0, 0, {})

@@ -1,0 +1,510 @@
+"""web/client.py, web/body.py, web/photo.py: what becomes of one photo."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+
+import aiohttp
+import pytest
+
+from pipeline import images
+from pipeline.download import client
+from pipeline.download.outcomes import Failed, Fetched, Outcome
+from pipeline.errors import RejectedImage
+from pipeline.images import ImageLimits
+from tests.download.photo_server import PhotoServer, mixed
+from tests.download.web_client import HERE, MAX_BYTES, fetch, fetch_one
+
+NOT_HTTP = "not an http or https URL"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[PhotoServer]:
+    with PhotoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared: PhotoServer) -> PhotoServer:
+    shared.requests.clear()
+    shared.seen.clear()
+    shared.connections = 0
+    return shared
+
+
+def failed(outcome: Outcome) -> tuple[str, int | None, int]:
+    """(reason, status, attempts) of what must have failed."""
+    assert isinstance(outcome, Failed)
+    return outcome.reason, outcome.status, outcome.attempts
+
+
+# -- Photos as they come ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "photo/3", "slow/3?seconds=0.2", "chunked/3", "until-close/3", "packed/3",
+        "packed/3?encoding=deflate", "packed/3?encoding=raw", "redirect/3", "redirect/3?hops=5",
+    ],
+)  # fmt: skip
+def test_the_bytes_are_those_of_the_photo(server: PhotoServer, what: str) -> None:
+    outcome = fetch_one(server.url(what))
+    assert isinstance(outcome, Fetched)
+    assert (outcome.data, outcome.status, outcome.attempts) == (server.photo(3), 200, 1)
+    assert 0 < outcome.seconds < 3
+
+
+def test_everything_at_once_ends_as_expected(server: PhotoServer) -> None:
+    expected = mixed(server, 400, 5)
+    said: dict[str, tuple[str, str]] = {}
+    outcomes = fetch(
+        [e.url for e in expected], 20_000_000, backoff=0.05, concurrency=64, per_host=64
+    )
+    for url, outcome in outcomes.items():
+        if isinstance(outcome, Failed):
+            said[url] = "rejected" if outcome.rejected else "failed", outcome.reason
+            continue
+        try:
+            images.decode(outcome.data, ImageLimits())
+            said[url] = "available", ""
+        except RejectedImage as error:
+            said[url] = "rejected", str(error.reason)
+    assert said == {e.url: (e.state, e.reason) for e in expected}
+
+
+def test_a_request_says_who_asks_for_what_and_nothing_else(server: PhotoServer) -> None:
+    # Each redirect sets a cookie, and is not to an address: those never get cookies back.
+    urls = [server.url(f"redirect/{n}?hops=1", "shop.example") for n in range(2)]
+    fetch(urls, names={"shop.example": [HERE]}, per_host=1, user_agent="shop/2 (me@shop.example)")
+    assert len(server.requests) == 4
+    for request in server.requests:
+        headers = request.headers
+        assert headers.pop("accept").startswith("image/jpeg")
+        assert headers == {
+            "host": f"shop.example:{server.port}",
+            "user-agent": "shop/2 (me@shop.example)",
+            "accept-encoding": "identity",
+        }
+
+
+def test_no_proxy_is_used(server: PhotoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://{HERE}:1")
+    monkeypatch.setenv("no_proxy", "")
+    assert isinstance(fetch_one(server.url("photo/1")), Fetched)
+
+
+def test_odd_characters_reach_the_server_as_a_browser_sends_them(server: PhotoServer) -> None:
+    urls = [server.url(f"photo/{part}/1") for part in ("фото", "a b", "50%", "a|b", "%20+%2F", "%")]
+    outcomes = fetch(urls)
+    assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
+    assert {request.path.split("/")[2] for request in server.requests} == {
+        "%D1%84%D0%BE%D1%82%D0%BE", "a%20b", "50%25", "a%7Cb", "%20+%2F", "%25"
+    }  # fmt: skip
+
+
+def test_a_name_in_another_alphabet_is_looked_up_as_one(server: PhotoServer) -> None:
+    names = {"xn--e1afmkfd.xn--p1ai": [HERE]}
+    outcome = fetch_one(server.url("photo/1", "пример.рф"), names=names)
+    assert isinstance(outcome, Fetched)
+    assert server.requests[0].headers["host"] == f"xn--e1afmkfd.xn--p1ai:{server.port}"
+
+
+def test_connections_are_used_again(server: PhotoServer) -> None:
+    fetch([server.url(f"photo/{n}") for n in range(100)], per_host=4)
+    assert len(server.requests) == 100
+    assert server.connections <= 4
+
+
+# -- What is not asked for -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ftp://{}/a.jpg", NOT_HTTP),
+        ("file:///etc/passwd", NOT_HTTP),
+        ("photo.jpg", "not a URL"),
+        ("http://[::1", "not a URL"),
+        ("http://[::1]@/", "not a URL"),
+        ("http://[x]@", "not a URL"),
+        ("http://[::1]x@", "not a URL"),
+        ("http://a%3Ab:c@{}/photo/1.jpg", "not a URL"),
+        ("http://%D1%84:x@{}/photo/1.jpg", "not a URL"),
+    ],
+)
+def test_what_is_no_url_of_the_web_is_not_attempted(
+    server: PhotoServer, url: str, reason: str
+) -> None:
+    outcome = fetch_one(url.format(f"{HERE}:{server.port}"))
+    assert outcome == Failed(reason, None, 0, 0)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "host", [HERE, "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "①②⑦.0.0.1"]
+)
+def test_without_leave_this_machine_is_not_connected_to(server: PhotoServer, host: str) -> None:
+    outcome = fetch_one(server.url("photo/1", host), allow_addresses=())
+    assert failed(outcome) == ("forbidden address", None, 1)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", "169.254.169.254", "10.0.0.1",
+     "0.0.0.0", "100.64.0.1", "192.168.1.1", "172.16.0.1", "224.0.0.1", "255.255.255.255",
+     "192.0.0.192", "198.18.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fd00:ec2::254]"],
+)  # fmt: skip
+def test_nor_is_any_other_address_that_is_not_public(server: PhotoServer, host: str) -> None:
+    assert failed(fetch_one(server.url("photo/1", host))) == ("forbidden address", None, 1)
+    named = fetch_one(
+        server.url("photo/1", "shop.example"), names={"shop.example": [host.strip("[]")]}
+    )
+    assert failed(named) == ("forbidden address", None, 1)
+    moved = fetch_one(server.url(f"elsewhere/1?to=http://{host}:{server.port}/photo/1.jpg"))
+    assert failed(moved) == ("forbidden address", None, 1)
+    assert server.connections == 1  # the one that redirected
+    assert len(server.requests) == 1
+
+
+def test_of_a_names_addresses_only_the_public_ones_are_tried(server: PhotoServer) -> None:
+    url = server.url("photo/1", "shop.example")
+    all_forbidden = ["10.0.0.1", "::1", "192.168.0.1", "127.0.0.2"]
+    assert failed(fetch_one(url, names={"shop.example": all_forbidden}))[0] == "forbidden address"
+    assert server.connections == 0
+    one_good = ["10.0.0.1", "::1", HERE, "127.0.0.2"]
+    assert isinstance(fetch_one(url, names={"shop.example": one_good}), Fetched)
+
+
+class Moving(dict[str, list[str]]):
+    """Names whose address is another one at each look."""
+
+    def __getitem__(self, name: str) -> list[str]:
+        return [super().__getitem__(name).pop(0)]
+
+
+def test_a_name_that_has_moved_since_is_checked_where_it_is_now(server: PhotoServer) -> None:
+    with PhotoServer() as other:
+        there = other.url("photo/1", "shop.example")
+        urls = [server.url(f"elsewhere/1?to={there}", "shop.example")]
+        moved = fetch(urls, names=Moving({"shop.example": [HERE, "127.0.0.2"]}))[urls[0]]
+        assert failed(moved) == ("forbidden address", None, 1)
+        assert (len(server.requests), other.connections) == (1, 0)
+        stayed = fetch(urls, names=Moving({"shop.example": [HERE, HERE]}))[urls[0]]
+        assert isinstance(stayed, Fetched)
+
+
+# -- Redirects -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4])
+def test_so_many_redirects_are_followed_and_no_more(server: PhotoServer, limit: int) -> None:
+    enough, over = (server.url(f"redirect/1?hops={hops}") for hops in (limit, limit + 1))
+    if limit:
+        assert isinstance(fetch_one(enough, redirects=limit), Fetched)
+    server.requests.clear()
+    assert failed(fetch_one(over, redirects=limit))[::2] == ("too many redirects", 1)
+    assert len(server.requests) == limit + 1
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("loop/1", "too many redirects"),
+        ("elsewhere/1", "redirect without a place to go"),
+        ("elsewhere/1?to=file:///etc/passwd", NOT_HTTP),
+        ("elsewhere/1?to=http://[", "not a URL"),
+        ("elsewhere/1?to=http://[::1]@/", "not a URL"),
+        ("elsewhere/1?to=http://[x]@", "not a URL"),
+        ("elsewhere/1?to=http://[::1]x@", "not a URL"),
+        ("elsewhere/1?to=//a%253Ab:c@shop.example/", "not a URL"),
+    ],
+)
+def test_redirects_that_lead_nowhere(server: PhotoServer, what: str, reason: str) -> None:
+    assert failed(fetch_one(server.url(what))) == (reason, 302, 1)
+
+
+# -- Bugs ------------------------------------------------------------------------------------------
+
+
+class BugError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "status"),
+    [
+        ("body._inflater", "packed/1", 200),
+        ("client._elsewhere", "redirect/1", 301),
+        ("client._pause", "status/1?is=429", 429),
+    ],
+)
+def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str, what: str, status: int
+) -> None:
+    def trip(*parts: object) -> None:
+        if any(isinstance(p, aiohttp.ClientResponse) and "photo" in p.url.path for p in parts):
+            return
+        raise BugError
+
+    monkeypatch.setattr(f"pipeline.download.{where}", trip)
+    broken = server.url(what)
+    outcomes = fetch([broken, *(server.url(f"photo/{n}") for n in range(5))])
+    assert failed(outcomes.pop(broken)) == ("invalid response", status, 3)
+    assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
+
+
+@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "fetcher.Fetcher._follow"])
+def test_a_bug_elsewhere_ends_the_run(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def trip(*_: object) -> None:
+        raise BugError
+
+    monkeypatch.setattr(f"pipeline.download.{where}", trip)
+    with pytest.raises(BugError):
+        fetch([server.url("photo/1")])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_every_photo_would_suffer_from_stops_the_run(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def trip(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(client, "read_body", trip)
+    with pytest.raises(type(error)):
+        fetch([server.url("photo/1")])
+
+
+# -- Sizes and encodings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["photo/1", "chunked/1", "until-close/1", "packed/1"])
+def test_a_photo_may_be_as_large_as_the_limit_and_not_larger(
+    server: PhotoServer, what: str
+) -> None:
+    size = len(server.photo(1))
+    large = 40 if what == "packed/1" else 0  # packed, it is a bit larger
+    assert isinstance(fetch_one(server.url(what), size + large), Fetched)
+    outcome = fetch_one(server.url(what), size - 1)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.rejected) == (images.Reject.TOO_MANY_BYTES, True)
+    assert (outcome.status, outcome.attempts) == (200, 1)
+
+
+@pytest.mark.parametrize("what", ["boast/1", "flood/1", "packed-bomb/1"])
+def test_what_is_too_large_is_neither_waited_for_nor_kept(server: PhotoServer, what: str) -> None:
+    fetch_one(server.url("packed-bomb/1"))  # the server's own memory is not what is measured
+    tracemalloc.start()
+    outcome = fetch_one(server.url(what), 100_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert failed(outcome) == ("too many bytes", 200, 1)
+    assert outcome.seconds < 1  # `boast` would take until the read timeout
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("strangely-packed/1", "unknown content encoding"),
+        ("mispacked/1", "broken content encoding"),
+        ("mispacked/1?cut=1", "broken content encoding"),
+    ],
+)
+def test_bodies_that_cannot_be_unpacked(server: PhotoServer, what: str, reason: str) -> None:
+    assert failed(fetch_one(server.url(what))) == (reason, 200, 1)
+
+
+# -- Attempts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_status_that_may_pass_is_tried_again(server: PhotoServer, status: int) -> None:
+    outcome = fetch_one(server.url(f"status/1?is={status}"))
+    assert failed(outcome) == (f"HTTP {status}", status, 3)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [204, 206, 300, 304, 400, 401, 403, 404, 410, 451, 501])
+def test_another_status_is_final(server: PhotoServer, status: int) -> None:
+    outcome = fetch_one(server.url(f"status/1?is={status}"))
+    assert failed(outcome) == (f"HTTP {status}", status, 1)
+    assert len(server.requests) == 1
+
+
+def test_what_fails_once_is_fetched(server: PhotoServer) -> None:
+    for what in ("fails-once/1", "busy-once/1", "busy-once/2?status=503"):
+        outcome = fetch_one(server.url(what))
+        assert isinstance(outcome, Fetched)
+        assert outcome.attempts == 2
+        server.seen.clear()
+        assert failed(fetch_one(server.url(what), attempts=1))[2] == 1
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+@pytest.mark.parametrize("what", ["hang-up/1", "short/1", "reset/1"])
+def test_a_lost_connection_is_tried_again_so_often(
+    server: PhotoServer, what: str, attempts: int
+) -> None:
+    reason, _, made = failed(fetch_one(server.url(what), attempts=attempts))
+    assert (reason, made, len(server.requests)) == ("connection lost", attempts, attempts)
+
+
+@pytest.mark.parametrize("what", ["garbage/1", "huge-head/1", "surplus/1"])
+def test_what_is_not_http_is_an_invalid_response(server: PhotoServer, what: str) -> None:
+    assert failed(fetch_one(server.url(what)))[0] == "invalid response"
+
+
+def test_connections_that_cannot_be_made_are_told_apart() -> None:
+    outcomes = fetch([f"http://{HERE}:1/a", "http://nowhere.example/a"], names={})
+    assert [failed(outcome) for _, outcome in sorted(outcomes.items())] == [
+        ("connection refused", None, 3),
+        ("name not found", None, 3),
+    ]
+
+
+def test_plain_text_where_tls_is_spoken_is_a_tls_failure() -> None:
+    def answer(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(10_000)
+
+    with socket.create_server((HERE, 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,), daemon=True)
+        thread.start()
+        outcome = fetch_one(f"https://{HERE}:{listener.getsockname()[1]}/a", attempts=2)
+        thread.join(5)
+    assert failed(outcome) == ("TLS failure", None, 2)
+
+
+def test_waits_between_attempts_double_and_are_drawn_at_random(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", uniform)
+    fetch_one(server.url("status/1?is=500"), attempts=8, backoff=1)
+    assert drawn == [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (0, 30), (0, 30)]
+
+
+def test_when_nothing_more_can_be_opened_the_run_stops(
+    server: PhotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> Callable[[object], object]:
+        def make(_: object) -> object:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        return make
+
+    monkeypatch.setattr(client, "guarded_sockets", none_left)
+    with pytest.raises(OSError, match="Too many open files") as caught:
+        fetch([server.url("photo/1")])
+    assert caught.value.errno == errno.EMFILE
+
+
+# -- Deadlines -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["silent/1", "stalled/1"])
+def test_no_read_takes_long(server: PhotoServer, what: str) -> None:
+    outcome = fetch_one(server.url(what), read_timeout=0.2)
+    assert (failed(outcome)[0], failed(outcome)[2]) == ("read timeout", 3)
+    assert outcome.seconds < 3
+
+
+def test_the_whole_photo_does_not_take_long(server: PhotoServer) -> None:
+    outcome = fetch_one(server.url("drip/1"), total_timeout=0.7)
+    assert failed(outcome) == ("total timeout", None, 1)
+    assert outcome.seconds < 3
+
+
+def test_when_time_runs_out_while_trying_again_the_reason_is_why(server: PhotoServer) -> None:
+    outcome = fetch_one(server.url("silent/1"), read_timeout=0.3, total_timeout=0.7)
+    assert failed(outcome) == ("read timeout", None, 3)
+    outcome = fetch_one(server.url("status/1?is=500"), backoff=60, total_timeout=0.5, attempts=20)
+    assert failed(outcome)[:2] == ("HTTP 500", 500)
+    assert outcome.seconds < 3
+
+
+def test_no_connection_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("tests.download.web_client.Names.resolve", never)
+    outcome = fetch_one("http://shop.example/a", names={}, connect_timeout=0.1, attempts=2)
+    assert failed(outcome) == ("connect timeout", None, 2)
+
+
+# -- Retry-After -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "as_date"), [(429, False), (503, True)])
+def test_a_host_is_left_alone_for_as_long_as_it_asks(
+    server: PhotoServer, status: int, as_date: bool
+) -> None:
+    after = formatdate(int(time.time()) + 2, usegmt=True) if as_date else "1"
+    urls = [
+        server.url(f"busy-once/1?status={status}&after={after.replace(' ', '%20')}"),
+        *(server.url(f"photo/{n}") for n in range(5)),
+    ]
+    outcomes = fetch(urls, per_host=1)
+    assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
+    first, *others = server.requests
+    assert first.path.startswith("/busy-once")
+    assert len(others) == 6
+    assert all(0.9 < other.time - first.time < 3 for other in others)
+
+
+@pytest.mark.parametrize("after", ["-1", "soon", "Sun, 06 Nov 1994 08:49:37 GMT", "", "9" * 30])
+def test_a_wish_that_makes_no_sense_or_is_past_is_passed_over(
+    server: PhotoServer, after: str
+) -> None:
+    outcome = fetch_one(server.url(f"busy-once/1?after={after}"))
+    assert isinstance(outcome, Fetched)
+    assert outcome.seconds < 1
+
+
+def test_a_wait_beyond_the_deadline_is_not_waited_for(server: PhotoServer) -> None:
+    outcome = fetch_one(server.url("status/1?is=429&after=60"))
+    assert failed(outcome) == ("HTTP 429", 429, 1)
+    assert outcome.seconds < 1
+
+
+def test_a_host_that_wants_hours_is_given_up(server: PhotoServer) -> None:
+    urls = [server.url(f"status/{n}?is=503&after=3600") for n in range(20)]
+    outcomes = list(fetch(urls, per_host=1).values())
+    assert failed(outcomes[0]) == ("HTTP 503", 503, 1)
+    assert outcomes[1:] == [Failed("host asked us to wait", None, 0, 0)] * 19
+    assert len(server.requests) == 1
+
+
+def test_a_wish_is_heeded_only_with_the_statuses_that_go_with_it(server: PhotoServer) -> None:
+    outcome = fetch_one(server.url("status/1?is=500&after=3600"))
+    assert failed(outcome) == ("HTTP 500", 500, 3)
+
+
+def test_photos_may_be_of_any_size_up_to_the_limit() -> None:
+    photo = random.Random(1).randbytes(MAX_BYTES)
+    with PhotoServer([photo]) as server:
+        outcome = fetch_one(server.url("photo/1"))
+    assert isinstance(outcome, Fetched)
+    assert outcome.data == photo

@@ -1,0 +1,148 @@
+"""store/embeddings.py: shards are whole or absent, and hold what was put in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.embeddings import store as embeddings
+from pipeline.embeddings.store import EmbeddingStore
+from pipeline.errors import DamagedArtifactError
+
+PHOTOS = [hashlib.sha256(bytes([n])).digest() for n in range(6)]
+VECTORS = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    """Two shards, of the first four photos and of the next."""
+    made = EmbeddingStore(tmp_path / "fingerprint")
+    made.write(PHOTOS[:4], VECTORS[:4])
+    made.write(PHOTOS[4:5], VECTORS[4:5])
+    return made
+
+
+def test_a_store_that_was_never_written_is_empty(tmp_path: Path) -> None:
+    store = EmbeddingStore(tmp_path / "none")
+    assert store.photos() == set()
+    assert list(store.shards()) == []
+    assert not store.folder.exists()
+
+
+def test_vectors_are_read_back_exactly_and_in_order(store: EmbeddingStore) -> None:
+    again = EmbeddingStore(store.folder)
+    first, second = again.shards()
+    assert first.photos == tuple(PHOTOS[:4])
+    assert second.photos == tuple(PHOTOS[4:5])
+    np.testing.assert_array_equal(first.vectors(), VECTORS[:4])
+    np.testing.assert_array_equal(second.vectors(), VECTORS[4:5])
+    assert again.photos() == set(PHOTOS[:5])
+
+
+def test_the_files_can_be_read_without_this_program(store: EmbeddingStore) -> None:
+    names = sorted(path.name for path in store.folder.iterdir())
+    assert names == ["00000.json", "00000.npy", "00001.json", "00001.npy"]
+    np.testing.assert_array_equal(np.load(store.folder / "00000.npy"), VECTORS[:4])
+    marker = json.loads((store.folder / "00000.json").read_bytes())
+    data = (store.folder / "00000.npy").read_bytes()
+    assert marker == {
+        "photos": [photo.hex() for photo in PHOTOS[:4]],
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def test_any_layout_in_memory_becomes_the_same_bytes(tmp_path: Path) -> None:
+    layouts = (VECTORS, np.asfortranarray(VECTORS), VECTORS.astype(np.float64), VECTORS[::-1][::-1])
+    files = [
+        EmbeddingStore(tmp_path / str(number)).write(PHOTOS, vectors).file.read_bytes()
+        for number, vectors in enumerate(layouts)
+    ]
+    assert len(set(files)) == 1
+
+
+@pytest.mark.parametrize("step", ["write_atomic", "write_json"])
+def test_a_shard_whose_writing_was_killed_does_not_exist(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embeddings, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            store.write(PHOTOS[5:], VECTORS[5:])
+    assert store.photos() == set(PHOTOS[:5])
+    shard = store.write(PHOTOS[5:], VECTORS[5:])
+    assert shard.file.name == "00002.npy"
+    assert shard.is_intact()
+
+
+def test_a_shard_that_was_deleted_leaves_a_gap_to_be_filled(store: EmbeddingStore) -> None:
+    (store.folder / "00000.json").unlink()
+    assert store.photos() == {PHOTOS[4]}
+    assert store.write(PHOTOS[:2], VECTORS[:2]).file.name == "00000.npy"
+    assert store.write(PHOTOS[2:4], VECTORS[2:4]).file.name == "00002.npy"
+
+
+def test_an_intact_shard_is_one_whose_bytes_are_those_written(store: EmbeddingStore) -> None:
+    first, second = store.shards()
+    assert first.is_intact()
+    assert second.is_intact()
+    data = bytearray(first.file.read_bytes())
+    data[-1] ^= 1
+    first.file.write_bytes(data)
+    second.file.unlink()
+    assert not first.is_intact()
+    assert not second.is_intact()
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        truncate,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"no array"),
+        lambda file: np.save(file, VECTORS[:3]),
+        lambda file: np.save(file, VECTORS[:4].astype(np.float64)),
+        lambda file: np.save(file, VECTORS[0, :4]),
+        lambda file: np.save(file, np.array([{}] * 4), allow_pickle=True),
+    ],
+    ids=[
+        "missing",
+        "cut",
+        "empty",
+        "no array",
+        "fewer rows",
+        "another type",
+        "another shape",
+        "a pickle",
+    ],
+)
+def test_vectors_that_are_not_what_was_written_are_refused(
+    store: EmbeddingStore, damage: Callable[[Path], object]
+) -> None:
+    shard = next(store.shards())
+    damage(shard.file)
+    mend = f"delete {shard.file.with_suffix('.json')} and run"
+    with pytest.raises(DamagedArtifactError, match=f"{shard.file}: damaged: .*{mend}"):
+        shard.vectors()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"photos": ["x"], "sha256": ""}', b'{"photos": 1}']
+)
+def test_a_marker_that_cannot_be_read_is_refused(store: EmbeddingStore, content: bytes) -> None:
+    marker = store.folder / "00001.json"
+    marker.write_bytes(content)
+    with pytest.raises(DamagedArtifactError, match=f"{marker}: damaged: .* delete {marker} and"):
+        store.photos()

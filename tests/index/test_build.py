@@ -1,0 +1,238 @@
+"""index.py: an index follows from the vectors and the catalogue, and from nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from pipeline.config import Config
+from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.index.build import snapshot
+from pipeline.index.builds import Build
+from pipeline.maintenance.verify import verify
+from tests.conftest import ENGINE, Colour, Shop, png, tree
+
+A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
+
+
+def colours(build: Build) -> list[Colour]:
+    """The colours of the rows, as another FAISS program reads them."""
+    index = faiss.read_index(str(build.index_file))
+    return [(int(r), int(g), int(b)) for r, g, b in index.reconstruct_n(0, index.ntotal)]
+
+
+def current(shop: Shop) -> str:
+    return (shop.engine.path / "CURRENT").read_text().strip()
+
+
+def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
+    build = shop.build({"a": [A, B], "b": [B], "c": [C, A, A], "d": []})
+    assert colours(build) == [A, B, C]
+    assert build.ids.tolist() == [[0, 1], [0, 3], [1, 1], [1, 2], [2, 3]]
+    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalogue.photos()}
+    assert [shown[row.tobytes()] for row in build.photos] == [png(c) for c in (A, B, C)]
+
+
+def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
+    build = shop.build({"a": [A, B], "b": [B], "c": []}, keep_builds=5)
+    manifest = json.loads((build.path / "manifest.json").read_bytes())
+    assert sorted(manifest.pop("files")) == [
+        *("calibration.json", "ids.npy", "index.faiss", "photos.npy")
+    ]
+    assert manifest == {
+        "engine": ENGINE,
+        "fingerprint": shop.model.fingerprint,
+        "model": shop.model.path.name,
+        "random_weights": False,
+        "dim": 3,
+        "rows": 2,
+        "items": 2,
+        "index": {"type": "flat"},
+        "metric": "Euclidean",
+    }
+
+
+def test_the_same_catalogue_and_vectors_make_the_same_build(shop: Shop) -> None:
+    items = {"a": [A, B], "b": [C], "c": [D]}
+    build = shop.build(items)
+    files = tree(build.path)
+    made = build.path.stat().st_ino
+    again = shop.build(items)
+    assert again.path == build.path
+    assert again.path.stat().st_ino == made, "it was made again though it was there"
+    shutil.rmtree(shop.engine.path / "embeddings")
+    shutil.rmtree(build.path)
+    shop.embed(shard_size=1)
+    third = shop.index(keep_builds=1)
+    assert third.path == build.path
+    assert tree(third.path) == files
+
+
+def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -> None:
+    first = shop.build({"a": [A], "b": [B]}, keep_builds=9)
+    before = tree(first.path)
+    added = shop.build({"a": [A], "b": [B], "c": [C]}, keep_builds=9)
+    changed = shop.build({"a": [A], "b": [D], "c": [C]}, keep_builds=9)
+    removed = shop.build({"b": [D], "c": [C]}, keep_builds=9)
+    builds = [first, added, changed, removed]
+    assert len({build.path for build in builds}) == 4
+    assert [colours(build) for build in builds] == [[A, B], [A, B, C], [A, D, C], [D, C]]
+    assert current(shop) == removed.path.name
+    assert shop.engine.builds.all() == [build.path for build in builds]
+    assert tree(first.path) == before
+
+
+def test_an_item_that_only_shares_a_photo_makes_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A]})
+    second = shop.build({"a": [A], "b": [A]})
+    assert first.path != second.path
+    assert colours(first) == colours(second) == [A]
+
+
+def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A, B], "b": [A]})
+    second = shop.build({"a": [A, B], "b": [B]})
+    assert first.path != second.path
+    assert first.ids.tolist() == [[0, 1], [0, 2], [1, 1]]
+    assert second.ids.tolist() == [[0, 1], [1, 1], [1, 2]]
+    assert colours(first) == colours(second)
+
+
+def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
+    first = shop.build({"a": [A]}, keep_builds=2)
+    made = first.path.stat().st_ino
+    shop.build({"a": [A], "b": [B]}, keep_builds=2)
+    assert shop.build({"a": [A]}, keep_builds=2).path == first.path
+    assert first.path.stat().st_ino == made
+    assert current(shop) == first.path.name
+
+
+def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
+    many: list[Colour] = [(r, g, b) for r in range(0, 99, 9) for g in (0, 5) for b in (0, 70)]
+    flat = shop.build({f"k{n}": [colour] for n, colour in enumerate(many)})
+    query = np.array([40, 3, 30], np.float32)
+    with shop.searcher() as searcher:
+        expected = searcher.query(query, 20)
+    settings = {**shop.config.model_dump(), "index": {"type": "pruned"}}
+    shop.config = Config.model_validate(settings)
+    pruned = shop.index()
+    assert pruned.path != flat.path
+    assert pruned.index_file.read_bytes() == flat.index_file.read_bytes()
+    assert "bounds.json" in pruned.manifest["files"]
+    with shop.searcher() as searcher:
+        assert searcher.query(query, 20) == expected
+    assert verify(shop.config).problems == []
+
+
+def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
+    items: dict[str, list[Colour]] = {}
+    builds = []
+    for number in range(4):
+        items[str(number)] = [(number, 0, 0)]
+        builds.append(shop.build(items, keep_builds=2).path)
+        assert shop.engine.builds.all() == builds[-2:]
+
+
+def test_names_and_metadata_do_not_make_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A]})
+    shop.catalogue.put(9, "a", "new name", "", {"price": 1}, shop.catalogue.images(1))
+    assert shop.index().path == first.path
+
+
+def test_another_model_makes_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A]})
+    shop.use_model("other")
+    shop.embed()
+    second = shop.index()
+    assert first.path != second.path
+    assert first.fingerprint != second.fingerprint == shop.model.fingerprint
+
+
+def test_photos_without_vectors_are_left_out(shop: Shop) -> None:
+    shop.build({"a": [A]})
+    shop.offer({"a": [A], "b": [B], "c": [B, A]})
+    build = shop.index()
+    assert colours(build) == [A]
+    assert build.ids.tolist() == [[0, shop.id_of("a")], [0, shop.id_of("c")]]
+    assert build.manifest["items"] == 2
+
+
+def test_vectors_without_items_are_left_out(shop: Shop) -> None:
+    shop.build({"a": [A], "b": [B], "c": [C]})
+    assert colours(shop.build({"c": [C]})) == [C]
+
+
+def test_a_snapshot_has_the_order_of_the_ledger_and_not_of_the_shards(shop: Shop) -> None:
+    shop.build({"b": [B]})
+    shop.build({"a": [A], "b": [B]})
+    shop.build({"a": [A], "b": [C, B]})
+    now = snapshot(shop.catalogue, shop.engine.embeddings(shop.model.fingerprint))
+    assert list(now.rows.values()) == [0, 1, 2]
+    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalogue.photos()}
+    assert [shown[sha256] for sha256 in now.rows] == [png(C), png(A), png(B)]
+    a, b = shop.id_of("a"), shop.id_of("b")
+    assert now.ids.tolist() == [[0, b], [1, a], [2, b]]
+
+
+def test_without_vectors_there_is_nothing_to_index(shop: Shop) -> None:
+    shop.offer({"a": [A]})
+    with pytest.raises(NotBuiltError, match=f"{shop.folder}: no photo of {ENGINE} has a vector"):
+        shop.index()
+    assert not (shop.engine.path / "CURRENT").exists()
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "photos.npy", "manifest.json"])
+def test_a_damaged_build_is_made_again(shop: Shop, name: str) -> None:
+    build = shop.build({"a": [A], "b": [B]})
+    files = tree(build.path)
+    (build.path / name).write_bytes(b"")
+    with pytest.raises(DamagedArtifactError):
+        shop.searcher()
+    assert shop.index().path == build.path
+    assert tree(build.path) == files
+    assert shop.searcher().query(1)[0].id == 2
+
+
+def test_a_damaged_shard_publishes_nothing(shop: Shop) -> None:
+    first = shop.build({"a": [A]})
+    shop.offer({"a": [A], "b": [B]})
+    shop.embed()
+    last = sorted(shop.engine.path.glob("embeddings/*/*.npy"))[-1]
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(DamagedArtifactError, match=str(last)):
+        shop.index()
+    assert current(shop) == first.path.name
+    assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
+
+
+def test_current_moves_only_when_the_build_is_whole(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shop.build({"a": [A]})
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("pipeline.index.build.write_index", "pipeline.index.builds.write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, die)
+            with pytest.raises(KeyboardInterrupt):
+                shop.build({"a": [A], "b": [B]})
+        assert current(shop) == first.path.name
+        assert shop.searcher().build.path == first.path
+    assert colours(shop.index()) == [A, B]
+    assert list(Path(shop.folder).rglob(".*.tmp")) == []
+
+
+def test_an_index_of_many_shards_holds_every_vector_in_its_row(shop: Shop) -> None:
+    rng = np.random.default_rng(4)
+    chosen: list[Colour] = [(n, int(rng.integers(256)), int(rng.integers(256))) for n in range(60)]
+    for count in (10, 35, 60):
+        shop.offer({str(n): [chosen[n]] for n in range(count)})
+        shop.embed(shard_size=7)
+    assert colours(shop.index()) == chosen

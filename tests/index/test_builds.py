@@ -1,0 +1,316 @@
+"""store/builds.py and store/models.py: what is published, which one is in use, what is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts import library_versions, publish
+from pipeline.errors import DamagedArtifactError
+from pipeline.index.builds import Build, BuildStore
+from pipeline.models.store import (
+    LIBRARIES,
+    WEIGHTS,
+    ModelFolder,
+    ModelStore,
+    load_arrays,
+    save_arrays,
+)
+
+PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [3, 2], [3, 7]], np.int64)  # row 2 has no item
+
+
+def make_build(store: BuildStore, name: str, **content: Any) -> Path:
+    manifest = {"engine": "e", "fingerprint": f"of {name}", "model": "m", "dim": 3, "index": {}}
+    counts = {"rows": 4, "items": 4}
+    with publish(store.folder / name, {**manifest, **counts, **content}) as aside:
+        np.save(aside / "ids.npy", PAIRS)
+        np.save(aside / "photos.npy", np.arange(4 * 32, dtype=np.uint8).reshape(4, 32))
+    return store.folder / name
+
+
+def age(path: Path, seconds: int) -> None:
+    """Make a folder look as if it had been used in this second."""
+    os.utime(path, (seconds, seconds))
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> BuildStore:
+    return BuildStore(tmp_path / "engine")
+
+
+@pytest.fixture
+def build(builds: BuildStore) -> Build:
+    make_build(builds, "a1")
+    builds.use("a1", keep=2)
+    current = builds.current()
+    assert current is not None
+    return current
+
+
+# -- Builds ----------------------------------------------------------------------------------------
+
+
+def test_there_is_no_build_at_first(builds: BuildStore) -> None:
+    assert builds.current() is None
+    assert builds.all() == []
+
+
+def test_the_build_in_use_is_the_one_that_current_names(builds: BuildStore) -> None:
+    make_build(builds, "a1")
+    make_build(builds, "b2")
+    assert builds.current() is None
+    builds.use("a1", keep=2)
+    assert builds.current_file.read_text() == "a1\n"
+    current = builds.current()
+    assert current is not None
+    assert (current.path, current.fingerprint) == (builds.folder / "a1", "of a1")
+    assert current.index_file == builds.folder / "a1" / "index.faiss"
+
+
+def test_a_current_build_that_was_deleted_is_no_build(builds: BuildStore) -> None:
+    builds.folder.mkdir(parents=True)
+    builds.current_file.write_text("a1\n")
+    assert builds.current() is None
+
+
+def test_a_current_that_is_not_text_names_no_build(builds: BuildStore, build: Build) -> None:
+    builds.current_file.write_bytes(b"\xff\xfe\n")
+    assert builds.current() is None
+
+
+def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build: Build) -> None:
+    (build.path / "ids.npy").unlink()
+    with pytest.raises(DamagedArtifactError, match=r"a1/ids.npy: damaged: it is missing"):
+        builds.current()
+
+
+def test_a_manifest_that_describes_no_index_is_refused(builds: BuildStore) -> None:
+    with publish(builds.folder / "a1", {"engine": "e"}):
+        pass
+    builds.use("a1", keep=1)
+    with pytest.raises(DamagedArtifactError, match=r"a1: its manifest describes no index"):
+        builds.current()
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, "d"), (2, "cd"), (3, "bcd"), (9, "abcd")])
+def test_the_latest_builds_are_kept(builds: BuildStore, keep: int, kept: str) -> None:
+    for second, name in enumerate("abc"):
+        age(make_build(builds, name), second)
+    make_build(builds, "d")
+    builds.use("d", keep)
+    assert [path.name for path in builds.all()] == list(kept)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_build_in_use_is_kept_though_the_clock_went_back(builds: BuildStore, keep: int) -> None:
+    for second, name in enumerate("ab"):
+        age(make_build(builds, name), 4_000_000_000 + second)
+    make_build(builds, "c")
+    builds.use("c", keep)
+    assert {path.name for path in builds.all()} == set("cb"[:keep])
+
+
+def test_a_build_used_again_is_the_latest(builds: BuildStore) -> None:
+    for second, name in enumerate("abc"):
+        age(make_build(builds, name), second)
+    builds.use("a", keep=2)
+    assert [path.name for path in builds.all()] == ["c", "a"]
+
+
+def test_an_unfinished_build_is_not_listed(builds: BuildStore, build: Build) -> None:
+    (builds.folder / ".b2.tmp").mkdir()
+    assert builds.all() == [build.path]
+
+
+def test_rows_and_items_are_the_pairs_of_the_file(build: Build) -> None:
+    rows = np.array([3, 0, 2, 2, 1])
+    entries, times = build.showings(rows)
+    shown = [build.ids[part, 1].tolist() for part in np.split(entries, np.cumsum(times)[:-1])]
+    assert shown == [[i for r, i in PAIRS.tolist() if r == row] for row in rows]
+    for item in range(11):
+        assert build.rows_of(item).tolist() == [r for r, i in PAIRS.tolist() if i == item]
+    assert build.photos[3].tobytes() == bytes(range(96, 128))
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("ids.npy", PAIRS.astype(np.int32)),
+        ("ids.npy", PAIRS[:, 0]),
+        ("photos.npy", np.zeros((4, 32), np.int8)),
+        ("photos.npy", np.array([[None]])),
+    ],
+)
+def test_an_array_of_another_type_or_shape_is_refused(
+    build: Build, name: str, array: np.ndarray
+) -> None:
+    np.save(build.path / name, array, allow_pickle=True)
+    fresh = Build(build.path, build.manifest)
+    with pytest.raises(DamagedArtifactError, match=f"{name}: damaged: "):
+        _ = fresh.ids if name == "ids.npy" else fresh.photos
+
+
+def test_an_array_file_that_is_no_array_is_refused(build: Build) -> None:
+    (build.path / "ids.npy").write_bytes(b"no array")
+    (build.path / "photos.npy").unlink()
+    fresh = Build(build.path, build.manifest)
+    with pytest.raises(DamagedArtifactError, match=r"ids.npy: damaged: it is not an array"):
+        _ = fresh.ids
+    with pytest.raises(DamagedArtifactError, match=r"photos.npy: damaged: it is not an array"):
+        _ = fresh.photos
+
+
+# -- Models ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "model")
+
+
+def make_model(
+    store: ModelStore,
+    name: str,
+    recipe: dict[str, Any],
+    embedding: dict[str, Any] | None = None,
+    weights: str = "w",
+) -> ModelFolder:
+    content = {"recipe": recipe, "embedding": embedding or {}, "dim": 3, "weights": weights}
+    with publish(store.folder / name, content) as aside:
+        (aside / WEIGHTS).write_bytes(b"weights")
+    return store.open(name)
+
+
+def test_there_is_no_model_at_first(models: ModelStore) -> None:
+    assert models.current() is None
+    assert models.with_recipe({}) == []
+
+
+def test_the_model_in_use_is_the_one_last_told(models: ModelStore) -> None:
+    first, second = (make_model(models, name, {"name": name}) for name in ("a1", "b2"))
+    assert models.current() is None
+    for model in (first, second, first):
+        assert models.use(model) is model
+        assert models.current() == model
+    assert (first.path, first.recipe, first.dim) == (models.folder / "a1", {"name": "a1"}, 3)
+
+
+def test_models_are_found_by_their_recipe_and_the_one_in_use_comes_first(
+    models: ModelStore,
+) -> None:
+    recipe = {"size": 64, "training": {"epochs": 3}}
+    make_model(models, "a1", recipe)
+    make_model(models, "b2", {**recipe, "size": 65})
+    last = make_model(models, "c3", {**recipe, "sha256": "of a file that is gone"})
+    (models.folder / ".d4.training").mkdir()
+    assert [m.path.name for m in models.with_recipe(recipe)] == ["a1", "c3"]
+    models.use(last)
+    assert [m.path.name for m in models.with_recipe(recipe)] == ["c3", "a1"]
+    assert models.with_recipe({**recipe, "training": {"epochs": 4}}) == []
+    assert models.with_recipe({**recipe, "more": 1}) == []
+
+
+def test_a_model_that_may_know_more_of_its_making_is_not_found_by_what_differs(
+    models: ModelStore,
+) -> None:
+    make_model(models, "a1", {"weights": "file", "sha256": "of a", "obtained": True})
+    make_model(models, "b2", {"weights": "file", "obtained": False})
+
+    def found(**recipe: object) -> list[str]:
+        return [model.path.name for model in models.with_recipe({"weights": "file", **recipe})]
+
+    assert found() == ["a1", "b2"]
+    assert found(obtained=True) == found(sha256="of a") == ["a1"]
+    assert found(obtained=True, sha256="of b") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "random"),
+    [({}, False), ({"random_weights": True}, True), ({"random_weights": False}, False)],
+)
+def test_a_model_says_whether_its_weights_are_random(
+    models: ModelStore, content: dict[str, Any], random: bool
+) -> None:
+    described = {"recipe": {}, "embedding": {}, "dim": 3, "weights": "w", **content}
+    with publish(models.folder / "a1", described):
+        pass
+    assert models.open("a1").has_random_weights is random
+
+
+def test_a_model_is_opened_by_its_name(models: ModelStore) -> None:
+    made = make_model(models, "a1", {})
+    assert models.get("a1") == made
+    assert models.get("b2") is None
+
+
+def test_a_model_that_was_deleted_is_no_model(models: ModelStore) -> None:
+    models.folder.mkdir()
+    (models.folder / "CURRENT").write_text("a1\n")
+    assert models.current() is None
+
+
+def test_a_current_that_is_not_text_names_no_model(models: ModelStore) -> None:
+    models.use(make_model(models, "a1", {}))
+    (models.folder / "CURRENT").write_bytes(b"\xff\xfe\n")
+    assert models.current() is None
+
+
+def test_a_model_that_is_not_whole_is_refused(models: ModelStore) -> None:
+    model = models.use(make_model(models, "a1", {}))
+    model.weights_file.write_bytes(b"weight")
+    with pytest.raises(DamagedArtifactError, match="it has 6 bytes, its manifest says 7"):
+        models.current()
+
+
+def test_a_manifest_that_describes_no_model_is_refused(models: ModelStore) -> None:
+    with publish(models.folder / "a1", {"recipe": {}}):
+        pass
+    with pytest.raises(DamagedArtifactError, match=r"a1: its manifest describes no model"):
+        models.open("a1")
+
+
+def test_the_fingerprint_changes_with_whatever_changes_a_vector(
+    models: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = {"layer": "fc1"}
+    first = make_model(models, "a1", {"epochs": 1}, layer).fingerprint
+    assert make_model(models, "a2", {"epochs": 2}, layer).fingerprint == first
+    assert make_model(models, "a3", {"epochs": 1}, {"layer": "fc2"}).fingerprint != first
+    assert make_model(models, "a4", {"epochs": 1}, layer, weights="v").fingerprint != first
+    other = {**library_versions(*LIBRARIES), "pillow": "1.0"}
+    monkeypatch.setattr("pipeline.models.store.library_versions", lambda *_: other)
+    assert models.open("a1").fingerprint != first
+
+
+def test_a_model_knows_the_photos_it_was_trained_on(models: ModelStore) -> None:
+    model = make_model(models, "a1", {})
+    assert model.photos("training").shape == (0, 32)
+    np.save(model.path / "training.npy", np.ones((2, 32), np.uint8))
+    assert model.photos("training").tolist() == [[1] * 32] * 2
+    assert model.photos("validation").shape == (0, 32)
+
+
+def test_arrays_are_read_back_in_their_order(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(5)}
+    save_arrays(tmp_path / "last.npz", arrays)
+    found = load_arrays(tmp_path / "last.npz")
+    assert list(found) == ["b", "a"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_archive_of_arrays_is_damaged(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "last.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DamagedArtifactError, match=f"{path}: damaged: it is not an archive"):
+        load_arrays(path)

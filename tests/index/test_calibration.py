@@ -1,0 +1,153 @@
+"""calibration.py: what photos of a catalogue find when they ask as if they were new."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.catalog.ingest import ingest
+from pipeline.config import SearchSettings
+from pipeline.errors import DamagedArtifactError
+from pipeline.index import calibration
+from pipeline.index.calibration import FILE, Calibration, choose, read_calibration
+from pipeline.sources.base import Item, Photo
+from tests.conftest import Colour, ListSource, Shop, png
+
+NOISE = (250, 250, 250)
+
+
+def hashes(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
+
+
+def test_photos_that_were_trained_on_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_FEW", 3)
+    photos = hashes(10)
+    assert choose(photos, photos[[1, 4, 7]]) == [0, 2, 3, 5, 6, 8, 9]
+    assert choose(photos, hashes(5, seed=1)) == list(range(10))
+
+
+def test_all_ask_if_too_few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_FEW", 3)
+    photos = hashes(10)
+    assert choose(photos, photos[:8]) == list(range(10))
+    assert choose(photos, photos[:7]) == [7, 8, 9]
+    assert choose(photos[:0], photos) == []
+
+
+def test_the_sample_is_of_the_lowest_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_SAMPLE", 40)
+    photos = hashes(100)
+    lowest = sorted(range(100), key=lambda row: photos[row].tobytes())[:40]
+    assert choose(photos, photos[:0]) == sorted(lowest)
+
+
+def offer(shop: Shop, items: dict[str, list[Colour]], categories: dict[str, str]) -> None:
+    offers = [
+        Item(
+            key,
+            key,
+            categories.get(key, ""),
+            tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours),
+        )
+        for key, colours in items.items()
+    ]
+    ingest(ListSource(offers), shop.catalogue, shop.limits)
+    shop.embed()
+    shop.index()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_photo_finds_the_nearest_of_another_item(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(calibration, "_BLOCK", 5)
+    monkeypatch.setattr(calibration, "_NEAREST", 2)
+    rng = random.Random(seed)
+    colours = [(r, g, b) for r in range(0, 90, 10) for g in (0, 7) for b in (0, 1)]
+    items = {f"k{n}": rng.sample(colours, rng.choice([1, 1, 2, 4])) for n in range(25)}
+    categories = {key: rng.choice(["hats", "caps"]) for key in items}
+    offer(shop, items, categories)
+
+    shown: dict[Colour, list[str]] = {}
+    for key, photos in items.items():
+        for colour in photos:
+            shown.setdefault(colour, []).append(key)
+    expected: dict[str, list[float]] = {}
+    for colour, keys in shown.items():
+        others = [other for other in shown if not set(keys) & set(shown[other])]
+        if others:
+            apart = np.linalg.norm(np.array(others, float) - np.array(colour, float), axis=1)
+            first = min(keys, key=shop.id_of)
+            expected.setdefault(categories[first], []).append(float(apart.min()))
+    with shop.searcher() as searcher:
+        found = searcher.calibration.by_category
+    assert {name: known.tolist() for name, known in found.items()} == {
+        name: sorted(known) for name, known in expected.items()
+    }
+
+
+def test_a_percentile_is_the_share_of_nearer_ones() -> None:
+    known = Calibration({"a": np.array([1.0, 2.0, 2.0, 3.0])})
+    shares = [known.percentile(distance, "a") for distance in (0.5, 1.0, 1.5, 2.0, 3.0, 9.0)]
+    assert shares == [0, 0, 25, 25, 75, 100]
+
+
+def test_a_category_is_judged_by_its_own_if_there_are_enough() -> None:
+    near, far = np.linspace(0, 1, 50), np.linspace(100, 101, 49)
+    known = Calibration({"near": near, "far": far})
+    assert known.percentile(50, "near") == 100
+    assert known.percentile(50, "far") == known.percentile(50, "other") == 100 * 50 / 99
+
+
+def test_nothing_is_known_where_there_was_no_other_item(shop: Shop) -> None:
+    assert Calibration({}).percentile(1.0, "") is None
+    shop.build({"a": [(1, 0, 0), (2, 0, 0)]})
+    with shop.searcher() as searcher:
+        (found,) = searcher.query(np.array([9, 9, 9], np.float32), 1)
+        assert found.percentile is None
+        assert not searcher.is_no_match([found])
+        assert not searcher.is_no_match([])
+
+
+def test_what_is_unlike_all_photos_has_no_good_match(shop: Shop) -> None:
+    rng = random.Random(5)
+    photos = {f"k{n}": [tuple(rng.choices(range(60), k=3))] for n in range(300)}
+    shop.build(photos)  # type: ignore[arg-type]
+    flagged = 0
+    with shop.searcher() as searcher:
+        for _ in range(300):  # more of the same: about 1 % is further away than 99 %
+            near = np.array(rng.choices(range(60), k=3), np.float32)
+            flagged += searcher.is_no_match(searcher.query(near, 1))
+        assert flagged <= 12
+        alien = searcher.query(png(NOISE), 2)
+        assert searcher.is_no_match(alien)
+        assert alien[0].percentile == 100
+        never = SearchSettings(no_match=100)
+        searcher.config = searcher.config.model_copy(update={"search": never})
+        assert not searcher.is_no_match(alien)
+
+
+def test_another_category_is_another_build(shop: Shop) -> None:
+    items: dict[str, list[Colour]] = {"a": [(1, 0, 0)], "b": [(5, 0, 0)]}
+    offer(shop, items, {"a": "hats"})
+    before = shop.engine.builds.current()
+    offer(shop, items, {"a": "hats"})
+    same = shop.engine.builds.current()
+    offer(shop, items, {"a": "caps"})
+    after = shop.engine.builds.current()
+    assert before is not None
+    assert after is not None
+    assert before == same
+    assert before.path != after.path
+    assert set(read_calibration(after.path).by_category) == {"caps", ""}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"distances": 5}', '{"distances": {"a": "x"}}'])
+def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(DamagedArtifactError, match=FILE):
+        read_calibration(tmp_path)

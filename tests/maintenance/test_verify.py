@@ -1,0 +1,339 @@
+"""verify.py: every kind of damage is found, named, and mended by doing what the line says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts import publish, read_manifest
+from pipeline.catalog.ingest import ingest
+from pipeline.errors import NotBuiltError
+from pipeline.index.builds import Build
+from pipeline.index.flat import write_flat
+from pipeline.maintenance.verify import Verdict, verify
+from pipeline.sources.base import Item, Photo
+from tests.conftest import Colour, ListSource, Shop, png, tree
+
+ITEMS: dict[str, list[Colour]] = {
+    "a": [(10, 0, 0), (20, 0, 0)],
+    "b": [(20, 0, 0)],
+    **{str(n): [(n, n, n)] for n in range(6)},
+}
+
+
+@pytest.fixture
+def built(shop: Shop) -> Shop:
+    """A catalogue of 8 photos in two shards, with the build of now and one of before."""
+    shop.build({"a": [(10, 0, 0)]})
+    shop.build(ITEMS)
+    assert verify(shop.config).problems == []
+    return shop
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def current(shop: Shop) -> Build:
+    build = shop.engine.builds.current()
+    assert build is not None
+    return build
+
+
+def older(shop: Shop) -> Path:
+    return shop.engine.builds.all()[0]
+
+
+def shards(shop: Shop) -> list[Path]:
+    return sorted(shop.engine.embeddings(shop.model.fingerprint).folder.glob("*.npy"))
+
+
+def republish(build: Build, change: Callable[[Path], None]) -> None:
+    """Make a build of the same name whose files are other ones, with the right checksums."""
+    content = {name: value for name, value in build.manifest.items() if name != "files"}
+    kept = tree(build.path)
+    shutil.rmtree(build.path)
+    with publish(build.path, content) as aside:
+        for name in kept.keys() - {"manifest.json"}:
+            (aside / name).write_bytes(kept[name])
+        change(aside)
+
+
+def mend(shop: Shop, problems: list[str]) -> None:
+    """Do what the lines say: delete what they name, and build."""
+    for problem in problems:
+        deleted = re.search(r"delete (\S+) and run `imgsearch build`$", problem)
+        assert deleted or problem.endswith("; run `imgsearch build`")
+        if deleted and Path(deleted[1]).is_dir():
+            shutil.rmtree(deleted[1])
+        elif deleted:
+            Path(deleted[1]).unlink(missing_ok=True)
+    shop.use_model("weights")
+    shop.build(ITEMS)
+
+
+def test_a_clean_catalogue_has_no_problem_and_everything_was_looked_at(built: Shop) -> None:
+    before = tree(built.folder)
+    verdict = verify(built.config)
+    assert verdict == Verdict(photos=8, models=1, shards=3, builds=2, problems=[])
+    assert {k: v for k, v in tree(built.folder).items() if "sqlite" not in k} == {
+        k: v for k, v in before.items() if "sqlite" not in k
+    }
+
+
+def test_there_is_nothing_to_verify_before_it_is_built(shop: Shop) -> None:
+    shop.catalogue.close()
+    shutil.rmtree(shop.folder)
+    with pytest.raises(NotBuiltError):
+        verify(shop.config)
+
+
+Target = Callable[[Shop], Path]
+PHOTO: Target = lambda shop: list(shop.catalogue.photos())[3].path  # noqa: E731
+WEIGHTS: Target = lambda shop: shop.model.weights_file  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("target", "damage"),
+    [
+        (PHOTO, cut),
+        (PHOTO, Path.unlink),
+        (WEIGHTS, flip),
+        (WEIGHTS, cut),
+        (WEIGHTS, Path.unlink),
+        (lambda shop: shop.model.path / "manifest.json", cut),
+        (lambda shop: shop.model.path / "manifest.json", Path.unlink),
+        (lambda shop: shards(shop)[0], flip),
+        (lambda shop: shards(shop)[1], cut),
+        (lambda shop: shards(shop)[2], Path.unlink),
+        (lambda shop: shards(shop)[1].with_suffix(".json"), cut),
+        (lambda shop: shards(shop)[1].with_suffix(".json"), lambda path: path.write_bytes(b"[]")),
+        (lambda shop: current(shop).index_file, flip),
+        (lambda shop: current(shop).index_file, cut),
+        (lambda shop: current(shop).index_file, Path.unlink),
+        (lambda shop: current(shop).path / "ids.npy", flip),
+        (lambda shop: current(shop).path / "photos.npy", flip),
+        (lambda shop: current(shop).path / "photos.npy", Path.unlink),
+        (lambda shop: current(shop).path / "manifest.json", cut),
+        (lambda shop: older(shop) / "index.faiss", flip),
+        (lambda shop: older(shop) / "ids.npy", Path.unlink),
+    ],
+)
+def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
+    built: Shop, target: Target, damage: Callable[[Path], object]
+) -> None:
+    path = target(built)
+    damage(path)
+    problems = verify(built.config).problems
+    assert str(path) in problems[0]
+    assert len(problems) == len(set(problems))
+    assert all("\n" not in problem for problem in problems)
+    mend(built, problems)
+    assert verify(built.config).problems == []
+
+
+def test_vectors_of_a_former_model_are_checked_too(built: Shop) -> None:
+    former = shards(built)[0]
+    built.use_model("other")
+    built.build(ITEMS)
+    flip(former)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{former}: damaged: its content has changed")
+
+
+def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
+    first, second, *_ = (photo.path for photo in built.catalogue.photos())
+    first.write_bytes(png((1, 1, 1)))
+    second.unlink()
+    assert verify(built.config).problems == [
+        f"{first}: the photo has changed since it was ingested; delete it and run"
+        " `imgsearch build`",
+        f"{second}: the photo cannot be read: No such file or directory; run `imgsearch build`",
+    ]
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_a_stored_photo_of_a_source_that_is_the_same_is_mended_too(
+    shop: Shop, damage: Callable[[Path], object]
+) -> None:
+    def build() -> None:
+        item = Item("a", "a", "", (Photo("a.png", data=png((10, 0, 0))),))
+        ingest(ListSource([item], version="1"), shop.catalogue, shop.limits)
+        shop.embed()
+        shop.index()
+
+    build()
+    (path,) = (photo.path for photo in shop.catalogue.photos())
+    damage(path)
+    (problem,) = verify(shop.config).problems
+    assert problem.startswith(f"{path}: the photo ")
+    if "delete it" in problem:
+        path.unlink()
+    build()
+    assert verify(shop.config).problems == []
+
+
+def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
+    shop: Shop, tmp_path: Path
+) -> None:
+    def build() -> None:
+        items = [Item(file.name, "", "", (Photo(file.name, file),)) for file in files]
+        ingest(ListSource(items), shop.catalogue, shop.limits)
+        shop.embed()
+        shop.index()
+
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for file in files:
+        file.write_bytes(png((10, 0, 0)))
+    build()
+    assert verify(shop.config).photos == 3
+    files[0].unlink()
+    files[1].write_bytes(png((20, 0, 0)))
+    assert verify(shop.config).problems == [
+        f"{files[0]}: the photo cannot be read: No such file or directory; run `imgsearch build`",
+        f"{files[1]}: the photo has changed since it was ingested; run `imgsearch build`",
+    ]
+    build()
+    assert verify(shop.config) == Verdict(photos=2, models=1, shards=2, builds=2)
+    found = shop.searcher().query(np.array([10, 0, 0], np.float32), 1)
+    assert [(n.key, n.distance, n.path) for n in found] == [("c.png", 0.0, files[2])]
+
+
+def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
+    built.catalogue.close()
+    with closing(sqlite3.connect(built.catalogue.file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'images'").fetchone()
+    data = bytearray(built.catalogue.file.read_bytes())
+    data[4096 * (page - 1) : 4096 * page] = b"\xa5" * 4096
+    built.catalogue.file.write_bytes(data)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{built.catalogue.file}: damaged: ")
+    assert problem.endswith("; delete it and run `imgsearch build`")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: path.write_text("0123\n"),
+        lambda path: path.write_bytes(b"\xff\xfe\n"),
+    ],
+)
+def test_a_current_that_names_no_build_is_a_problem(
+    built: Shop, damage: Callable[[Path], object]
+) -> None:
+    damage(built.engine.path / "CURRENT")
+    problems = verify(built.config).problems
+    assert problems == [f"{built.engine.path}: no index here yet; run `imgsearch build`"]
+    mend(built, problems)
+    assert verify(built.config).problems == []
+
+
+def test_a_newer_model_is_no_problem_for_the_build_of_the_older(built: Shop) -> None:
+    built.use_model("other")
+    assert verify(built.config).problems == []
+
+
+def test_a_build_without_its_model_is_a_problem(built: Shop) -> None:
+    shutil.rmtree(built.model.path)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{current(built).path}: made by model {built.model.fingerprint}, ")
+    assert problem.endswith("which is missing now; run `imgsearch build`")
+
+
+def test_a_build_that_is_not_of_the_catalogue_of_now_is_a_problem(built: Shop) -> None:
+    items = {key: ITEMS[key] for key in ITEMS if key not in ("b", "0", "1")}
+    built.offer({**items, "new": [(9, 0, 9)]})
+    (problem,) = verify(built.config).problems
+    assert problem == (
+        f"{current(built).path}: 3 photos too many and 1 too few; run `imgsearch build`"
+    )
+    built.embed()
+    built.index()
+    assert verify(built.config).problems == []
+
+
+def test_vectors_without_a_file_are_a_problem(built: Shop) -> None:
+    first = shards(built)[0]
+    first.unlink()
+    first.with_suffix(".json").unlink()
+    (problem,) = verify(built.config).problems
+    assert problem == (
+        f"{current(built).path}: 1 of its photos have no vector on disk; run `imgsearch build`"
+    )
+    mend(built, [problem])
+    assert verify(built.config).problems == []
+
+
+def test_an_index_of_other_vectors_is_a_problem_though_its_checksums_are_right(
+    built: Shop,
+) -> None:
+    def change(aside: Path) -> None:
+        write_flat(aside / "index.faiss", 8, 3, [(np.arange(8), np.ones((8, 3), np.float32))])
+
+    build = current(built)
+    republish(build, change)
+    problems = verify(built.config).problems
+    assert [problem.partition(": ")[0] for problem in problems] == [str(build.index_file)] * 3
+    assert all(f"differ from those in {shards(built)[n]}" in p for n, p in enumerate(problems))
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(7, 3), (8, 4)])
+def test_an_index_of_another_size_is_a_problem_though_its_checksums_are_right(
+    built: Shop, rows: int, dim: int
+) -> None:
+    def change(aside: Path) -> None:
+        vectors = np.ones((rows, dim), np.float32)
+        write_flat(aside / "index.faiss", rows, dim, [(np.arange(rows), vectors)])
+
+    build = current(built)
+    republish(build, change)
+    (problem,) = verify(built.config).problems
+    assert problem.startswith(f"{build.path}: {rows} vectors of {dim} numbers in its index")
+
+
+def test_other_pairs_of_rows_and_items_are_a_problem_though_their_checksums_are_right(
+    built: Shop,
+) -> None:
+    def change(aside: Path) -> None:
+        ids = np.load(aside / "ids.npy")
+        ids[0, 1] = 99
+        np.save(aside / "ids.npy", ids)
+
+    republish(current(built), change)
+    (problem,) = verify(built.config).problems
+    assert "1 photos too many and 1 too few" in problem
+
+
+def test_the_problems_of_several_files_are_all_told(built: Shop) -> None:
+    photos = [photo.path for photo in built.catalogue.photos()][:2]
+    wrong = [*photos, built.model.weights_file, shards(built)[0], older(built) / "index.faiss"]
+    for path in wrong:
+        flip(path)
+    problems = verify(built.config).problems
+    assert all(any(str(path) in problem for problem in problems) for path in wrong)
+
+
+def test_a_manifest_without_its_model_still_lets_the_others_be_checked(built: Shop) -> None:
+    manifest = built.model.path / "manifest.json"
+    manifest.write_bytes(b"{}")
+    flip(older(built) / "index.faiss")
+    problems = verify(built.config).problems
+    assert any(str(manifest) in problem for problem in problems)
+    assert any(str(older(built)) in problem for problem in problems)
+    assert "files" in read_manifest(current(built).path)

@@ -1,0 +1,173 @@
+"""Guided training: targets, pairs and the loss, against NumPy and SciPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import logsumexp
+
+from pipeline.config import GuideSettings
+from pipeline.models.autoencoder import objective
+from pipeline.models.autoencoder.descriptors import described
+from pipeline.models.autoencoder.distillation import Guide, Targets, pairs
+from pipeline.models.autoencoder.objective import Guided, PixelError
+from pipeline.models.base import import_keras, import_tensorflow
+from tests.models.autoencoder.test_descriptors import drawn
+
+PHOTOS = np.stack([drawn(seed, 32) for seed in range(40)])
+ROWS = np.arange(40)
+TEACHER = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
+F32 = npt.NDArray[np.float32]
+
+
+def settings(**more: Any) -> GuideSettings:
+    return GuideSettings.model_validate(
+        {"shape": 0, "silhouette": 0, "neighbours": 5, "components": 400, **more}
+    )
+
+
+def nearest(vectors: npt.NDArray[Any], count: int) -> list[set[int]]:
+    apart = np.linalg.norm(vectors[:, np.newaxis] - vectors, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return [set(row[:count].tolist()) for row in apart.argsort(axis=1)]
+
+
+# -- Targets ---------------------------------------------------------------------------------------
+
+
+def test_targets_have_near_what_the_weighted_parts_have_near() -> None:
+    chosen = settings(shape=1, colours=0.5)
+    guide = Targets(PHOTOS, None, chosen, 7).guide(PHOTOS, None)
+    parts = described(PHOTOS, ROWS, mirrored=True)
+    whole = [
+        weight * parts[name] / np.sqrt(parts[name].var(axis=0).sum())
+        for name, weight in (("shape", 1), ("colours", 0.5))
+    ]
+    assert [set(row.tolist()) for row in guide.neighbours] == nearest(np.hstack(whole), 5)
+    assert guide.targets.dtype == np.float32
+    assert guide.targets.mean(axis=0) == pytest.approx(0, abs=1e-4)
+    assert guide.targets.var(axis=0).sum() == pytest.approx(1, rel=0.05)
+
+
+def test_a_teacher_alone_decides_by_the_roots_of_its_numbers() -> None:
+    guide = Targets(PHOTOS, TEACHER, settings(teacher="t"), 7).guide(PHOTOS, TEACHER)
+    roots = np.sign(TEACHER) * np.sqrt(np.abs(TEACHER))
+    assert [set(row.tolist()) for row in guide.neighbours] == nearest(roots, 5)
+    centred = roots - roots.mean(axis=0)
+    real = np.linalg.norm(centred[:, np.newaxis] - centred, axis=2)
+    apart = np.linalg.norm(guide.targets[:, np.newaxis] - guide.targets, axis=2)
+    assert apart / apart.max() == pytest.approx(real / real.max(), abs=1e-3)
+
+
+def test_a_photo_and_its_mirror_image_have_one_target() -> None:
+    targets = Targets(PHOTOS, None, settings(shape=1, silhouette=1, pixels=1), 7)
+    mirrored = targets.guide(np.ascontiguousarray(PHOTOS[:, :, ::-1]), None)
+    np.testing.assert_allclose(mirrored.targets, targets.guide(PHOTOS, None).targets, atol=1e-4)
+
+
+def test_targets_of_other_photos_are_measured_as_those_learnt_from() -> None:
+    targets = Targets(PHOTOS[:30], None, settings(shape=1, components=8), 7)
+    whole = targets.guide(PHOTOS, None).targets
+    assert whole.shape == (40, 8)
+    np.testing.assert_allclose(targets.guide(PHOTOS[30:], None).targets, whole[30:], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_or_equal_photos_have_a_guide(count: int) -> None:
+    same = np.repeat(PHOTOS[:1], count, axis=0)
+    zeros = np.zeros((count, 6), np.float32)
+    guide = Targets(same, zeros, settings(shape=1, teacher="t"), 7).guide(same, zeros)
+    assert np.isfinite(guide.targets).all()
+    assert guide.neighbours.shape == (count, max(1, count - 1))
+    for row, others in enumerate(guide.neighbours.tolist()):
+        assert set(others) == (set(range(count)) - {row} or {0})
+
+
+# -- Pairs -----------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_photos_and_then_a_neighbour_of_each() -> None:
+    guide = Guide(np.zeros((10, 1), np.float32), (ROWS[:10, np.newaxis] + [1, 2, 3]) % 10)
+    order = np.random.default_rng(1).permutation(10)
+    nearest_ones = pairs(guide, order, 6, None)
+    assert len(nearest_ones) == 20
+    random = pairs(guide, order, 6, np.random.default_rng(2))
+    steps = set()
+    for arranged in (nearest_ones, random):
+        for start in range(0, 20, 6):
+            batch = arranged[start : start + 6]
+            asking, answers = np.split(batch, 2)
+            assert asking.tolist() == order[start // 2 : start // 2 + 3].tolist()
+            steps.update(((answers - asking) % 10).tolist())
+    assert steps == {1, 2, 3}
+    assert ((nearest_ones[3:6] - nearest_ones[:3]) % 10).tolist() == [1, 1, 1]
+    assert (pairs(guide, order, 6, np.random.default_rng(2)) == random).all()
+
+
+# -- The loss --------------------------------------------------------------------------------------
+
+
+def test_telling_apart_is_the_logarithm_of_the_neighbours_share() -> None:
+    latents = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
+    found = float(objective._tell_apart(import_tensorflow().constant(latents)))
+    losses = []
+    for at in range(6):
+        near = -((latents[at] - latents) ** 2).sum(axis=1)
+        others = [n for n in range(12) if n != at]
+        losses.append(logsumexp(near[others]) - near[at + 6])
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_correlations_are_squared_and_added_up() -> None:
+    latent = np.random.default_rng(0).standard_normal((50, 4)) @ np.array(
+        [[1, 2, 0, 0], [0, 1, 0, 0], [0, 0, 9, 1], [0, 0, 0, 1]]
+    )
+    matrix = np.corrcoef(latent.T)
+    expected = (matrix**2).sum() - 4
+    found = objective._correlation(import_tensorflow().constant(latent, "float32"))
+    assert float(found) == pytest.approx(expected, rel=1e-3)
+
+
+def network() -> Any:
+    keras = import_keras()
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 3))
+    latent = keras.layers.Dense(3, name="latent_space")(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.layers.Reshape((8, 8, 3))(keras.layers.Dense(192)(latent)))
+
+
+def test_a_guided_loss_is_the_weighted_sum_of_its_parts() -> None:
+    tf = import_tensorflow()
+    rng = np.random.default_rng(0)
+    photos, shown = rng.random((2, 10, 8, 8, 3)).astype(np.float32)
+    wanted = rng.standard_normal((40, 5)).astype(np.float32)
+    rows = rng.permutation(40)[:10]
+    base = {"rebuild_pixels": 0, "rebuild_targets": 0, "decorrelate": 0}
+
+    def loss(**weights: float) -> float:
+        chosen = GuideSettings.model_validate({**base, **weights})
+        guided = Guided(network(), chosen, 5, variance=0.5)
+        return float(guided.loss(tf.constant(shown), tf.constant(photos), rows, wanted, False))
+
+    guided = Guided(network(), GuideSettings(), 5, variance=0.5)
+    rebuilt, targets, latent, scaled = (one.numpy() for one in guided.trained(shown))
+    alone = loss()
+    assert alone == pytest.approx(float(objective._tell_apart(tf.constant(scaled))), rel=1e-5)
+    assert latent == pytest.approx(scaled)  # the scale begins at 1
+    pixels = ((rebuilt - photos) ** 2).mean() / 0.5
+    assert loss(rebuild_pixels=2) == pytest.approx(alone + 2 * pixels, rel=1e-5)
+    off = ((targets - wanted[rows]) ** 2).sum(axis=1).mean()
+    assert loss(rebuild_targets=3) == pytest.approx(alone + 3 * off, rel=1e-4)
+    correlated = (np.corrcoef(latent.T) ** 2).sum() - 3
+    assert loss(decorrelate=4) == pytest.approx(alone + 4 * correlated, rel=1e-3)
+
+
+def test_without_a_guide_the_loss_is_the_error_of_pixels() -> None:
+    tf = import_tensorflow()
+    photos, shown = np.random.default_rng(0).random((2, 10, 8, 8, 3)).astype(np.float32)
+    plain = PixelError(network())
+    found = plain.loss(tf.constant(shown), tf.constant(photos), np.arange(10), None, False)
+    assert float(found) == pytest.approx(((plain.trained(shown).numpy() - photos) ** 2).mean())

@@ -1,0 +1,365 @@
+"""Training: seeded, resumable, and keeping the best epoch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import images, models
+from pipeline.artifacts import digest
+from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.ingest import ingest
+from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.embeddings.store import EmbeddingStore
+from pipeline.errors import TrainingError
+from pipeline.images import ImageLimits
+from pipeline.models.autoencoder import fit
+from pipeline.models.autoencoder import network as autoencoder
+from pipeline.models.autoencoder import train as train_module
+from pipeline.models.autoencoder.batches import batches_of
+from pipeline.models.autoencoder.distillation import Guide
+from pipeline.models.autoencoder.fit import History
+from pipeline.models.autoencoder.train import covers, split, train
+from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
+from pipeline.progress import SILENT, Silent
+from pipeline.sources.sample.source import SampleSource
+
+LIMITS = ImageLimits()
+
+
+def settings(**training: object) -> AutoencoderSettings:
+    augment = {"flip": True, "shift": 0.1, "zoom": 0.1, "noise": 0.05}
+    defaults = {"batch_size": 8, "epochs": 4, "schedule": "cosine", "augment": augment}
+    return AutoencoderSettings(
+        type="autoencoder",
+        architecture="strided",
+        input_size=32,
+        training=TrainingSettings.model_validate({**defaults, **training}),
+    )
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+    with Catalogue(tmp_path_factory.mktemp("catalogue"), create=True) as catalogue:
+        ingest(SampleSource(30, 0, 64), catalogue, LIMITS)
+        yield catalogue
+
+
+@pytest.fixture(scope="module")
+def model(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """Four undisturbed epochs."""
+    store = ModelStore(tmp_path_factory.mktemp("model"))
+    return train("ae", settings(), catalogue, store, LIMITS)
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process."""
+
+
+class StopAfter(Silent):
+    """Ends the run when an epoch has been reported."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def note(self, text: str) -> None:
+        if f"epoch {self.epoch}:" in text:
+            raise Stop
+
+
+def test_the_same_seed_gives_the_same_weights(
+    model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    again = train("ae", settings(), catalogue, ModelStore(tmp_path / "again"), LIMITS)
+    other = train("ae", settings(seed=8), catalogue, ModelStore(tmp_path / "other"), LIMITS)
+    assert again.manifest["weights"] == model.manifest["weights"] != other.manifest["weights"]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_stopped_run_resumes_after_its_last_epoch(
+    epoch: int, model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(Stop):
+        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+    assert store.current() is None
+    resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+    for name in (WEIGHTS, "history.json", "training.npy", "validation.npy"):
+        assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
+    assert resumed.path.name == model.path.name
+    assert not list(tmp_path.glob(".*.training"))
+
+
+GUIDED = {
+    "guide": {"colours": 0.5, "components": 16, "neighbours": 3},
+    "augment": {"flip": True, "clean": True, "descriptor_noise": 0.3, "noise": 0.05},
+    "weight_decay": 0.01,
+}
+
+
+def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_path: Path) -> None:
+    chosen = settings(epochs=2, **GUIDED).model_copy(
+        update={"architecture": "descriptor", "standardise": True}
+    )
+    whole = train("ae", chosen, catalogue, ModelStore(tmp_path / "whole"), LIMITS)
+    store = ModelStore(tmp_path / "part")
+    with pytest.raises(Stop):
+        train("ae", chosen, catalogue, store, LIMITS, progress=StopAfter(1))
+    resumed = train("ae", chosen, catalogue, store, LIMITS)
+    assert resumed.path.name == whole.path.name
+    for name in (WEIGHTS, "history.json"):
+        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    history = json.loads((whole.path / "history.json").read_text())
+    assert history["loss"][-1] < history["loss"][0]
+    loaded = models.load("ae", resumed)
+    seen = np.stack([_pixels(photo, chosen) for photo in catalogue.photos()])
+    assert (loaded.encode(seen) == loaded.encode(seen)).all()  # and no noise
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, 2), (7, 6)])
+def test_a_batch_of_a_guided_run_holds_whole_pairs(
+    size: int, taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def batches(photos: Any, order: Any, batch: int, *_: object, **__: object) -> Any:
+        seen.append((order, batch))
+        return batches_of(photos, order, batch)
+
+    monkeypatch.setattr(fit, "batches_of", batches)
+    photos = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+    neighbours = (np.arange(9)[:, np.newaxis] + [1, 2]) % 9
+    guide = Guide(np.zeros((9, 2), np.float32), neighbours)
+    training = settings(batch_size=size, epochs=1, guide={}).training
+    make = partial(autoencoder.build, "strided", 32, 2)
+    fit.Fit("ae", make, training, tmp_path, SILENT).run(photos, photos, (guide, guide))
+    assert [batch for _, batch in seen] == [taken, taken]
+    for order, batch in seen:
+        assert len(order) == 18
+        for start in range(0, 18, batch):
+            asking, answers = np.split(order[start : start + batch], 2)
+            assert set(((answers - asking) % 9).tolist()) <= {1, 2}
+
+
+def _pixels(photo: Photo, chosen: AutoencoderSettings) -> np.ndarray:
+    image = Image.open(photo.path).convert("RGB")
+    return images.resize(image, (chosen.input_size,) * 2, chosen.resize)
+
+
+def test_a_teacher_decides_what_is_near(catalogue: Catalogue, tmp_path: Path) -> None:
+    """One whose vectors say nothing but how bright a photo is."""
+    photos = list(catalogue.photos())
+    bright = np.array([np.asarray(Image.open(p.path)).mean() for p in photos], np.float32)
+    vectors = EmbeddingStore(tmp_path / "vectors")
+    for part in np.array_split(np.arange(len(photos)), 3):
+        vectors.write([photos[at].sha256 for at in part], bright[part, np.newaxis])
+    guide = {"teacher": "t", "shape": 0, "silhouette": 0, "neighbours": 3, "rebuild_targets": 1}
+    chosen = settings(epochs=60, guide=guide, augment={}, learning_rate=3e-3)
+    model = train(
+        "ae", chosen, catalogue, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
+    )
+    known = {row.tobytes() for row in model.photos("training")}
+    seen = [at for at, photo in enumerate(photos) if photo.sha256 in known]
+    latents = models.load("ae", model).encode(
+        np.stack([_pixels(photos[at], chosen) for at in seen])
+    )
+    apart = np.linalg.norm(latents[:, np.newaxis] - latents, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    own = bright[seen]
+    off = np.abs(own[apart.argmin(axis=1)] - own).mean()
+    assert off < 0.25 * np.abs(own[:, np.newaxis] - own).mean()
+
+
+def test_a_resumed_run_keeps_its_own_division_of_the_photos(
+    model: ModelFolder, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(Stop):
+        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(1))
+    monkeypatch.setattr(train_module, "split", lambda photos, _: (photos[::2], photos[1::2]))
+    resumed = train("ae", settings(), catalogue, store, LIMITS)
+    for part in ("training", "validation"):
+        assert resumed.photos(part).tolist() == model.photos(part).tolist()
+    assert resumed.manifest["weights"] == model.manifest["weights"]
+
+
+def test_a_run_begun_on_other_photos_is_begun_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "model")
+    short = settings(epochs=2)
+    with pytest.raises(Stop):
+        train("ae", short, catalogue, store, LIMITS, progress=StopAfter(1))
+    (work,) = store.folder.glob(".*.training")
+    assert work.name == f".{digest(models.recipe(short))}.training"
+    with Catalogue(tmp_path / "grown", create=True) as grown:
+        ingest(SampleSource(36, 0, 64), grown, LIMITS)
+        model = train("ae", short, grown, store, LIMITS)
+        photos = {photo.sha256 for photo in grown.photos()}
+    known = [row.tobytes() for part in ("training", "validation") for row in model.photos(part)]
+    assert len(known) == 36
+    assert set(known) == photos
+    assert not work.exists()
+
+
+def test_the_best_epoch_is_kept_and_its_loss_is_true(
+    model: ModelFolder, catalogue: Catalogue
+) -> None:
+    history = json.loads((model.path / "history.json").read_text())
+    assert len(history["loss"]) == len(history["val_loss"]) == 4
+    assert model.manifest["validation_mse"] == pytest.approx(min(history["val_loss"]), rel=1e-5)
+    held_out = {row.tobytes() for row in model.photos("validation")}
+    unseen = np.stack([_pixels(p, settings()) for p in catalogue.photos() if p.sha256 in held_out])
+    rebuilding = models.load("ae", model)
+    lost = rebuilding.lost(unseen)
+    assert lost is not None
+    np.testing.assert_allclose(model.lost(), np.sort(lost, axis=0), rtol=1e-3)
+    photos = unseen / np.float32(255)
+    rest = (np.asarray(rebuilding.rebuild(photos)) - photos) ** 2
+    error = rest.mean(axis=(1, 2, 3))
+    assert lost[:, 0] == pytest.approx(error, rel=1e-3)
+    variance = np.array([one.reshape(-1, 3).var(axis=0).mean() for one in photos])
+    assert lost[:, 1] == pytest.approx(error / (variance + 1e-3), rel=1e-3)
+
+    network = autoencoder.build("strided", 32, 16)
+    network.load_weights(model.weights_file)
+    held_out = {row.tobytes() for row in model.photos("validation")}
+    photos = [
+        np.asarray(Image.open(photo.path).resize((32, 32), Image.Resampling.NEAREST)) / 255
+        for photo in catalogue.photos()
+        if photo.sha256 in held_out
+    ]
+    pixels = np.stack(photos).astype(np.float32)
+    error = np.mean((np.asarray(network(pixels)) - pixels) ** 2)
+    assert error == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
+
+
+def test_the_model_folder_describes_itself(model: ModelFolder, catalogue: Catalogue) -> None:
+    for name in ("loss.png", "photos.png"):
+        with Image.open(model.path / name) as picture:
+            assert picture.width > 300
+    trained, held_out = model.photos("training"), model.photos("validation")
+    known = {row.tobytes() for row in np.concatenate([trained, held_out])}
+    assert known == {photo.sha256 for photo in catalogue.photos()}
+    assert len(trained) + len(held_out) == 30
+    assert model.weights_file.stat().st_size < 5 * model.manifest["parameters"] + 200_000
+
+
+def test_patience_ends_a_run_that_no_longer_improves(catalogue: Catalogue, tmp_path: Path) -> None:
+    hopeless = settings(epochs=30, patience=2, learning_rate=1e-12, schedule="constant")
+    model = train("ae", hopeless, catalogue, ModelStore(tmp_path), LIMITS)
+    assert model.manifest["epochs"] < 30
+    history = History(**json.loads((model.path / "history.json").read_text()))
+    assert history.epochs - 1 - history.best == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "over"),
+    [([], 1, False), ([3, 2, 1], 2, False), ([1, 2, 3], 2, True), ([1, 2, 3], None, False)],
+)
+def test_a_run_is_over_when_patience_is_spent(
+    losses: list[float], patience: int | None, over: bool
+) -> None:
+    training = TrainingSettings(epochs=9, patience=patience)
+    assert History(losses, losses).is_over(training) is over
+
+
+def test_a_loss_that_explodes_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
+    work = ModelStore(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        original = autoencoder.build
+
+        def infinite(architecture: str, size: int, latent: int, **more: Any) -> object:
+            network = original(architecture, size, latent, **more)
+            network.set_weights([np.full_like(w, np.nan) for w in network.get_weights()])
+            return network
+
+        patch.setattr(autoencoder, "build", infinite)
+        with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+            train("ae", settings(), catalogue, work, LIMITS)
+    assert work.current() is None
+
+
+def test_one_photo_is_too_few(tmp_path: Path) -> None:
+    with Catalogue(tmp_path, create=True) as catalogue:
+        ingest(SampleSource(1, 0, 64), catalogue, LIMITS)
+        with pytest.raises(TrainingError, match="1 readable photos are too few"):
+            train("ae", settings(), catalogue, ModelStore(tmp_path / "model"), LIMITS)
+
+
+def photos(count: int) -> list[Photo]:
+    random = np.random.default_rng(count)
+    return [Photo(n, random.bytes(32), Path("x")) for n in range(count)]
+
+
+def test_first_holds_out_what_keras_holds_out() -> None:
+    training, validation = split(photos(18_322), TrainingSettings(validation=0.2, split="first"))
+    assert (len(training), len(validation)) == (14_658, 3_664)  # the article's numbers
+    assert [photo.id for photo in validation] == list(range(3_664))
+
+
+def test_hash_never_moves_a_photo_to_the_other_side() -> None:
+    half, all_of_them = photos(4_000)[:2_000], photos(4_000)
+    seen, held_out = split(all_of_them, TrainingSettings(validation=0.2))
+    assert len(held_out) == pytest.approx(800, rel=0.1)
+    assert {p.sha256 for p in seen}.isdisjoint(p.sha256 for p in held_out)
+    some_seen, some_held_out = split(half, TrainingSettings(validation=0.2))
+    assert set(some_seen) <= set(seen)
+    assert set(some_held_out) <= set(held_out)
+
+
+def test_a_model_covers_a_catalogue_until_too_much_is_new(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    with Catalogue(tmp_path, create=True) as grown:
+        ingest(SampleSource(40, 0, 64), grown, LIMITS)  # begins with the 30 it was trained on
+        assert covers(model, grown, 0.25)
+        assert not covers(model, grown, 0.24)
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.config import TrainingSettings
+from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.models.autoencoder.fit import Fit
+from pipeline.progress import SILENT
+
+keras, tf = import_keras(), import_tensorflow()
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+devices = tf.config.list_logical_devices("CPU")
+tf.config.list_logical_devices = lambda kind: devices[: int(sys.argv[1])]
+
+
+def network():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(4)(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.layers.Reshape((8, 8, 3))(keras.layers.Dense(192)(x)))
+
+
+photos = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), np.uint8)
+training = TrainingSettings(batch_size=8, epochs=3)
+_, history = Fit("ae", network, training, Path(sys.argv[2]), SILENT).run(photos[:16], photos[16:])
+print(history.loss, history.val_loss)
+"""
+
+
+def test_two_devices_train_as_one(tmp_path: Path) -> None:
+    """Two CPUs stand for two GPUs."""
+    losses = []
+    for devices in ("1", "2"):
+        command = [sys.executable, "-c", TWO_DEVICES, devices, str(tmp_path / devices)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        losses.append(json.loads("[" + ran.stdout.strip().replace("] [", "], [") + "]"))
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-4)
+    assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
+    assert losses[0][0][2] < losses[0][0][0]

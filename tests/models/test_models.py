@@ -1,0 +1,338 @@
+"""Networks and their model folders."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import models
+from pipeline.config import AutoencoderSettings, PretrainedSettings
+from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
+from pipeline.models import pretrained
+from pipeline.models.autoencoder import network as autoencoder
+from pipeline.models.base import import_keras
+from pipeline.models.store import ModelStore
+from pipeline.progress import Silent
+
+SMALL = PretrainedSettings(
+    type="pretrained",
+    network="MobileNet",
+    weights="random",
+    include_top=False,
+    layer=None,
+    pooling="avg",
+    input_size=32,
+)
+
+
+def test_the_article_network_has_the_published_parameters() -> None:
+    network = autoencoder.build("article", 256, 16)
+    assert network.count_params() == 138_507_923
+    trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+    assert trainable == 138_507_475
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == [
+        "InputLayer",
+        *("Conv2D", "LeakyReLU", "BatchNormalization", "Flatten", "Dense", "Dense", "Reshape"),
+        *("Conv2DTranspose", "LeakyReLU", "BatchNormalization") * 3,
+        *("Conv2DTranspose", "Activation"),
+    ]
+
+
+@pytest.mark.parametrize("size", [32, 33, 50, 64, 100, 128, 255, 256])
+def test_the_strided_network_takes_any_size(size: int) -> None:
+    network = autoencoder.build("strided", size, 16)
+    assert network.output_shape == (None, size, size, 3)
+    assert network.get_layer("latent_space").output.shape == (None, 16)
+    rebuilt = np.asarray(network(np.zeros((1, size, size, 3), np.float32)))
+    assert np.isfinite(rebuilt).all()
+
+
+def test_an_encoder_takes_raw_pixels() -> None:
+    network = autoencoder.build("strided", 32, 4)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    keras = import_keras()
+    half = keras.Model(network.input, network.get_layer("latent_space").output)
+    expected = half.predict(pixels / np.float32(255), verbose=0)
+    found = np.asarray(autoencoder.encoder(network)(pixels.astype(np.float32)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> None:
+    folder = pretrained.fetch("mobile", SMALL, ModelStore(tmp_path))
+    model = models.load("mobile", folder)
+    photo = Image.effect_noise((50, 40), 90).convert("RGB")
+    pixels = model.prepare(photo)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert (pixels == np.asarray(photo.resize((32, 32), Image.Resampling.BICUBIC))).all()
+
+    keras = import_keras()
+    keras.utils.set_random_seed(SMALL.seed)
+    network = keras.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
+    )
+    prepared = keras.applications.mobilenet.preprocess_input(pixels[np.newaxis].astype(np.float32))
+    expected = network.predict(prepared, verbose=0)[0]
+    found = model.encode(np.stack([pixels, pixels]))
+    assert found.shape == (2, model.dim) == (2, 1024)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+def test_random_weights_follow_from_their_seed(tmp_path: Path) -> None:
+    first = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "1"))
+    again = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "2"))
+    other = pretrained.fetch("a", SMALL.model_copy(update={"seed": 8}), ModelStore(tmp_path / "3"))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change", [{"resize": "box"}, {"normalise": False}, {"layer": "conv_pw_13_relu"}]
+)
+def test_what_changes_a_vector_changes_the_fingerprint(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    before = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "before"))
+    after = pretrained.fetch("a", SMALL.model_copy(update=change), ModelStore(tmp_path / "after"))
+    assert before.fingerprint != after.fingerprint
+
+
+def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    folder = pretrained.fetch("a", SMALL, store)
+    other = pretrained.fetch("a", SMALL.model_copy(update={"seed": 8}), store)
+    folder.weights_file.write_bytes(other.weights_file.read_bytes())
+    with pytest.raises(DamagedArtifactError, match="not the weights that its manifest names"):
+        models.load("a", folder)
+
+
+def mobilenet(seed: int) -> Any:
+    keras = import_keras()
+    keras.utils.set_random_seed(seed)
+    return keras.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
+    )
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of SMALL's network; not to be changed."""
+    file = tmp_path_factory.mktemp("weights") / "mobile.weights.h5"
+    mobilenet(1).save_weights(file)
+    return file
+
+
+def weights_at(file: Path, **settings: object) -> PretrainedSettings:
+    return SMALL.model_copy(update={"weights": str(file), **settings})
+
+
+def test_weights_are_read_from_a_file(tmp_path: Path) -> None:
+    network = mobilenet(1)
+    file = tmp_path / "mobile.weights.h5"
+    network.save_weights(file)
+    settings = SMALL.model_copy(update={"weights": str(file)})
+    store = ModelStore(tmp_path / "model")
+    model = models.load("a", pretrained.fetch("a", settings, store))
+    pixels = np.full((1, 32, 32, 3), 200, np.uint8)
+    expected = network.predict(pixels / np.float32(127.5) - 1, verbose=0)[0]
+    found = model.encode(pixels)[0]
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-5)
+
+    file.unlink()  # the model folder has what it needs
+    assert store.with_recipe(models.recipe(settings)) == [store.current()]
+
+
+def test_a_file_of_weights_may_be_known_by_its_checksum(weights_file: Path, tmp_path: Path) -> None:
+    checksum = hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    store = ModelStore(tmp_path)
+    checked = weights_at(weights_file, sha256=checksum)
+    folder = pretrained.fetch("a", checked, store)
+    assert folder.manifest["random_weights"] is False
+    # Told or computed, it is the same model, and so it is where the file cannot be read.
+    assert store.with_recipe(models.recipe(weights_at(weights_file))) == [folder]
+    assert store.with_recipe(models.recipe(checked, read_file=False)) == [folder]
+    assert store.with_recipe(models.recipe(weights_at(tmp_path / "gone", sha256=checksum))) == [
+        folder
+    ]
+    assert store.with_recipe(models.recipe(weights_at(weights_file, sha256="0" * 64))) == []
+
+
+@pytest.mark.parametrize("when_unavailable", ["fail", "random"])
+def test_a_file_with_another_checksum_is_refused(
+    weights_file: Path, when_unavailable: str, tmp_path: Path
+) -> None:
+    settings = weights_at(weights_file, sha256="0" * 64, when_unavailable=when_unavailable)
+    with pytest.raises(WeightsError, match=f"{weights_file} has not the SHA-256 that engines.a"):
+        pretrained.fetch("a", settings, ModelStore(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when_unavailable", ["fail", "random"])
+def test_a_file_that_does_not_fit_is_refused(when_unavailable: str, tmp_path: Path) -> None:
+    settings = weights_at(Path(__file__), when_unavailable=when_unavailable)
+    with pytest.raises(WeightsError, match="does not hold weights of MobileNet"):
+        pretrained.fetch("a", settings, ModelStore(tmp_path))
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
+    weights_file: Path, checked: bool, tmp_path: Path
+) -> None:
+    checksum = hashlib.sha256(weights_file.read_bytes()).hexdigest() if checked else None
+    file = tmp_path / "later.weights.h5"
+    store, notes = ModelStore(tmp_path / "model"), Notes()
+    lenient = weights_at(file, sha256=checksum, when_unavailable="random")
+    strict = weights_at(file, sha256=checksum)
+
+    with pytest.raises(WeightsError, match=f"there is no file {file}"):
+        pretrained.fetch("a", strict, store)
+    stand_in = pretrained.fetch("a", lenient, store, notes)
+    assert any(f"there is no file {file}" in text for text in notes.said)
+    assert stand_in.has_random_weights
+    assert json.loads((stand_in.path / "manifest.json").read_bytes())["random_weights"] is True
+    drawn = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "drawn"))
+    assert drawn.has_random_weights
+    assert stand_in.fingerprint == drawn.fingerprint
+    assert store.with_recipe(models.recipe(lenient)) == [stand_in]
+    for read_file in (False, True):
+        assert store.with_recipe(models.recipe(strict, read_file=read_file)) == []
+
+    shutil.copy(weights_file, file)
+    for settings in (lenient, strict):
+        assert store.with_recipe(models.recipe(settings)) == []
+    real = pretrained.fetch("a", lenient, store, notes)
+    assert not real.has_random_weights
+    assert real.fingerprint != stand_in.fingerprint
+    for settings in (lenient, strict):
+        assert store.with_recipe(models.recipe(settings)) == [real]
+        assert store.with_recipe(models.recipe(settings, read_file=False))[0] == real
+
+
+def test_equal_weights_of_another_path_or_recipe_are_found_again(
+    weights_file: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copy.weights.h5"
+    shutil.copy(weights_file, copied)
+    store = ModelStore(tmp_path / "model")
+    by_file, by_copy = weights_at(weights_file), weights_at(copied)
+    by_seed = SMALL.model_copy(update={"seed": 1})
+    file = pretrained.fetch("a", by_file, store)
+    assert store.with_recipe(models.recipe(by_copy)) == [file]
+    assert pretrained.fetch("a", by_copy, store).path == file.path
+    seed = pretrained.fetch("a", by_seed, store)
+    assert seed.path != file.path
+    assert seed.fingerprint == file.fingerprint
+    for settings, made in ((by_seed, seed), (by_copy, file), (by_file, file)):
+        assert store.with_recipe(models.recipe(settings)) == [made]
+
+
+def test_a_full_disk_is_said_before_weights_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path)
+    size = 4 * sum(int(np.prod(w.shape)) for w in mobilenet(1).weights)
+    asked: list[Path] = []
+
+    def usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=size)  # the weights would fit, the file's own needs would not
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
+        pretrained.fetch("a", SMALL, store)
+    assert caught.value.errno == errno.ENOSPC
+    assert asked
+    assert store.current() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_how_vectors_are_made_has_a_version() -> None:
+    for settings in (SMALL, AutoencoderSettings(type="autoencoder")):
+        assert models.recipe(settings)["version"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"network": "VGG61"}, ConfigError, "no 'VGG61'; it has .*VGG16"),
+        ({"network": "vgg16"}, ConfigError, "no 'vgg16'"),
+        ({"layer": "fc1"}, ConfigError, "no 'fc1'; its last layers are .*conv_pw_13_relu"),
+        ({"pooling": "none"}, ConfigError, "set pooling to avg or max"),
+        ({"weights": "nowhere.h5"}, WeightsError, "there is no file nowhere.h5"),
+        ({"weights": __file__}, WeightsError, "does not hold weights of MobileNet"),
+    ],
+)
+def test_what_cannot_be_fetched_is_said(
+    change: dict[str, str], error: type[Exception], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=says):
+        pretrained.fetch("a", SMALL.model_copy(update=change), ModelStore(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras can build a MobileNet, and not download its weights."""
+    keras = import_keras()
+    whole = keras.applications.MobileNet
+
+    def cut_off(*, weights: str | None, **settings: object) -> object:
+        if weights is None:
+            return whole(weights=None, **settings)
+        raise Exception("URL fetch failure on https://weights.example/m.h5: None -- closed")
+
+    monkeypatch.setattr(keras.applications, "MobileNet", cut_off)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_failed_download_says_what_to_do(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"weights": "imagenet"})
+    with pytest.raises(WeightsError) as raised:
+        pretrained.fetch("mobile", settings, ModelStore(tmp_path))
+    assert "https://weights.example/m.h5" in str(raised.value)
+    assert "set engines.mobile.weights to its path" in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("no_network")
+def test_random_weights_stand_in_for_a_download_that_failed(tmp_path: Path) -> None:
+    store, notes = ModelStore(tmp_path), Notes()
+    lenient = SMALL.model_copy(update={"weights": "imagenet", "when_unavailable": "random"})
+    folder = pretrained.fetch("mobile", lenient, store, notes)
+    assert folder.has_random_weights
+    assert any("https://weights.example/m.h5" in text for text in notes.said)
+    assert store.with_recipe(models.recipe(lenient)) == [folder]
+    strict = lenient.model_copy(update={"when_unavailable": "fail"})
+    assert store.with_recipe(models.recipe(strict)) == []
+    with pytest.raises(WeightsError, match="cannot download the ImageNet weights of MobileNet"):
+        pretrained.fetch("mobile", strict, store)
+    assert store.current() == folder
+
+
+def test_the_training_settings_are_part_of_the_recipe() -> None:
+    settings = AutoencoderSettings(type="autoencoder")
+    longer = settings.model_copy(
+        update={"training": settings.training.model_copy(update={"epochs": 101})}
+    )
+    assert models.recipe(settings) != models.recipe(longer)
+    assert autoencoder.embedding(settings) == autoencoder.embedding(longer)

@@ -1,0 +1,146 @@
+"""What is unlike anything in the catalogue is said to be, by an autoencoder too."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import models
+from pipeline.artifacts import digest, publish
+from pipeline.build import build
+from pipeline.config import Config, SearchSettings
+from pipeline.models.store import LOST, WEIGHTS, ModelFolder
+from pipeline.search import searcher as search
+from pipeline.search.searcher import Searcher
+from pipeline.sources.sample.source import SampleSource
+from tests.conftest import ENGINE, ColourModel, Shop, png
+
+GREY, WHITE = (60, 0, 0), (250, 0, 0)
+
+
+class Rebuilding(ColourModel):
+    """Loses the more, the redder a photo is, and by another measure, the greener."""
+
+    def lost(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        red, green, _ = pixels[:, 0, 0].astype(np.float32).T
+        return np.stack([red, green / 100], axis=1)
+
+
+@pytest.fixture
+def rebuilding(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A catalogue whose model knows what 100 held-out photos lose: 0 to 99, and 0 to 0.99."""
+
+    def load(name: str, folder: ModelFolder) -> Rebuilding:
+        return Rebuilding(name, fingerprint=folder.fingerprint)
+
+    monkeypatch.setattr(models, "load", load)
+    use_losses(shop, 100)
+    return shop
+
+
+def use_losses(shop: Shop, count: int) -> None:
+    recipe = models.recipe(shop.config.engines[ENGINE])
+    content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": f"{count}"}
+    store = shop.engine.models
+    with publish(store.folder / digest(content), content) as aside:
+        (aside / WEIGHTS).write_text("weights")
+        usual = np.arange(count)[:, np.newaxis] * np.float32([1, 0.01])
+        np.save(aside / LOST, usual.astype(np.float32))
+    shop.model = store.use(store.open(digest(content)))
+    shop.build({f"item {n}": [(n, 0, 0)] for n in range(0, 256, 5)})
+
+
+def test_strangeness_is_the_share_of_held_out_photos_that_are_rebuilt_better(
+    rebuilding: Shop,
+) -> None:
+    with rebuilding.searcher() as searcher:
+        (grey,) = searcher.query(png(GREY), 1)
+        (white,) = searcher.query(png(WHITE), 1)
+        assert (grey.strangeness, white.strangeness) == (60, 100)
+        assert not searcher.is_no_match([grey])
+        assert searcher.is_no_match([white])  # though an item of this very colour is there
+        assert white.distance == 0
+        assert searcher.query(png((60, 81, 0)), 1)[0].strangeness == 81
+        both = list(searcher.query_all([png(WHITE), 1, png(GREY)], 1))
+        found = [one[0].strangeness for one in both if isinstance(one, list)]
+        assert found == [100, None, 60]
+        vector = np.array(WHITE, np.float32)
+        assert searcher.query(vector, 1)[0].strangeness is None
+
+
+def test_nothing_is_strange_where_nobody_asks_or_nobody_knows(rebuilding: Shop) -> None:
+    def strangeness() -> float | None:
+        with rebuilding.searcher() as searcher:
+            return searcher.query(png(WHITE), 1)[0].strangeness
+
+    off = SearchSettings(strangeness=False)
+    rebuilding.config = rebuilding.config.model_copy(update={"search": off})
+    assert strangeness() is None
+    rebuilding.config = rebuilding.config.model_copy(update={"search": SearchSettings()})
+    assert strangeness() == 100
+    use_losses(rebuilding, 29)
+    assert strangeness() is None
+    use_losses(rebuilding, 30)
+    assert strangeness() == 100
+
+
+# -- With a network --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
+    """An autoencoder trained on drawn photos."""
+    config = Config.model_validate(
+        {
+            "root": str(tmp_path_factory.mktemp("indexes")),
+            "source": {"type": "sample", "photos": 160, "near_duplicates": 0, "size": 48},
+            "engines": {
+                "autoencoder": {
+                    "type": "autoencoder",
+                    "architecture": "strided",
+                    "input_size": 32,
+                    "resize": "bilinear",
+                    "training": {
+                        **{"batch_size": 8, "epochs": 30, "learning_rate": 0.003},
+                        **{"schedule": "cosine", "validation": 0.3},
+                    },
+                }
+            },
+        }
+    )
+    build(config)
+    with search.open(config, "autoencoder") as opened:
+        yield opened
+
+
+def flagged(searcher: Searcher, photos: list[bytes]) -> float:
+    answers = list(searcher.query_all(photos, 1))
+    return float(np.mean([searcher.is_no_match(one) for one in answers if isinstance(one, list)]))
+
+
+def test_noise_is_flagged_and_more_of_the_same_is_not(searcher: Searcher, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [encoded(rng.integers(0, 256, (250, 250, 3))) for _ in range(40)]
+    blocks = [encoded(rng.integers(0, 256, (6, 6, 3)).repeat(8, 0).repeat(8, 1)) for _ in range(40)]
+    assert flagged(searcher, noise) == 1
+    assert flagged(searcher, blocks) == 1
+    more = [photo.data for item in SampleSource(80, 0, 48, 9).items() for photo in item.photos]
+    # Nearly none would be, if the limits were known from more than 48 photos.
+    assert flagged(searcher, [data for data in more if data]) <= 0.15
+    only_distances = SearchSettings(strangeness=False)
+    blind = search.open(
+        searcher.config.model_copy(update={"search": only_distances}), "autoencoder"
+    )
+    with blind:  # what this is good for
+        assert flagged(blind, noise) < 1
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
