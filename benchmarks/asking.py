@@ -1,6 +1,6 @@
 """What asking together and asking for few cost, on 18,322 items of 1,280 numbers.
 
-The neighbour graph of all items against one query at a time; and a query with a condition against
+The neighbor graph of all items against one query at a time; and a query with a condition against
 the same query without one, of which enough is taken to find what meets the condition.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from startup import make_catalogue
+from startup import make_catalog
 
 from pipeline.config import load_config
 from pipeline.index import Kind
@@ -30,7 +30,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     rows = []
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            config = load_config(make_catalogue(Path(folder), {"vgg16": DIM}, kind))
+            config = load_config(make_catalog(Path(folder), {"vgg16": DIM}, kind))
             with search.open(config, "vgg16") as searcher:
                 rows.append({"index": kind, **_graph(searcher, Path(folder))})
                 rows += [

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import asking
-import catalogues
+import catalogs
 import downloads
 import embedding
 import evaluation
@@ -35,7 +35,7 @@ def main() -> None:
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
         "latent": latent.measure,
-        "catalogues": catalogues.measure,
+        "catalogs": catalogs.measure,
         "downloads": downloads.measure,
         "evaluation": evaluation.measure,
         "lookup": lookup.measure,

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import models
 from pipeline.build import build
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import Config, PretrainedSettings, load_config
 from pipeline.embeddings.embed import embed
@@ -64,8 +64,8 @@ def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object
     model: Any = models.load(name, model_folder)
     side = (settings.input_size, settings.input_size)
     decoded = PixelFolder(folder.models.folder, side, settings.resize)
-    with Catalogue(config.folder) as catalogue:
-        paths = [photo.path for photo in catalogue.photos()]
+    with Catalog(config.folder) as catalog:
+        paths = [photo.path for photo in catalog.photos()]
         size = config.embedding.batch_size
         batch = np.random.default_rng(0).integers(0, 256, (size, *side, 3), np.uint8)
 
@@ -78,7 +78,7 @@ def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object
             with tempfile.TemporaryDirectory() as vectors:
                 embed(
                     model,
-                    catalogue,
+                    catalog,
                     EmbeddingStore(Path(vectors)),
                     ImageLimits(),
                     batch_size=size,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from catalogues import FLIPKART
+from catalogs import FLIPKART
 
 from pipeline.build import build
 from pipeline.config import load_config
-from pipeline.evaluation.evaluate import Plan, evaluate
+from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 
 VGG16 = "  vgg16: {type: pretrained, weights: random}\n"
 
@@ -29,7 +29,7 @@ def measure(data: Path | None) -> list[dict[str, object]]:
         settings.write_text(text.replace("ROOT", folder).replace("WEIGHTS", str(weights)))
         config = load_config(settings)
         build(config)
-        found = evaluate(config, Plan(label="category", cost=False))
+        found = evaluate(config, EvaluationOptions(label="category", cost=False))
         return [
             {
                 "ranked by": system.name,

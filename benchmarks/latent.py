@@ -1,8 +1,8 @@
-"""How good an autoencoder's 16 numbers are at finding neighbours, on photos it was not trained on.
+"""How good an autoencoder's 16 numbers are at finding neighbors, on photos it was not trained on.
 
-Flipkart: 700 photos in five folds; four are the catalogue, on which the autoencoder is trained, the
+Flipkart: 700 photos in five folds; four are the catalog, on which the autoencoder is trained, the
 fifth asks; right is what is of the same top category. Fashion: 18,322 photos, of which a fifth is
-held out of training; those of it that are labelled ask, all labelled ones can be found, right is
+held out of training; those of it that are labeled ask, all labeled ones can be found, right is
 what is of the same articleType. Needs the folder of the reference data.
 """
 
@@ -22,9 +22,9 @@ import numpy as np
 import yaml
 
 from pipeline.build import build
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config, load_config
-from pipeline.evaluation.evaluate import Plan, evaluate
+from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.workspace import EngineFolder
 
 FOLDS, METRIC, ARTICLE = 5, "P@3", "articleType"
@@ -33,7 +33,7 @@ Rows = list[dict[str, object]]
 
 
 def measure(data: Path | None) -> Rows:
-    """Train as `neighbours-flipkart.yaml` and `neighbours-fashion.yaml` say, and evaluate."""
+    """Train as `neighbors-flipkart.yaml` and `neighbors-fashion.yaml` say, and evaluate."""
     if data is None or not (data / "mobilenet_v2_imagenet_notop.weights.h5").is_file():
         return [{"skipped": "needs the reference data: make bench DATA=its folder"}]
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def measure(data: Path | None) -> Rows:
 
 def recipe(name: str, data: Path) -> dict[str, Any]:
     """Engines as a file beside this one describes them."""
-    text = (HERE / f"neighbours-{name}.yaml").read_text()
+    text = (HERE / f"neighbors-{name}.yaml").read_text()
     return dict(yaml.safe_load(text.replace("DATA", str(data))))
 
 
@@ -100,17 +100,17 @@ def fashion(data: Path, folder: Path, engines: Mapping[str, Any]) -> Iterator[di
     model = EngineFolder(config.folder / "autoencoder").models.current()
     assert model is not None
     held_out = {row.tobytes() for row in model.photos("validation")}
-    with Catalogue(config.folder) as catalogue:
-        items = {catalogue.folder / p: catalogue.item(i) for p, i in shown(catalogue, held_out)}
+    with Catalog(config.folder) as catalog:
+        items = {catalog.folder / p: catalog.item(i) for p, i in shown(catalog, held_out)}
     labels = {path: item.metadata.get(ARTICLE) for path, item in items.items() if item}
     asked = {path: str(label) for path, label in labels.items() if label}
     yield {**scores(config, ARTICLE, query_set(asked, folder)), "minutes": minutes}
 
 
-def shown(catalogue: Catalogue, photos: set[bytes]) -> Iterator[tuple[Path, int]]:
+def shown(catalog: Catalog, photos: set[bytes]) -> Iterator[tuple[Path, int]]:
     """Yield the file and the item of each of these photos."""
-    for photo, item in catalogue.showings():
-        path = catalogue.photo_path(photo, item)
+    for photo, item in catalog.showings():
+        path = catalog.photo_path(photo, item)
         if photo in photos and path:
             yield path, item
 
@@ -124,7 +124,7 @@ def settings(folder: Path, source: Mapping[str, Any], engines: Mapping[str, Any]
 
 
 def trained(config: Config) -> float:
-    """Build; return the minutes that training took, with what its teacher had to look at."""
+    """Build; return the minutes that training took, its teacher's embedding included."""
     build(config, ("ingest",))
     began = time.monotonic()
     build(config, ("train",))
@@ -134,7 +134,7 @@ def trained(config: Config) -> float:
 
 
 def query_set(asked: Mapping[Path, str], folder: Path) -> Path:
-    """Write labelled photos as a query set."""
+    """Write labeled photos as a query set."""
     file = folder / "queries.csv"
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
@@ -145,7 +145,7 @@ def query_set(asked: Mapping[Path, str], folder: Path) -> Path:
 
 def scores(config: Config, label: str, queries: Path) -> dict[str, float]:
     """P@3 by each engine and baseline."""
-    found = evaluate(config, Plan(label, query_set=queries, cost=False))
+    found = evaluate(config, EvaluationOptions(label, query_set=queries, cost=False))
     return {
         system.name: system.scores[METRIC].mean
         for system in found.systems

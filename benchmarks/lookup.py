@@ -3,7 +3,7 @@
 Needs `fashion-18322.tar` and MobileNetV2's weights. Vectors: MobileNetV2, 1,280 numbers; and VGG16
 `fc1` with random weights, 4,096 numbers (time does not depend on what they know), which takes half
 an hour on 2 cores the first time. Both are kept in a folder `imgsearch-lookup` of the system's
-temporary folder, and so is the catalogue of a million: real vectors with jitter.
+temporary folder, and so is the catalog of a million: real vectors with jitter.
 
 Queries are photos that are not in the index. All is on one thread, except NumPy.
 Times are of the second round.
@@ -29,19 +29,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.index import Kind, open_index, write_index
-from pipeline.index.base import Neighbours
+from pipeline.index.base import Neighbors
 
 F32 = npt.NDArray[np.float32]
 KEPT = Path(tempfile.gettempdir(), "imgsearch-lookup")
 WEIGHTS = "mobilenet_v2_imagenet_notop.weights.h5"
 QUERIES, TURN, K = 300, 100, 10
 OURS = ("FAISS IndexFlatL2", "flat", "pruned")
-LIMIT = 1_500_000_000  # bytes of address space, for the catalogue of a million
+LIMIT = 1_500_000_000  # bytes of address space, for the catalog of a million
 Rows = list[dict[str, object]]
 
 
 def measure(data: Path | None) -> Rows:
-    """Measure both kinds of vectors, then growing catalogues."""
+    """Measure both kinds of vectors, then growing catalogs."""
     archive = data / "fashion-18322.tar" if data else None
     if data is None or archive is None or not archive.is_file():
         return [{"skipped": "needs fashion-18322.tar: make bench DATA=its folder"}]
@@ -173,7 +173,7 @@ def _anonymous() -> int:
 
 
 def _side_by_side(name: str, vectors: F32) -> Rows:
-    """Time every way to find neighbours on the same queries, in turn."""
+    """Time every way to find neighbors on the same queries, in turn."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -261,7 +261,7 @@ def _others(xb: F32) -> dict[str, Callable[[F32], Any]]:
 
 
 def _grown(vectors: F32, count: int) -> dict[str, object]:
-    """Build both kinds of a growing catalogue, and ask them the same."""
+    """Build both kinds of a growing catalog, and ask them the same."""
     order = np.random.default_rng(1).permutation(len(vectors))
     xq, base = vectors[order[:QUERIES]], vectors[order[QUERIES:]]
     folder, seconds = KEPT / str(count), {}
@@ -297,7 +297,7 @@ def _grown(vectors: F32, count: int) -> dict[str, object]:
     return row
 
 
-def _ask(kind: Kind, folder: Path, xq: F32) -> tuple[npt.NDArray[np.float64], Neighbours]:
+def _ask(kind: Kind, folder: Path, xq: F32) -> tuple[npt.NDArray[np.float64], Neighbors]:
     """Open an index, and close it again: what is mapped stays in the system's cache."""
     index = open_index(kind, folder)
     _times(lambda query: index.search(query, K), xq)

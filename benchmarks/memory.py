@@ -41,7 +41,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for count in (2_000, 18_322):
-            config = write_catalogue(Path(folder, str(count)), count)
+            config = write_catalog(Path(folder, str(count)), count)
             peaks = {stage: _peak(config, stage) for stage in ("ingest", "train", "embed", "index")}
             vectors = count * 1024 * 4 / 1e6
             row: dict[str, object] = {"photos": count, "all vectors, MB": round(vectors)}
@@ -50,14 +50,14 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     return [*rows, {"grew by": json.dumps(growth)}]
 
 
-def write_catalogue(folder: Path, count: int) -> Path:
+def write_catalog(folder: Path, count: int) -> Path:
     """Write `count` different photos of 60 × 80 pixels and a configuration for them."""
     photos = folder / "photos"
     photos.mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(count):
-        colours = random.integers(0, 256, (4, 3, 3), np.uint8)
-        picture = Image.fromarray(colours).resize((60, 80), Image.Resampling.BICUBIC)
+        colors = random.integers(0, 256, (4, 3, 3), np.uint8)
+        picture = Image.fromarray(colors).resize((60, 80), Image.Resampling.BICUBIC)
         picture.save(photos / f"{number}.jpg", quality=85)
     config = folder / "settings.yaml"
     config.write_text(SETTINGS.format(root=folder / "indexes", photos=photos))

@@ -1,7 +1,7 @@
 """How often a query is said to have no good match, rightly and wrongly.
 
-A catalogue of Flipkart's photos is asked with photos that were left out of it, which should find
-something, and with noise and the photos of a fashion catalogue, which should not. Needs the folder
+A catalog of Flipkart's photos is asked with photos that were left out of it, which should find
+something, and with noise and the photos of a fashion catalog, which should not. Needs the folder
 of the reference data.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from catalogues import AUTOENCODER, MOBILENET
+from catalogs import AUTOENCODER, MOBILENET
 from PIL import Image
 
 from pipeline.build import build
@@ -23,7 +23,7 @@ from pipeline.config import load_config
 from pipeline.search import searcher as search
 from pipeline.search.searcher import Searcher
 
-EVERY = 5  # one photo in so many is left out of the catalogue
+EVERY = 5  # one photo in so many is left out of the catalog
 ALIENS = 200
 SETTINGS = (
     """

@@ -75,12 +75,12 @@ def _pca_error(photos: npt.NDArray[np.uint8]) -> float:
     rows = photos.reshape(len(photos), -1).astype(np.float32) / 255
     held_out, fitted = rows[:HELD_OUT], rows[HELD_OUT:]
     mean = fitted.mean(axis=0)
-    centred = fitted - mean
+    centered = fitted - mean
     start = np.random.default_rng(0).standard_normal((rows.shape[1], 48)).astype(np.float32)
-    basis, _ = np.linalg.qr(centred.T @ (centred @ start))
+    basis, _ = np.linalg.qr(centered.T @ (centered @ start))
     for _ in range(5):
-        basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
-    _, _, right = np.linalg.svd(centred @ basis, full_matrices=False)
+        basis, _ = np.linalg.qr(centered.T @ (centered @ basis))
+    _, _, right = np.linalg.svd(centered @ basis, full_matrices=False)
     components = basis @ right.T[:, :COMPONENTS]
     rest = (held_out - mean) - (held_out - mean) @ components @ components.T
     return float(np.mean(rest**2))

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import models
 from pipeline.artifacts import publish
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import IndexSettings, load_config
 from pipeline.index import Kind
 from pipeline.index.build import build_index
@@ -38,7 +38,7 @@ engines:
 def measure(_: Path | None) -> list[dict[str, object]]:
     """Take turns; compare medians."""
     with tempfile.TemporaryDirectory() as folder:
-        config = make_catalogue(Path(folder), {"autoencoder": 16, "vgg16": 4096})
+        config = make_catalog(Path(folder), {"autoencoder": 16, "vgg16": 4096})
         imports = [sys.executable, "-c", "import numpy, faiss"]
         query = [str(Path(sys.executable).with_name("imgsearch")), "query", "--id", "77"]
         query += ["--config", str(config)]
@@ -53,7 +53,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
         return [{"items": ITEMS, "query --id ÷ import numpy, faiss": round(ratio, 2)}]
 
 
-def make_catalogue(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") -> Path:
+def make_catalog(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") -> Path:
     """Build an index for each engine, of so many numbers a vector; return the settings.
 
     The vectors are random, but most of what sets them apart is in few directions, as of photos.
@@ -63,12 +63,12 @@ def make_catalogue(folder: Path, engines: Mapping[str, int], kind: Kind = "flat"
     config = load_config(settings)
     random = np.random.default_rng(0)
     hashes = [random.bytes(32) for _ in range(ITEMS)]
-    with Catalogue(folder / "big", create=True) as catalogue:
-        with catalogue.transaction():
+    with Catalog(folder / "big", create=True) as catalog:
+        with catalog.transaction():
             for number, sha256 in enumerate(hashes):
                 photo = ImageRecord(f"{number}.jpg", State.AVAILABLE, path="x.jpg", sha256=sha256)
                 metadata = {"price": number % 1000}
-                catalogue.put(1, f"{number}.jpg", f"item {number}", "things", metadata, [photo])
+                catalog.put(1, f"{number}.jpg", f"item {number}", "things", metadata, [photo])
         for name, dim in engines.items():
             scale = 1 / np.arange(1, min(dim, 64) + 1)
             directions = scale[:, np.newaxis] * random.standard_normal((len(scale), dim))
@@ -85,5 +85,5 @@ def make_catalogue(folder: Path, engines: Mapping[str, int], kind: Kind = "flat"
                 noise = 0.1 * random.standard_normal((len(some), dim))
                 vectors.write(some, (places @ directions + noise).astype(np.float32))
             settled = IndexSettings(type=kind)
-            build_index(name, model, catalogue, vectors, engine.builds, settled)
+            build_index(name, model, catalog, vectors, engine.builds, settled)
     return settings

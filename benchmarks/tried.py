@@ -1,4 +1,4 @@
-"""What else was tried for an autoencoder's neighbours, measured as in `latent`.
+"""What else was tried for an autoencoder's neighbors, measured as in `latent`.
 
 Takes hours for all of it. Needs the folder of the reference data.
 """
@@ -17,7 +17,7 @@ Change = dict[str, Any]
 
 PIXELS: Change = {
     "architecture": "strided",
-    "standardise": False,
+    "standardize": False,
     "training.guide": None,
     "training.weight_decay": 0,
     "training.augment": {"flip": True, "shift": 0.05, "zoom": 0.1, "noise": 0.1},
@@ -34,10 +34,10 @@ TRIED: dict[str, dict[str, Change]] = {
         "no teacher": {
             **NO_TEACHER,
             "training.guide.silhouette": 0.7,
-            "training.guide.colours": 0.7,
+            "training.guide.colors": 0.7,
         },
         "teacher and shape": {"training.guide.shape": 0.5},
-        "latent not standardised": {"standardise": False},
+        "latent not standardized": {"standardize": False},
         "correlations allowed": {"training.guide.decorrelate": 0},
         "targets rebuilt with ten times the weight": {"training.guide.rebuild_targets": 1},
         "less noise": {"training.augment.descriptor_noise": 0.3},

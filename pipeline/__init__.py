@@ -1,1 +1,1 @@
-"""Image search for product catalogues."""
+"""Image search for product catalogs."""

@@ -171,7 +171,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep every other writer out of a catalogue's folder; readers are not affected.
+    """Keep every other writer out of a catalog's folder; readers are not affected.
 
     Raises:
         BusyError: another process holds it. The lock ends with its process, also by kill -9.

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pipeline import models, sources
 from pipeline.artifacts import lock, sweep, write_atomic, write_json
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
@@ -58,7 +58,7 @@ def build(
     retry_failed: bool = False,
     report: Report | None = None,
 ) -> Report:
-    """Bring a catalogue's artefacts up to date, and say what was done.
+    """Bring a catalog's artifacts up to date, and say what was done.
 
     With `retry_failed`, the download tries the photos that failed before, and only those. A
     `report` given is the one that is filled: it tells how far a run came that broke off.
@@ -68,9 +68,9 @@ def build(
     """
     source = sources.create(config.source) if "ingest" in stages else None
     if source is None:
-        Catalogue(config.folder).close()  # must be there, and is not made
-    with lock(config.folder), Catalogue(config.folder, create=True) as catalogue:
-        builder = _Builder(config, source, catalogue, progress, retry_failed, report or Report())
+        Catalog(config.folder).close()  # must be there, and is not made
+    with lock(config.folder), Catalog(config.folder, create=True) as catalog:
+        builder = _Builder(config, source, catalog, progress, retry_failed, report or Report())
         return builder.run(stages)
 
 
@@ -79,14 +79,14 @@ class _Builder:
         self,
         config: Config,
         source: Source | None,
-        catalogue: Catalogue,
+        catalog: Catalog,
         progress: Progress,
         retry_failed: bool,
         report: Report,
     ) -> None:
         self.config = config
         self.source = source
-        self.catalogue = catalogue
+        self.catalog = catalog
         self.progress = progress
         self.retry_failed = retry_failed
         self.limits = ImageLimits(**config.images.model_dump())
@@ -129,7 +129,7 @@ class _Builder:
             return
         self.report.ingest = ingest(
             self.source,
-            self.catalogue,
+            self.catalog,
             self.limits,
             self.config.embedding.decoders,
             self.progress,
@@ -137,7 +137,7 @@ class _Builder:
 
     def download(self) -> None:
         report = self.report.download = download(
-            self.catalogue,
+            self.catalog,
             self.config.download,
             self.limits,
             self.config.embedding.decoders,
@@ -155,7 +155,7 @@ class _Builder:
             SourceError: there are photos at URLs, and none is available.
         """
         report = self.report.download
-        if report and report.counts and not self.catalogue.photo_count():
+        if report and report.counts and not self.catalog.photo_count():
             troubles = Counter[str]()
             for reasons in report.trouble.values():
                 troubles.update(reasons)
@@ -200,7 +200,7 @@ class _Builder:
         made = [
             model
             for model in store.with_recipe(recipe)
-            if covers(model, self.catalogue, settings.training.retrain_share)
+            if covers(model, self.catalog, settings.training.retrain_share)
         ]
         if made:
             model = store.use(made[0])
@@ -209,7 +209,7 @@ class _Builder:
             model = train(
                 name,
                 settings,
-                self.catalogue,
+                self.catalog,
                 store,
                 self.limits,
                 self.config.embedding.decoders,
@@ -241,12 +241,12 @@ class _Builder:
         spec = folder.embedding
         side = (spec["input_size"], spec["input_size"])
         decoded = PixelFolder(self.folder(name).models.folder, side, spec["resize"])
-        if all(photo.sha256 in done for photo in self.catalogue.photos()):
-            report = EmbedReport(self.catalogue.photo_count(), 0, 0)
+        if all(photo.sha256 in done for photo in self.catalog.photos()):
+            report = EmbedReport(self.catalog.photo_count(), 0, 0)
         else:
             report = embed(
                 models.load(name, folder),
-                self.catalogue,
+                self.catalog,
                 store,
                 self.limits,
                 batch_size=self.config.embedding.batch_size,
@@ -264,7 +264,7 @@ class _Builder:
         self.report.engines[name].build = build_index(
             name,
             model,
-            self.catalogue,
+            self.catalog,
             folder.embeddings(model.fingerprint),
             folder.builds,
             self.config.index,

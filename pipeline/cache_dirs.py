@@ -9,7 +9,7 @@ from pathlib import Path
 _kept_until_exit: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def keep_out_of_home() -> None:
+def redirect_cache_dirs() -> None:
     """Give Keras and matplotlib folders that end with the process; call before importing either.
 
     Keras writes its settings at import, matplotlib (which Keras imports too) a list of fonts. What

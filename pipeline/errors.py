@@ -9,10 +9,10 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── RejectedImage          these bytes are not an acceptable photo (a counted outcome)
     ├── WeightsError           pretrained weights cannot be had, or do not fit the network
     ├── TrainingError          there is nothing to train on, or training diverged
-    ├── NotBuiltError          the artefact asked for does not exist yet
+    ├── NotBuiltError          the artifact asked for does not exist yet
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
-    ├── BusyError              another process is writing this catalogue
+    ├── BusyError              another process is writing this catalog
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
         └── NothingToMeasureError    no item has a label, or no two have one in common
 """
@@ -49,7 +49,7 @@ class TrainingError(PipelineError):
 
 
 class NotBuiltError(PipelineError):
-    """The catalogue, model or index asked for does not exist yet."""
+    """The catalog, model or index asked for does not exist yet."""
 
 
 class StaleIndexError(PipelineError):
@@ -61,7 +61,7 @@ class DamagedArtifactError(PipelineError):
 
 
 class BusyError(PipelineError):
-    """Another process is writing this catalogue."""
+    """Another process is writing this catalog."""
 
 
 class QueryError(PipelineError):

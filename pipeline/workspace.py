@@ -12,7 +12,7 @@ from pipeline.models.store import ModelStore
 
 @dataclass(frozen=True)
 class EngineFolder:
-    """`<catalogue>/<engine>/`."""
+    """`<catalog>/<engine>/`."""
 
     path: Path
 

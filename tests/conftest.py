@@ -1,6 +1,6 @@
-"""What many tests need: photos of one colour, a model that sees colour, and catalogues of them.
+"""What many tests need: photos of one color, a model that sees color, and catalogs of them.
 
-A photo's vector is its colour, so that a test chooses vectors by choosing colours, and can tell
+A photo's vector is its color, so that a test chooses vectors by choosing colors, and can tell
 exactly how far apart they are.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline import images, models
 from pipeline.artifacts import digest, publish
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
@@ -29,17 +29,17 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.searcher import Searcher
 from pipeline.search.searcher import open as open_search
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from pipeline.workspace import EngineFolder
 
-Colour = tuple[int, int, int]
-ENGINE = "colour"
+Color = tuple[int, int, int]
+ENGINE = "color"
 
 
-def png(colour: Colour, size: tuple[int, int] = (4, 4)) -> bytes:
-    """A PNG file of one colour; another colour or size is another content."""
+def png(color: Color, size: tuple[int, int] = (4, 4)) -> bytes:
+    """A PNG file of one color; another color or size is another content."""
     file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
+    Image.new("RGB", size, color).save(file, "PNG")
     return file.getvalue()
 
 
@@ -59,8 +59,8 @@ class ListSource:
 
 
 @dataclass
-class ColourModel:
-    """A photo's vector is its colour (and zeros, if `dim` is more than 3)."""
+class ColorModel:
+    """A photo's vector is its color (and zeros, if `dim` is more than 3)."""
 
     name: str = ENGINE
     dim: int = 3
@@ -78,12 +78,12 @@ class ColourModel:
         vectors[:, :3] = pixels[:, 0, 0, :]
         return vectors
 
-    def lost(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def reconstruction_errors(self, pixels: npt.NDArray[np.uint8]) -> None:
         return None
 
 
 class Shop:
-    """A catalogue with one engine, taken through the real stages with the colour model."""
+    """A catalog with one engine, taken through the real stages with the color model."""
 
     def __init__(self, root: Path) -> None:
         self.config = Config.model_validate(
@@ -96,7 +96,7 @@ class Shop:
         )
         self.folder = self.config.folder
         self.limits = ImageLimits()
-        self.catalogue = Catalogue(self.folder, create=True)
+        self.catalog = Catalog(self.folder, create=True)
         self.engine = EngineFolder(self.folder / ENGINE)
         self.model = self.use_model("weights")
 
@@ -111,26 +111,29 @@ class Shop:
         self.model = store.use(store.open(name))
         return self.model
 
-    def offer(self, items: Mapping[str, Sequence[Colour]]) -> IngestReport:
-        """Ingest items, each with its photos' colours, as the whole of the source."""
+    def offer(self, items: Mapping[str, Sequence[Color]]) -> IngestReport:
+        """Ingest items, each with its photos' colors, as the whole of the source."""
         offers = [
-            Item(key, key.title(), "", tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours))
-            for key, colours in items.items()
+            Item(
+                key,
+                key.title(),
+                "",
+                tuple(SourcePhoto(f"{key}-{c}.png", data=png(c)) for c in colors),
+            )
+            for key, colors in items.items()
         ]
-        return ingest(ListSource(offers), self.catalogue, self.limits)
+        return ingest(ListSource(offers), self.catalog, self.limits)
 
     def embed(self, shard_size: int = 4) -> EmbedReport:
         store = self.engine.embeddings(self.model.fingerprint)
-        return embed(ColourModel(), self.catalogue, store, self.limits, shard_size=shard_size)
+        return embed(ColorModel(), self.catalog, store, self.limits, shard_size=shard_size)
 
     def index(self, keep_builds: int = 2) -> Build:
         settings = self.config.index.model_copy(update={"keep_builds": keep_builds})
         vectors = self.engine.embeddings(self.model.fingerprint)
-        return build_index(
-            ENGINE, self.model, self.catalogue, vectors, self.engine.builds, settings
-        )
+        return build_index(ENGINE, self.model, self.catalog, vectors, self.engine.builds, settings)
 
-    def build(self, items: Mapping[str, Sequence[Colour]], keep_builds: int = 2) -> Build:
+    def build(self, items: Mapping[str, Sequence[Color]], keep_builds: int = 2) -> Build:
         """All stages."""
         self.offer(items)
         self.embed()
@@ -140,22 +143,22 @@ class Shop:
         return open_search(self.config, ENGINE)
 
     def id_of(self, key: str) -> int:
-        item = self.catalogue.item_by_key(key)
+        item = self.catalog.item_by_key(key)
         assert item is not None
         return item.id
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """An empty catalogue; queries by photo load the colour model instead of a network."""
+    """An empty catalog; queries by photo load the color model instead of a network."""
 
     def load(name: str, folder: ModelFolder) -> EmbeddingModel:
-        return ColourModel(name, fingerprint=folder.fingerprint)
+        return ColorModel(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)
     made = Shop(tmp_path)
     yield made
-    made.catalogue.close()
+    made.catalog.close()
 
 
 def tree(folder: Path) -> dict[str, bytes]:

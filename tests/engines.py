@@ -1,4 +1,4 @@
-"""A catalogue with labels and several engines, each of which sees a colour in its own way."""
+"""A catalog with labels and several engines, each of which sees a color in its own way."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import pytest
 
 from pipeline import models
 from pipeline.artifacts import digest, publish
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import embed
 from pipeline.evaluation import evaluate
-from pipeline.evaluation.pixels import Look
+from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.searcher import Searcher
 from pipeline.search.searcher import open as open_search
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from pipeline.workspace import EngineFolder
-from tests.conftest import Colour, ColourModel, ListSource, png
+from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""(n, 3) colours → (n, 3) vectors."""
+"""(n, 3) colors → (n, 3) vectors."""
 
 VIEWS: dict[str, View] = {
-    "colour": lambda colours: colours,
-    "red": lambda colours: colours * np.float32([1, 0, 0]),
-    "mixed": lambda colours: colours[:, ::-1] * np.float32([3, 1, 0.5]),
-    "blind": lambda colours: colours * 0 + 7,
+    "color": lambda colors: colors,
+    "red": lambda colors: colors * np.float32([1, 0, 0]),
+    "mixed": lambda colors: colors[:, ::-1] * np.float32([3, 1, 0.5]),
+    "blind": lambda colors: colors * 0 + 7,
 }
 
 
@@ -43,13 +43,13 @@ VIEWS: dict[str, View] = {
 class Thing:
     """An item to offer."""
 
-    colours: Sequence[Colour]
+    colors: Sequence[Color]
     category: str = ""
     metadata: Mapping[str, str | int | None] = field(default_factory=dict)
 
 
 @dataclass
-class ViewModel(ColourModel):
+class ViewModel(ColorModel):
     def encode(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(VIEWS[self.name](super().encode(pixels)), np.float32)
 
@@ -57,7 +57,7 @@ class ViewModel(ColourModel):
 class Fair:
     """Taken through the real stages with the engines that a test names."""
 
-    def __init__(self, root: Path, engines: Sequence[str] = ("colour", "mixed")) -> None:
+    def __init__(self, root: Path, engines: Sequence[str] = ("color", "mixed")) -> None:
         self.config = Config.model_validate(
             {
                 "name": "fair",
@@ -66,7 +66,7 @@ class Fair:
                 "engines": {name: {"type": "pretrained", "weights": "random"} for name in engines},
             }
         )
-        self.catalogue = Catalogue(self.config.folder, create=True)
+        self.catalog = Catalog(self.config.folder, create=True)
 
     def build(self, things: Mapping[str, Thing]) -> None:
         self.offer(things)
@@ -79,12 +79,12 @@ class Fair:
                 key,
                 key.title(),
                 thing.category,
-                tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in thing.colours),
+                tuple(SourcePhoto(f"{key}-{c}.png", data=png(c)) for c in thing.colors),
                 thing.metadata,
             )
             for key, thing in things.items()
         ]
-        ingest(ListSource(items), self.catalogue, ImageLimits())
+        ingest(ListSource(items), self.catalog, ImageLimits())
 
     def index(self, name: str) -> None:
         engine = EngineFolder(self.config.folder / name)
@@ -94,14 +94,14 @@ class Fair:
             (aside / WEIGHTS).write_text(name)
         model = engine.models.use(engine.models.open(digest(content)))
         vectors = engine.embeddings(model.fingerprint)
-        embed(ViewModel(name), self.catalogue, vectors, ImageLimits())
-        build_index(name, model, self.catalogue, vectors, engine.builds, self.config.index)
+        embed(ViewModel(name), self.catalog, vectors, ImageLimits())
+        build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
 
     def searcher(self, name: str) -> Searcher:
         return open_search(self.config, name)
 
     def id_of(self, key: str) -> int:
-        item = self.catalogue.item_by_key(key)
+        item = self.catalog.item_by_key(key)
         assert item is not None
         return item.id
 
@@ -111,20 +111,22 @@ Opener = Callable[..., Fair]
 
 @pytest.fixture
 def open_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
-    """Open empty catalogues; models see colours, and no network is loaded."""
+    """Open empty catalogs; models see colors, and no network is loaded."""
 
     def load(name: str, folder: ModelFolder) -> EmbeddingModel:
         return ViewModel(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)
-    monkeypatch.setattr(evaluate, "_LOOK", Look((8, 8), "bilinear"))  # to be quick
+    monkeypatch.setattr(
+        evaluate, "_PREPROCESSING", Preprocessing((8, 8), "bilinear")
+    )  # to be quick
     opened: list[Fair] = []
 
     def open_(*engines: str) -> Fair:
-        fair = Fair(tmp_path / f"{len(opened)}", engines or ("colour", "mixed"))
+        fair = Fair(tmp_path / f"{len(opened)}", engines or ("color", "mixed"))
         opened.append(fair)
         return fair
 
     yield open_
     for fair in opened:
-        fair.catalogue.close()
+        fair.catalog.close()

@@ -1,4 +1,4 @@
-"""The catalogue, which is the ledger: items, their images, and the state each ended in.
+"""The catalog, which is the ledger: items, their images, and the state each ended in.
 
 One SQLite file. Every item offered by the source has a row and a named state with a reason, so
 the counts of the states add up to the number of items offered. Ids are never reused: an item that
@@ -20,7 +20,7 @@ from pipeline.artifacts import write_atomic
 from pipeline.catalog.ledger import Ledger
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
-__all__ = ["Catalogue", "ImageRecord", "ItemRecord", "Photo", "State"]
+__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
 
 
 _COLUMNS = ", ".join(field.name for field in fields(ImageRecord))
@@ -29,11 +29,11 @@ _PUT_IMAGE = (
     f" VALUES (?, ?{', ?' * len(fields(ImageRecord))}) ON CONFLICT (item, position) DO UPDATE SET "
     + ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(ImageRecord))
 )
-_PAGE = 1000  # photos read at a time, so that a catalogue of any size streams
+_PAGE = 1000  # photos read at a time, so that a catalog of any size streams
 
 
-class Catalogue(Ledger):
-    """The ledger in `folder/catalogue.sqlite` and the stored photos in `folder/images/`."""
+class Catalog(Ledger):
+    """The ledger in `folder/catalog.sqlite` and the stored photos in `folder/images/`."""
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -84,15 +84,15 @@ class Catalogue(Ledger):
     def begin_ingest(self) -> int:
         """Forget what the last ingest skipped; return a number greater than those of all others.
 
-        Until `finish_ingest`, the catalogue is that of no one run: `is_unfinished` says so.
+        Until `finish_ingest`, the catalog is that of no one run: `is_unfinished` says so.
         """
         self._db.execute("DELETE FROM skipped")
-        self.set_fact("unfinished", "ingest")
+        self.set_meta("unfinished", "ingest")
         return self.new_run()
 
     def finish_ingest(self, run: int) -> int:
         """End a run; return how many items have been removed because it was not offered them."""
-        self.set_fact("unfinished", None)
+        self.set_meta("unfinished", None)
         return self.remove_others(run)
 
     def new_run(self) -> int:
@@ -133,7 +133,7 @@ class Catalogue(Ledger):
                 },
             ).fetchall()
             self.settle({item for item, _ in images})
-            self.set_fact("version", None)  # so that the next ingest looks again
+            self.set_meta("version", None)  # so that the next ingest looks again
         if any(state == State.PENDING for _, state in images):
             photo.path.unlink(missing_ok=True)
 
@@ -175,7 +175,7 @@ class Catalogue(Ledger):
     @property
     def is_unfinished(self) -> bool:
         """Whether an ingest was begun and broken off."""
-        return self.fact("unfinished") is not None
+        return self.get_meta("unfinished") is not None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count rows of the source: state → reason → number. An available item has no reason."""
@@ -212,7 +212,7 @@ class Catalogue(Ledger):
     def photos(self) -> Iterator[Photo]:
         """Stream the distinct available photos in the order of the first image that shows each.
 
-        The catalogue may be written to while this is read.
+        The catalog may be written to while this is read.
         """
         after, folder = 0, str(self.folder)
         while True:
@@ -248,7 +248,7 @@ class Catalogue(Ledger):
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
 
-    def showings(self) -> Iterator[tuple[bytes, int]]:
+    def photo_item_pairs(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
         query = "SELECT sha256, item FROM images WHERE state = ? ORDER BY id"
         with closing(self._db.execute(query, (State.AVAILABLE,))) as rows:

@@ -1,7 +1,7 @@
-"""Conditions on a catalogue's columns: `category = 'Watches' and price < 2000` → item ids.
+"""Conditions on a catalog's columns: `category = 'Watches' and price < 2000` → item ids.
 
 The text is parsed by sqlglot; of its tree only what is listed here is written out again as SQL,
-with every value bound as a parameter and every name looked up in the catalogue, so nothing that a
+with every value bound as a parameter and every name looked up in the catalog, so nothing that a
 user writes is ever run.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.records import State
 from pipeline.errors import QueryError
 
@@ -28,7 +28,7 @@ _MOST_NAMES = 30  # in an error
 
 
 class Condition:
-    """A condition on the columns of the available items of a catalogue.
+    """A condition on the columns of the available items of a catalog.
 
     Columns are `id`, `key`, `name`, `category` and every column of the metadata, with a dot between
     levels where a column is itself structured, and in double quotes where a name is no word. They
@@ -37,14 +37,14 @@ class Condition:
     that an item lacks holds nor its opposite; nor one on a number where the item has a text.
     """
 
-    def __init__(self, catalogue: Catalogue, where: str) -> None:
+    def __init__(self, catalog: Catalog, where: str) -> None:
         """Read a condition.
 
         Raises:
             QueryError: the text is no such condition, or names a column that no item has.
         """
-        writer = _Writer(catalogue)
-        self._catalogue = catalogue
+        writer = _SqlWriter(catalog)
+        self._catalog = catalog
         self._sql = writer.write(_parse(where))
         self._parameters = {**writer.parameters, "available": State.AVAILABLE}
 
@@ -59,7 +59,7 @@ class Condition:
         return self._select(some, some=json.dumps(items.tolist()))
 
     def _select(self, which: str, **parameters: str) -> Ids:
-        rows = self._catalogue.select(
+        rows = self._catalog.select(
             f"SELECT id FROM items WHERE state = :available AND {which} AND ({self._sql})"  # noqa: S608
             " ORDER BY id",
             {**self._parameters, **parameters},
@@ -68,22 +68,22 @@ class Condition:
 
 
 class Groups:
-    """What items belong to: the values of one of the catalogue's columns."""
+    """What items belong to: the values of one of the catalog's columns."""
 
-    def __init__(self, catalogue: Catalogue, name: str) -> None:
+    def __init__(self, catalog: Catalog, name: str) -> None:
         """Take a column by its name; a dot may stand between levels of a structured one.
 
         Raises:
             QueryError: no item has it.
         """
-        names = tuple(name.split(".")) if "." in name and not _has(catalogue, (name,)) else (name,)
-        check_column(catalogue, names)
-        self.catalogue = catalogue
+        names = tuple(name.split(".")) if "." in name and not _has(catalog, (name,)) else (name,)
+        check_column(catalog, names)
+        self.catalog = catalog
         self._sql, self._parameters = column(names)
 
     def __call__(self, items: Sequence[int]) -> list[Hashable]:
         """Return the value of each item; one that has none belongs to nothing but itself."""
-        rows = self.catalogue.select(
+        rows = self.catalog.select(
             f"SELECT id, {self._sql} FROM items"  # noqa: S608
             " WHERE id IN (SELECT value FROM json_each(:items))",
             {**self._parameters, "items": json.dumps(list(items))},
@@ -92,18 +92,18 @@ class Groups:
         return [("value", values[i]) if i in values else ("item", i) for i in items]
 
 
-def check_column(catalogue: Catalogue, names: tuple[str, ...]) -> None:
+def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
     """Make sure that at least one item has a column.
 
     Raises:
         QueryError: none has, with the columns that there are.
     """
-    if not _has(catalogue, names):
+    if not _has(catalog, names):
         known = [
             *_OWN,
             *(
                 row[0]
-                for row in catalogue.select(
+                for row in catalog.select(
                     "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
                 )
             ),
@@ -116,11 +116,11 @@ def check_column(catalogue: Catalogue, names: tuple[str, ...]) -> None:
         )
 
 
-def _has(catalogue: Catalogue, names: tuple[str, ...]) -> bool:
+def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
     value, parameters = column(names)
     query = f"SELECT 1 FROM items WHERE {value} IS NOT NULL LIMIT 1"  # noqa: S608
     is_own = len(names) == 1 and names[0] in _OWN
-    return is_own or next(catalogue.select(query, parameters), None) is not None
+    return is_own or next(catalog.select(query, parameters), None) is not None
 
 
 def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
@@ -135,10 +135,10 @@ def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[st
 
 
 @dataclass
-class _Writer:
+class _SqlWriter:
     """Writes the tree of a condition as SQL, and collects what is bound."""
 
-    catalogue: Catalogue
+    catalog: Catalog
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def write(self, node: Any) -> str:
@@ -192,7 +192,7 @@ class _Writer:
         if not isinstance(node, exp.Column):
             raise QueryError(f"`{node.sql()}` is no column; write conditions as column = 'value'")
         names = tuple(part.name for part in node.parts)
-        check_column(self.catalogue, names)
+        check_column(self.catalog, names)
         sql, parameters = column(names, f"column_{len(self.parameters)}")
         self.parameters |= parameters
         return sql

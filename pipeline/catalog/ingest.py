@@ -1,4 +1,4 @@
-"""Ingest a source: items → catalogue.sqlite, and images/ for photos that have no file yet.
+"""Ingest a source: items → catalog.sqlite, and images/ for photos that have no file yet.
 
 Every photo that is here is read and decoded once, so that what is wrong with it is known, named
 and counted before any model sees it; one whose size and time have not changed is not read again.
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from pipeline import images
 from pipeline.artifacts import digest
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
 from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import Item, Photo, Skipped, Source
+from pipeline.sources.base import Item, Skipped, Source, SourcePhoto
 
 Inspected = tuple[Item | Skipped, list[ImageRecord]]
 DUPLICATE = "duplicate id"
@@ -35,7 +35,7 @@ class IngestReport:
 
     offered: int
     counts: dict[str, dict[str, int]]
-    """State → reason → number of items and skipped rows, over the whole catalogue."""
+    """State → reason → number of items and skipped rows, over the whole catalog."""
     newly_removed: int
     unchanged: bool = False
     """Whether the source was known to be the same without reading it."""
@@ -43,43 +43,43 @@ class IngestReport:
 
 def ingest(
     source: Source,
-    catalogue: Catalogue,
+    catalog: Catalog,
     limits: ImageLimits,
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> IngestReport:
-    """Bring the catalogue up to date with its source.
+    """Bring the catalog up to date with its source.
 
     Raises:
         SourceError: the source cannot be read.
     """
     version = digest([source.version, str(limits)]) if source.version else None
-    if version and catalogue.fact("version") == version and catalogue.has_stored_photos():
-        counts = catalogue.counts()
+    if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
+        counts = catalog.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
         return IngestReport(offered, counts, 0, unchanged=True)
     offers = source.items()
     first = list(islice(offers, 1))  # a source that cannot be read changes nothing
-    with catalogue.transaction():
-        catalogue.set_fact("version", None)
-        if catalogue.fact("limits") != str(limits):
-            catalogue.forget_files()
-            catalogue.set_fact("limits", str(limits))
-        run = catalogue.begin_ingest()
-    inspect = _Inspector(catalogue, limits)
+    with catalog.transaction():
+        catalog.set_meta("version", None)
+        if catalog.get_meta("limits") != str(limits):
+            catalog.forget_files()
+            catalog.set_meta("limits", str(limits))
+        run = catalog.begin_ingest()
+    inspect = _Inspector(catalog, limits)
     offered = 0
     with progress.task("ingesting", source.total, "items") as advance:
-        known = ((offer, _known(catalogue, offer)) for offer in chain(first, offers))
+        known = ((offer, _known(catalog, offer)) for offer in chain(first, offers))
         inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
         while batch := list(islice(inspected, _TRANSACTION)):
-            with catalogue.transaction():
+            with catalog.transaction():
                 for offer, records in batch:
-                    _put(catalogue, run, offer, records)
+                    _put(catalog, run, offer, records)
             offered += len(batch)
-    with catalogue.transaction():
-        removed = catalogue.finish_ingest(run)
-        catalogue.set_fact("version", version)
-    return IngestReport(offered, catalogue.counts(), removed)
+    with catalog.transaction():
+        removed = catalog.finish_ingest(run)
+        catalog.set_meta("version", version)
+    return IngestReport(offered, catalog.counts(), removed)
 
 
 def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
@@ -88,10 +88,10 @@ def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspe
         advance(1)
 
 
-def _put(catalogue: Catalogue, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
+def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
     if isinstance(offer, Skipped):
-        catalogue.skip(offer.row, offer.reason)
-    elif not catalogue.put(
+        catalog.skip(offer.row, offer.reason)
+    elif not catalog.put(
         run,
         offer.key,
         offer.name,
@@ -100,22 +100,22 @@ def _put(catalogue: Catalogue, run: int, offer: Item | Skipped, records: list[Im
         records,
         offer.without_photo,
     ):
-        catalogue.skip(offer.row, DUPLICATE)
+        catalog.skip(offer.row, DUPLICATE)
 
 
-def _known(catalogue: Catalogue, item: Item | Skipped) -> dict[str, ImageRecord]:
+def _known(catalog: Catalog, item: Item | Skipped) -> dict[str, ImageRecord]:
     """What the ledger knows of an item's images, by their URIs."""
     if isinstance(item, Skipped):
         return {}
-    record = catalogue.item_by_key(item.key)
-    return {image.uri: image for image in catalogue.images(record.id)} if record else {}
+    record = catalog.item_by_key(item.key)
+    return {image.uri: image for image in catalog.images(record.id)} if record else {}
 
 
 class _Inspector:
     """Turns the photos of an item into ledger rows; runs on several threads at once."""
 
-    def __init__(self, catalogue: Catalogue, limits: ImageLimits) -> None:
-        self.catalogue = catalogue
+    def __init__(self, catalog: Catalog, limits: ImageLimits) -> None:
+        self.catalog = catalog
         self.limits = limits
 
     def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
@@ -124,7 +124,7 @@ class _Inspector:
             return item, []
         return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
 
-    def inspect(self, photo: Photo, known: ImageRecord | None) -> ImageRecord:
+    def inspect(self, photo: SourcePhoto, known: ImageRecord | None) -> ImageRecord:
         """Read and decode one photo, unless the ledger knows this very file."""
         try:
             if photo.data is not None:
@@ -136,9 +136,9 @@ class _Inspector:
             return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
 
     def store(self, uri: str, data: bytes) -> ImageRecord:
-        """Describe encoded bytes, and keep them in the catalogue's own folder."""
+        """Describe encoded bytes, and keep them in the catalog's own folder."""
         record = self.describe(uri, data)
-        return replace(record, path=self.catalogue.store_photo(data, Path(uri).suffix))
+        return replace(record, path=self.catalog.store_photo(data, Path(uri).suffix))
 
     def look_at(self, uri: str, path: Path, known: ImageRecord | None) -> ImageRecord:
         """Describe a file of the user's, which stays where it is."""

@@ -1,4 +1,4 @@
-"""The SQLite file of a catalogue: its tables, transactions and facts."""
+"""The SQLite file of a catalog: its tables, transactions and facts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS downloads (
     seconds REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = 1;
 """
 _VERSION = 1
@@ -71,21 +71,21 @@ _SINCE_0 = (
 
 
 class Ledger:
-    """`folder/catalogue.sqlite`. Writers hold the folder's lock; readers never wait for them."""
+    """`folder/catalog.sqlite`. Writers hold the folder's lock; readers never wait for them."""
 
     def __init__(self, folder: Path, *, create: bool = False, any_thread: bool = False) -> None:
         """Open the ledger; with `any_thread`, for reading from several threads.
 
         Raises:
             NotBuiltError: there is none, and `create` does not say to make it.
-            DamagedArtifactError: the file is no catalogue.
+            DamagedArtifactError: the file is no catalog.
         """
         self.folder = folder
-        self.file = folder / "catalogue.sqlite"
+        self.file = folder / "catalog.sqlite"
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not self.file.is_file():
-            raise NotBuiltError(f"{folder}: no catalogue here yet; run `imgsearch build`")
+            raise NotBuiltError(f"{folder}: no catalog here yet; run `imgsearch build`")
         try:
             self._db = sqlite3.connect(
                 self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
@@ -137,15 +137,15 @@ class Ledger:
         finally:
             self._db.execute("PRAGMA synchronous = FULL")
 
-    def set_fact(self, name: str, value: str | None) -> None:
-        """Remember one text about the whole catalogue; `None` forgets it."""
-        self._db.execute("DELETE FROM facts WHERE name = ?", (name,))
+    def set_meta(self, name: str, value: str | None) -> None:
+        """Remember one text about the whole catalog; `None` forgets it."""
+        self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
         if value is not None:
-            self._db.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
+            self._db.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
 
-    def fact(self, name: str) -> str | None:
+    def get_meta(self, name: str) -> str | None:
         """Return a remembered text, or None."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def select(self, query: str, parameters: Mapping[str, Any] | None = None) -> Rows:

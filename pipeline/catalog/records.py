@@ -1,4 +1,4 @@
-"""The rows of the catalogue, as the rest of the program sees them."""
+"""The rows of the catalog, as the rest of the program sees them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageRecord:
     state: State
     reason: str = ""
     path: str | None = None
-    """Absolute for the user's own files; relative to the catalogue's folder for stored ones."""
+    """Absolute for the user's own files; relative to the catalog's folder for stored ones."""
     size: int | None = None
     """In bytes."""
     mtime_ns: int | None = None

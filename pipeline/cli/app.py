@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 app = typer.Typer(
-    help="Image search for product catalogues: photos in, exact indexes out, queries answered.",
+    help="Image search for product catalogs: photos in, exact indexes out, queries answered.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -48,7 +48,7 @@ def main() -> None:
             )
         raise
     except sqlite3.DatabaseError as error:
-        _fail(f"the catalogue cannot be read or written: {error}; see `imgsearch verify`")
+        _fail(f"the catalog cannot be read or written: {error}; see `imgsearch verify`")
     except OSError as error:
         if error.errno not in _USERS_ERRNO:
             raise

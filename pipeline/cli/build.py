@@ -1,4 +1,4 @@
-"""Commands that write a catalogue: each stage, and all of them."""
+"""Commands that write a catalog: each stage, and all of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _run(
 def ingest(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Bring the catalogue up to date with its source, and count what became of every item."""
+    """Bring the catalog up to date with its source, and count what became of every item."""
     _run(load_config(config, set_), ("ingest",), as_json)
 
 
@@ -60,7 +60,7 @@ def download(
 def train(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Train the autoencoders on the catalogue, and fetch the weights of pretrained networks."""
+    """Train the autoencoders on the catalog, and fetch the weights of pretrained networks."""
     _run(load_config(config, set_), ("train",), as_json)
 
 
@@ -127,7 +127,7 @@ def print_report(report: Report) -> None:
 def report_lines(report: Report) -> Iterator[str]:
     """Say what a build did, stage by stage and engine by engine."""
     if report.ingest:
-        yield f"catalogue    {states_line(report.ingest.counts)}"
+        yield f"catalog    {states_line(report.ingest.counts)}"
     if report.download and report.download.counts:
         yield f"photos       {states_line(report.download.counts, 'images')}"
     for name, engine in report.engines.items():

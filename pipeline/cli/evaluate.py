@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.evaluation.compare import Comparison
     from pipeline.evaluation.evaluate import Evaluation
     from pipeline.search.fusion import Fused
-    from pipeline.search.searcher import Neighbour
+    from pipeline.search.searcher import Hit
 
 
 LabelOption = Annotated[
@@ -85,19 +85,21 @@ def evaluate(
 ) -> None:
     """Measure how good each engine is, beside baselines, with intervals, and what it costs."""
     from pipeline.artifacts import write_json
-    from pipeline.evaluation.evaluate import Plan
+    from pipeline.evaluation.evaluate import EvaluationOptions
     from pipeline.evaluation.evaluate import evaluate as measure
 
     if out and not (out.suffix.lower() == ".json" and out.absolute().parent.is_dir()):
         raise QueryError(f"--out {out}: give a name that ends in .json, in a folder that exists")
-    plan = Plan(label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed)
-    found = measure(load_config(config, set_), plan, console_progress())
+    options = EvaluationOptions(
+        label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed
+    )
+    found = measure(load_config(config, set_), options, console_progress())
     if as_json:
-        print_json(found.facts())
+        print_json(found.to_dict())
     else:
         print_evaluation(found)
     if out:
-        write_json(out, found.facts())
+        write_json(out, found.to_dict())
         talk(f"wrote {out}")
 
 
@@ -107,7 +109,7 @@ def compare(
         list[Path] | None, typer.Argument(help="Photos; none: items.", show_default=False)
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Items to ask with, chosen at random.")] = 20,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbours of each query.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbors of each query.")] = 10,
     label: LabelOption = "category",
     engine: EnginesOption = None,
     seed: SeedOption = 7,
@@ -116,13 +118,13 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show where the engines agree, where only one is right, and what all take for the same."""
-    from pipeline.evaluation.compare import Plan
+    from pipeline.evaluation.compare import ComparisonOptions
     from pipeline.evaluation.compare import compare as look
 
-    plan = Plan(tuple(photos or ()), sample, k, label, tuple(engine or ()), seed)
-    found = look(load_config(config, set_), plan)
+    options = ComparisonOptions(tuple(photos or ()), sample, k, label, tuple(engine or ()), seed)
+    found = look(load_config(config, set_), options)
     if as_json:
-        print_json(found.facts())
+        print_json(found.to_dict())
     else:
         print_comparison(found)
     for reason in found.failed.values():
@@ -141,7 +143,7 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write it; else report.html in the catalogue's folder.", metavar="HTML"
+            help="Where to write it; else report.html in the catalog's folder.", metavar="HTML"
         ),
     ] = None,
     config: ConfigOption = DEFAULT,
@@ -152,16 +154,16 @@ def report(
     from datetime import date
 
     from pipeline.artifacts import write_atomic
-    from pipeline.evaluation.evaluate import Plan
+    from pipeline.evaluation.evaluate import EvaluationOptions
     from pipeline.images import ImageLimits
-    from pipeline.report.data import overview
+    from pipeline.report.data import report_data
     from pipeline.report.report_page import report_page
 
     if out:
         check_page("--out", out)
     settings = load_config(config, set_)
-    plan = Plan(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
-    found = overview(settings, plan, console_progress())
+    options = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
+    found = report_data(settings, options, console_progress())
     page = report_page(found, ImageLimits(**settings.images.model_dump()), date.today())
     out = out or settings.folder / "report.html"
     write_atomic(out, page.encode())
@@ -219,12 +221,12 @@ def _conditions(found: Evaluation) -> Iterator[str]:
     """Say what the numbers are of."""
     asked = f"photos of {found.query_set}" if found.query_set else "items"
     yield (
-        f"{found.catalogue}: {found.scored:,} {asked} asked for others of their {found.label} among"
+        f"{found.catalog}: {found.scored:,} {asked} asked for others of their {found.label} among"
         f" {found.items:,} items; {found.nothing_to_find:,} had nothing to find"
     )
-    if found.left_aside:
+    if found.excluded_items:
         why = "an index has not got them, or no photo of theirs can be read"
-        yield f"{found.left_aside:,} labelled items are not ranked: {why}"
+        yield f"{found.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in found.rejected.items():
         yield f"{photos:,} photos were no queries: {reason}"
     for what, left_out in (("photo", found.same_photo), ("product", found.same_product)):
@@ -271,7 +273,7 @@ def print_comparison(found: Comparison) -> None:
         title = Text(plain(f"Nearest to {answers.query}{label}"), "table.title")
         table = Table(title=title, title_justify="left")
         table.add_column("rank", justify="right")
-        lists: dict[str, Sequence[Neighbour | Fused]] = {**answers.lists, FUSED: answers.fused}
+        lists: dict[str, Sequence[Hit | Fused]] = {**answers.lists, FUSED: answers.fused}
         for name in lists:
             verdict = answers.right and answers.right.get(name)
             mark = {True: " (right)", False: " (wrong)"}.get(verdict, "")  # type: ignore[arg-type]

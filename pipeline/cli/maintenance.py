@@ -1,4 +1,4 @@
-"""Commands that look after a catalogue: what there is, what is wrong, what can go."""
+"""Commands that look after a catalog: what there is, what is wrong, what can go."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def info(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show the catalogue's counts by state, and each engine's model, vectors and builds."""
+    """Show the catalog's counts by state, and each engine's model, vectors and builds."""
     from pipeline.maintenance.info import describe
 
     facts = describe(load_config(config, set_))
@@ -88,7 +88,7 @@ def audit(
     settings = load_config(config, set_)
     found = look(settings, console_progress(), limits)
     if as_json:
-        print_json(found.facts())
+        print_json(found.to_dict())
     else:
         print_audit(found)
     if html:
@@ -101,7 +101,7 @@ def audit(
 def verify(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Check every checksum, and that catalogue, vectors and indexes agree."""
+    """Check every checksum, and that catalog, vectors and indexes agree."""
     from pipeline.maintenance.verify import verify as check
 
     verdict = check(load_config(config, set_), console_progress())
@@ -121,7 +121,7 @@ def verify(
 @app.command(epilog="Example: imgsearch clean --all --yes")
 def clean(
     everything: Annotated[
-        bool, typer.Option("--all", help="Remove the whole catalogue, not only what is unused.")
+        bool, typer.Option("--all", help="Remove the whole catalog, not only what is unused.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: ConfigOption = DEFAULT,
@@ -153,7 +153,7 @@ def print_audit(audit: Audit) -> None:
 
     out = stdout()
     counts = f"{counted(audit.items, 'item')}, {counted(audit.photos, 'distinct photo')}"
-    out.print(cell(f"{audit.catalogue}: {counts}"))
+    out.print(cell(f"{audit.catalog}: {counts}"))
     table = Table("finding", "number", "first")
     for finding in audit.findings.values():
         group = next(iter(finding.groups), None)
@@ -165,7 +165,7 @@ def print_audit(audit: Audit) -> None:
 
 
 def print_info(facts: Mapping[str, Any]) -> None:
-    """Print what a catalogue's folder holds."""
+    """Print what a catalog's folder holds."""
     out = stdout()
     out.print(cell(f"{facts['folder']}: {size(facts['bytes'])}"))
     out.print(cell(f"{states_line(facts['states'])}; {facts['photos']:,} distinct photos"))

@@ -1,4 +1,4 @@
-"""Commands that ask a catalogue's indexes."""
+"""Commands that ask a catalog's indexes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.report.contact_sheet import Answers
     from pipeline.search.fusion import Fused
-    from pipeline.search.searcher import Neighbour, Query, Searcher
+    from pipeline.search.searcher import Hit, Query, Searcher
 
 _SHEET_QUERIES = 40  # a longer picture is not looked at
 
@@ -40,7 +40,7 @@ def query(
     item: Annotated[
         str | None, typer.Option("--id", help="An item's id or key, instead of a photo.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours of each query.")] = 3,
+    k: Annotated[int, typer.Option("-k", "--k", help="Neighbors of each query.")] = 3,
     engine: Annotated[
         list[str] | None, typer.Option("--engine", "-e", help="Ask only this one (repeatable).")
     ] = None,
@@ -48,7 +48,7 @@ def query(
         str | None,
         typer.Option(
             help="Only items for which this holds, such as category = 'Watches' and price < 2000."
-            " Any column of the catalogue; and, or, not, in, between, like, is null.",
+            " Any column of the catalog; and, or, not, in, between, like, is null.",
             metavar="CONDITION",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def query(
         bool, typer.Option("--fuse", help="Show one list more: all engines' lists as one.")
     ] = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write a picture of queries and neighbours.", metavar="PNG")
+        Path | None, typer.Option(help="Write a picture of queries and neighbors.", metavar="PNG")
     ] = None,
     config: ConfigOption = DEFAULT,
     set_: SetOption = None,
@@ -119,14 +119,14 @@ def _check(
     if bool(photos) == (item is not None):
         raise QueryError("nothing to look for: give photos, or --id ITEM, and not both")
     if k <= 0:
-        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+        raise QueryError(f"k is {k}; ask for at least 1 neighbor")
     if sheet and not (sheet.suffix.lower() == ".png" and sheet.absolute().parent.is_dir()):
         raise QueryError(f"--sheet {sheet}: give a name that ends in .png, in a folder that exists")
     if fused and group_by is not None:
         raise QueryError("--fuse and --group-by: each engine may pick another item of a group")
 
 
-def _shown(answers: dict[str, list[Neighbour]], k: int, fused: bool) -> Answers:
+def _shown(answers: dict[str, list[Hit]], k: int, fused: bool) -> Answers:
     """Each engine's k nearest and, if asked for, the fusion of the deeper lists that it takes."""
     from pipeline.search.fusion import FUSED, fuse
 
@@ -145,13 +145,13 @@ def _queries(
 ) -> Iterator[tuple[str, Path | None, Query]]:
     """Yield what to show, the photo to draw, and what to ask, of each query."""
     if item is not None:
-        catalogue = searchers[0].catalogue
-        record = catalogue.item(int(item)) if item.isdecimal() and len(item) < 20 else None
-        record = record or catalogue.item_by_key(item)
+        catalog = searchers[0].catalog
+        record = catalog.item(int(item)) if item.isdecimal() and len(item) < 20 else None
+        record = record or catalog.item_by_key(item)
         if record is None:
             raise QueryError(f"no item has the id or key {item!r}; `imgsearch query` shows ids")
-        first = next((i for i in catalogue.images(record.id) if i.sha256), None)
-        path = catalogue.photo_path(first.sha256, record.id) if first and first.sha256 else None
+        first = next((i for i in catalog.images(record.id) if i.sha256), None)
+        path = catalog.photo_path(first.sha256, record.id) if first and first.sha256 else None
         yield record.name, path, record.id
     for photo in photos or ():
         if photo.is_dir():
@@ -176,18 +176,18 @@ def _write_sheet(
     talk(f"wrote {file}{shown}")
 
 
-@app.command(epilog="Example: imgsearch neighbours vgg16 graph.parquet -k 20")
-def neighbours(
+@app.command(epilog="Example: imgsearch neighbors vgg16 graph.parquet -k 20")
+def neighbors(
     engine: Annotated[str, typer.Argument(help="Whose index.", show_default=False)],
     file: Annotated[
         Path, typer.Argument(help="What to write: .parquet or .npy.", show_default=False)
     ],
-    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours of each item.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", help="Neighbors of each item.")] = 10,
     config: ConfigOption = DEFAULT,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the k nearest others of every item: the neighbour graph of the catalogue."""
+    """Write the k nearest others of every item: the neighbor graph of the catalog."""
     from pipeline.search import searcher as search
     from pipeline.search.neighbor_graph import write_graph
 
@@ -226,7 +226,7 @@ def projector(
         sample = f"{written.points:,} of {written.photos:,} photos"
         talk(f"a sample of {sample}, drawn with seed {seed}; --most takes more")
     if written.unreadable:
-        talk(f"photos that cannot be read any more, with grey tiles: {written.unreadable:,}")
+        talk(f"photos that cannot be read any more, with gray tiles: {written.unreadable:,}")
     for searcher in searchers:
         if searcher.warning:
             talk(searcher.warning)
@@ -248,12 +248,12 @@ def print_failure(query: str, error: Exception, as_json: bool) -> None:
 
 def print_answers(
     query: str,
-    answers: Mapping[str, Sequence[Neighbour | Fused]],
+    answers: Mapping[str, Sequence[Hit | Fused]],
     warnings: Mapping[str, str],
     no_match: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Print one query's neighbours, engine by engine, and which engines know nothing like it."""
+    """Print one query's neighbors, engine by engine, and which engines know nothing like it."""
     if as_json:
         lists = {engine: [asdict(n) for n in found] for engine, found in answers.items()}
         facts = {"engines": lists, "no_good_match": list(no_match), "warnings": warnings}
@@ -276,15 +276,15 @@ def print_answers(
         ("path", "left"),
     ):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for engine, neighbours in answers.items():
-        for n in neighbours:
+    for engine, neighbors in answers.items():
+        for n in neighbors:
             numbers = (f"{n.rank}", *_near(n), f"{n.id}")
             table.add_row(*map(cell, (engine, *numbers, n.name, n.category, f"{n.path}")))
         table.add_section()
     stdout().print(table)
 
 
-def _near(n: Neighbour | Fused) -> tuple[str, str]:
+def _near(n: Hit | Fused) -> tuple[str, str]:
     """How near an item is, and the percentile of that; an item of the fused list has a score."""
     from pipeline.search.fusion import Fused
 
@@ -294,10 +294,10 @@ def _near(n: Neighbour | Fused) -> tuple[str, str]:
 
 
 def _far(nearest: Any) -> str:
-    """Say what is unusual about a query: how far its nearest neighbour is, or what it shows."""
-    if (nearest.strangeness or 0) > (nearest.percentile or 0):
-        return f"{nearest.strangeness:.4g} % of the catalogue's own photos are rebuilt better"
+    """Say what is unusual about a query: how far its nearest neighbor is, or what it shows."""
+    if (nearest.ood_percentile or 0) > (nearest.percentile or 0):
+        return f"{nearest.ood_percentile:.4g} % of the catalog's own photos are rebuilt better"
     return (
-        f"{nearest.percentile:.4g} % of the catalogue's own photos have a nearer neighbour than"
+        f"{nearest.percentile:.4g} % of the catalog's own photos have a nearer neighbor than"
         " this one's nearest"
     )

@@ -32,7 +32,7 @@ class Settings(BaseModel):
 
 
 class SampleSettings(Settings):
-    """A catalogue that is drawn, not photographed: runs anywhere, the same everywhere."""
+    """A catalog that is drawn, not photographed: runs anywhere, the same everywhere."""
 
     type: Literal["sample"]
     photos: int = Field(240, ge=1)
@@ -170,10 +170,10 @@ class GuideSettings(Settings):
     teacher_weight: float = Field(1, ge=0)
     shape: float = Field(1, ge=0)
     silhouette: float = Field(0.7, ge=0)
-    colours: float = Field(0, ge=0)
+    colors: float = Field(0, ge=0)
     pixels: float = Field(0, ge=0)
     components: int = Field(128, ge=1)
-    neighbours: int = Field(15, ge=1)
+    neighbors: int = Field(15, ge=1)
     rebuild_pixels: float = Field(0.1, ge=0)
     rebuild_targets: float = Field(0.1, ge=0)
     decorrelate: float = Field(0.1, ge=0)
@@ -181,9 +181,9 @@ class GuideSettings(Settings):
     @model_validator(mode="after")
     def _weights(self) -> GuideSettings:
         taught = self.teacher_weight if self.teacher else 0
-        if not any((taught, self.shape, self.silhouette, self.colours, self.pixels)):
+        if not any((taught, self.shape, self.silhouette, self.colors, self.pixels)):
             raise ValueError(
-                "nothing guides: weigh shape, silhouette, colours or pixels, or name a teacher"
+                "nothing guides: weigh shape, silhouette, colors or pixels, or name a teacher"
             )
         return self
 
@@ -207,15 +207,15 @@ class TrainingSettings(Settings):
 
 
 class AutoencoderSettings(Settings):
-    """An engine whose network is trained on the catalogue itself."""
+    """An engine whose network is trained on the catalog itself."""
 
     type: Literal["autoencoder"]
     architecture: Literal["article", "strided", "descriptor"] = "article"
     input_size: int = Field(256, ge=32, le=256)
     latent: int = Field(16, ge=1, le=4096)
-    standardise: bool = False
+    standardize: bool = False
     resize: Resize = "nearest"
-    normalise: bool = False
+    normalize: bool = False
     training: TrainingSettings = TrainingSettings()
 
     @property
@@ -246,7 +246,7 @@ class PretrainedSettings(Settings):
     pooling: Literal["none", "avg", "max"] = "none"
     input_size: int = Field(224, ge=32, le=1024)
     resize: Resize = "bicubic"
-    normalise: bool = True
+    normalize: bool = True
     seed: int = Field(7, ge=0, lt=2**32)
 
 
@@ -262,7 +262,7 @@ class EmbeddingSettings(Settings):
 
 
 class IndexSettings(Settings):
-    """What finds the neighbours."""
+    """What finds the neighbors."""
 
     type: Literal["flat", "pruned"] = "flat"
     keep_builds: int = Field(2, ge=1)
@@ -272,11 +272,11 @@ class SearchSettings(Settings):
     """What answers say of themselves."""
 
     no_match: float = Field(99, ge=0, le=100)
-    strangeness: bool = True
+    out_of_distribution: bool = True
 
 
 class Config(Settings):
-    """Everything that one catalogue needs, from its photos to its indexes."""
+    """Everything that one catalog needs, from its photos to its indexes."""
 
     name: str | None = None
     root: FilePath = Path("indexes")
@@ -293,8 +293,8 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name in _TAKEN or name.startswith("catalogue.sqlite"):
-                raise ValueError(f"{name!r} is taken in a catalogue's folder; give it another name")
+            if name in _TAKEN or name.startswith("catalog.sqlite"):
+                raise ValueError(f"{name!r} is taken in a catalog's folder; give it another name")
         return engines
 
     @model_validator(mode="after")
@@ -311,7 +311,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _folders(self) -> Config:
-        _check_name(self.catalogue)
+        _check_name(self.catalog)
         if isinstance(self.source, FolderSettings):
             photos, written = _absolute(self.source.path), _absolute(self.folder)
             if written.is_relative_to(photos) or photos.is_relative_to(written):
@@ -322,8 +322,8 @@ class Config(Settings):
         return self
 
     @property
-    def catalogue(self) -> str:
-        """The catalogue's name: as given, or after its source."""
+    def catalog(self) -> str:
+        """The catalog's name: as given, or after its source."""
         if self.name is not None:
             return self.name
         if isinstance(self.source, FolderSettings):
@@ -334,8 +334,8 @@ class Config(Settings):
 
     @property
     def folder(self) -> Path:
-        """Where everything about this catalogue is written."""
-        return expand(self.root) / self.catalogue
+        """Where everything about this catalog is written."""
+        return expand(self.root) / self.catalog
 
 
 _TAKEN = ("images", "fused", "download.json", "download.md", "report.html")

@@ -45,7 +45,7 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What a server sent: a body, or another place to look."""
 
     status: int
@@ -79,7 +79,7 @@ class Client:
         """Close all connections."""
         await self._session.close()
 
-    async def get(self, url: URL, most: int, cut: bool = False) -> Answer:
+    async def get(self, url: URL, most: int, cut: bool = False) -> Response:
         """The answer to one GET; a body longer than `most` is cut if so asked. Raises Failure.
 
         The rest of a body that is not wanted is not waited for: its connection is closed.
@@ -89,9 +89,9 @@ class Client:
             async with self._session.get(url, allow_redirects=False) as response:
                 status = response.status
                 if status in FOUND:
-                    return Answer(status, await read_body(response, most, cut))
+                    return Response(status, await read_body(response, most, cut))
                 if status in _REDIRECTS:
-                    return Answer(status, elsewhere=_elsewhere(url, response))
+                    return Response(status, elsewhere=_elsewhere(url, response))
                 raise Failure(f"HTTP {status}", status, pause=_pause(status, response.headers))
         except Failure:
             raise

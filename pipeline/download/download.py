@@ -1,4 +1,4 @@
-"""Download a catalogue's photos: URLs in the ledger → images/, each ending in a named state.
+"""Download a catalog's photos: URLs in the ledger → images/, each ending in a named state.
 
 What is written aside and renamed, and each outcome is committed when it is known: a run that is
 killed loses the photos in flight, and the next one goes on with them.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import images
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import DownloadSettings
 from pipeline.download.outcomes import Failed, Fetched, Outcome
 from pipeline.download.queue import Downloads
@@ -34,13 +34,13 @@ class DownloadReport:
     bytes: int
     """What it received of photos."""
     counts: dict[str, dict[str, int]]
-    """State → reason → number of images, over the whole catalogue: they add up to its images."""
+    """State → reason → number of images, over the whole catalog: they add up to its images."""
     trouble: dict[str, dict[str, int]] = field(default_factory=dict)
     """Host → reason → number of images that failed or were rejected, the worst host first."""
 
 
 def download(
-    catalogue: Catalogue,
+    catalog: Catalog,
     settings: DownloadSettings,
     limits: ImageLimits,
     workers: int = 2,
@@ -52,7 +52,7 @@ def download(
 
     `workers` threads decode, resize and store what arrives.
     """
-    downloads = Downloads(catalogue)
+    downloads = Downloads(catalog)
     state = State.FAILED if retry_failed else State.PENDING
     if not retry_failed:
         downloads.settle_known()
@@ -61,7 +61,7 @@ def download(
     if total := downloads.count(state):
         with (
             progress.task("downloading", total, "photos") as advance,
-            catalogue.fast_commits(),
+            catalog.fast_commits(),
             ThreadPoolExecutor(workers) as pool,
         ):
             run = _Run(downloads, state, settings, limits, pool, advance)
@@ -114,7 +114,7 @@ class _Run:
         return ImageRecord(
             url,
             State.AVAILABLE,
-            path=self.downloads.catalogue.store_photo(data, suffix, flush=False),
+            path=self.downloads.catalog.store_photo(data, suffix, flush=False),
             size=len(data),
             sha256=hashlib.sha256(data).digest(),
             width=image.width,
@@ -130,10 +130,10 @@ class _Run:
 def _note_other_size(downloads: Downloads, settings: DownloadSettings, progress: Progress) -> None:
     """Say that photos which are here already were kept in another size or quality."""
     now = f"resize: {settings.resize}, quality: {settings.quality}"
-    before = downloads.catalogue.fact("downloads")
+    before = downloads.catalog.get_meta("downloads")
     if before in (None, now) or State.AVAILABLE not in downloads.counts():
-        with downloads.catalogue.transaction():
-            downloads.catalogue.set_fact("downloads", now)
+        with downloads.catalog.transaction():
+            downloads.catalog.set_meta("downloads", now)
     else:
         progress.note(
             f"the photos that are here were kept with {before}, new ones are with {now};"

@@ -11,7 +11,7 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download import robots
-from pipeline.download.client import Answer, Client
+from pipeline.download.client import Client, Response
 from pipeline.download.hosts import Host, Hosts
 from pipeline.download.outcomes import Failure, Fetched, Outcome, Reason
 
@@ -20,7 +20,7 @@ _LONGEST_BACKOFF = 30.0
 
 @dataclass
 class _Journey:
-    """One photo on its way, or a robots.txt, which is not bound by such rules: not `lawful`.
+    """One photo on its way, or a robots.txt, which is not bound by such rules: not `obey_robots`.
 
     `host` is where it is now. `asked` is false while we wait for our turn there: if that comes too
     late, the host is not to blame.
@@ -30,7 +30,7 @@ class _Journey:
     most: int
     deadline: float
     host: Host
-    lawful: bool
+    obey_robots: bool
     asked: bool = False
     attempts: int = 0
     last: Failure | None = None  # of an attempt that was worth repeating
@@ -50,11 +50,11 @@ class Fetcher:
 
     async def fetch(self, url: URL, most: int) -> Outcome:
         """What became of a photo. The first turn at its host has been taken by the caller."""
-        return await self._travel(self._journey(url, most, lawful=True))
+        return await self._travel(self._journey(url, most, obey_robots=True))
 
-    def _journey(self, url: URL, most: int, lawful: bool) -> _Journey:
+    def _journey(self, url: URL, most: int, obey_robots: bool) -> _Journey:
         deadline = asyncio.get_running_loop().time() + self._settings.total_timeout
-        return _Journey(url, most, deadline, self.hosts.of(url), lawful)
+        return _Journey(url, most, deadline, self.hosts.of(url), obey_robots)
 
     async def _travel(self, journey: _Journey) -> Outcome:
         """When time runs out while trying again, the reason is why that was necessary."""
@@ -69,7 +69,7 @@ class Fetcher:
             failure = error
         except TimeoutError:
             failure = journey.last or Failure(Reason.TOTAL_TIMEOUT)
-        if journey.lawful and journey.asked:
+        if journey.obey_robots and journey.asked:
             journey.host.failed(failure)
         return failure.outcome(journey.attempts, loop.time() - began)
 
@@ -77,12 +77,12 @@ class Fetcher:
         """Make sure that the host's rules are known. They are asked for once."""
         async with host.learning:
             if host.rules is None:
-                journey = self._journey(robots.location(url), robots.MOST_BYTES, lawful=False)
+                journey = self._journey(robots.location(url), robots.MOST_BYTES, obey_robots=False)
                 outcome = await self._travel(journey)
                 moved = journey.host is not host
                 host.learn(robots.read_rules(outcome, self._settings.user_agent, moved))
 
-    async def _attempts(self, journey: _Journey) -> Answer:
+    async def _attempts(self, journey: _Journey) -> Response:
         """Each from the first URL on: where a redirect leads may be good only once."""
         loop = asyncio.get_running_loop()
         first = journey.host
@@ -108,7 +108,7 @@ class Fetcher:
         most = min(_LONGEST_BACKOFF, self._settings.backoff * 2 ** (attempts - 1))
         return random.uniform(0, most)  # noqa: S311 — nobody gains by guessing it
 
-    async def _follow(self, journey: _Journey) -> Answer:
+    async def _follow(self, journey: _Journey) -> Response:
         """One attempt: the answer at the end of the redirects."""
         url = journey.url
         for hop in range(self._settings.redirects + 1):
@@ -117,7 +117,7 @@ class Fetcher:
                 await self._enter(journey, url)
             async with journey.host.slots:
                 journey.asked = True
-                answer = await self._client.get(url, journey.most, cut=not journey.lawful)
+                answer = await self._client.get(url, journey.most, cut=not journey.obey_robots)
             journey.host.answered()
             if answer.elsewhere is None:
                 return answer
@@ -127,12 +127,12 @@ class Fetcher:
     async def _enter(self, journey: _Journey, url: URL) -> None:
         """What the schedule does for a photo's first request, for the next one of a redirect."""
         host = journey.host
-        if journey.lawful and not host.given_up:
+        if journey.obey_robots and not host.given_up:
             journey.asked = host.rules is None
             await self.learn(host, url)
             journey.asked = False
         if host.given_up:
             raise Failure(host.given_up)
-        if journey.lawful and host.rules and (reason := host.rules.refusal(url)):
+        if journey.obey_robots and host.rules and (reason := host.rules.refusal(url)):
             raise Failure(reason)
         await host.turn(journey.deadline)

@@ -1,4 +1,4 @@
-"""What became of a catalogue's downloads, as a page of Markdown."""
+"""What became of a catalog's downloads, as a page of Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embed a catalogue: photos → embeddings/<fingerprint>/.
+"""Embed a catalog: photos → embeddings/<fingerprint>/.
 
 The shard is the unit of work, of retry and of resume: a rerun embeds only the photos that have no
 vector yet. Photos are decoded on other threads while the network runs.
@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.photos import Prepared, prepare_all
 from pipeline.embeddings.store import EmbeddingStore, Shard
 from pipeline.errors import RejectedImage, WeightsError
@@ -24,7 +24,7 @@ from pipeline.progress import SILENT, Advance, Progress
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """What one run did; its three numbers add up to the catalogue's distinct photos."""
+    """What one run did; its three numbers add up to the catalog's distinct photos."""
 
     already: int
     embedded: int
@@ -33,7 +33,7 @@ class EmbedReport:
 
 def embed(
     model: EmbeddingModel,
-    catalogue: Catalogue,
+    catalog: Catalog,
     store: EmbeddingStore,
     limits: ImageLimits,
     *,
@@ -43,7 +43,7 @@ def embed(
     decoded: Mapping[bytes, U8Image] | None = None,
     progress: Progress = SILENT,
 ) -> EmbedReport:
-    """Give every available photo of the catalogue its vector.
+    """Give every available photo of the catalog its vector.
 
     Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
     that cannot be read any more is marked `failed` in the ledger and counted.
@@ -52,13 +52,13 @@ def embed(
         WeightsError: the model gives numbers that are not finite.
     """
     done = store.photos()
-    total = catalogue.photo_count()
-    already = sum(photo.sha256 in done for photo in catalogue.photos()) if done else 0
+    total = catalog.photo_count()
+    already = sum(photo.sha256 in done for photo in catalog.photos()) if done else 0
     embedded = 0
     with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
         # Again, while photos fail: another file of the same content may be readable.
         while True:
-            missing = (photo for photo in catalogue.photos() if photo.sha256 not in done)
+            missing = (photo for photo in catalog.photos() if photo.sha256 not in done)
             prepared = prepare_all(
                 missing,
                 model.prepare,
@@ -67,9 +67,9 @@ def embed(
                 ahead=2 * min(batch_size, shard_size),
                 known=decoded,
             )
-            failures = _Failures(catalogue)
+            failures = _Failures(catalog)
             good = failures.leave_out(prepared)
-            with _Writer(store) as writer:
+            with _ShardWriter(store) as writer:
                 while shard := _encode_shard(model, islice(good, shard_size), batch_size, advance):
                     writer.write(*shard)
                     done.update(shard[0])
@@ -79,7 +79,7 @@ def embed(
     return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
-class _Writer:
+class _ShardWriter:
     """Writes a shard while the next one is encoded: waiting for the disk costs nothing."""
 
     def __init__(self, store: EmbeddingStore) -> None:
@@ -101,7 +101,7 @@ class _Writer:
         if self.last is not None:
             self.last.result()
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> _ShardWriter:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
@@ -116,14 +116,14 @@ class _Failures:
     A shard is full of vectors, so it is the same whether its failures were noted now or before.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
         self.count = 0
 
     def leave_out(self, prepared: Iterable[Prepared]) -> Iterator[tuple[bytes, U8Image]]:
         for photo, pixels in prepared:
             if isinstance(pixels, RejectedImage):
-                self.catalogue.fail_photo(photo, pixels.reason)
+                self.catalog.fail_photo(photo, pixels.reason)
                 self.count += 1
             else:
                 yield photo.sha256, pixels

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pipeline.catalog.catalog import Photo
 from pipeline.evaluation import pca
-from pipeline.evaluation.gallery import Gallery, Questions
+from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.pixels import Pixels
-from pipeline.evaluation.retriever import Space
+from pipeline.evaluation.retriever import Retriever
 
 F32Matrix = npt.NDArray[np.float32]
 
@@ -20,12 +20,12 @@ _NUMBERS = 16  # in a random vector
 
 def pca_space(
     gallery: Gallery,
-    questions: Questions,
+    questions: QuerySet,
     pixels: Pixels,
     decoded: Callable[[Sequence[Photo]], Pixels],
     count: int,
     seed: int,
-) -> Space:
+) -> Retriever:
     """Rank by `count` principal components of the pixels, fitted to the gallery's photos.
 
     `decoded` turns photos that are no items' into pixels of the same size.
@@ -40,10 +40,10 @@ def pca_space(
 
     own = fitted.project(pixels.rows, np.arange(len(pixels.rows)))
     shown = gallery.shown(own.__getitem__, rows)
-    return Space(f"pca-{count}", "baseline", shown, questions.shown(shown, vectors))
+    return Retriever(f"pca-{count}", "baseline", shown, questions.shown(shown, vectors))
 
 
-def random_space(gallery: Gallery, questions: Questions, pixels: Pixels, seed: int) -> Space:
+def random_space(gallery: Gallery, questions: QuerySet, pixels: Pixels, seed: int) -> Retriever:
     """Rank by vectors drawn at random, one a photo: what to expect of no order."""
     random = np.random.default_rng(seed)
 
@@ -51,4 +51,4 @@ def random_space(gallery: Gallery, questions: Questions, pixels: Pixels, seed: i
         return random.standard_normal((len(photos), _NUMBERS), np.float32)
 
     shown = gallery.shown(drawn(pixels.photos).__getitem__, pixels.row_of())
-    return Space("random", "baseline", shown, questions.shown(shown, drawn))
+    return Retriever("random", "baseline", shown, questions.shown(shown, drawn))

@@ -13,29 +13,29 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.labels import values_of
 from pipeline.search import searcher as search
 from pipeline.search.fusion import DEPTH, Fused, fuse
-from pipeline.search.searcher import Neighbour, Query, Searcher
+from pipeline.search.searcher import Hit, Query, Searcher
 
 _SAMPLE = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonOptions:
     """What to ask, and how much of the answers to look at."""
 
     photos: tuple[Path, ...] = ()
-    """Photos to ask with; none: `sample` items of the catalogue, chosen at random."""
+    """Photos to ask with; none: `sample` items of the catalog, chosen at random."""
     sample: int = _SAMPLE
     k: int = 10
-    """Neighbours to show, and to count an overlap of."""
+    """Neighbors to show, and to count an overlap of."""
     label: str = "category"
-    """The column that tells which neighbours of an item are right."""
+    """The column that tells which neighbors of an item are right."""
     engines: tuple[str, ...] = ()
     """None: every one that is configured."""
     seed: int = 7
@@ -53,14 +53,14 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Answers:
+class QueryComparison:
     """One query's lists."""
 
     query: str
     """The photo's path, or the item's key."""
     item: int | None
     label: str | None
-    lists: Mapping[str, Sequence[Neighbour]]
+    lists: Mapping[str, Sequence[Hit]]
     """Engine → its k nearest items."""
     fused: Sequence[Fused]
     right: Mapping[str, bool] | None
@@ -87,11 +87,11 @@ class Pair:
 class Comparison:
     """What several engines answer to the same queries."""
 
-    catalogue: str
+    catalog: str
     label: str | None
     """None if no item has it."""
     k: int
-    answers: tuple[Answers, ...]
+    answers: tuple[QueryComparison, ...]
     failed: Mapping[str, str]
     """Photo → why it is no query."""
     agreements: tuple[Agreement, ...]
@@ -102,56 +102,58 @@ class Comparison:
     warnings: Mapping[str, str]
     """Engine → what to know before believing its answers."""
 
-    def facts(self) -> dict[str, Any]:
-        """Everything as JSON-able facts."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
         facts: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return facts
 
 
-_PLAN = Plan()
+_DEFAULTS = ComparisonOptions()
 
 
-def compare(config: Config, plan: Plan = _PLAN) -> Comparison:
+def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Comparison:
     """Ask all engines the same, and compare what they answer.
 
     Raises:
         QueryError: there are fewer than two engines, or there is no such engine or column.
         NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
     """
-    names = list(dict.fromkeys(plan.engines or config.engines))
+    names = list(dict.fromkeys(options.engines or config.engines))
     if len(names) < 2:
         raise QueryError(f"{names[0]} alone cannot be compared: name two engines or more")
-    for name, number in (("k", plan.k), ("sample", plan.sample)):
+    for name, number in (("k", options.k), ("sample", options.sample)):
         if number < 1:
             raise QueryError(f"{name} is {number}; give at least 1")
     with ExitStack() as opened:
         searchers = [opened.enter_context(search.open(config, name)) for name in names]
-        return _Comparer(config, plan, searchers).compare()
+        return _Comparer(config, options, searchers).compare()
 
 
 class _Comparer:
     """One comparison."""
 
-    def __init__(self, config: Config, plan: Plan, searchers: Sequence[Searcher]) -> None:
-        self.config, self.plan, self.searchers = config, plan, searchers
-        self.catalogue: Catalogue = searchers[0].catalogue
-        self.labels = values_of(self.catalogue, plan.label)
-        self.depth = max(plan.k, DEPTH)
+    def __init__(
+        self, config: Config, options: ComparisonOptions, searchers: Sequence[Searcher]
+    ) -> None:
+        self.config, self.options, self.searchers = config, options, searchers
+        self.catalog: Catalog = searchers[0].catalog
+        self.labels = values_of(self.catalog, options.label)
+        self.depth = max(options.k, DEPTH)
         self.shows: dict[int, set[bytes]] = defaultdict(set)
         self.shown_by: dict[bytes, set[int]] = defaultdict(set)
-        for photo, item in self.catalogue.showings():
+        for photo, item in self.catalog.photo_item_pairs():
             self.shows[item].add(photo)
             self.shown_by[photo].add(item)
 
     def compare(self) -> Comparison:
         """Ask, and sum up."""
-        queries: list[Query] = list(self.plan.photos) or list(self._sample())
+        queries: list[Query] = list(self.options.photos) or list(self._sample())
         asked = [searcher.query_all(queries, self.depth) for searcher in self.searchers]
-        answers: list[Answers] = []
+        answers: list[QueryComparison] = []
         failed: dict[str, str] = {}
         pairs: dict[tuple[int, int], Pair] = {}
         for query, *found in zip(queries, *asked, strict=True):
-            lists: dict[str, list[Neighbour]] = {}
+            lists: dict[str, list[Hit]] = {}
             for searcher, one in zip(self.searchers, found, strict=True):
                 if isinstance(one, PipelineError):
                     failed[str(query)] = str(one)
@@ -164,9 +166,9 @@ class _Comparer:
         judged = (one.right for one in answers if one.right is not None)
         right = Counter("+".join(name for name in one if one[name]) for one in judged)
         return Comparison(
-            self.config.catalogue,
-            self.plan.label if self.labels else None,
-            self.plan.k,
+            self.config.catalog,
+            self.options.label if self.labels else None,
+            self.options.k,
             tuple(answers),
             failed,
             _means([one.agreements for one in answers]),
@@ -179,20 +181,20 @@ class _Comparer:
         """Items that all engines have, by id."""
         indexed = (set(searcher.build.ids[:, 1].tolist()) for searcher in self.searchers)
         items = sorted(set.intersection(*indexed))
-        random = np.random.default_rng(self.plan.seed)
-        return sorted(random.choice(items, min(self.plan.sample, len(items)), False).tolist())
+        random = np.random.default_rng(self.options.seed)
+        return sorted(random.choice(items, min(self.options.sample, len(items)), False).tolist())
 
-    def _answers(self, query: Query, lists: Mapping[str, Sequence[Neighbour]]) -> Answers:
+    def _answers(self, query: Query, lists: Mapping[str, Sequence[Hit]]) -> QueryComparison:
         item = query if isinstance(query, int) else None
         label = None if item is None else self.labels.get(item)
-        k = self.plan.k
+        k = self.options.k
         agreements = [
             Agreement((a, b), overlap(one, other, k), rank_biased_overlap(one, other))
             for (a, one), (b, other) in combinations(
                 [(name, [n.id for n in found]) for name, found in lists.items()], 2
             )
         ]
-        return Answers(
+        return QueryComparison(
             str(query) if item is None else self._key(item),
             item,
             label,
@@ -203,7 +205,7 @@ class _Comparer:
         )
 
     def _right(
-        self, item: int, label: str, lists: Mapping[str, Sequence[Neighbour]]
+        self, item: int, label: str, lists: Mapping[str, Sequence[Hit]]
     ) -> dict[str, bool] | None:
         same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
         nearest = {
@@ -214,7 +216,7 @@ class _Comparer:
             return None
         return {name: self.labels.get(other or 0) == label for name, other in nearest.items()}
 
-    def _pairs(self, item: int, lists: Mapping[str, Sequence[Neighbour]]) -> list[Pair]:
+    def _pairs(self, item: int, lists: Mapping[str, Sequence[Hit]]) -> list[Pair]:
         """The items than which none is nearer to an item, by any engine, nor the other way round.
 
         More than one only if several are equally near by all engines.
@@ -236,11 +238,11 @@ class _Comparer:
         return pairs
 
     def _key(self, item: int) -> str:
-        record = self.catalogue.item(item)
+        record = self.catalog.item(item)
         return record.key if record else str(item)
 
 
-def _nearest(found: Sequence[Neighbour]) -> set[int]:
+def _nearest(found: Sequence[Hit]) -> set[int]:
     """The items that are as near as the nearest one."""
     return {n.id for n in found if n.distance == found[0].distance}
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 F32Matrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-K = 10  # neighbours looked up
+K = 10  # neighbors looked up
 _EMBEDDED = 64  # photos
 _SECONDS = 3.0  # that their network may take, if it is so slow: then they are fewer
 _FEWEST = 8
@@ -60,9 +60,9 @@ class Cost:
     build_bytes: int
     """All files of the index, on the disk."""
     lookup_ms: float
-    """The index alone, for 10 neighbours."""
+    """The index alone, for 10 neighbors."""
     query_ms: float
-    """From a photo's file to 10 neighbours with all that the catalogue knows of them."""
+    """From a photo's file to 10 neighbors with all that the catalog knows of them."""
     recall_at_10: float
     """Of the 10 nearest rows, the share that the index finds: 1 for an exact one."""
 

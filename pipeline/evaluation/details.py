@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.reconstruction import Rebuilt
+from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
 
 F64Array = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EvaluationDetails:
     """An evaluation, and what it was summed up from."""
 
     evaluation: Evaluation
@@ -27,7 +27,7 @@ class Evidence:
     scores: F64Array
     """(queries, engines, 6) float64: each scored query's metrics by each engine, in the order of
     `metrics.METRICS`."""
-    rebuilt: Sequence[Rebuilt]
+    rebuilt: Sequence[ReconstructionSample]
 
     def of(self, metric: str) -> F64Matrix:
         """(queries, engines) float64: one of `METRICS`."""

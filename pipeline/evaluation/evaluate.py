@@ -15,12 +15,12 @@ from pipeline.config import AutoencoderSettings, Config
 from pipeline.errors import NothingToMeasureError, QueryError
 from pipeline.evaluation import cost
 from pipeline.evaluation.baselines import pca_space, random_space
-from pipeline.evaluation.details import Evidence
-from pipeline.evaluation.exclusions import Sharing
-from pipeline.evaluation.experiment import Trial
+from pipeline.evaluation.details import EvaluationDetails
+from pipeline.evaluation.exclusions import Exclusions
+from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.gallery import (
     Gallery,
-    Questions,
+    QuerySet,
     ask_with,
     encode,
     find_photos,
@@ -29,9 +29,9 @@ from pipeline.evaluation.gallery import (
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.labels import query_set, values_of
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.options import Plan
-from pipeline.evaluation.pixels import Look, Pixels, decode
-from pipeline.evaluation.reconstruction import Rebuilt, reconstruction
+from pipeline.evaluation.options import EvaluationOptions
+from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
+from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
 from pipeline.evaluation.results import (
     Cost,
     Estimate,
@@ -41,7 +41,7 @@ from pipeline.evaluation.results import (
     Scores,
     System,
 )
-from pipeline.evaluation.retriever import Shown, Space
+from pipeline.evaluation.retriever import Retriever, VectorSet
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
 from pipeline.search import searcher as search
@@ -49,7 +49,16 @@ from pipeline.search.fusion import FUSED
 from pipeline.search.searcher import Searcher
 from pipeline.workspace import EngineFolder
 
-__all__ = ["METRICS", "Cost", "Estimate", "Evaluation", "Plan", "System", "evaluate", "examine"]
+__all__ = [
+    "METRICS",
+    "Cost",
+    "Estimate",
+    "Evaluation",
+    "EvaluationOptions",
+    "System",
+    "evaluate",
+    "evaluate_detailed",
+]
 
 F32Matrix = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
@@ -57,16 +66,21 @@ Mask = npt.NDArray[np.bool_]
 
 _KINDS = ("engine", "fusion", "baseline")  # the order in which to tell of them
 
-_COMPONENTS, _LOOK = 16, Look((64, 64), "bilinear")  # of PCA, where no autoencoder says
+_COMPONENTS, _PREPROCESSING = (
+    16,
+    Preprocessing((64, 64), "bilinear"),
+)  # of PCA, where no autoencoder says
 
 
-_PLAN = Plan()
+_DEFAULTS = EvaluationOptions()
 
 
-def evaluate(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) -> Evaluation:
+def evaluate(
+    config: Config, options: EvaluationOptions = _DEFAULTS, progress: Progress = SILENT
+) -> Evaluation:
     """Measure how well each engine, their fusion and two baselines find items of a query's label.
 
-    Every labelled item asks in turn and all others are ranked, or labelled photos ask and all are.
+    Every labeled item asks in turn and all others are ranked, or labeled photos ask and all are.
     Items that show a photo of the query, byte for byte, or are the same product, are left out of
     its list and counted. All systems rank the same items for the same queries.
 
@@ -75,87 +89,100 @@ def evaluate(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) ->
         NothingToMeasureError: no item has a label, or none has one in common with a query.
         NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
     """
-    return examine(config, plan, progress).evaluation
+    return evaluate_detailed(config, options, progress).evaluation
 
 
-def examine(config: Config, plan: Plan = _PLAN, progress: Progress = SILENT) -> Evidence:
+def evaluate_detailed(
+    config: Config, options: EvaluationOptions = _DEFAULTS, progress: Progress = SILENT
+) -> EvaluationDetails:
     """Do the same, and return what stands behind the numbers too.
 
     Raises:
         As `evaluate`.
     """
-    for name, number in (("queries", plan.queries), ("resamples", plan.resamples)):
+    for name, number in (("queries", options.queries), ("resamples", options.resamples)):
         if number is not None and number < 1:
             raise QueryError(f"{name} is {number}; give at least 1")
     with ExitStack() as opened:
-        names = dict.fromkeys(plan.engines or config.engines)
+        names = dict.fromkeys(options.engines or config.engines)
         searchers = [opened.enter_context(search.open(config, name)) for name in names]
-        return _Evaluator(config, plan, searchers, progress).examine()
+        return _Evaluator(config, options, searchers, progress).evaluate_detailed()
 
 
 class _Evaluator:
-    """One evaluation of some engines: what several of its parts look at is read once."""
+    """One evaluation of some engines: what several parts need is read once."""
 
     def __init__(
-        self, config: Config, plan: Plan, searchers: Sequence[Searcher], progress: Progress
+        self,
+        config: Config,
+        options: EvaluationOptions,
+        searchers: Sequence[Searcher],
+        progress: Progress,
     ) -> None:
-        self.config, self.plan, self.searchers, self.progress = config, plan, searchers, progress
-        self.catalogue, self.limits = searchers[0].catalogue, searchers[0].limits
-        self.labels = self._values(plan.label)
+        self.config, self.options, self.searchers, self.progress = (
+            config,
+            options,
+            searchers,
+            progress,
+        )
+        self.catalog, self.limits = searchers[0].catalog, searchers[0].limits
+        self.labels = self._values(options.label)
         settings = [(s.engine, config.engines[s.engine]) for s in searchers]
         trained = {name: s for name, s in settings if isinstance(s, AutoencoderSettings)}
-        self.looks = {
-            name: Look((one.input_size, one.input_size), one.resize)
+        self.preprocessing = {
+            name: Preprocessing((one.input_size, one.input_size), one.resize)
             for name, one in trained.items()
         }
-        # The first autoencoder with a latent of some length decides how PCA of as many looks.
+        # PCA of as many numbers preprocesses photos as the first autoencoder of that latent.
         self.baselines = {
-            one.latent: self.looks[name] for name, one in reversed(trained.items())
-        } or {_COMPONENTS: _LOOK}
-        photos = list(self.catalogue.photos())
-        used = {*self.baselines.values(), *self.looks.values()}
-        self.pixels = {look: self._decoded(look, photos) for look in used}
+            one.latent: self.preprocessing[name] for name, one in reversed(trained.items())
+        } or {_COMPONENTS: _PREPROCESSING}
+        photos = list(self.catalog.photos())
+        used = {*self.baselines.values(), *self.preprocessing.values()}
+        self.pixels = {
+            preprocessing: self._decoded(preprocessing, photos) for preprocessing in used
+        }
         self.gallery = Gallery.of(
-            self.catalogue,
+            self.catalog,
             self.labels,
-            self._values(plan.product) if plan.product else {},
+            self._values(options.product) if options.product else {},
             [searcher.build.ids[:, 1] for searcher in searchers],
             [pixels.row_of().keys() for pixels in self.pixels.values()],
         )
         self.rejected: Counter[str] = Counter()
         self.questions = self._questions()
 
-    def examine(self) -> Evidence:
+    def evaluate_detailed(self) -> EvaluationDetails:
         """Rank, score, and measure the rest."""
-        plan, gallery, questions = self.plan, self.gallery, self.questions
+        options, gallery, questions = self.options, self.gallery, self.questions
         number = {label: at for at, label in enumerate(sorted(set(gallery.labels)))}
         asked = np.array([number.get(label, -1) for label in questions.labels], np.int64)
-        photos = Sharing(gallery.photos, questions.photos)
-        products = Sharing(gallery.products, questions.products)
+        photos = Exclusions(gallery.photos, questions.photos)
+        products = Exclusions(gallery.products, questions.products)
         labels = np.array([number[label] for label in gallery.labels], np.int64)
-        trial = Trial(labels, asked, questions.itself, (photos, products))
+        trial = RetrievalExperiment(labels, asked, questions.itself, (photos, products))
         spaces = self._spaces() if len(labels) and len(asked) else []
         fuse = len(self.searchers) > 1
         scores, answerable = trial.run(spaces, fuse=fuse, progress=self.progress)
         scored = asked[answerable]
         if not len(scored):
             raise NothingToMeasureError(
-                f"nothing to find: of {len(asked):,} queries none has its {plan.label} in common"
+                f"nothing to find: of {len(asked):,} queries none has its {options.label} in common"
                 f" with another of the {len(labels):,} items that can be ranked"
             )
         rebuilt = self._rebuilt()
         evaluation = Evaluation(
-            catalogue=self.config.catalogue,
-            label=plan.label,
-            query_set=None if plan.query_set is None else str(plan.query_set),
+            catalog=self.config.catalog,
+            label=options.label,
+            query_set=None if options.query_set is None else str(options.query_set),
             items=len(labels),
-            left_aside=len(self.labels) - len(labels),
+            excluded_items=len(self.labels) - len(labels),
             queries=len(asked),
             scored=len(scored),
             nothing_to_find=len(asked) - len(scored),
             rejected=dict(self.rejected),
             same_photo=photos.left_out,
-            product=plan.product,
+            product=options.product,
             same_product=products.left_out,
             labels={
                 label: LabelCount(int((labels == at).sum()), int((scored == at).sum()))
@@ -164,12 +191,12 @@ class _Evaluator:
             systems=self._systems(spaces, fuse, scores, scored, number),
             held_out=self._held_out(scores, answerable),
             reconstructions=tuple(one.measured for one in rebuilt),
-            costs=tuple(map(self._cost, self.searchers)) if plan.cost else (),
-            resamples=plan.resamples,
-            seed=plan.seed,
+            costs=tuple(map(self._cost, self.searchers)) if options.cost else (),
+            resamples=options.resamples,
+            seed=options.seed,
         )
         own = questions.itself
-        return Evidence(
+        return EvaluationDetails(
             evaluation,
             None if own is None else gallery.items[own[answerable]],
             scores[:, : len(self.searchers)],
@@ -177,55 +204,65 @@ class _Evaluator:
         )
 
     def _values(self, column: str) -> dict[int, str]:
-        values = values_of(self.catalogue, column)
+        values = values_of(self.catalog, column)
         if not values:
             raise NothingToMeasureError(
-                f"no available item of {self.config.catalogue} has a {column}; name a column that"
+                f"no available item of {self.config.catalog} has a {column}; name a column that"
                 " says which items belong together"
             )
         return values
 
-    def _decoded(self, look: Look, photos: Sequence[Photo]) -> Pixels:
+    def _decoded(self, preprocessing: Preprocessing, photos: Sequence[Photo]) -> Pixels:
         config = self.config
         return decode(
-            photos, look, self.limits, config.embedding.decoders, config.folder, self.progress
+            photos,
+            preprocessing,
+            self.limits,
+            config.embedding.decoders,
+            config.folder,
+            self.progress,
         )
 
-    def _questions(self) -> Questions:
-        if self.plan.query_set is None:
-            return leave_one_out(self.gallery, self.plan.queries, self.plan.seed)
-        labelled = query_set(self.plan.query_set)
-        found, self.rejected = find_photos(labelled, self.limits)
-        asked = self._decoded(_LOOK, found)
+    def _questions(self) -> QuerySet:
+        if self.options.query_set is None:
+            return leave_one_out(self.gallery, self.options.queries, self.options.seed)
+        labeled = query_set(self.options.query_set)
+        found, self.rejected = find_photos(labeled, self.limits)
+        asked = self._decoded(_PREPROCESSING, found)
         self.rejected += asked.rejected
-        return ask_with(asked.photos, [labelled[photo.id].label for photo in asked.photos])
+        return ask_with(asked.photos, [labeled[photo.id].label for photo in asked.photos])
 
-    def _spaces(self) -> list[Space]:
+    def _spaces(self) -> list[Retriever]:
         """Every engine, then the baselines."""
-        gallery, questions, seed = self.gallery, self.questions, self.plan.seed
+        gallery, questions, seed = self.gallery, self.questions, self.options.seed
         baselines = [
             pca_space(
-                gallery, questions, self.pixels[look], partial(self._decoded, look), count, seed
+                gallery,
+                questions,
+                self.pixels[preprocessing],
+                partial(self._decoded, preprocessing),
+                count,
+                seed,
             )
-            for count, look in self.baselines.items()
+            for count, preprocessing in self.baselines.items()
         ]
         pixels = next(iter(self.pixels.values()))
         random = random_space(gallery, questions, pixels, seed)
         return [*map(self._engine, self.searchers), *baselines, random]
 
-    def _engine(self, searcher: Searcher) -> Space:
+    def _engine(self, searcher: Searcher) -> Retriever:
         batch, decoders = self.config.embedding.batch_size, self.config.embedding.decoders
-        shown = Shown.by(searcher.index.vectors, searcher.build.ids, self.gallery.items)
+        shown = VectorSet.by(searcher.index.vectors, searcher.build.ids, self.gallery.items)
 
         def vectors(photos: Sequence[Photo]) -> F32Matrix:
             return encode(searcher.model, photos, self.limits, batch, decoders)
 
         asked = self.questions.shown(shown, vectors)
-        return Space(searcher.engine, "engine", shown, asked, searcher.warning)
+        return Retriever(searcher.engine, "engine", shown, asked, searcher.warning)
 
     def _systems(
         self,
-        spaces: Sequence[Space],
+        spaces: Sequence[Retriever],
         fuse: bool,
         scores: F64Array,
         scored: npt.NDArray[np.int64],
@@ -251,7 +288,7 @@ class _Evaluator:
     def _estimates(self, scores: F64Array) -> list[Scores]:
         """(queries, systems, 6) float64 → each system's."""
         flat = scores.reshape(len(scores), -1)
-        found = iter(bootstrap(flat, self.plan.resamples, self.plan.seed))
+        found = iter(bootstrap(flat, self.options.resamples, self.options.seed))
         return [{metric: next(found) for metric in METRICS} for _ in range(scores.shape[1])]
 
     def _held_out(self, scores: F64Array, answerable: Mask) -> dict[str, HeldOut]:
@@ -272,15 +309,19 @@ class _Evaluator:
         models = EngineFolder(self.config.folder / searcher.engine).models
         return models.get(searcher.build.manifest["model"])
 
-    def _rebuilt(self) -> list[Rebuilt]:
+    def _rebuilt(self) -> list[ReconstructionSample]:
         found = []
         for searcher in self.searchers:
             model = self._model(searcher)
-            look = self.looks.get(searcher.engine)
-            if look and model:
+            preprocessing = self.preprocessing.get(searcher.engine)
+            if preprocessing and model:
                 found.append(
                     reconstruction(
-                        searcher.engine, model, self.pixels[look], self.plan.seed, self.progress
+                        searcher.engine,
+                        model,
+                        self.pixels[preprocessing],
+                        self.options.seed,
+                        self.progress,
                     )
                 )
         return [one for one in found if one]
@@ -295,5 +336,5 @@ class _Evaluator:
             next(iter(self.pixels.values())).photos,
             self.limits,
             self.config.embedding,
-            self.plan.seed,
+            self.options.seed,
         )

@@ -2,9 +2,9 @@
 
 An item is as near as its nearest photo, and order is (distance, item). The distances of a block of
 queries come from matrix products, ‖x−q‖² = ‖x‖² + ‖q‖² − 2x·q in float64, which are off by at most
-a known bound; wherever two neighbours in the order are closer together than that, distances are
+a known bound; wherever two neighbors in the order are closer together than that, distances are
 computed anew as search computes them, from differences. So the order is search's, ties included,
-to the last item, and not only where P@k looks.
+to the last item, and not only where P@k preprocessing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.retriever import Shown, Space
+from pipeline.evaluation.retriever import Retriever, VectorSet
 
 F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
@@ -24,12 +24,12 @@ Ids = npt.NDArray[np.int64]
 _ROWS = 2048  # of the gallery, in float64 at a time
 
 
-class Order:
+class ExactRanker:
     """The gallery of a space, ready to be ranked. Memory holds blocks of its vectors, never all."""
 
-    def __init__(self, space: Space) -> None:
-        self.queries: Shown = space.queries
-        self.gallery: Shown = space.gallery
+    def __init__(self, space: Retriever) -> None:
+        self.queries: VectorSet = space.queries
+        self.gallery: VectorSet = space.gallery
         owners = self.gallery.owners
         self._begin = np.searchsorted(owners[:, 0], np.arange(self.gallery.count))
         rows, at = np.unique(owners[:, 1], return_inverse=True)
@@ -37,7 +37,7 @@ class Order:
         self._kind = kind[at]
         """(m,): which distinct vector each entry of `owners` has."""
         self._mean = mean
-        blocks = (self._centred(start) for start in range(0, len(self._rows), _ROWS))
+        blocks = (self._centered(start) for start in range(0, len(self._rows), _ROWS))
         self._squares = np.concatenate([np.einsum("ij,ij->i", x, x) for x in blocks])
 
     def block(self, first: int, last: int, left_out: list[Ids]) -> Ids:
@@ -76,7 +76,7 @@ class Order:
         squared = np.empty((len(queries), len(self._rows)))
         for start in range(0, len(self._rows), _ROWS):
             part = slice(start, start + _ROWS)
-            products = queries @ self._centred(start).T
+            products = queries @ self._centered(start).T
             squared[:, part] = self._squares[part] + norms[:, np.newaxis] - 2 * products
         longest = np.sqrt(self._squares.max()) + np.sqrt(norms)
         wide = 4 * (vectors.shape[1] + 8) * 2.0**-53 * longest**2
@@ -110,7 +110,7 @@ class Order:
         nearest: F64Matrix = np.minimum.reduceat(apart, begin, axis=1)
         return nearest
 
-    def _centred(self, start: int) -> F64Matrix:
+    def _centered(self, start: int) -> F64Matrix:
         """A block of distinct vectors less their mean: the shorter they are, the surer the sums."""
         return self.gallery.read(self._rows[start : start + _ROWS]) - self._mean
 

@@ -28,7 +28,7 @@ class LeftOut:
 
 
 @dataclass
-class Sharing:
+class Exclusions:
     """What items of a gallery share with queries, of one kind: photos, or a product."""
 
     gallery: Sequence[Sequence[Hashable]]
@@ -51,7 +51,7 @@ class Sharing:
         return np.array(sorted(shared), np.int64)
 
 
-def all_left_out(sharing: Iterable[Sharing], query: int, itself: int | None) -> Ids:
+def all_left_out(sharing: Iterable[Exclusions], query: int, itself: int | None) -> Ids:
     """Return the positions of all items that a query is not to find: also the one that asks."""
     own = np.array([] if itself is None else [itself], np.int64)
     return np.unique(np.concatenate([own, *(one.leave_out(query, itself) for one in sharing)]))

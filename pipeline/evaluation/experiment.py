@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.exact_ranker import Order
-from pipeline.evaluation.exclusions import Sharing, all_left_out
+from pipeline.evaluation.exact_ranker import ExactRanker
+from pipeline.evaluation.exclusions import Exclusions, all_left_out
 from pipeline.evaluation.metrics import METRICS, score
-from pipeline.evaluation.retriever import Space
+from pipeline.evaluation.retriever import Retriever
 from pipeline.progress import SILENT, Progress
 from pipeline.search.fusion import full_order_scores
 
@@ -23,7 +23,7 @@ _QUERIES = 256  # ranked at a time: memory holds a few arrays of this many × th
 
 
 @dataclass(frozen=True)
-class Trial:
+class RetrievalExperiment:
     """What is asked, and what would be right."""
 
     gallery: Ids
@@ -32,10 +32,10 @@ class Trial:
     """(queries,) int64: the label of each query; one that no item has is -1."""
     itself: Ids | None
     """(queries,) int64: the item that asks; None if queries are no items."""
-    sharing: Sequence[Sharing]
+    sharing: Sequence[Exclusions]
 
     def run(
-        self, spaces: Sequence[Space], *, fuse: bool, progress: Progress = SILENT
+        self, spaces: Sequence[Retriever], *, fuse: bool, progress: Progress = SILENT
     ) -> tuple[F64Array, Mask]:
         """Score all rankings.
 
@@ -45,7 +45,7 @@ class Trial:
             those that are engines.
             (queries,) bool: which queries have one.
         """
-        orders = [Order(space) for space in spaces]
+        orders = [ExactRanker(space) for space in spaces]
         engines = [at for at, space in enumerate(spaces) if space.kind == "engine"]
         answerable = np.zeros(len(self.queries), np.bool_)
         scores = [np.empty((0, len(spaces) + fuse, len(METRICS)))]

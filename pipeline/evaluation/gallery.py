@@ -1,4 +1,4 @@
-"""What is ranked and what is asked: labelled items, and queries of one of two kinds."""
+"""What is ranked and what is asked: labeled items, and queries of one of two kinds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import images
-from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE, prepare_all
 from pipeline.errors import QueryError, RejectedImage
-from pipeline.evaluation.labels import LabelledPhoto
-from pipeline.evaluation.retriever import F32Matrix, Shown
+from pipeline.evaluation.labels import LabeledPhoto
+from pipeline.evaluation.retriever import F32Matrix, VectorSet
 from pipeline.images import ImageLimits
 from pipeline.models.base import EmbeddingModel
 
@@ -24,7 +24,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Gallery:
-    """The labelled items that can be ranked by every engine and baseline."""
+    """The labeled items that can be ranked by every engine and baseline."""
 
     items: Ids
     """(n,) int64: ids, ascending."""
@@ -38,7 +38,7 @@ class Gallery:
     @classmethod
     def of(
         cls,
-        catalogue: Catalogue,
+        catalog: Catalog,
         labels: Mapping[int, str],
         products: Mapping[int, str],
         indexed: Sequence[Ids],
@@ -50,7 +50,7 @@ class Gallery:
         looking at them.
         """
         photos: dict[int, list[bytes]] = defaultdict(list)
-        for photo, item in catalogue.showings():
+        for photo, item in catalog.photo_item_pairs():
             photos[item].append(photo)
         known = labels.keys() & photos.keys()
         known = known.intersection(*(ids.tolist() for ids in indexed))
@@ -62,7 +62,7 @@ class Gallery:
             [[products[item]] if item in products else [] for item in items],
         )
 
-    def shown(self, read: Callable[[Ids], F32Matrix], rows: Mapping[bytes, int]) -> Shown:
+    def shown(self, read: Callable[[Ids], F32Matrix], rows: Mapping[bytes, int]) -> VectorSet:
         """Who shows which of the photos, of which each has a row of vectors."""
         pairs = {
             (owner, rows[photo])
@@ -70,11 +70,11 @@ class Gallery:
             for photo in photos
             if photo in rows
         }
-        return Shown(read, np.array(sorted(pairs), np.int64))
+        return VectorSet(read, np.array(sorted(pairs), np.int64))
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuerySet:
     """What is asked."""
 
     labels: list[str]
@@ -87,19 +87,21 @@ class Questions:
     asked: Sequence[Photo] = ()
     """The photos of a query set, one a query."""
 
-    def shown(self, gallery: Shown, vectors: Callable[[Sequence[Photo]], F32Matrix]) -> Shown:
+    def shown(
+        self, gallery: VectorSet, vectors: Callable[[Sequence[Photo]], F32Matrix]
+    ) -> VectorSet:
         """Return the vectors to ask with: the gallery's own, or those of the photos asked with."""
         if self.itself is not None:
             return gallery.only(self.itself)
-        return Shown.one_each(vectors(self.asked))
+        return VectorSet.one_each(vectors(self.asked))
 
 
-def leave_one_out(gallery: Gallery, count: int | None, seed: int) -> Questions:
+def leave_one_out(gallery: Gallery, count: int | None, seed: int) -> QuerySet:
     """Let every item ask, or `count` of them chosen at random."""
     chosen = np.arange(len(gallery.items))
     if count is not None and count < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, count, replace=False))
-    return Questions(
+    return QuerySet(
         [gallery.labels[at] for at in chosen],
         [gallery.photos[at] for at in chosen],
         [gallery.products[at] for at in chosen],
@@ -107,14 +109,14 @@ def leave_one_out(gallery: Gallery, count: int | None, seed: int) -> Questions:
     )
 
 
-def ask_with(photos: Sequence[Photo], labels: Sequence[str]) -> Questions:
+def ask_with(photos: Sequence[Photo], labels: Sequence[str]) -> QuerySet:
     """Let photos ask, of which each has a label."""
     hashes = [[photo.sha256] for photo in photos]
-    return Questions(list(labels), hashes, [[] for _ in photos], None, photos)
+    return QuerySet(list(labels), hashes, [[] for _ in photos], None, photos)
 
 
 def find_photos(
-    labelled: Sequence[LabelledPhoto], limits: ImageLimits
+    labeled: Sequence[LabeledPhoto], limits: ImageLimits
 ) -> tuple[list[Photo], Counter[str]]:
     """Read the files of a query set: those there, with ids that count from 0, and why others not.
 
@@ -122,7 +124,7 @@ def find_photos(
     """
     found: list[Photo] = []
     rejected: Counter[str] = Counter()
-    for at, one in enumerate(labelled):
+    for at, one in enumerate(labeled):
         try:
             data = images.read_bytes(one.path, limits)
         except FileNotFoundError:
@@ -145,7 +147,7 @@ def encode(
     batch_size: int,
     decoders: int,
 ) -> F32Matrix:
-    """Photos → (n, dim) float32, as the catalogue's are made.
+    """Photos → (n, dim) float32, as the catalog's are made.
 
     Raises:
         QueryError: one of them can no longer be read.

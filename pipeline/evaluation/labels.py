@@ -1,4 +1,4 @@
-"""What counts as right: labels of the catalogue's items, and query sets that bring their own."""
+"""What counts as right: labels of the catalog's items, and query sets that bring their own."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.catalog.catalog import Catalogue, State
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.conditions import Groups
 from pipeline.errors import QueryError
 from pipeline.sources.folder import photos_below
 
 
 @dataclass(frozen=True)
-class LabelledPhoto:
+class LabeledPhoto:
     """A photo to ask with, and what it shows."""
 
     path: Path
     label: str
 
 
-def values_of(catalogue: Catalogue, column: str) -> dict[int, str]:
+def values_of(catalog: Catalog, column: str) -> dict[int, str]:
     """Return item id → value of a column, by ascending id, of the available items that have one.
 
     Columns are those of `store.filters`: `category`, `category_2` or any of the metadata. An empty
@@ -30,9 +30,9 @@ def values_of(catalogue: Catalogue, column: str) -> dict[int, str]:
     Raises:
         QueryError: there is no such column.
     """
-    group = Groups(catalogue, column)
+    group = Groups(catalog, column)
     query = "SELECT id FROM items WHERE state = :available ORDER BY id"
-    items = [item for (item,) in catalogue.select(query, {"available": State.AVAILABLE})]
+    items = [item for (item,) in catalog.select(query, {"available": State.AVAILABLE})]
     found = cast("list[tuple[str, Any]]", group(items))
     return {
         item: str(value)
@@ -41,35 +41,35 @@ def values_of(catalogue: Catalogue, column: str) -> dict[int, str]:
     }
 
 
-def query_set(path: Path) -> list[LabelledPhoto]:
+def query_set(path: Path) -> list[LabeledPhoto]:
     """Read a query set: a folder, or a CSV file.
 
     In a folder, the folder in which a photo lies is its label. A CSV file has the columns `file`
     (relative to it) and `label`; rows without a label are no queries.
 
     Raises:
-        QueryError: it is neither, or has no labelled photo.
+        QueryError: it is neither, or has no labeled photo.
     """
     if path.is_dir():
         found = [
-            LabelledPhoto(path / photo, photo.parent.name or path.resolve().name)
+            LabeledPhoto(path / photo, photo.parent.name or path.resolve().name)
             for photo in photos_below(path)
         ]
     else:
         found = _rows(path)
     if not found:
-        raise QueryError(f"{path}: no labelled photos; each lies in a folder named by its label")
+        raise QueryError(f"{path}: no labeled photos; each lies in a folder named by its label")
     return found
 
 
-def _rows(path: Path) -> list[LabelledPhoto]:
+def _rows(path: Path) -> list[LabeledPhoto]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"file", "label"} <= set(reader.fieldnames or ()):
                 raise QueryError(f"{path}: a query set has the columns file and label")
             return [
-                LabelledPhoto(path.parent / row["file"], row["label"])
+                LabeledPhoto(path.parent / row["file"], row["label"])
                 for row in reader
                 if row["file"] and row["label"]
             ]

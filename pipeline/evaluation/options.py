@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationOptions:
     """What to measure, and how."""
 
     label: str = "category"
-    """The column of the catalogue whose value tells what is relevant."""
+    """The column of the catalog whose value tells what is relevant."""
     queries: int | None = None
     """Items that ask, chosen at random; None: all of them."""
     query_set: Path | None = None
-    """A folder or CSV file of labelled photos to ask with, instead of the items."""
+    """A folder or CSV file of labeled photos to ask with, instead of the items."""
     product: str | None = None
     """A column whose value items of one product share: they do not find each other."""
     engines: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Photos of one size, decoded once: what PCA and the error of reconstruction look at."""
+"""Photos of one size, decoded once: what PCA and reconstruction errors are computed from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Look:
+class Preprocessing:
     """How photos are looked at: (height, width) in pixels, and the way of resizing."""
 
     size: tuple[int, int]
@@ -48,7 +48,7 @@ class Pixels:
 
 def decode(
     photos: Sequence[Photo],
-    look: Look,
+    preprocessing: Preprocessing,
     limits: ImageLimits,
     decoders: int,
     folder: Path,
@@ -58,7 +58,7 @@ def decode(
 
     Memory holds a few photos. Those that cannot be decoded are counted; a bad disk raises OSError.
     """
-    prepare = partial(images.resize, size=look.size, method=look.resize)
+    prepare = partial(images.resize, size=preprocessing.size, method=preprocessing.resize)
     good: list[Photo] = []
     rejected: Counter[str] = Counter()
     # Nameless: a killed run leaves nothing behind.
@@ -74,6 +74,6 @@ def decode(
                 good.append(photo)
             advance(1)
         file.flush()
-        shape = (len(good), *look.size, 3)
+        shape = (len(good), *preprocessing.size, 3)
         rows = np.memmap(file, np.uint8, "r", shape=shape) if good else np.empty(shape, np.uint8)
     return Pixels(good, rows, rejected)

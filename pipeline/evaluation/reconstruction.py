@@ -37,7 +37,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class ReconstructionSample:
     """What was measured, and a few of the held-out photos: all (n, h, w, 3) uint8."""
 
     measured: Reconstruction
@@ -48,7 +48,7 @@ class Rebuilt:
 
 def reconstruction(
     engine: str, model: ModelFolder, pixels: Pixels, seed: int, progress: Progress = SILENT
-) -> Rebuilt | None:
+) -> ReconstructionSample | None:
     """Measure a trained autoencoder and PCA of the same rank on photos as the network takes them.
 
     None if no photo that it was trained on, or none that was held out, is there any more.
@@ -68,11 +68,11 @@ def reconstruction(
     fitted = pca.fit(pixels.rows, training, model.dim, seed)
     mse = float(errors[:, 0].mean())
     pca_mse = fitted.error(pixels.rows, validation)
-    # From end to end of the held-out photos: neighbours in the catalogue are often alike.
+    # From end to end of the held-out photos: neighbors in the catalog are often alike.
     places = np.unique(np.linspace(0, len(validation) - 1, _SHOWN).astype(np.int64))
     shown = np.asarray(pixels.rows[validation[places]])
     by_pca = fitted.rebuild(shown, np.arange(len(shown)))
-    return Rebuilt(
+    return ReconstructionSample(
         Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
         shown,
         to_bytes(np.asarray(network(shown.astype(np.float32) / 255, training=False))),

@@ -55,17 +55,17 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good each engine of a catalogue is at finding items of the query's label."""
+    """How good each engine of a catalog is at finding items of the query's label."""
 
-    catalogue: str
+    catalog: str
     label: str
     """The column that the labels come from."""
     query_set: str | None
     """The folder or file of the queries; None if the items themselves were asked with."""
     items: int
-    """The gallery: labelled items that every engine's index has."""
-    left_aside: int
-    """Labelled, available items that are not in the gallery: an index lacks them, or their photos
+    """The gallery: labeled items that every engine's index has."""
+    excluded_items: int
+    """Labeled, available items that are not in the gallery: an index lacks them, or their photos
     can no longer be read."""
     queries: int
     """Queries asked; those that were scored and those with nothing to find add up to it."""
@@ -87,6 +87,6 @@ class Evaluation:
     resamples: int
     seed: int
 
-    def facts(self) -> dict[str, Any]:
-        """Everything as JSON-able facts."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
         return asdict(self)

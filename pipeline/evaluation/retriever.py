@@ -15,7 +15,7 @@ Kind = Literal["engine", "fusion", "baseline"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class VectorSet:
     """Vectors, and who shows the photos that they are of."""
 
     read: Callable[[Ids], F32Matrix]
@@ -24,7 +24,7 @@ class Shown:
     """(m, 2) int64: (owner, row), sorted. Owners are 0, 1, 2, …, each with at least one row."""
 
     @classmethod
-    def by(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> Shown:
+    def by(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> VectorSet:
         """Take those of (m, 2) (row, item id) that are of `items`, ascending: they are the owners.
 
         Each item has a row.
@@ -34,7 +34,7 @@ class Shown:
         return cls(read, owners[np.lexsort(owners.T[::-1])])
 
     @classmethod
-    def one_each(cls, vectors: F32Matrix) -> Shown:
+    def one_each(cls, vectors: F32Matrix) -> VectorSet:
         """Row n is all that owner n shows."""
         numbers = np.arange(len(vectors))
         return cls(vectors.__getitem__, np.column_stack([numbers, numbers]))
@@ -44,10 +44,12 @@ class Shown:
         """How many owners there are."""
         return int(self.owners[-1, 0]) + 1 if len(self.owners) else 0
 
-    def only(self, chosen: Ids) -> Shown:
+    def only(self, chosen: Ids) -> VectorSet:
         """Keep some owners, ascending, who are then numbered from 0."""
         kept = self.owners[np.isin(self.owners[:, 0], chosen)]
-        return Shown(self.read, np.column_stack([np.searchsorted(chosen, kept[:, 0]), kept[:, 1]]))
+        return VectorSet(
+            self.read, np.column_stack([np.searchsorted(chosen, kept[:, 0]), kept[:, 1]])
+        )
 
     def of(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
         """Return the vectors of the owners `first` to `last` - 1, and where each one's begin."""
@@ -56,12 +58,12 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Space:
+class Retriever:
     """One way of ranking a gallery of items for queries: by the distances of their vectors."""
 
     name: str
     kind: Kind
-    gallery: Shown
-    queries: Shown
+    gallery: VectorSet
+    queries: VectorSet
     warning: str | None = None
     """What to know before believing its scores."""

@@ -1,4 +1,4 @@
-"""Bytes → RGB pixels, safely: the one door for catalogue photos and for queries.
+"""Bytes → RGB pixels, safely: the one door for catalog photos and for queries.
 
 Accepted: JPEG (MPO: its first picture), PNG, WebP, GIF (first frame), BMP, TIFF (first page).
 Refused, with one of the reasons in `Reject`: everything else, whatever the bytes.
@@ -8,7 +8,7 @@ Refused, with one of the reasons in `Reject`: everything else, whatever the byte
 - Transparency is laid on white, the EXIF orientation applied; ICC profiles and text are ignored.
 - 16-bit samples keep their high byte; 32-bit, signed and float ones, without an agreed white, are
   refused, and so are TIFF's rarer codecs.
-- A JPEG whose data end early is refused, though libjpeg would fill it with grey (`jpeg.py`).
+- A JPEG whose data end early is refused, though libjpeg would fill it with gray (`jpeg.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RGB picture → the bytes under which a catalogue keeps it."""
+"""RGB picture → the bytes under which a catalog keeps it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ _FOREIGN = re.compile(
     rb".{4}ftyp(?:avi[fs]|he[iv].|mif1|msf1)|qoif|icns|II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
     re.DOTALL,
 )
-# TIFF's other codecs are rare in photographs, and the JPEG one fills missing data with grey.
+# TIFF's other codecs are rare in photographs, and the JPEG one fills missing data with gray.
 _TIFF_CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate",
                 "tiff_ccitt", "group3", "group4"}  # fmt: skip
 _STRIP_OFFSETS = 273

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import ImageChops, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-_FILL = range(126, 131)  # what libjpeg's mid-grey becomes in any colour space
+_FILL = range(126, 131)  # what libjpeg's mid-gray becomes in any color space
 _MAX_SCANS = 100  # real progressive files have about 10; each costs a pass over all pixels
 _JPEG_NEXT = re.compile(rb"\xff([\xd9\xda])")  # the end, or another scan
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
@@ -54,11 +54,11 @@ def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
 def _is_whole(image: JpegImageFile, padded: bytes) -> bool:
     """Whether every scan of a JPEG holds all of its data; `padded` is what `_padded` made of it.
 
-    When they end early libjpeg warns, Pillow does not pass it on, and the rest stays mid-grey or
+    When they end early libjpeg warns, Pillow does not pass it on, and the rest stays mid-gray or
     coarse. But what follows a complete scan is skipped up to the next marker, so padding put there
     changes nothing, while an incomplete scan takes it for data and shows another picture.
 
-    That costs a second decoding, hence only for several scans or a mid-grey last pixel. Not seen:
+    That costs a second decoding, hence only for several scans or a mid-gray last pixel. Not seen:
     a cut inside the very last block of a single scan, and bytes overwritten in place.
     """
     return ImageChops.difference(image, Jpeg(io.BytesIO(padded))).getbbox() is None

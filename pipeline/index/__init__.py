@@ -1,4 +1,4 @@
-"""What finds neighbours. A new kind of index is a module here and a line in each function."""
+"""What finds neighbors. A new kind of index is a module here and a line in each function."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """The nearest rows of each query, ordered by (distance, row)."""
 
     distances: F64Matrix
@@ -40,7 +40,7 @@ class VectorIndex(Protocol):
         """Length of a vector."""
         ...
 
-    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given."""
         ...
 

@@ -16,7 +16,7 @@ of photos. A code c is P rounded to bytes, P(x) ≈ offset + step·c(x), no fart
 where ‖c(x) − c(q)‖² is a whole number. Whatever is rounded on the way to a code goes into its e:
 
 - η is measured in float64 for the float32 numbers that V consists of, so V's own rounding is no
-  error: catalogue and queries use the same V.
+  error: catalog and queries use the same V.
 - A product summed in float32 over n numbers is off by at most n·2⁻²⁴·‖V_j‖‖x−μ‖ in any order
   (Higham, Accuracy and Stability of Numerical Algorithms, §3.1); n is kept small by adding the sums
   of a few hundred numbers in float64. For m of them, √m times that.
@@ -45,12 +45,12 @@ _COPIES = 8  # r as so many numbers r/√8, that spread less than r does: their 
 _ROUNDS = 3  # of subspace iteration
 _MULTIPLE = 32  # of which a code's length is one: FAISS has fast kernels for such
 _TRIED = 32  # rows of the sample, as queries
-_NEIGHBOURS = 10  # that they look for
+_NEIGHBORS = 10  # that they look for
 _SCATTERED = 6  # bytes read in turn for one here and there: measured 3 to 4, more from a disk
 
 
 @dataclass(frozen=True)
-class Places:
+class Projections:
     """P of some vectors, as far as it could be computed."""
 
     values: F64Matrix
@@ -61,7 +61,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Codes:
-    """Places rounded to bytes."""
+    """Projections rounded to bytes."""
 
     values: npt.NDArray[np.uint8]
     """(n, length) uint8."""
@@ -79,7 +79,7 @@ class Coder:
     """(length,) float64: what the code 0 stands for."""
     step: float
     """What one more in a code stands for."""
-    defect: float
+    orthonormality_error: float
     """η."""
 
     @property
@@ -87,22 +87,22 @@ class Coder:
         """Bytes of a code."""
         return len(self.offset)
 
-    def places(self, vectors: F32Matrix) -> Places:
+    def project(self, vectors: F32Matrix) -> Projections:
         """Place (n, dim) float32, with all sums in float64."""
-        centred = vectors - self._mean
-        return _places(centred, centred @ self._basis64.T, 0.0, self.defect)
+        centered = vectors - self._mean
+        return _project(centered, centered @ self._basis64.T, 0.0, self.orthonormality_error)
 
-    def query_places(self, queries: F32Matrix) -> Places:
+    def project_queries(self, queries: F32Matrix) -> Projections:
         """Place (n, dim) float32 fast, with most sums in float32: errors are a little wider."""
-        centred = queries - self._mean
-        sums = np.zeros((len(centred), len(self.basis) - 1))
+        centered = queries - self._mean
+        sums = np.zeros((len(centered), len(self.basis) - 1))
         with np.errstate(over="ignore", invalid="ignore"):  # then the error is not finite
-            rounded = centred.astype(np.float32)
+            rounded = centered.astype(np.float32)
             for start, product in self._products:
                 sums += product.apply(rounded[:, start : start + _SUMMED])
-            return _places(centred, sums, (_SUMMED + 8) * 2.0**-24, self.defect)
+            return _project(centered, sums, (_SUMMED + 8) * 2.0**-24, self.orthonormality_error)
 
-    def codes(self, places: Places) -> Codes:
+    def codes(self, places: Projections) -> Codes:
         """Round places to bytes."""
         scaled = (places.values - self.offset) / self.step
         codes = np.rint(np.clip(scaled, 0, 255))
@@ -111,13 +111,15 @@ class Coder:
         codes[unknown], errors[unknown] = 0, np.inf
         return Codes(codes.astype(np.uint8), errors)
 
-    def reach(self, distance: float, errors: float) -> float:
+    def code_distance_bound(self, distance: float, errors: float) -> float:
         """Bound the squared distance of the codes of two vectors not farther apart than `distance`.
 
         `errors` is e(x) + e(q). The squared distance may be summed in float32 in any order, and is
         strictly below the bound.
         """
-        apart = (distance * np.sqrt(1 + self.defect) + errors) * (1 + _SLACK) / self.step
+        apart = (
+            (distance * np.sqrt(1 + self.orthonormality_error) + errors) * (1 + _SLACK) / self.step
+        )
         squared = apart**2 * (1 + 2 * (self.length + 3) * 2.0**-24) + 0.5
         return float(min(squared, self.length * 2.0**16))  # no codes are farther apart than that
 
@@ -154,9 +156,9 @@ def fit(
     vectors in the blocks.
     """
     mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    centred = sample.astype(np.float64) - mean
-    components = _components(centred, most - _COPIES)
-    length = _length(centred, components, rows)
+    centered = sample.astype(np.float64) - mean
+    components = _components(centered, most - _COPIES)
+    length = _length(centered, components, rows)
     if length is None:
         return None
     count = length - _COPIES
@@ -164,29 +166,31 @@ def fit(
     turned, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((count, count)))
     basis = (turned @ components[:count]).astype(np.float32)
     exact = basis.astype(np.float64)
-    defect = float(np.linalg.norm(exact @ exact.T - np.eye(count))) * (1 + _SLACK) + _SLACK
-    coder = Coder(np.vstack([basis, mean]), np.zeros(length), 1.0, defect)
+    orthonormality_error = (
+        float(np.linalg.norm(exact @ exact.T - np.eye(count))) * (1 + _SLACK) + _SLACK
+    )
+    coder = Coder(np.vstack([basis, mean]), np.zeros(length), 1.0, orthonormality_error)
     low, high = np.full(length, np.inf), np.full(length, -np.inf)
     for vectors in blocks():
-        values = coder.places(vectors).values
+        values = coder.project(vectors).values
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
     step = float((high - low).max()) / 255 or 1.0
     return replace(coder, offset=(low + high - 255 * step) / 2, step=step)
 
 
-def _length(centred: F64Matrix, components: F64Matrix, rows: int) -> int | None:
+def _length(centered: F64Matrix, components: F64Matrix, rows: int) -> int | None:
     """Choose how long codes are: so that a query reads the fewest bytes, as the sample has it.
 
     It reads a byte a row and a column of the basis for each byte of a code, and the vectors that
     are left. None if that is more than half of all vectors' bytes.
     """
     lengths = np.arange(_MULTIPLE, len(components) + _COPIES + 1, _MULTIPLE)
-    places = np.zeros((len(centred), lengths[-1]), np.float32)
-    places[:, _COPIES:] = centred @ components.T
-    dim, left = centred.shape[1], np.zeros(len(lengths))
-    k = max(1, round(_NEIGHBOURS * len(centred) / rows))  # as near as that many among all rows
-    for query in np.linspace(0, len(centred) - 1, _TRIED).astype(np.int64):
-        limit = np.partition(_norms(centred - centred[query]), k)[k]  # the nearest is itself
+    places = np.zeros((len(centered), lengths[-1]), np.float32)
+    places[:, _COPIES:] = centered @ components.T
+    dim, left = centered.shape[1], np.zeros(len(lengths))
+    k = max(1, round(_NEIGHBORS * len(centered) / rows))  # as near as that many among all rows
+    for query in np.linspace(0, len(centered) - 1, _TRIED).astype(np.int64):
+        limit = np.partition(_norms(centered - centered[query]), k)[k]  # the nearest is itself
         squares = (places - places[query]) ** 2
         squares = squares.reshape(len(places), len(lengths), _MULTIPLE).sum(axis=2)
         left += (np.cumsum(squares, axis=1) <= limit**2).mean(axis=0) * rows / _TRIED
@@ -195,35 +199,39 @@ def _length(centred: F64Matrix, components: F64Matrix, rows: int) -> int | None:
     return int(lengths[best]) if read[best] < rows * 4 * dim / 2 else None
 
 
-def _components(centred: F64Matrix, count: int) -> F64Matrix:
+def _components(centered: F64Matrix, count: int) -> F64Matrix:
     """(n, dim) → about the first `count` principal components, (count, dim), by subspace iteration.
 
     Halko, Martinsson and Tropp, Finding Structure with Randomness, algorithm 4.4. Bounds hold for
     any basis; a better one only leaves less to verify.
     """
-    start = np.random.default_rng(0).standard_normal((centred.shape[1], count))
+    start = np.random.default_rng(0).standard_normal((centered.shape[1], count))
     basis, _ = np.linalg.qr(start)
     for _ in range(_ROUNDS):
-        basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
-    small = centred @ basis
+        basis, _ = np.linalg.qr(centered.T @ (centered @ basis))
+    small = centered @ basis
     _, turned = np.linalg.eigh(small.T @ small)
     components: F64Matrix = (basis @ turned[:, ::-1]).T
     return components
 
 
-def _places(centred: F64Matrix, sums: F64Matrix, rounding: float, defect: float) -> Places:
+def _project(
+    centered: F64Matrix, sums: F64Matrix, rounding: float, orthonormality_error: float
+) -> Projections:
     """P from V's sums, which are off by `rounding` relative to the norms multiplied, or float64's.
 
     The last coordinates are what the sums leave of the norm.
     """
-    count, dim = sums.shape[1], centred.shape[1]
-    norm, inside = _norms(centred), _norms(sums)
-    off = ((rounding + _SLACK) * norm + 2 * dim * _TINY) * np.sqrt(count * (1 + defect))
+    count, dim = sums.shape[1], centered.shape[1]
+    norm, inside = _norms(centered), _norms(sums)
+    off = ((rounding + _SLACK) * norm + 2 * dim * _TINY) * np.sqrt(
+        count * (1 + orthonormality_error)
+    )
     rest = np.sqrt(np.maximum(norm**2 - inside**2, 0))
-    square_off = 2 * off * (inside + off) + 2 * (defect + _SLACK) * norm**2
+    square_off = 2 * off * (inside + off) + 2 * (orthonormality_error + _SLACK) * norm**2
     rest_off = square_off / np.maximum(rest, np.sqrt(square_off))
     copies = np.repeat(rest[:, np.newaxis] / np.sqrt(_COPIES), _COPIES, axis=1)
-    return Places(np.concatenate([sums, copies], axis=1), np.hypot(off, rest_off))
+    return Projections(np.concatenate([sums, copies], axis=1), np.hypot(off, rest_off))
 
 
 def _norms(rows: F64Matrix) -> F64Vector:

@@ -1,4 +1,4 @@
-"""Index an engine's vectors: embeddings + catalogue → builds/<id>/, CURRENT.
+"""Index an engine's vectors: embeddings + catalog → builds/<id>/, CURRENT.
 
 A build is a pure function of the vectors and of who shows which photo now, and is named by them:
 when nothing changed there is nothing to do, and adding or removing items publishes the next build.
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import digest, publish, read_manifest
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.config import IndexSettings
 from pipeline.embeddings.store import EmbeddingStore, F32Matrix
 from pipeline.errors import DamagedArtifactError, NotBuiltError
@@ -45,7 +45,7 @@ class Snapshot:
 def build_index(
     engine: str,
     model: ModelFolder,
-    catalogue: Catalogue,
+    catalog: Catalog,
     vectors: EmbeddingStore,
     builds: BuildStore,
     settings: IndexSettings,
@@ -56,11 +56,11 @@ def build_index(
     Raises:
         NotBuiltError: there is no photo with a vector.
     """
-    now = snapshot(catalogue, vectors)
+    now = snapshot(catalog, vectors)
     if not now.rows:
         raise NotBuiltError(
-            f"{catalogue.folder}: no photo of {engine} has a vector; run `imgsearch info` to see"
-            " the catalogue's states, and `imgsearch build`"
+            f"{catalog.folder}: no photo of {engine} has a vector; run `imgsearch info` to see"
+            " the catalog's states, and `imgsearch build`"
         )
     photos = now.photos
     content = {
@@ -76,7 +76,7 @@ def build_index(
     }
     contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
     asking = choose(photos, model.photos("training"))
-    categories = [_category(catalogue, now, row) for row in asking]
+    categories = [_category(catalog, now, row) for row in asking]
     folder = builds.folder / digest([content, contents, categories])
     if not _is_whole(folder):
         with (
@@ -93,21 +93,21 @@ def build_index(
     return Build(folder, read_manifest(folder))
 
 
-def snapshot(catalogue: Catalogue, vectors: EmbeddingStore) -> Snapshot:
+def snapshot(catalog: Catalog, vectors: EmbeddingStore) -> Snapshot:
     """Number the distinct photos that have vectors, in the order of the ledger."""
     embedded = vectors.photos()
     rows: dict[bytes, int] = {}
     pairs: list[tuple[int, int]] = []
-    for photo, item in catalogue.showings():
+    for photo, item in catalog.photo_item_pairs():
         if photo in embedded:
             pairs.append((rows.setdefault(photo, len(rows)), item))
     ids = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
     return Snapshot(rows, ids)
 
 
-def _category(catalogue: Catalogue, now: Snapshot, row: int) -> str:
+def _category(catalog: Catalog, now: Snapshot, row: int) -> str:
     """The category of the first item that shows a row's photo."""
-    item = catalogue.item(int(now.ids[np.searchsorted(now.ids[:, 0], row), 1]))
+    item = catalog.item(int(now.ids[np.searchsorted(now.ids[:, 0], row), 1]))
     return item.category if item else ""
 
 

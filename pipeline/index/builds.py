@@ -62,7 +62,7 @@ class Build:
         rows: Ids = self.ids[self.ids[:, 1] == item, 0]
         return rows
 
-    def showings(self, rows: Ids) -> tuple[Ids, Ids]:
+    def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
         """(n,) rows → the entries of `ids` that are theirs, in turn, and (n,) how many each has."""
         first, last = self._starts[rows], self._starts[rows + 1]
         times = last - first

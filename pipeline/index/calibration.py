@@ -1,7 +1,7 @@
-"""Calibration: how far from its nearest neighbour a photo of the catalogue usually is.
+"""Calibration: how far from its nearest neighbor a photo of the catalog usually is.
 
 A distance means nothing by itself: engines differ in scale by orders of magnitude. So photos of the
-catalogue ask, each as if it were new, and what they find is kept with the build. A distance is then
+catalog ask, each as if it were new, and what they find is kept with the build. A distance is then
 told as the share of them that found something nearer (a conformal p-value, turned round: Vovk,
 Gammerman, Shafer, Algorithmic Learning in a Random World, §2.3).
 """
@@ -32,7 +32,7 @@ _NONE = np.empty(0, np.float64)
 
 @dataclass(frozen=True)
 class Calibration:
-    """Distances from photos of the catalogue to the nearest photo of another item."""
+    """Distances from photos of the catalog to the nearest photo of another item."""
 
     by_category: Mapping[str, Distances]
     """Category of the photo that asked → its distances, ascending."""
@@ -115,10 +115,10 @@ def _nearest(
         while len(rows):
             found = index.search(index.vectors(rows), count)
             left = []
-            for row, distances, neighbours in zip(
+            for row, distances, neighbors in zip(
                 rows.tolist(), found.distances, found.rows, strict=True
             ):
-                other = ~_shares_item(build, row, neighbours)
+                other = ~_shares_item(build, row, neighbors)
                 if other.any():
                     yield row, float(distances[np.argmax(other)])
                 elif count < index.rows:
@@ -128,8 +128,8 @@ def _nearest(
 
 def _shares_item(build: Build, row: int, others: Ids) -> npt.NDArray[np.bool_]:
     """(n,): whether each of these rows shows an item that `row` shows too."""
-    own = build.ids[build.showings(np.array([row]))[0], 1]
-    entries, times = build.showings(others)
+    own = build.ids[build.expand_rows(np.array([row]))[0], 1]
+    entries, times = build.expand_rows(others)
     shared = np.isin(build.ids[entries, 1], own)
     ends = np.cumsum(times)
     counts = np.concatenate([[0], np.cumsum(shared)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbours
+from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors
 from pipeline.index.vectors import VectorFile, distinct, import_faiss, only, write_flat
 
 __all__ = ["FlatIndex", "write_flat"]
@@ -40,7 +40,7 @@ class FlatIndex:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
         return self.file.read(rows)
 
-    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
 
         Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
@@ -59,7 +59,7 @@ class FlatIndex:
             block = queries[start : start + _QUERIES]
             for number, found in enumerate(self._search(block, k, rows, parameters), start):
                 distances[number], nearest[number] = found
-        return Neighbours(distances, nearest, np.full(len(queries), len(rows)))
+        return Neighbors(distances, nearest, np.full(len(queries), len(rows)))
 
     def _search(
         self, queries: F32Matrix, k: int, rows: Ids, parameters: Any

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.artifacts import damaged, read_json, write_json
-from pipeline.index.base import F32Matrix, F64Vector, Ids, Neighbours, VectorIndex
+from pipeline.index.base import F32Matrix, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.bounds import Coder, fit
 from pipeline.index.builds import INDEX_FILE
 from pipeline.index.vectors import VectorFile, distinct, import_faiss, only
@@ -49,7 +49,7 @@ def write_pruned(folder: Path) -> None:
     if coder is None:
         write_json(folder / _BOUNDS, {})
     else:
-        Shortlist.make(coder, file).save(folder)
+        CodeFilter.make(coder, file).save(folder)
 
 
 class PrunedIndex:
@@ -65,13 +65,13 @@ class PrunedIndex:
         self.dim: int = file.dim
         self._file = file
         self._reference = reference
-        self._shortlist = Shortlist.open(folder, file)
+        self._shortlist = CodeFilter.open(folder, file)
 
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
         return self._file.read(rows)
 
-    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbours:
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
 
         The answer is the reference's, and so is the work where the codes rule out too little.
@@ -84,7 +84,7 @@ class PrunedIndex:
         k = min(k, self.rows if allowed is None else len(allowed))
         if self._shortlist is None:
             return self._reference.search(queries, k, allowed)
-        found = Neighbours(
+        found = Neighbors(
             np.empty((len(queries), k), np.float64),
             np.empty((len(queries), k), np.int64),
             np.empty(len(queries), np.int64),
@@ -103,7 +103,7 @@ class PrunedIndex:
         return found
 
 
-class Answer(NamedTuple):
+class RankedRows(NamedTuple):
     """The nearest rows of one query."""
 
     distances: F64Vector
@@ -111,7 +111,7 @@ class Answer(NamedTuple):
     verified: int
 
 
-class Shortlist:
+class CodeFilter:
     """The codes of all rows: they answer a query when few rows are left to compare in full."""
 
     def __init__(self, coder: Coder, error: float, index: Any, file: VectorFile) -> None:
@@ -123,14 +123,14 @@ class Shortlist:
         self._unfiltered = self._parameters(None)
 
     @classmethod
-    def make(cls, coder: Coder, file: VectorFile) -> Shortlist:
+    def make(cls, coder: Coder, file: VectorFile) -> CodeFilter:
         """Encode all vectors of a file."""
         index = _byte_index(coder.length, _clusters(file.rows))
-        sample = coder.codes(coder.places(file.read(_spread(file.rows, _SAMPLE))))
+        sample = coder.codes(coder.project(file.read(_spread(file.rows, _SAMPLE))))
         index.train(sample.values.astype(np.float32))
         error = 0.0
         for vectors in file.blocks(_BLOCK):
-            codes = coder.codes(coder.places(vectors))
+            codes = coder.codes(coder.project(vectors))
             index.add(codes.values.astype(np.float32))
             error = max(error, float(codes.errors.max()))
         return cls(coder, error, index, file)
@@ -145,14 +145,14 @@ class Shortlist:
         bounds = {
             "offset": self._coder.offset.tolist(),
             "step": self._coder.step,
-            "defect": self._coder.defect,
+            "orthonormality_error": self._coder.orthonormality_error,
             "error": self._error,
             "bytes": (folder / _CODES).stat().st_size,
         }
         write_json(folder / _BOUNDS, bounds)
 
     @classmethod
-    def open(cls, folder: Path, file: VectorFile) -> Shortlist | None:
+    def open(cls, folder: Path, file: VectorFile) -> CodeFilter | None:
         """Open what `save` wrote; None if nothing was saved, because codes are of no use.
 
         Raises:
@@ -163,7 +163,9 @@ class Shortlist:
             return None
         try:
             offset = np.array(bounds["offset"], np.float64)
-            step, defect, error = (float(bounds[name]) for name in ("step", "defect", "error"))
+            step, orthonormality_error, error = (
+                float(bounds[name]) for name in ("step", "orthonormality_error", "error")
+            )
             size, length = int(bounds["bytes"]), len(offset)
         except (KeyError, TypeError, ValueError) as wrong:
             raise damaged(folder / _BOUNDS, "it does not hold the bounds of codes") from wrong
@@ -174,12 +176,12 @@ class Shortlist:
         if basis.dtype != np.float32 or basis.ndim != 2 or basis.shape[1] != file.dim:
             raise damaged(folder / _BASIS, "it has another shape or type")
         index = _open_codes(folder / _CODES, size, file.rows, length)
-        return cls(Coder(basis, offset, step, defect), error, index, file)
+        return cls(Coder(basis, offset, step, orthonormality_error), error, index, file)
 
     def search(
         self, queries: F32Matrix, k: int, allowed: Ids | None = None
-    ) -> Iterator[Answer | None]:
-        """Answer (n, dim) float32, among `allowed` rows, or None where too many are left."""
+    ) -> Iterator[RankedRows | None]:
+        """RankedRows (n, dim) float32, among `allowed` rows, or None where too many are left."""
         first = 2 * k + 12  # rows whose k-th is near enough to the true one
         available = self._file.rows if allowed is None else len(allowed)
         most = int(available * _MANY)
@@ -191,7 +193,7 @@ class Shortlist:
             everywhere, nearby = self._parameters(only(allowed, self._file.rows))
         for start in range(0, len(queries), _QUERIES):
             block = queries[start : start + _QUERIES]
-            codes = self._coder.codes(self._coder.query_places(block))
+            codes = self._coder.codes(self._coder.project_queries(block))
             values = codes.values.astype(np.float32)
             proposed = self._index.search(values, first, params=nearby)
             for at, query in enumerate(block):
@@ -201,14 +203,14 @@ class Shortlist:
                     (squared,), (rows,) = self._index.search(code, first, params=everywhere)
                 _, upper = self._file.squared(query, rows)
                 limit = np.sqrt(np.partition(upper, k - 1)[k - 1])
-                reach = self._coder.reach(limit, error)
-                _, _, left = self._index.range_search(code, reach, params=everywhere)
+                code_distance_bound = self._coder.code_distance_bound(limit, error)
+                _, _, left = self._index.range_search(code, code_distance_bound, params=everywhere)
                 if len(left) > most:
                     yield None
                 else:
                     left.sort()  # the order on the disk
-                    verified = len(left) + int(np.count_nonzero(squared >= reach))
-                    yield Answer(*self._file.nearest(query, left, k), verified)
+                    verified = len(left) + int(np.count_nonzero(squared >= code_distance_bound))
+                    yield RankedRows(*self._file.nearest(query, left, k), verified)
 
     def _parameters(self, selector: Any) -> tuple[Any, Any]:
         """Return FAISS's parameters to search all clusters, and the nearest ones."""

@@ -1,4 +1,4 @@
-"""Clean a catalogue: remove what its configuration's engines no longer use."""
+"""Clean a catalog: remove what its configuration's engines no longer use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts import lock
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.workspace import EngineFolder
 
@@ -24,10 +24,10 @@ class Removed:
 def clean(config: Config, *, everything: bool = False) -> list[Removed]:
     """Remove superseded models, vectors and builds, unfinished training, and unseen stored photos.
 
-    With `everything`, remove the whole catalogue instead; the user's own photos are never touched.
+    With `everything`, remove the whole catalog instead; the user's own photos are never touched.
 
     Raises:
-        BusyError: another process is writing the catalogue.
+        BusyError: another process is writing the catalog.
     """
     if not config.folder.is_dir():
         return []
@@ -41,7 +41,7 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
 def _all(config: Config) -> Iterator[Path]:
     """Only what a pipeline writes: whatever else is there belongs to somebody."""
     names = ["images", "download.json", "download.md"]
-    names += ["catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"]
+    names += ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"]
     for name in [*names, *config.engines]:
         path = config.folder / name
         if path.exists():
@@ -64,9 +64,9 @@ def _unused(config: Config) -> Iterator[Path]:
 def _hidden_photos(config: Config) -> Iterator[Path]:
     """Stored photos that no item shows any more."""
     stored = config.folder / "images"
-    if stored.is_dir() and (config.folder / "catalogue.sqlite").is_file():
-        with Catalogue(config.folder) as catalogue:
-            shown = {path for path, _ in catalogue.files()}
+    if stored.is_dir() and (config.folder / "catalog.sqlite").is_file():
+        with Catalog(config.folder) as catalog:
+            shown = {path for path, _ in catalog.files()}
         yield from sorted(path for path in stored.glob("*/*") if path not in shown)
 
 

@@ -1,4 +1,4 @@
-"""What a catalogue's folder holds: artefacts → facts. Reads manifests only, loads no model."""
+"""What a catalog's folder holds: artifacts → facts. Reads manifests only, loads no model."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import models
-from pipeline.catalog.catalog import Catalogue, State
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.config import Config
 from pipeline.models.store import random_weights_warning
 from pipeline.workspace import EngineFolder
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """Return the catalogue's counts by state and, of each engine, its model, vectors and builds.
+    """Return the catalog's counts by state and, of each engine, its model, vectors and builds.
 
     Raises:
-        NotBuiltError: there is no catalogue yet.
-        DamagedArtifactError: an artefact is not what was written.
+        NotBuiltError: there is no catalog yet.
+        DamagedArtifactError: an artifact is not what was written.
     """
-    with Catalogue(config.folder) as catalogue:
-        counts = catalogue.counts()
-        photos = catalogue.photo_count()
-        unfinished = catalogue.is_unfinished
+    with Catalog(config.folder) as catalog:
+        counts = catalog.counts()
+        photos = catalog.photo_count()
+        unfinished = catalog.is_unfinished
     return {
-        "catalogue": config.catalogue,
+        "catalog": config.catalog,
         "folder": str(config.folder),
         "bytes": _bytes(config.folder),
         "items": sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED),

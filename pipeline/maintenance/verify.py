@@ -1,4 +1,4 @@
-"""Verify a catalogue: every checksum of every artefact, and that they agree with each other."""
+"""Verify a catalog: every checksum of every artifact, and that they agree with each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import checksum_problems
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.embeddings.store import EmbeddingStore, F32Matrix
 from pipeline.errors import DamagedArtifactError
@@ -35,24 +35,24 @@ class Verdict:
 
 
 def verify(config: Config, progress: Progress = SILENT) -> Verdict:
-    """Check everything below a catalogue's folder, and the user's own photos that it names.
+    """Check everything below a catalog's folder, and the user's own photos that it names.
 
     Raises:
-        NotBuiltError: there is no catalogue yet.
+        NotBuiltError: there is no catalog yet.
     """
     verdict = Verdict()
-    with Catalogue(config.folder) as catalogue:
-        if damage := catalogue.damage():
+    with Catalog(config.folder) as catalog:
+        if damage := catalog.damage():
             verdict.problems.append(
-                f"{catalogue.file}: damaged: {damage}; delete it and run `imgsearch build`"
+                f"{catalog.file}: damaged: {damage}; delete it and run `imgsearch build`"
             )
             return verdict
         with progress.task("verifying photos", None, "photos") as advance:
-            for path, sha256 in catalogue.files():
+            for path, sha256 in catalog.files():
                 verdict.photos += 1
                 verdict.problems += _photo_problems(path, sha256, config.folder / "images")
                 advance(1)
-        showings = set(catalogue.showings())
+        showings = set(catalog.photo_item_pairs())
         for name in config.engines:
             try:
                 _verify_engine(EngineFolder(config.folder / name), showings, verdict, progress)
@@ -100,7 +100,7 @@ def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
 def _disagreements(
     folder: EngineFolder, build: Build, showings: set[tuple[bytes, int]]
 ) -> Iterator[str]:
-    """Compare the current build with the catalogue, the model, and the vectors."""
+    """Compare the current build with the catalog, the model, and the vectors."""
     mend = "run `imgsearch build`"
     model = folder.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:

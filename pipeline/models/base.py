@@ -20,19 +20,19 @@ from PIL import Image
 
 from pipeline import images
 from pipeline.artifacts import damaged
-from pipeline.cache_dirs import keep_out_of_home
+from pipeline.cache_dirs import redirect_cache_dirs
 from pipeline.images import U8Image
 from pipeline.models.store import ModelFolder
 
 U8Batch = npt.NDArray[np.uint8]
 F32Matrix = npt.NDArray[np.float32]
 
-PLAIN = 1e-3
-"""Added to a photo's variance, so that one of a single colour has a share to lose of, too."""
+VARIANCE_EPS = 1e-3
+"""Added to a photo's variance, so that one of a single color has a share to lose of, too."""
 
 
 class EmbeddingModel(Protocol):
-    """Turns photos into vectors; catalogue and query go through the same two steps."""
+    """Turns photos into vectors; catalog and query go through the same two steps."""
 
     @property
     def name(self) -> str:
@@ -62,11 +62,11 @@ class EmbeddingModel(Protocol):
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous."""
         ...
 
-    def lost(self, pixels: U8Batch) -> F32Matrix | None:
+    def reconstruction_errors(self, pixels: U8Batch) -> F32Matrix | None:
         """(n, height, width, 3) uint8 → (n, 2) float32: what rebuilding loses, two measures.
 
         The mean squared error, pixels being 0..1, and that as a share of the variance of the
-        photo's own pixels: noise, seen from afar, is plain grey, of which all is lost but little.
+        photo's own pixels: noise, seen from afar, is plain gray, of which all is lost but little.
         None if it rebuilds nothing.
         """
         ...
@@ -81,13 +81,13 @@ class KerasModel:
     input_size: tuple[int, int]
     fingerprint: str
     resize: str
-    normalise: bool
+    normalize: bool
     network: Any = field(repr=False)
     """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
     rebuild: Any = field(default=None, repr=False)
     """A `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same; None if it rebuilds nothing."""
     _encode: Callable[[U8Batch], Any] = field(init=False, repr=False)
-    _lost: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    _reconstruction_errors: Callable[[U8Batch], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         tf = import_tensorflow()
@@ -95,49 +95,55 @@ class KerasModel:
         def encode(pixels: Any) -> Any:
             return self.network(tf.cast(pixels, tf.float32), training=False)
 
-        def lost(pixels: Any) -> Any:
+        def reconstruction_errors(pixels: Any) -> Any:
             photos = tf.cast(pixels, tf.float32) / 255.0
             rest = tf.square(self.rebuild(photos, training=False) - photos)
             variance = tf.reduce_mean(tf.math.reduce_variance(photos, axis=(1, 2)), axis=1)
             error = tf.reduce_mean(rest, axis=(1, 2, 3))
-            return tf.stack([error, error / (variance + PLAIN)], axis=1)
+            return tf.stack([error, error / (variance + VARIANCE_EPS)], axis=1)
 
         # Traced at their first call: what is never asked for costs nothing.
         signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
         compiled = {"input_signature": signature, "autograph": False}
         object.__setattr__(self, "_encode", tf.function(encode, **compiled))
-        object.__setattr__(self, "_lost", tf.function(lost, **compiled))
+        object.__setattr__(
+            self, "_reconstruction_errors", tf.function(reconstruction_errors, **compiled)
+        )
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
         return images.resize(image, self.input_size, self.resize)
 
     def encode(self, pixels: U8Batch) -> F32Matrix:
-        """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous, unit length if normalised.
+        """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous, unit length if normalized.
 
         A vector of zeros has no direction and stays as it is.
         """
         vectors: F32Matrix = np.array(self._encode(pixels), dtype=np.float32, order="C")
-        if self.normalise:
+        if self.normalize:
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors /= np.where(norms > 0, norms, np.float32(1))
         return vectors
 
-    def lost(self, pixels: U8Batch) -> F32Matrix | None:
+    def reconstruction_errors(self, pixels: U8Batch) -> F32Matrix | None:
         """(n, height, width, 3) uint8 → (n, 2) float32: what rebuilding loses, two measures.
 
         The mean squared error, pixels being 0..1, and that as a share of the variance of the
-        photo's own pixels: noise, seen from afar, is plain grey, of which all is lost but little.
+        photo's own pixels: noise, seen from afar, is plain gray, of which all is lost but little.
         None if it rebuilds nothing.
         """
-        return None if self.rebuild is None else np.array(self._lost(pixels), np.float32)
+        return (
+            None
+            if self.rebuild is None
+            else np.array(self._reconstruction_errors(pixels), np.float32)
+        )
 
 
 def import_keras() -> Any:
     """Import Keras on TensorFlow, quietly, leaving nothing in the user's home."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keep_out_of_home()
+    redirect_cache_dirs()
     if "keras" in sys.modules:
         return sys.modules["keras"]
     with _native_stderr_held():

@@ -109,7 +109,7 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
         input_size=(side, side),
         fingerprint=folder.fingerprint,
         resize=settings.resize,
-        normalise=settings.normalise,
+        normalize=settings.normalize,
         network=keras.Model(pixels, features(_preprocess(settings)(pixels))),
     )
 

@@ -24,7 +24,7 @@ from pipeline.errors import DamagedArtifactError
 LIBRARIES = ("tensorflow", "keras", "pillow")
 """What decodes photos and multiplies matrices: another version gives other numbers."""
 WEIGHTS = "model.weights.h5"
-LOST = "lost.npy"
+RECONSTRUCTION_ERRORS = "reconstruction_errors.npy"
 _CURRENT = "CURRENT"
 
 
@@ -72,7 +72,7 @@ class ModelFolder:
     def fingerprint(self) -> str:
         """Changes whenever the model would give a photo another vector.
 
-        Made of architecture, layer, preprocessing and normalisation (`embedding`), the weights'
+        Made of architecture, layer, preprocessing and normalization (`embedding`), the weights'
         digest, and the versions of the libraries that decode photos and multiply matrices.
         """
         return digest([self.embedding, self.manifest["weights"], library_versions(*LIBRARIES)])
@@ -85,16 +85,16 @@ class ModelFolder:
         photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
         return photos
 
-    def lost(self) -> npt.NDArray[np.float32]:
+    def reconstruction_errors(self) -> npt.NDArray[np.float32]:
         """(n, 2) float32: what rebuilding photos held out in training loses; none if not trained.
 
-        Each column, a measure of `EmbeddingModel.lost`, is in ascending order.
+        Each column, a measure of `EmbeddingModel.reconstruction_errors`, is in ascending order.
         """
-        file = self.path / LOST
+        file = self.path / RECONSTRUCTION_ERRORS
         if not file.is_file():
             return np.empty((0, 2), np.float32)
-        lost: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
-        return lost
+        errors: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
+        return errors
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Numbers → charts, as SVG that takes the colours and the font of the page around it."""
+"""Numbers → charts, as SVG that takes the colors and the font of the page around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache_dirs import keep_out_of_home
+from pipeline.cache_dirs import redirect_cache_dirs
 from pipeline.evaluation.results import Evaluation, System
 from pipeline.report.data import EngineFacts, Training
 
@@ -19,11 +19,11 @@ _LETTERS = 24  # of a label's name
 _WIDTH = 5.0  # inches of 72 units: a chart fills a phone at about its own size
 _BINS = 40
 
-# Stand-ins, which become the page's own colours, light or dark.
+# Stand-ins, which become the page's own colors, light or dark.
 _INK, _QUIET, _LINE = "#010101", "#020202", "#030303"
 _SERIES = tuple(f"#0400{n:02x}" for n in range(1, 9))
 _VARIABLES = {_INK: "--ink", _QUIET: "--quiet", _LINE: "--line"} | {
-    colour: f"--s{n}" for n, colour in enumerate(_SERIES, 1)
+    color: f"--s{n}" for n, color in enumerate(_SERIES, 1)
 }
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
@@ -40,17 +40,17 @@ _STYLE: Any = {
 }
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """Give each system a stand-in for its colour; a ninth takes the first's again."""
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """Give each system a stand-in for its color; a ninth takes the first's again."""
     return {name: _SERIES[at % len(_SERIES)] for at, name in enumerate(names)}
 
 
-def css_colour(stand_in: str) -> str:
-    """Return the page's own colour for a stand-in."""
+def css_color(stand_in: str) -> str:
+    """Return the page's own color for a stand-in."""
     return f"var({_VARIABLES[stand_in]})"
 
 
-def quality_and_cost(found: Evaluation, colour: Mapping[str, str]) -> str:
+def quality_and_cost(found: Evaluation, color: Mapping[str, str]) -> str:
     """P@3 of each engine, with its interval, against the time of a query; baselines as lines."""
 
     def draw(figure: Any) -> None:
@@ -61,7 +61,7 @@ def quality_and_cost(found: Evaluation, colour: Mapping[str, str]) -> str:
         for name, ms in times.items():
             e = system[name].scores[METRIC]
             error = [[e.mean - e.low], [e.high - e.mean]]
-            axes.errorbar(ms, e.mean, error, fmt="o", ms=8, capsize=4, color=colour[name])
+            axes.errorbar(ms, e.mean, error, fmt="o", ms=8, capsize=4, color=color[name])
             # To the left of the fastest one and to the right of others, where nothing stands.
             side, away = ("right", -9) if name == fastest else ("left", 9)
             place = {"xytext": (away, 0), "textcoords": "offset points"}
@@ -69,7 +69,7 @@ def quality_and_cost(found: Evaluation, colour: Mapping[str, str]) -> str:
         for one in found.systems:
             if one.name not in times:
                 mean = one.scores[METRIC].mean
-                axes.axhline(mean, color=colour[one.name], linestyle=":", linewidth=1.5)
+                axes.axhline(mean, color=color[one.name], linestyle=":", linewidth=1.5)
                 axes.annotate(
                     one.name,
                     (1, mean),
@@ -87,7 +87,7 @@ def quality_and_cost(found: Evaluation, colour: Mapping[str, str]) -> str:
     return _svg("quality-cost", "Quality against cost", draw, 3.6)
 
 
-def quality_by_label(found: Evaluation, colour: Mapping[str, str]) -> str:
+def quality_by_label(found: Evaluation, color: Mapping[str, str]) -> str:
     """P@3 of each system for each label, those with most queries on top."""
     most = sorted(found.labels.items(), key=lambda one: (-one[1].queries, one[0]))
     labels = [label for label, count in most if count.queries][:MOST_LABELS]
@@ -99,7 +99,7 @@ def quality_by_label(found: Evaluation, colour: Mapping[str, str]) -> str:
         axes.hlines(places, 0, 1, color=_LINE, linewidth=1)
         for system in shown:
             means = [system.by_label[label][METRIC].mean for label in labels]
-            axes.plot(means, places, **_dots(system), color=colour[system.name], label=system.name)
+            axes.plot(means, places, **_dots(system), color=color[system.name], label=system.name)
         axes.set_yticks(places, [_cut(label) for label in labels])
         axes.set(xlabel=METRIC, xlim=(-0.03, 1.03), ylim=(-0.7, len(labels) - 0.3))
         axes.tick_params(left=False)
@@ -111,7 +111,7 @@ def quality_by_label(found: Evaluation, colour: Mapping[str, str]) -> str:
     return _svg("quality-label", f"Quality by {found.label}", draw, height)
 
 
-def training_curve(name: str, history: Training, colour: str) -> str:
+def training_curve(name: str, history: Training, color: str) -> str:
     """The losses of each epoch, with the best one marked."""
 
     def draw(figure: Any) -> None:
@@ -119,9 +119,9 @@ def training_curve(name: str, history: Training, colour: str) -> str:
         epochs = range(1, len(history.validation) + 1)
         marker = "o" if len(epochs) == 1 else None
         axes.plot(epochs, history.loss, color=_QUIET, label="training", marker=marker)
-        axes.plot(epochs, history.validation, color=colour, label="validation", marker=marker)
+        axes.plot(epochs, history.validation, color=color, label="validation", marker=marker)
         best = int(np.argmin(history.validation))
-        axes.plot(best + 1, history.validation[best], "o", color=colour)
+        axes.plot(best + 1, history.validation[best], "o", color=color)
         axes.set(xlabel=f"epoch (best: {best + 1})", ylabel="loss", yscale="log")
         _plain_numbers(axes, x=False)
         axes.grid(visible=True, which="major", alpha=0.6)
@@ -130,12 +130,12 @@ def training_curve(name: str, history: Training, colour: str) -> str:
     return _svg(f"training-{name}", f"Training of {name}", draw, 3.2)
 
 
-def distances(engine: EngineFacts, colour: str) -> str:
-    """How far from its nearest neighbour a photo is, and where a match is no longer good."""
+def distances(engine: EngineFacts, color: str) -> str:
+    """How far from its nearest neighbor a photo is, and where a match is no longer good."""
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.hist(engine.distances, bins=_BINS, color=colour)
+        axes.hist(engine.distances, bins=_BINS, color=color)
         if engine.limit is not None:
             axes.axvline(engine.limit, color=_INK, linestyle="--", linewidth=1.2)
             axes.annotate(
@@ -147,7 +147,7 @@ def distances(engine: EngineFacts, colour: str) -> str:
                 ha="right",
                 va="top",
             )
-        axes.set(xlabel="distance to the nearest neighbour", ylabel="photos")
+        axes.set(xlabel="distance to the nearest neighbor", ylabel="photos")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_xlim(left=0)
 
@@ -182,7 +182,7 @@ def _cut(label: str) -> str:
 
 def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> str:
     """Draw a figure as an SVG element to stand in a page; `salt` keeps its ids apart."""
-    keep_out_of_home()
+    redirect_cache_dirs()
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -12,14 +12,14 @@ from pipeline import images
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.search.fusion import Fused
-from pipeline.search.searcher import Neighbour
+from pipeline.search.searcher import Hit
 
 _INK, _QUIET, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
 
 
-Answers = Mapping[str, Sequence[Neighbour | Fused]]
-"""Engine, or `fused` → its neighbours of one query."""
+Answers = Mapping[str, Sequence[Hit | Fused]]
+"""Engine, or `fused` → its neighbors of one query."""
 
 
 def query_sheet(
@@ -27,21 +27,21 @@ def query_sheet(
     limits: ImageLimits,
     warnings: Mapping[str, str],
 ) -> Image.Image:
-    """Draw each query and its neighbours with their distances, a row an engine.
+    """Draw each query and its neighbors with their distances, a row an engine.
 
     A query is its name, its photo, its answers, and the engines that have no good match for it.
     An engine that `warnings` names says in its title that its weights are random.
     """
     rows = []
     for name, path, answers, no_match in queries:
-        query = Tile(_photo(path, limits), [name, "query"], is_query=True)
-        for engine, neighbours in answers.items():
+        query = SheetCell(_photo(path, limits), [name, "query"], is_query=True)
+        for engine, neighbors in answers.items():
             found = [
-                Tile(
+                SheetCell(
                     _photo(n.path, limits.for_stored()),
                     [n.name, n.category, f"{n.rank}.  {_near(n)}"],
                 )
-                for n in neighbours
+                for n in neighbors
             ]
             title = f"{engine} (RANDOM weights)" if engine in warnings else engine
             title += ": no good match" if engine in no_match else ""
@@ -49,7 +49,7 @@ def query_sheet(
     return sheet(rows)
 
 
-def _near(n: Neighbour | Fused) -> str:
+def _near(n: Hit | Fused) -> str:
     return f"score {n.score:.4f}" if isinstance(n, Fused) else f"{n.distance:.4g}"
 
 
@@ -63,7 +63,7 @@ def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
 
 
 @dataclass(frozen=True)
-class Tile:
+class SheetCell:
     """One photo of a sheet with up to three lines of text below it."""
 
     photo: Image.Image | None
@@ -71,7 +71,7 @@ class Tile:
     is_query: bool = False
 
 
-def sheet(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Image.Image:
+def sheet(rows: Sequence[tuple[str, Sequence[SheetCell]]]) -> Image.Image:
     """Draw titled rows of photos, like the article's figure."""
     columns = max(len(tiles) for _, tiles in rows)
     title, row_height = 34, _PHOTO + _TEXT
@@ -88,7 +88,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Image.Image:
 
 
 def _draw_tile(
-    picture: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int
+    picture: Image.Image, draw: ImageDraw.ImageDraw, tile: SheetCell, left: int, top: int
 ) -> None:
     box = (left, top, left + _PHOTO - 1, top + _PHOTO - 1)
     if tile.photo is None:

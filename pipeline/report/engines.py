@@ -36,7 +36,7 @@ class EngineFacts:
     training: Training | None
     """None if it was not trained here."""
     distances: F64Vector
-    """(n,) float64, ascending: from photos of the catalogue to their nearest neighbour."""
+    """(n,) float64, ascending: from photos of the catalog to their nearest neighbor."""
     limit: float | None
     """The distance beyond which there is no good match; None if none is too far."""
 

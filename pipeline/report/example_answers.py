@@ -1,4 +1,4 @@
-"""Sheets: one query and what each engine answers, with what is right marked."""
+"""ExampleQueries: one query and what each engine answers, with what is right marked."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.search.searcher import Neighbour, Searcher
+from pipeline.search.searcher import Hit, Searcher
 
-_NEIGHBOURS = 6
+_NEIGHBORS = 6
 _MORE = 20  # asked for, as some share a photo with the query and are not shown
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A neighbour, and whether it has the query's label; None if the query has none."""
+class JudgedHit:
+    """A neighbor, and whether it has the query's label; None if the query has none."""
 
-    neighbour: Neighbour
+    neighbor: Hit
     right: bool | None
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ExampleQuery:
     """One query."""
 
     why: str
@@ -31,47 +31,47 @@ class Sheet:
     name: str
     label: str | None
     photo: Path | None
-    lists: Mapping[str, Sequence[Answer]]
+    lists: Mapping[str, Sequence[JudgedHit]]
     """Engine → its nearest items, of those that do not share a photo with the query."""
     no_match: Sequence[str]
     """The engines that have no good match for it."""
 
 
-class Sheets:
-    """Asks several engines with items of the catalogue."""
+class ExampleQueries:
+    """Asks several engines with items of the catalog."""
 
     def __init__(self, searchers: Sequence[Searcher], labels: Mapping[int, str]) -> None:
         self.searchers, self.labels = searchers, labels
         self.shows: dict[int, set[bytes]] = defaultdict(set)
         self.shown_by: dict[bytes, set[int]] = defaultdict(set)
-        for photo, item in searchers[0].catalogue.showings():
+        for photo, item in searchers[0].catalog.photo_item_pairs():
             self.shows[item].add(photo)
             self.shown_by[photo].add(item)
 
-    def ask(self, why: str, item: int) -> Sheet:
+    def ask(self, why: str, item: int) -> ExampleQuery:
         """Ask with one item."""
-        catalogue = self.searchers[0].catalogue
-        record = catalogue.item(item)
+        catalog = self.searchers[0].catalog
+        record = catalog.item(item)
         same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
         label = self.labels.get(item)
-        lists: dict[str, Sequence[Answer]] = {}
+        lists: dict[str, Sequence[JudgedHit]] = {}
         no_match = []
         for searcher in self.searchers:
             found = searcher.query(item, _MORE)
-            others = [one for one in found if one.id not in same][:_NEIGHBOURS]
+            others = [one for one in found if one.id not in same][:_NEIGHBORS]
             lists[searcher.engine] = [
-                Answer(one, None if label is None else self.labels.get(one.id) == label)
+                JudgedHit(one, None if label is None else self.labels.get(one.id) == label)
                 for one in others
             ]
             if searcher.is_no_match(others):
                 no_match.append(searcher.engine)
         photo = next(iter(sorted(self.shows[item])), None)
-        return Sheet(
+        return ExampleQuery(
             why,
             item,
             (record.name or record.key) if record else str(item),
             label,
-            None if photo is None else catalogue.photo_path(photo, item),
+            None if photo is None else catalog.photo_path(photo, item),
             lists,
             no_match,
         )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.agreement import rank_biased_overlap
-from pipeline.evaluation.details import Evidence
+from pipeline.evaluation.details import EvaluationDetails
 from pipeline.search.searcher import Searcher
 
 F64Vector = npt.NDArray[np.float64]
@@ -21,8 +21,8 @@ _SAMPLE = 200  # items that are asked, where there are no scores
 _DEPTH = 10  # of their lists
 
 
-def by_score(evidence: Evidence, labels: Mapping[int, str]) -> Chosen:
-    """Choose by nDCG@10, which looks at what a person sees: the first neighbours, in their order.
+def by_score(evidence: EvaluationDetails, labels: Mapping[int, str]) -> Chosen:
+    """Choose by nDCG@10, which looks at what a person sees: the first neighbors, in their order.
 
     An item is chosen once. Nothing is, where a query set was asked with.
     """
@@ -46,7 +46,7 @@ def by_score(evidence: Evidence, labels: Mapping[int, str]) -> Chosen:
 
 
 def by_distance(searchers: Sequence[Searcher], seed: int) -> Chosen:
-    """Choose by how near the nearest neighbour is, and by how little the engines' lists agree."""
+    """Choose by how near the nearest neighbor is, and by how little the engines' lists agree."""
     indexed = (set(searcher.build.ids[:, 1].tolist()) for searcher in searchers)
     items = np.array(sorted(set.intersection(*indexed)), np.int64)
     random = np.random.default_rng(seed)

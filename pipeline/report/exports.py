@@ -1,6 +1,6 @@
 """Exports: folders at places that a user named, complete or absent, replaced as a whole.
 
-Unlike an artefact, an export has a name that says nothing of its content, so the next one takes its
+Unlike an artifact, an export has a name that says nothing of its content, so the next one takes its
 place; and what else lies there is the user's, so nothing takes the place of that.
 """
 

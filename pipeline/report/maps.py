@@ -79,8 +79,8 @@ def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
 
 def _components(vectors: F64Matrix) -> F64Matrix:
     """(n, dim) → (n, 2 to 50): the principal components, scaled so that the first varies by 1."""
-    centred = vectors - vectors.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = vectors - vectors.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
     count = max(2, min(_COMPONENTS, int((sizes > 1e-7 * sizes[0]).sum())))
     spread = sizes[0] / np.sqrt(len(vectors))
     components = (left * sizes)[:, :count] / (spread if spread > 0 else 1.0)

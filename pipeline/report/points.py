@@ -20,7 +20,7 @@ from pipeline.search.searcher import Searcher
 
 Ids = npt.NDArray[np.int64]
 
-_GREY = 128  # where a photo should be
+_GRAY = 128  # where a photo should be
 _AHEAD = 64  # photos decoded before they are needed
 
 
@@ -61,15 +61,15 @@ def choose(searchers: Sequence[Searcher], most: int, seed: int) -> Points:
 
 def _points(searcher: Searcher, rows: Ids) -> list[Point]:
     """(n,) rows of an index → who shows their photos, and where those can be read."""
-    build, catalogue = searcher.build, searcher.catalogue
-    entries, times = build.showings(rows)
+    build, catalog = searcher.build, searcher.catalog
+    entries, times = build.expand_rows(rows)
     first = entries[np.cumsum(times) - times]  # of each row: `ids` is sorted
     points = []
     for row, item, items in zip(rows, build.ids[first, 1].tolist(), times.tolist(), strict=True):
         photo = build.photos[row].tobytes()
-        path = catalogue.photo_path(photo, item)
+        path = catalog.photo_path(photo, item)
         shown = Photo(0, photo, path or "")  # no file is no photo, when it comes to reading it
-        points.append(Point(shown, item, catalogue.item(item), items))
+        points.append(Point(shown, item, catalog.item(item), items))
     return points
 
 
@@ -87,7 +87,7 @@ def sprite(
 ) -> tuple[Image.Image, int]:
     """Draw a square of tiles, row by row; return it and how many photos cannot be read any more.
 
-    Each photo is whole, on white; a tile whose photo is gone is grey.
+    Each photo is whole, on white; a tile whose photo is gone is gray.
     """
 
     def tile(photo: Image.Image) -> U8Image:
@@ -102,7 +102,7 @@ def sprite(
             top, left = (side * number for number in divmod(at, per_row))
             place = pixels[top : top + side, left : left + side]
             if isinstance(drawn, RejectedImage):
-                place[:] = _GREY
+                place[:] = _GRAY
                 unreadable += 1
             else:
                 place[:] = drawn

@@ -97,7 +97,7 @@ def export(
         limits, decoders = searchers[0].limits, searchers[0].config.embedding.decoders
         # The square that the projector needs: it divides by the rows where it means the columns.
         picture, unreadable = sprite(points, side, limits, decoders, progress)
-        # Colours are kept at full resolution, so that no tile bleeds into the next.
+        # Colors are kept at full resolution, so that no tile bleeds into the next.
         picture.save(aside / _SPRITE, "JPEG", quality=_QUALITY, subsampling=0)
     return Export(folder, engines, len(points), chosen.photos, unreadable, side)
 
@@ -167,7 +167,7 @@ def may_be_text(start: bytes) -> bool:
 def table(points: Sequence[Point]) -> Iterator[list[str]]:
     """Yield the cells of the metadata: a heading, then a row for each point.
 
-    After our own columns come those of the catalogue that nowhere hold anything but texts and
+    After our own columns come those of the catalog that nowhere hold anything but texts and
     numbers. A heading is never a second time the same.
     """
     metadata = [point.record.metadata if point.record else {} for point in points]

@@ -1,4 +1,4 @@
-"""The shape of an overview."""
+"""The shape of an report_data."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.evaluation.reconstruction import Rebuilt
+from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
 from pipeline.report.engines import EngineFacts
-from pipeline.report.example_answers import Sheet
+from pipeline.report.example_answers import ExampleQuery
 from pipeline.report.maps import Maps
 
 
 @dataclass(frozen=True)
-class Overview:
-    """A catalogue and its engines."""
+class ReportData:
+    """A catalog and its engines."""
 
-    catalogue: str
+    catalog: str
     label: str
     """The column that labels come from."""
     states: Mapping[str, Mapping[str, int]]
@@ -28,8 +28,8 @@ class Overview:
     evaluation: Evaluation | None
     unmeasured: str | None
     """Why there is no evaluation."""
-    rebuilt: tuple[Rebuilt, ...]
-    sheets: tuple[Sheet, ...]
+    rebuilt: tuple[ReconstructionSample, ...]
+    sheets: tuple[ExampleQuery, ...]
     maps: Maps
     settings: Mapping[str, Any]
     """All settings, as a YAML file would have them."""

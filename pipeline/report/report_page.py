@@ -1,4 +1,4 @@
-"""An overview of a catalogue and its engines, as a page."""
+"""An report_data of a catalog and its engines, as a page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import yaml
 from PIL import Image
 
-from pipeline.evaluation.reconstruction import Rebuilt
+from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.images import ImageLimits
 from pipeline.report import charts
-from pipeline.report.data import Maps, Overview
+from pipeline.report.data import Maps, ReportData
 from pipeline.report.points import grid, sprite
 from pipeline.report.templates import TEMPLATES, data_uri, thumbnail
 
@@ -27,7 +27,7 @@ U8Image = npt.NDArray[np.uint8]
 
 _TILE = 64  # pixels of a thumbnail's side on the maps
 _QUALITY = 75
-_GROUPS = 12  # labels with a colour of their own on the maps
+_GROUPS = 12  # labels with a color of their own on the maps
 _SIDE = 1000  # of a map, in its own units
 _THREADS = 2
 
@@ -41,8 +41,8 @@ class Picture:
     by_pca: str
 
 
-def report_page(overview: Overview, limits: ImageLimits, made: date) -> str:
-    """Draw up an overview as one HTML document.
+def report_page(report_data: ReportData, limits: ImageLimits, made: date) -> str:
+    """Draw up an report_data as one HTML document.
 
     It needs nothing but itself: charts and photos are in it, and its one script only shows the
     thumbnails of the maps.
@@ -53,46 +53,44 @@ def report_page(overview: Overview, limits: ImageLimits, made: date) -> str:
     def picture(path: Path | None) -> str:
         return thumbnail(path, limits) if path else ""
 
-    found, engines = overview.evaluation, overview.engines
+    found, engines = report_data.evaluation, report_data.engines
     systems = [s.name for s in found.systems] if found else [e.name for e in engines]
-    colour = charts.colours(systems)
+    color = charts.colors(systems)
     script = Path(__file__).with_name("report.js").read_text()
     template = TEMPLATES.get_template("report.html.jinja")
     return template.render(
-        overview=overview,
+        report_data=report_data,
         found=found,
         made=made.isoformat(),
-        colour={name: charts.css_colour(stand_in) for name, stand_in in colour.items()},
-        quality=_quality(overview, colour),
+        color={name: charts.css_color(stand_in) for name, stand_in in color.items()},
+        quality=_quality(report_data, color),
         most_labels=charts.MOST_LABELS,
         training={
-            e.name: charts.training_curve(e.name, e.training, colour[e.name])
+            e.name: charts.training_curve(e.name, e.training, color[e.name])
             for e in engines
             if e.training
         },
-        distances={
-            e.name: charts.distances(e, colour[e.name]) for e in engines if e.distances.size
-        },
-        rebuilt=[(one.measured, _pictures(one)) for one in overview.rebuilt],
+        distances={e.name: charts.distances(e, color[e.name]) for e in engines if e.distances.size},
+        rebuilt=[(one.measured, _pictures(one)) for one in report_data.rebuilt],
         picture=picture,
-        maps=_Atlas(overview.maps, limits) if overview.maps.points else None,
-        settings=yaml.safe_dump(overview.settings, sort_keys=False, allow_unicode=True),
+        maps=_Atlas(report_data.maps, limits) if report_data.maps.points else None,
+        settings=yaml.safe_dump(report_data.settings, sort_keys=False, allow_unicode=True),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _quality(overview: Overview, colour: dict[str, str]) -> list[str]:
+def _quality(report_data: ReportData, color: dict[str, str]) -> list[str]:
     """The charts of what was measured, as far as it was."""
-    found = overview.evaluation
+    found = report_data.evaluation
     if found is None:
         return []
-    drawn = [charts.quality_and_cost(found, colour)] if found.costs else []
-    drawn.append(charts.quality_by_label(found, colour))
+    drawn = [charts.quality_and_cost(found, color)] if found.costs else []
+    drawn.append(charts.quality_by_label(found, color))
     return drawn
 
 
-def _pictures(rebuilt: Rebuilt) -> list[Picture]:
+def _pictures(rebuilt: ReconstructionSample) -> list[Picture]:
     rows = zip(rebuilt.photos, rebuilt.by_engine, rebuilt.by_pca, strict=True)
     return [Picture(*map(_png, row)) for row in rows]
 
@@ -117,7 +115,7 @@ class _Atlas:
         labels = maps.labels
         known = sorted({one for one in labels if one}, key=lambda one: (-labels.count(one), one))
         self.groups: Sequence[str] = known[:_GROUPS]
-        """The labels that have a colour, the most frequent first."""
+        """The labels that have a color, the most frequent first."""
         self.has_others = len(known) > _GROUPS or None in labels
         self.group_of = [
             self.groups.index(label) + 1 if label in self.groups else 0 for label in labels

@@ -29,7 +29,7 @@ At this depth an engine's vote counts 1/160, at the top 1/61.
 
 
 class Listed(Protocol):
-    """An item in a list: `search.Neighbour` is one."""
+    """An item in a list: `search.Hit` is one."""
 
     @property
     def id(self) -> int:

@@ -1,4 +1,4 @@
-"""Neighbours: an index → the k-nearest-neighbour graph of its catalogue, in one file."""
+"""Neighbors: an index → the k-nearest-neighbor graph of its catalog, in one file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.search.searcher import Searcher
 
-EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbour", "<i8"), ("distance", "<f8")])
-"""One row of the graph: `neighbour` is the `rank`-th nearest to `item`, at a Euclidean distance."""
+EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbor", "<i8"), ("distance", "<f8")])
+"""One row of the graph: `neighbor` is the `rank`-th nearest to `item`, at a Euclidean distance."""
 SUFFIXES = (".parquet", ".npy")
 
 Edges = npt.NDArray[np.void]
@@ -33,18 +33,18 @@ def write_graph(searcher: Searcher, k: int, file: Path, progress: Progress = SIL
     if file.suffix not in SUFFIXES:
         raise QueryError(f"{file}: give a name that ends in {' or '.join(SUFFIXES)}")
     if k <= 0:
-        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+        raise QueryError(f"k is {k}; ask for at least 1 neighbor")
     items = int(searcher.build.manifest["items"])
     rows = items * min(k, items - 1)
-    label = f"{searcher.engine}: finding neighbours"
+    label = f"{searcher.engine}: finding neighbors"
     with progress.task(label, items, "items") as advance, replacing(file) as unfinished:
 
         def blocks() -> Iterator[Edges]:
             for block in searcher.graph(k):
                 edges = [
                     (item, rank, found.item, found.distance)
-                    for item, neighbours in block
-                    for rank, found in enumerate(neighbours, 1)
+                    for item, neighbors in block
+                    for rank, found in enumerate(neighbors, 1)
                 ]
                 yield np.array(edges, EDGE)
                 advance(len(block))

@@ -24,17 +24,17 @@ Mask = npt.NDArray[np.bool_]
 _MORE = 2  # rows beyond k, as the first ones often show several items or the one that asks
 
 
-class Asked(NamedTuple):
+class QueryVectors(NamedTuple):
     """One query: (m, dim) vectors, more than one if an item of several photos asks."""
 
     vectors: F32Matrix
     leave_out: int | None = None
     """An item that is not to be found: the one that asks."""
-    strangeness: float | None = None
-    """How unlike the catalogue's photos the query is: told with the answer, no part of it."""
+    ood_percentile: float | None = None
+    """How unlike the catalog's photos the query is: told with the answer, no part of it."""
 
 
-class Found(NamedTuple):
+class RankedItem(NamedTuple):
     """One item near a query, and the row of the photo by which it is."""
 
     item: int
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchFilter:
     """Which items may be found."""
 
     condition: Condition | None = None
@@ -60,15 +60,15 @@ class Ranking:
 
     index: VectorIndex
     build: Build
-    wanted: Wanted
+    wanted: SearchFilter
 
-    def rank(self, asked: Sequence[Asked], k: int) -> list[list[Found]]:
+    def rank(self, asked: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
         """Return, for each query, the k nearest wanted items by (distance, item id).
 
         There are fewer only where fewer are wanted. Distances are Euclidean. Memory grows with the
         number of queries times k: ask in blocks.
         """
-        answers: list[list[Found] | None] = [None] * len(asked)
+        answers: list[list[RankedItem] | None] = [None] * len(asked)
         if self.wanted.condition is not None:
             # Where many items meet it, enough of the nearest do, and only those need be judged.
             self._round(asked, answers, k, 4 * k + _MORE, self.wanted.condition.among, None)
@@ -80,8 +80,8 @@ class Ranking:
 
     def _round(
         self,
-        asked: Sequence[Asked],
-        answers: list[list[Found] | None],
+        asked: Sequence[QueryVectors],
+        answers: list[list[RankedItem] | None],
         k: int,
         count: int,
         judge: Callable[[Ids], Ids],
@@ -93,12 +93,12 @@ class Ranking:
         """
         still = [number for number, found in enumerate(answers) if found is None]
         vectors = np.concatenate([asked[number].vectors for number in still])
-        neighbours = self.index.search(vectors, count, allowed)
+        neighbors = self.index.search(vectors, count, allowed)
         complete = count >= (self.index.rows if allowed is None else len(allowed))
         at = 0
         for number in still:
             own = slice(at, at := at + len(asked[number].vectors))
-            distances, rows = neighbours.distances[own], neighbours.rows[own]
+            distances, rows = neighbors.distances[own], neighbors.rows[own]
             # What is nearer than this has been seen, by each of the vectors.
             frontier = inf if complete else float(distances[:, -1].min())
             found = self._items(distances, rows, asked[number].leave_out, judge)[:k]
@@ -123,9 +123,9 @@ class Ranking:
         rows: Ids,
         leave_out: int | None,
         judge: Callable[[Ids], Ids],
-    ) -> list[Found]:
+    ) -> list[RankedItem]:
         """The wanted items that these rows show, each once, by (distance, id)."""
-        entries, times = self.build.showings(rows.ravel())
+        entries, times = self.build.expand_rows(rows.ravel())
         items = self.build.ids[entries, 1]
         apart = np.repeat(distances.ravel(), times)
         order = np.lexsort((items, apart))
@@ -135,7 +135,7 @@ class Ranking:
         nearest = nearest[np.isin(items[nearest], judge(items[nearest]))]
         kept = self._first_of_groups(items[nearest].tolist())
         return [
-            Found(item, distance, row)
+            RankedItem(item, distance, row)
             for item, distance, row in zip(
                 items[nearest[kept]].tolist(),
                 apart[nearest[kept]].tolist(),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images, models
-from pipeline.catalog.catalog import Catalogue, ItemRecord, State
+from pipeline.catalog.catalog import Catalog, ItemRecord, State
 from pipeline.catalog.conditions import Condition, Groups
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
@@ -27,29 +27,29 @@ from pipeline.index.builds import Build
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import ModelFolder, random_weights_warning
-from pipeline.search.ranking import Asked, Found, Ranking, Wanted
+from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.workspace import EngineFolder
 
 F32Vector = npt.NDArray[np.float32]
-_BLOCK = 256  # items whose neighbours are looked up at a time
+_BLOCK = 256  # items whose neighbors are looked up at a time
 _ENOUGH = 30  # held-out photos, with fewer of which nothing is called strange
 _NONE = np.empty((0, 2), np.float32)
 Query = Image.Image | Path | str | bytes | int | F32Vector
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Hit:
     """One item near a query."""
 
     rank: int
     distance: float
     """Euclidean, of the item's nearest photo."""
     percentile: float | None
-    """How far that is: the percentage of the catalogue's photos that have a nearer neighbour."""
-    strangeness: float | None
-    """How unlike the catalogue's photos the query itself is: the percentage of those held out in
+    """How far that is: the percentage of the catalog's photos that have a nearer neighbor."""
+    ood_percentile: float | None
+    """How unlike the catalog's photos the query itself is: the percentage of those held out in
     training that the engine rebuilds better. None if it rebuilds nothing, or no photo was asked
-    with, or `search.strangeness` is off."""
+    with, or `search.out_of_distribution` is off."""
     id: int
     key: str
     name: str
@@ -72,15 +72,15 @@ def open(config: Config, engine: str) -> Searcher:  # noqa: A001  reads as `sear
         raise QueryError(
             f"unknown engine {engine!r}; the configuration has {', '.join(config.engines)}"
         )
-    catalogue = Catalogue(config.folder, any_thread=True)
+    catalog = Catalog(config.folder, any_thread=True)
     try:
         folder = EngineFolder(config.folder / engine)
         build = folder.builds.current()
         if build is None:
             raise NotBuiltError(f"{folder.path}: no index here yet; run `imgsearch build`")
-        return Searcher(config, engine, catalogue, build, _model_of(build, config, folder))
+        return Searcher(config, engine, catalog, build, _model_of(build, config, folder))
     except BaseException:
-        catalogue.close()
+        catalog.close()
         raise
 
 
@@ -115,13 +115,13 @@ class Searcher:
         self,
         config: Config,
         engine: str,
-        catalogue: Catalogue,
+        catalog: Catalog,
         build: Build,
         model_folder: ModelFolder,
     ) -> None:
         self.config = config
         self.engine = engine
-        self.catalogue = catalogue
+        self.catalog = catalog
         self.limits = ImageLimits(**config.images.model_dump())
         # Opened now: later builds may remove this one's files.
         self.build = build.read()
@@ -136,8 +136,8 @@ class Searcher:
         self.close()
 
     def close(self) -> None:
-        """Close the catalogue."""
-        self.catalogue.close()
+        """Close the catalog."""
+        self.catalog.close()
 
     @property
     def warning(self) -> str | None:
@@ -159,13 +159,13 @@ class Searcher:
         min_distance: float = 0.0,
         max_distance: float = inf,
         group_by: str | None = None,
-    ) -> list[Neighbour]:
+    ) -> list[Hit]:
         """Return the k nearest items, by (distance, id); fewer only if fewer are wanted.
 
         `query` is an item's id (int), a photo (path, encoded bytes, or Pillow image), or a vector
-        of `dim` numbers. An item is not its own neighbour; others that share its photo are.
+        of `dim` numbers. An item is not its own neighbor; others that share its photo are.
 
-        `where` is a condition on the catalogue's columns, such as `category = 'Watches' and price <
+        `where` is a condition on the catalog's columns, such as `category = 'Watches' and price <
         2000` (see `store/filters.py`); `group_by` a column, of each value of which only the nearest
         item is found. Distances are Euclidean, both ends included.
 
@@ -185,7 +185,7 @@ class Searcher:
         min_distance: float = 0.0,
         max_distance: float = inf,
         group_by: str | None = None,
-    ) -> Iterator[list[Neighbour] | PipelineError]:
+    ) -> Iterator[list[Hit] | PipelineError]:
         """Yield what `query` returns for each query, or the error that it raises for it.
 
         Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
@@ -197,30 +197,30 @@ class Searcher:
         wanted = self._wanted(where, min_distance, max_distance, group_by)
         return self._answer_all(iter(queries), _positive(k), wanted)
 
-    def is_no_match(self, neighbours: Sequence[Neighbour]) -> bool:
+    def is_no_match(self, neighbors: Sequence[Hit]) -> bool:
         """Whether the query shows nothing that is here.
 
-        That is, if its nearest neighbour is further away, or the query stranger, than is usual in
-        this catalogue: beyond the percentile `search.no_match`.
+        That is, if its nearest neighbor is further away, or the query stranger, than is usual in
+        this catalog: beyond the percentile `search.no_match`.
         """
-        if not neighbours:
+        if not neighbors:
             return False
-        known = (neighbours[0].percentile, neighbours[0].strangeness)
+        known = (neighbors[0].percentile, neighbors[0].ood_percentile)
         limit = self.config.search.no_match
         return any(percentile is not None and percentile > limit for percentile in known)
 
-    def graph(self, k: int) -> Iterator[list[tuple[int, list[Found]]]]:
+    def graph(self, k: int) -> Iterator[list[tuple[int, list[RankedItem]]]]:
         """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
         items, rows = self.build.ids[np.lexsort(self.build.ids.T)].T[::-1]
         ids, starts = np.unique(items, return_index=True)
         ends = np.append(starts[1:], len(items))
-        ranking = Ranking(self.index, self.build, Wanted())
+        ranking = Ranking(self.index, self.build, SearchFilter())
         for first in range(0, len(ids), _BLOCK):
             block = slice(first, first + _BLOCK)
             begin = starts[first]
             vectors = self.index.vectors(rows[begin : ends[block][-1]])
             asked = [
-                Asked(vectors[start - begin : end - begin], leave_out=item)
+                QueryVectors(vectors[start - begin : end - begin], leave_out=item)
                 for item, start, end in zip(
                     ids[block].tolist(), starts[block], ends[block], strict=True
                 )
@@ -228,42 +228,44 @@ class Searcher:
             yield list(zip(ids[block].tolist(), ranking.rank(asked, _positive(k)), strict=True))
 
     def _answer_all(
-        self, queries: Iterator[Query], k: int, wanted: Wanted
-    ) -> Iterator[list[Neighbour] | PipelineError]:
+        self, queries: Iterator[Query], k: int, wanted: SearchFilter
+    ) -> Iterator[list[Hit] | PipelineError]:
         embedding = self.config.embedding
         while batch := list(islice(queries, embedding.batch_size)):
             prepared = ordered_map(self._prepared, batch, embedding.decoders, ahead=len(batch))
             asked = self._encoded(list(prepared))
-            answered = iter(self._rank([one for one in asked if isinstance(one, Asked)], k, wanted))
-            yield from (next(answered) if isinstance(one, Asked) else one for one in asked)
+            answered = iter(
+                self._rank([one for one in asked if isinstance(one, QueryVectors)], k, wanted)
+            )
+            yield from (next(answered) if isinstance(one, QueryVectors) else one for one in asked)
 
-    def _prepared(self, query: Query) -> Asked | U8Image | PipelineError:
+    def _prepared(self, query: Query) -> QueryVectors | U8Image | PipelineError:
         """A query up to where the model is needed; runs on several threads at once."""
         try:
             if isinstance(query, int | np.integer):
                 return self._item(int(query))
             if isinstance(query, np.ndarray):
-                return Asked(self._checked(query)[np.newaxis])
+                return QueryVectors(self._checked(query)[np.newaxis])
             return self.model.prepare(self._image(query))
         except (QueryError, RejectedImage) as error:
             return error
 
     def _encoded(
-        self, prepared: Sequence[Asked | U8Image | PipelineError]
-    ) -> list[Asked | PipelineError]:
+        self, prepared: Sequence[QueryVectors | U8Image | PipelineError]
+    ) -> list[QueryVectors | PipelineError]:
         """The same with the pixels among them turned into vectors, all at once."""
         pixels = [one for one in prepared if isinstance(one, np.ndarray)]
         if not pixels:
             return [one for one in prepared if not isinstance(one, np.ndarray)]
         photos = np.stack(pixels)
-        known = zip(self.model.encode(photos), self._strangeness(photos), strict=True)
-        asked = (Asked(vector[np.newaxis], None, strange) for vector, strange in known)
+        known = zip(self.model.encode(photos), self._ood_percentiles(photos), strict=True)
+        asked = (QueryVectors(vector[np.newaxis], None, strange) for vector, strange in known)
         return [next(asked) if isinstance(one, np.ndarray) else one for one in prepared]
 
-    def _strangeness(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
-        """How unlike the catalogue's photos these are, in percentiles."""
-        known = self._usually_lost
-        lost = self.model.lost(photos) if len(known) else None
+    def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
+        """How unlike the catalog's photos these are, in percentiles."""
+        known = self._held_out_errors
+        lost = self.model.reconstruction_errors(photos) if len(known) else None
         if lost is None:
             return [None] * len(photos)
         # By the measure that makes it look stranger.
@@ -271,24 +273,28 @@ class Searcher:
         return [100.0 * at / len(known) for at in np.max(places, axis=0).tolist()]
 
     @cached_property
-    def _usually_lost(self) -> npt.NDArray[np.float32]:
+    def _held_out_errors(self) -> npt.NDArray[np.float32]:
         """Of photos held out in training; none if nobody asks, or they are too few to tell."""
-        lost = self._model_folder.lost() if self.config.search.strangeness else _NONE
+        lost = (
+            self._model_folder.reconstruction_errors()
+            if self.config.search.out_of_distribution
+            else _NONE
+        )
         return lost if len(lost) >= _ENOUGH else _NONE
 
-    def _asked(self, query: Query) -> Asked:
+    def _asked(self, query: Query) -> QueryVectors:
         (asked,) = self._encoded([self._prepared(query)])
         if isinstance(asked, PipelineError):
             raise asked
         return asked
 
-    def _item(self, item: int) -> Asked:
+    def _item(self, item: int) -> QueryVectors:
         rows = self.build.rows_of(item)
         if not len(rows):
             raise QueryError(
                 f"item {item} is not in the index of {self.engine}; `imgsearch info` says what is"
             )
-        return Asked(self.index.vectors(rows), leave_out=item)
+        return QueryVectors(self.index.vectors(rows), leave_out=item)
 
     def _checked(self, vector: npt.NDArray[Any]) -> F32Vector:
         vector = np.asarray(vector, np.float32)
@@ -313,32 +319,32 @@ class Searcher:
 
     def _wanted(
         self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
-    ) -> Wanted:
+    ) -> SearchFilter:
         if not 0 <= min_distance <= max_distance:
             raise QueryError(
                 f"distances from {min_distance} to {max_distance}: give a least one, 0 or more, and"
                 " a most that is not smaller"
             )
-        condition = None if where is None else Condition(self.catalogue, where)
-        group = None if group_by is None else Groups(self.catalogue, group_by)
-        return Wanted(condition, min_distance, max_distance, group)
+        condition = None if where is None else Condition(self.catalog, where)
+        group = None if group_by is None else Groups(self.catalog, group_by)
+        return SearchFilter(condition, min_distance, max_distance, group)
 
-    def _rank(self, asked: Sequence[Asked], k: int, wanted: Wanted) -> list[list[Neighbour]]:
+    def _rank(self, asked: Sequence[QueryVectors], k: int, wanted: SearchFilter) -> list[list[Hit]]:
         ranked = Ranking(self.index, self.build, wanted).rank(asked, k)
         return [
-            [self._neighbour(rank, found, own.strangeness) for rank, found in enumerate(one, 1)]
+            [self._neighbor(rank, found, own.ood_percentile) for rank, found in enumerate(one, 1)]
             for own, one in zip(asked, ranked, strict=True)
         ]
 
-    def _neighbour(self, rank: int, found: Found, strangeness: float | None) -> Neighbour:
+    def _neighbor(self, rank: int, found: RankedItem, ood_percentile: float | None) -> Hit:
         item, distance, row = found
-        record = self.catalogue.item(item) or _unknown(item)
-        path = self.catalogue.photo_path(self.build.photos[row].tobytes(), item)
-        return Neighbour(
+        record = self.catalog.item(item) or _unknown(item)
+        path = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
+        return Hit(
             rank,
             distance,
             self.calibration.percentile(distance, record.category),
-            strangeness,
+            ood_percentile,
             item,
             record.key,
             record.name,
@@ -350,10 +356,10 @@ class Searcher:
 
 def _positive(k: int) -> int:
     if k <= 0:
-        raise QueryError(f"k is {k}; ask for at least 1 neighbour")
+        raise QueryError(f"k is {k}; ask for at least 1 neighbor")
     return k
 
 
 def _unknown(item: int) -> ItemRecord:
-    """Stand in for an item whose catalogue was deleted and made anew since the build."""
-    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalogue")
+    """Stand in for an item whose catalog was deleted and made anew since the build."""
+    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalog")

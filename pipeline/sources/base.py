@@ -12,7 +12,7 @@ Metadata = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Photo:
+class SourcePhoto:
     """One image of an item: in a file, as encoded bytes, or, with neither, at the URL `uri`."""
 
     uri: str
@@ -20,7 +20,7 @@ class Photo:
     path: Path | None = None
     """A file on this machine, which stays where it is."""
     data: bytes | None = None
-    """The encoded image itself, which ingest stores in the catalogue."""
+    """The encoded image itself, which ingest stores in the catalog."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Item:
     """The source's own identifier; of several items with the same one, the first counts."""
     name: str
     category: str
-    photos: tuple[Photo, ...]
+    photos: tuple[SourcePhoto, ...]
     metadata: Metadata = field(default_factory=dict)
     row: int = 0
     """Where a table describes it, counted from 1 below the heading; 0 if no table does."""
@@ -48,7 +48,7 @@ class Skipped:
 
 
 class Source(Protocol):
-    """Yields the items of a catalogue, in an order that does not differ between machines."""
+    """Yields the items of a catalog, in an order that does not differ between machines."""
 
     @property
     def version(self) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from pipeline.sources.cells import levels, typed
 from pipeline.sources.rows import MANY
 
@@ -75,7 +75,7 @@ class FolderSource:
             raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")
         for relative in self._photos:
             key = _text(relative)
-            photo = Photo(key, self.path / relative)
+            photo = SourcePhoto(key, self.path / relative)
             if self._rows and relative in self._described:
                 yield from self._rows.items(self._described[relative], key, (photo,))
             else:
@@ -95,7 +95,7 @@ class FolderSource:
 
     @cached_property
     def _described(self) -> dict[Path, str]:
-        """Photo → the key of its row."""
+        """SourcePhoto → the key of its row."""
         return self._rows.match(self._photos) if self._rows else {}
 
 
@@ -154,13 +154,13 @@ class _Rows:
         gone = set(taken)
         return [key for key in self.rows if key not in gone]
 
-    def items(self, row_key: str, key: str, photos: tuple[Photo, ...]) -> Iterator[Item]:
+    def items(self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]) -> Iterator[Item]:
         """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
         numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
         for name, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
             yield self._item(name, row, photos)
 
-    def _item(self, key: str, row: dict[str, str], photos: tuple[Photo, ...]) -> Item:
+    def _item(self, key: str, row: dict[str, str], photos: tuple[SourcePhoto, ...]) -> Item:
         settings = self.settings
         # A column may have no heading, as pandas writes its index: "" is a name like any other.
         name = (row[settings.name] if settings.name is not None else "") or Path(key).stem

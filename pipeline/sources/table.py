@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Photo, Skipped
+from pipeline.sources.base import Item, Skipped, SourcePhoto
 from pipeline.sources.cells import blank, category_levels, photo_uris, typed, worded
 from pipeline.sources.rows import CsvRows, ParquetRows, csv_rows, parquet_count, parquet_rows
 from pipeline.sources.structures import structured
@@ -131,7 +131,7 @@ class TableSource:
         tree = fields[given.category] if given.category is not None else None
         levels = category_levels(tree, given.category_separator, name)
         uris = photo_uris(fields[given.image])
-        photos = tuple(map(Photo, uris or ()))
+        photos = tuple(map(SourcePhoto, uris or ()))
         return Item(
             key,
             name,

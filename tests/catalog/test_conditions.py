@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
 
@@ -27,7 +27,7 @@ ITEMS: list[dict[str, Any]] = [
 
 
 def item(position: int) -> dict[str, Any]:
-    """What the catalogue holds of an item, its own columns included."""
+    """What the catalog holds of an item, its own columns included."""
     category = "Watches" if position % 2 else "Caps"
     return {"id": position + 1, "key": f"k{position}", "name": f"Item {position}"} | {
         "category": category,
@@ -36,9 +36,9 @@ def item(position: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     folder: Path = tmp_path_factory.mktemp("filters")
-    with Catalogue(folder, create=True) as made:
+    with Catalog(folder, create=True) as made:
         for position, metadata in enumerate(ITEMS):
             own = item(position)
             photo = ImageRecord("p", State.AVAILABLE, path="p", sha256=b"p")
@@ -48,9 +48,9 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
         yield made
 
 
-def matching_items(catalogue: Catalogue, where: str) -> npt.NDArray[np.int64]:
+def matching_items(catalog: Catalog, where: str) -> npt.NDArray[np.int64]:
     """What holds among all items, which is what holds among any of them."""
-    condition = Condition(catalogue, where)
+    condition = Condition(catalog, where)
     for some in ([], [2], [1, 3, 4, 7], [5, 6]):
         among = condition.among(np.array(some, np.int64)).tolist()
         assert among == [item for item in condition.items.tolist() if item in some]
@@ -99,10 +99,10 @@ def number(value: Any) -> bool:
     ],
 )
 def test_a_condition_holds_where_it_does_in_python(
-    catalogue: Catalogue, where: str, holds: Callable[[dict[str, Any]], bool]
+    catalog: Catalog, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(item(p))]
-    assert matching_items(catalogue, where).tolist() == expected
+    assert matching_items(catalog, where).tolist() == expected
 
 
 numbers = st.sampled_from([0, 1, 99, 100, 101, 1999.5, 2000, 2001, -3])
@@ -142,15 +142,15 @@ def holds(tree: Any, of: dict[str, Any]) -> bool:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(trees)
-def test_trees_of_conditions_hold_where_they_do_in_python(catalogue: Catalogue, tree: Any) -> None:
+def test_trees_of_conditions_hold_where_they_do_in_python(catalog: Catalog, tree: Any) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(tree, item(p))]
-    assert matching_items(catalogue, written(tree)).tolist() == expected
+    assert matching_items(catalog, written(tree)).tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("colour = 'red'", "no item has a column 'colour'"),
+        ("color = 'red'", "no item has a column 'color'"),
         ("prise < 5", "did you mean price?"),
         ("spec.Fabrik = 'Wool'", "no item has a column 'spec.Fabrik'"),
         ('brand = "Titan"', "texts stand in single quotes"),
@@ -169,24 +169,24 @@ def test_trees_of_conditions_hold_where_they_do_in_python(catalogue: Catalogue, 
         ("case when 1 then 1 end = 1", "is no column"),
     ],
 )
-def test_anything_else_is_refused_in_one_line(catalogue: Catalogue, where: str, said: str) -> None:
+def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said: str) -> None:
     with pytest.raises(QueryError) as caught:
-        matching_items(catalogue, where)
+        matching_items(catalog, where)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("depth", [200, 100_000])
-def test_depth_does_no_harm(catalogue: Catalogue, depth: int) -> None:
+def test_depth_does_no_harm(catalog: Catalog, depth: int) -> None:
     with pytest.raises(QueryError):
-        matching_items(catalogue, "(" * depth + "colour = 1" + ")" * depth)
+        matching_items(catalog, "(" * depth + "color = 1" + ")" * depth)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(alphabet="abi=<>'\"();-*/.,_ 01\\%\0é", max_size=30))
-def test_no_text_makes_anything_but_an_answer_or_one_line(catalogue: Catalogue, where: str) -> None:
+def test_no_text_makes_anything_but_an_answer_or_one_line(catalog: Catalog, where: str) -> None:
     try:
-        matching_items(catalogue, where)
+        matching_items(catalog, where)
     except QueryError as error:
         assert "\n" not in str(error)  # noqa: PT017
-    assert catalogue.counts() == {"available": {"": 6}, "failed": {"gone": 1}}
+    assert catalog.counts() == {"available": {"": 6}, "failed": {"gone": 1}}

@@ -16,62 +16,62 @@ import pytest
 from PIL import Image
 
 from pipeline import artifacts, images
-from pipeline.catalog import catalog as catalogue_module
+from pipeline.catalog import catalog as catalog_module
 from pipeline.catalog import ingest as ingest_module
-from pipeline.catalog.catalog import Catalogue, State
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.progress import Advance, Silent
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from pipeline.sources.folder import FolderSource
-from tests.conftest import Colour, ListSource, png, tree
+from tests.conftest import Color, ListSource, png, tree
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 LIMITS = ImageLimits()
 
 
 class Market:
-    """A folder of photos and the catalogue of it; remembers which contents were decoded."""
+    """A folder of photos and the catalog of it; remembers which contents were decoded."""
 
     def __init__(self, root: Path, decoded: list[bytes]) -> None:
         self.photos = root / "photos"
         self.photos.mkdir()
-        self.catalogue = Catalogue(root / "shop", create=True)
+        self.catalog = Catalog(root / "shop", create=True)
         self.decoded = decoded
 
-    def paint(self, name: str, colour: Colour) -> None:
-        (self.photos / name).write_bytes(png(colour))
+    def paint(self, name: str, color: Color) -> None:
+        (self.photos / name).write_bytes(png(color))
 
-    def file(self, name: str) -> Photo:
-        return Photo(name, self.photos / name)
+    def file(self, name: str) -> SourcePhoto:
+        return SourcePhoto(name, self.photos / name)
 
     def offer(
-        self, items: dict[str, Sequence[Photo]], limits: ImageLimits = LIMITS
+        self, items: dict[str, Sequence[SourcePhoto]], limits: ImageLimits = LIMITS
     ) -> IngestReport:
         """Ingest these items; afterwards `decoded` is what this run decoded."""
         self.decoded.clear()
         offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
-        return ingest(ListSource(offers), self.catalogue, limits)
+        return ingest(ListSource(offers), self.catalog, limits)
 
     def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
         """One item for each file, called like it."""
         return self.offer({name: [self.file(name)] for name in names}, limits)
 
     def ids(self) -> dict[str, int]:
-        found = (self.catalogue.item(n) for n in range(1, 100))
+        found = (self.catalog.item(n) for n in range(1, 100))
         return {item.key: item.id for item in found if item}
 
     def state(self, key: str) -> tuple[str, str]:
-        item = self.catalogue.item_by_key(key)
+        item = self.catalog.item_by_key(key)
         assert item is not None
         return item.state, item.reason
 
     def shown(self) -> list[tuple[str, bytes]]:
         """(item's key, photo's SHA-256) of every available image."""
         names = {number: key for key, number in self.ids().items()}
-        return [(names[item], sha256) for sha256, item in self.catalogue.showings()]
+        return [(names[item], sha256) for sha256, item in self.catalog.photo_item_pairs()]
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     monkeypatch.setattr(images, "decode", counted)
     made = Market(tmp_path, decoded)
     yield made
-    made.catalogue.close()
+    made.catalog.close()
 
 
-def sha(colour: Colour) -> bytes:
-    return hashlib.sha256(png(colour)).digest()
+def sha(color: Color) -> bytes:
+    return hashlib.sha256(png(color)).digest()
 
 
 # -- States ----------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_the_states_and_reasons_add_up_to_the_items_offered(
     }
     rng = random.Random(1)
     expected: Counter[tuple[str, str]] = Counter()
-    items: dict[str, Sequence[Photo]] = {}
+    items: dict[str, Sequence[SourcePhoto]] = {}
     for number in range(100):
         outcome = rng.choice(list(contents))
         expected[outcome] += 1
@@ -135,7 +135,7 @@ def test_an_image_is_described_as_it_is(market: Market) -> None:
     (market.photos / "a.png").write_bytes(data)
     os.utime(market.photos / "a.png", ns=(1, 123_456_789))
     market.offer_files("a.png")
-    (image,) = market.catalogue.images(1)
+    (image,) = market.catalog.images(1)
     assert (image.width, image.height, image.size) == (7, 5, len(data))
     assert (image.sha256, image.mtime_ns) == (hashlib.sha256(data).digest(), 123_456_789)
     assert (image.uri, image.path) == ("a.png", str(market.photos / "a.png"))
@@ -153,7 +153,7 @@ def test_a_folder_or_a_link_to_nowhere_is_no_photo(market: Market) -> None:
 
 def test_a_photo_with_neither_bytes_nor_a_file_is_pending(market: Market) -> None:
     market.paint("a.png", RED)
-    market.offer({"a": [Photo(str(market.photos / "a.png"))]})
+    market.offer({"a": [SourcePhoto(str(market.photos / "a.png"))]})
     assert market.state("a") == ("pending", "")
 
 
@@ -161,7 +161,7 @@ def test_a_file_name_that_is_not_utf_8_is_counted_beside_the_others(market: Mark
     market.paint("a.png", RED)
     nameless = market.photos / os.fsdecode(b"caf\xe9.png")
     nameless.write_bytes(png(GREEN))
-    report = ingest(FolderSource(market.photos), market.catalogue, LIMITS)
+    report = ingest(FolderSource(market.photos), market.catalog, LIMITS)
     assert report.offered == 2
     assert report.counts == {"available": {"": 1}, "failed": {"file name is not UTF-8": 1}}
     assert market.ids().keys() == {"a.png", "caf\\xe9.png"}
@@ -172,7 +172,7 @@ def test_an_item_with_one_good_photo_is_available(market: Market) -> None:
     (market.photos / "bad.png").write_bytes(b"bad")
     market.offer({"a": [market.file("bad.png"), market.file("good.png"), market.file("no.png")]})
     assert market.state("a") == ("available", "")
-    assert [image.state for image in market.catalogue.images(1)] == [
+    assert [image.state for image in market.catalog.images(1)] == [
         State.REJECTED,
         State.AVAILABLE,
         State.FAILED,
@@ -191,7 +191,7 @@ def test_two_items_may_share_a_photo_by_file_and_by_content(market: Market) -> N
         }
     )
     assert market.shown() == [(key, sha(RED)) for key in "abcc"]
-    assert market.catalogue.photo_count() == 1
+    assert market.catalog.photo_count() == 1
 
 
 def test_progress_is_told_item_by_item_of_all_there_are(market: Market) -> None:
@@ -204,7 +204,7 @@ def test_progress_is_told_item_by_item_of_all_there_are(market: Market) -> None:
             yield told.append
 
     items = [Item(f"{n}", "", "", ()) for n in range(5)]
-    ingest(ListSource(items), market.catalogue, LIMITS, progress=Bar())
+    ingest(ListSource(items), market.catalog, LIMITS, progress=Bar())
     assert told == [("ingesting", 5, "items"), 1, 1, 1, 1, 1]
 
 
@@ -216,11 +216,11 @@ def test_an_unchanged_file_is_not_read_again(market: Market) -> None:
     market.paint("b.png", GREEN)
     market.offer_files("a.png", "b.png")
     assert sorted(market.decoded) == sorted([sha(RED), sha(GREEN)])
-    before = market.catalogue.images(1), market.catalogue.images(2)
+    before = market.catalog.images(1), market.catalog.images(2)
     report = market.offer_files("a.png", "b.png")
     assert market.decoded == []
     assert report.counts == {"available": {"": 2}}
-    assert (market.catalogue.images(1), market.catalogue.images(2)) == before
+    assert (market.catalog.images(1), market.catalog.images(2)) == before
 
 
 @pytest.mark.parametrize("size_differs", [True, False])
@@ -272,8 +272,8 @@ def test_a_photo_that_breaks_is_no_longer_shown(market: Market) -> None:
 
 
 def test_removed_items_keep_their_ids_which_no_other_item_gets(market: Market) -> None:
-    for name, colour in (("a.png", RED), ("b.png", GREEN), ("c.png", BLUE)):
-        market.paint(name, colour)
+    for name, color in (("a.png", RED), ("b.png", GREEN), ("c.png", BLUE)):
+        market.paint(name, color)
     market.offer_files("a.png", "b.png")
     assert market.offer_files("a.png").newly_removed == 1
     assert market.state("b.png") == ("removed", "no longer in the source")
@@ -304,8 +304,8 @@ def test_a_renamed_file_is_another_item_with_the_same_photo(market: Market) -> N
     market.offer_files("z.png")
     assert market.ids() == {"a.png": 1, "z.png": 2}
     assert market.state("a.png")[0] == "removed"
-    assert [photo.sha256 for photo in market.catalogue.photos()] == [sha(RED)]
-    assert [photo.path for photo in market.catalogue.photos()] == [market.photos / "z.png"]
+    assert [photo.sha256 for photo in market.catalog.photos()] == [sha(RED)]
+    assert [photo.path for photo in market.catalog.photos()] == [market.photos / "z.png"]
 
 
 def test_other_limits_are_applied_to_photos_already_known(market: Market) -> None:
@@ -321,12 +321,12 @@ def test_other_limits_are_applied_to_photos_already_known(market: Market) -> Non
 
 
 def test_drawn_photos_are_stored_once_by_their_content(market: Market) -> None:
-    drawn = [Photo("r.png", data=png(RED)), Photo("g.png", data=png(GREEN))]
-    market.offer({"a": drawn, "b": [Photo("other.png", data=png(RED))]})
-    stored = tree(market.catalogue.folder / "images")
-    names = {colour: hashlib.sha256(png(colour)).hexdigest() for colour in (RED, GREEN)}
-    assert stored == {f"{n[:2]}/{n}.png": png(colour) for colour, n in names.items()}
-    paths = {photo.sha256: photo.path for photo in market.catalogue.photos()}
+    drawn = [SourcePhoto("r.png", data=png(RED)), SourcePhoto("g.png", data=png(GREEN))]
+    market.offer({"a": drawn, "b": [SourcePhoto("other.png", data=png(RED))]})
+    stored = tree(market.catalog.folder / "images")
+    names = {color: hashlib.sha256(png(color)).hexdigest() for color in (RED, GREEN)}
+    assert stored == {f"{n[:2]}/{n}.png": png(color) for color, n in names.items()}
+    paths = {photo.sha256: photo.path for photo in market.catalog.photos()}
     assert {sha256: path.read_bytes() for sha256, path in paths.items()} == {
         sha(RED): png(RED),
         sha(GREEN): png(GREEN),
@@ -334,9 +334,9 @@ def test_drawn_photos_are_stored_once_by_their_content(market: Market) -> None:
 
 
 def test_a_drawn_photo_that_is_not_acceptable_is_not_stored(market: Market) -> None:
-    market.offer({"a": [Photo("a.png", data=b"bad")]})
+    market.offer({"a": [SourcePhoto("a.png", data=b"bad")]})
     assert market.state("a") == ("rejected", "not an image")
-    assert tree(market.catalogue.folder / "images") == {}
+    assert tree(market.catalog.folder / "images") == {}
 
 
 def test_the_same_photo_may_be_brought_twice_at_the_same_moment(
@@ -350,9 +350,9 @@ def test_the_same_photo_may_be_brought_twice_at_the_same_moment(
         fsync(descriptor)
 
     monkeypatch.setattr(artifacts.os, "fsync", together)
-    report = market.offer({key: [Photo("a.png", data=png(RED))] for key in "ab"})
+    report = market.offer({key: [SourcePhoto("a.png", data=png(RED))] for key in "ab"})
     assert report.counts == {"available": {"": 2}}
-    assert list(tree(market.catalogue.folder / "images").values()) == [png(RED)]
+    assert list(tree(market.catalog.folder / "images").values()) == [png(RED)]
 
 
 @pytest.mark.parametrize(
@@ -365,9 +365,9 @@ def test_a_photo_that_cannot_be_stored_stops_the_run(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(catalogue_module, "write_atomic", fail)
+    monkeypatch.setattr(catalog_module, "write_atomic", fail)
     with pytest.raises(type(error), match=error.strerror):
-        market.offer({"a": [Photo("a.png", data=png(RED))]})
+        market.offer({"a": [SourcePhoto("a.png", data=png(RED))]})
     assert market.ids() == {}
 
 
@@ -414,7 +414,7 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
     rows = ["a", "a.png", "b", "b", "", "c", "c", " ", "b#2"]
     (market.photos / "rows.csv").write_text("\n".join(["image,n", *(f"{r},1" for r in rows)]))
     source = FolderSource(market.photos, MetadataSettings(file=Path("rows.csv"), key="image"))
-    report = ingest(source, market.catalogue, LIMITS)
+    report = ingest(source, market.catalog, LIMITS)
     # By its name the first photo takes the row a.png; the row of its stem is left without one.
     assert report.offered == source.total == len(rows)
     assert report.counts == {"available": {"": 3}, "failed": {"no photo": 6}}
@@ -424,8 +424,8 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
 
 def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
     def offer(version: str, key: str, limits: ImageLimits = LIMITS) -> IngestReport:
-        item = Item(key, key, "", (Photo("a.png", data=png(RED)),))
-        return ingest(ListSource([item], version), market.catalogue, limits)
+        item = Item(key, key, "", (SourcePhoto("a.png", data=png(RED)),))
+        return ingest(ListSource([item], version), market.catalog, limits)
 
     assert not offer("1", "a").unchanged
     market.decoded.clear()
@@ -439,8 +439,8 @@ def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
     assert third.unchanged
     assert third.offered == 1
     assert third.counts["removed"] == {"no longer in the source": 1}
-    (photo,) = market.catalogue.photos()
-    market.catalogue.fail_photo(photo, "photo missing")
+    (photo,) = market.catalog.photos()
+    market.catalog.fail_photo(photo, "photo missing")
     assert not offer("2", "b", ImageLimits(min_side=2)).unchanged
     assert market.state("b") == ("available", "")
 
@@ -449,13 +449,13 @@ def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
 def test_a_source_that_is_the_same_is_read_when_a_stored_photo_is_not_there(
     market: Market, damage: Callable[[Path], object]
 ) -> None:
-    source = ListSource([Item("a", "a", "", (Photo("a.png", data=png(RED)),))], "1")
-    ingest(source, market.catalogue, LIMITS)
-    (path,) = (photo.path for photo in market.catalogue.photos())
+    source = ListSource([Item("a", "a", "", (SourcePhoto("a.png", data=png(RED)),))], "1")
+    ingest(source, market.catalog, LIMITS)
+    (path,) = (photo.path for photo in market.catalog.photos())
     damage(path)
-    assert not ingest(source, market.catalogue, LIMITS).unchanged
+    assert not ingest(source, market.catalog, LIMITS).unchanged
     assert path.read_bytes() == png(RED)
-    assert ingest(source, market.catalogue, LIMITS).unchanged
+    assert ingest(source, market.catalog, LIMITS).unchanged
 
 
 # -- Runs that end early ---------------------------------------------------------------------------
@@ -485,7 +485,7 @@ def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
     market.offer_files("29.png")
     items = [Item(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
-        ingest(Breaking(items), market.catalogue, LIMITS)
+        ingest(Breaking(items), market.catalog, LIMITS)
     assert market.state("29.png") == ("available", "")
     half = market.ids()
     assert 1 < len(half) < 30
@@ -500,11 +500,13 @@ def test_a_run_that_broke_does_not_change_the_ids_that_follow(
     tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
-    items = [Item(f"{n}", "", "", (Photo(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)]
+    items = [
+        Item(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)
+    ]
     with pytest.raises(SourceError):
-        ingest(Breaking(items[:30]), market.catalogue, LIMITS)
-    ingest(ListSource(items), market.catalogue, LIMITS)
-    with Catalogue(tmp_path / "undisturbed", create=True) as undisturbed:
+        ingest(Breaking(items[:30]), market.catalog, LIMITS)
+    ingest(ListSource(items), market.catalog, LIMITS)
+    with Catalog(tmp_path / "undisturbed", create=True) as undisturbed:
         ingest(ListSource(items), undisturbed, LIMITS)
         found = (undisturbed.item_by_key(item.key) for item in items)
         assert market.ids() == {item.key: item.id for item in found if item}
@@ -514,7 +516,7 @@ def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) 
     market.paint("a.png", RED)
     market.offer_files("a.png")
     with pytest.raises(SourceError):
-        ingest(Breaking([]), market.catalogue, ImageLimits(min_side=5))
+        ingest(Breaking([]), market.catalog, ImageLimits(min_side=5))
     market.offer_files("a.png", limits=ImageLimits(min_side=5))
     assert market.state("a.png") == ("rejected", "too small")
 
@@ -522,7 +524,7 @@ def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) 
 def test_the_source_is_looked_at_again_after_a_run_that_broke(market: Market) -> None:
     market.paint("a.png", RED)
     item = Item("a.png", "", "", (market.file("a.png"),))
-    ingest(ListSource([item], "1"), market.catalogue, LIMITS)
+    ingest(ListSource([item], "1"), market.catalog, LIMITS)
     with pytest.raises(SourceError):
-        ingest(Breaking([item]), market.catalogue, ImageLimits(min_side=2))
-    assert not ingest(ListSource([item], "1"), market.catalogue, LIMITS).unchanged
+        ingest(Breaking([item]), market.catalog, ImageLimits(min_side=2))
+    assert not ingest(ListSource([item], "1"), market.catalog, LIMITS).unchanged

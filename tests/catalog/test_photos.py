@@ -19,20 +19,20 @@ from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import CHANGED, MISSING, UNREADABLE, prepare_all, read
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
-from tests.conftest import Colour, png
+from tests.conftest import Color, png
 
 LIMITS = ImageLimits()
-COLOURS: list[Colour] = [(n, 255 - n, 7) for n in range(12)]
+COLORS: list[Color] = [(n, 255 - n, 7) for n in range(12)]
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Photo]:
-    """Files of one colour each, as the ledger describes them."""
+    """Files of one color each, as the ledger describes them."""
     made = []
-    for number, colour in enumerate(COLOURS):
+    for number, color in enumerate(COLORS):
         path = tmp_path / f"{number}.png"
-        path.write_bytes(png(colour))
-        made.append(Photo(number + 1, hashlib.sha256(png(colour)).digest(), path))
+        path.write_bytes(png(color))
+        made.append(Photo(number + 1, hashlib.sha256(png(color)).digest(), path))
     return made
 
 
@@ -52,7 +52,7 @@ def reason(photo: Photo, limits: ImageLimits = LIMITS) -> str:
 def test_a_photo_is_read_as_it_is(photos: list[Photo]) -> None:
     image = read(photos[3], LIMITS)
     assert (image.mode, image.size) == ("RGB", (4, 4))
-    assert image.getcolors() == [(16, COLOURS[3])]
+    assert image.getcolors() == [(16, COLORS[3])]
 
 
 def test_a_photo_that_is_not_the_one_ingested_is_told_by_what_happened(
@@ -105,10 +105,10 @@ def test_every_photo_comes_in_its_order_with_its_pixels(
     monkeypatch.setattr(photos_module, "_CHUNK", chunk)
     prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead))
     assert [photo for photo, _ in prepared] == photos
-    for colour, (_, pixels) in zip(COLOURS, prepared, strict=True):
+    for color, (_, pixels) in zip(COLORS, prepared, strict=True):
         assert isinstance(pixels, np.ndarray)
         assert pixels.shape == (2, 3, 3)
-        assert (pixels == colour).all()
+        assert (pixels == color).all()
 
 
 def test_a_bad_photo_has_its_reason_in_its_place(photos: list[Photo]) -> None:
@@ -129,7 +129,7 @@ def test_photos_whose_pixels_are_known_are_not_read(photos: list[Photo]) -> None
     assert pixels[0] is known[photos[0].sha256]
     assert pixels[5] is known[photos[5].sha256]
     assert isinstance(pixels[6], RejectedImage)
-    assert (np.asarray(pixels[1]) == COLOURS[1]).all()
+    assert (np.asarray(pixels[1]) == COLORS[1]).all()
 
 
 @pytest.mark.parametrize(("chunk", "read"), [(1, 4), (2, 4), (3, 6)])

@@ -15,7 +15,7 @@ from pipeline.catalog.photos import MISSING, Prepared, prepare_all
 from pipeline.catalog.pixel_files import PixelFile, PixelFolder
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.errors import RejectedImage
-from tests.conftest import ColourModel, Shop, tree
+from tests.conftest import ColorModel, Shop, tree
 
 SIZE = (2, 3)
 PIXELS = np.random.default_rng(1).integers(0, 256, (7, *SIZE, 3), np.uint8)
@@ -162,7 +162,7 @@ def test_removed_pixels_are_gone_and_may_be_removed_again(
 
 def test_embedding_reads_them_instead_of_the_photos(shop: Shop, tmp_path: Path) -> None:
     shop.offer({str(n): [(n, 2 * n, 0)] for n in range(7)})
-    photos, model = list(shop.catalogue.photos()), ColourModel()
+    photos, model = list(shop.catalog.photos()), ColorModel()
     left = tmp_path / "model" / ".0123.training"
     for part, members in (("training", photos[2:]), ("validation", photos[:1])):
         file = PixelFile(left, part, model.input_size)
@@ -172,7 +172,7 @@ def test_embedding_reads_them_instead_of_the_photos(shop: Shop, tmp_path: Path) 
     for one in photos[2:] + photos[:1]:
         one.path.unlink()
     store = shop.engine.embeddings("any")
-    report = embed(model, shop.catalogue, store, shop.limits, decoded=decoded)
+    report = embed(model, shop.catalog, store, shop.limits, decoded=decoded)
     assert report == EmbedReport(already=0, embedded=7, failed=0)
     (shard,) = store.shards()
     np.testing.assert_array_equal(shard.vectors(), [(n, 2 * n, 0) for n in range(7)])

@@ -28,8 +28,8 @@ from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Gro
 from pipeline.report import contact_sheet as report
 from pipeline.report.contact_sheet import query_sheet
 from pipeline.report.text import size
-from pipeline.search.searcher import Neighbour
-from tests.conftest import Colour, png
+from pipeline.search.searcher import Hit
+from tests.conftest import Color, png
 
 
 @pytest.mark.parametrize(
@@ -69,32 +69,32 @@ def test_sizes_are_told_in_a_fitting_unit(count: int, text: str) -> None:
     assert size(count) == text
 
 
-def colours_of(picture: Image.Image) -> set[Colour]:
-    """The colours of the places that are large enough to be photos."""
+def colors_of(picture: Image.Image) -> set[Color]:
+    """The colors of the places that are large enough to be photos."""
     pixels = np.asarray(picture).reshape(-1, 3)
     found, counts = np.unique(pixels, axis=0, return_counts=True)
     return {(int(r), int(g), int(b)) for r, g, b in found[counts > 10_000]}
 
 
-def test_a_sheet_shows_the_query_and_every_neighbour(tmp_path: Path) -> None:
-    colours: list[Colour] = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
+def test_a_sheet_shows_the_query_and_every_neighbor(tmp_path: Path) -> None:
+    colors: list[Color] = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
     query, *paths = (tmp_path / f"{number}.png" for number in range(4))
-    for path, colour in zip((query, *paths), colours, strict=True):
-        path.write_bytes(png(colour))
+    for path, color in zip((query, *paths), colors, strict=True):
+        path.write_bytes(png(color))
     near = [
-        Neighbour(n, n / 2, None, None, n, f"k{n}", f"[name] {n}", "c", path, {})
+        Hit(n, n / 2, None, None, n, f"k{n}", f"[name] {n}", "c", path, {})
         for n, path in enumerate(paths, 1)
     ]
     asked = [("query", query, {"one": near[:2], "two": near[2:]}, ["one"])]
     drawn = query_sheet(asked, ImageLimits(), {})
-    assert set(colours) <= colours_of(drawn)
+    assert set(colors) <= colors_of(drawn)
     file = io.BytesIO()
     drawn.save(file, "PNG")
     paths[0].unlink()
     paths[1].write_bytes(b"no photo")
     left = query_sheet(asked, ImageLimits(), {})
     assert left.size == drawn.size
-    assert colours_of(left) & set(colours) == {colours[0], colours[3]}
+    assert colors_of(left) & set(colors) == {colors[0], colors[3]}
 
 
 def test_a_sheet_says_of_each_row_what_to_know(
@@ -111,7 +111,7 @@ WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 
 def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    near = [Neighbour(1, 0.5, 12.34, None, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+    near = [Hit(1, 0.5, 12.34, None, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
     for as_json in (False, True):
         print_answers("[query]", {"net": near}, {"net": WARNING}, [], as_json)
     table, document = capsys.readouterr().out.rsplit("\n{", 1)
@@ -125,7 +125,7 @@ def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]
     print_answers("query", {"net": near}, {}, ["net"], as_json=False)
     table = " ".join(capsys.readouterr().out.split())
     assert "RANDOM" not in table
-    assert "net: no good match: 12.34 % of the catalogue's own photos" in table
+    assert "net: no good match: 12.34 % of the catalog's own photos" in table
     print_answers("query", {"net": near}, {}, ["net"], as_json=True)
     assert json.loads(capsys.readouterr().out)["no_good_match"] == ["net"]
 
@@ -160,7 +160,7 @@ def info_of(text: str) -> dict[str, object]:
 
 
 def answer_with(text: str) -> None:
-    near = [Neighbour(1, 0.5, 12.34, None, 7, text, text, text, Path(text), {})]
+    near = [Hit(1, 0.5, 12.34, None, 7, text, text, text, Path(text), {})]
     print_answers(text, {text: near}, {text: text}, [text], as_json=False)
 
 

@@ -81,7 +81,7 @@ def test_the_flipkart_file_has_the_articles_values() -> None:
     assert trained.training.validation == 0.2
     assert isinstance(pretrained, PretrainedSettings)
     assert (pretrained.network, pretrained.layer, pretrained.input_size) == ("VGG16", "fc1", 224)
-    assert pretrained.normalise
+    assert pretrained.normalize
     assert pretrained.weights == "imagenet"
 
 
@@ -169,8 +169,8 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("name=a/b", "'a/b' cannot be a name"),
         ("name=..", "'..' cannot be a name"),
         ("name=''", "'' cannot be a name"),
-        ("engines.images={type: pretrained}", "'images' is taken in a catalogue's folder"),
-        ("engines={catalogue.sqlite-wal: {type: pretrained}}", "is taken in a catalogue's folder"),
+        ("engines.images={type: pretrained}", "'images' is taken in a catalog's folder"),
+        ("engines={catalog.sqlite-wal: {type: pretrained}}", "is taken in a catalog's folder"),
         ("engines={.hidden: {type: pretrained}}", "'.hidden' cannot be a name"),
         ("engines.small.latent=4097", "engines.small.latent: "),
         ("engines.small.training.seed=4294967296", "engines.small.training.seed: "),
@@ -255,11 +255,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("name=商品", "商品"),
     ],
 )
-def test_a_catalogue_is_named_as_told_or_after_its_source(
+def test_a_catalog_is_named_as_told_or_after_its_source(
     minimal: Path, override: str, name: str
 ) -> None:
     config = load_config(minimal, ["root=/data", override])
-    assert config.catalogue == name
+    assert config.catalog == name
     assert config.folder == Path("/data", name)
 
 
@@ -321,14 +321,14 @@ def test_relative_paths_are_apart_or_not_from_where_we_are(
     minimal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_config(minimal, ["source={type: folder, path: photos}"]).catalogue == "photos"
+    assert load_config(minimal, ["source={type: folder, path: photos}"]).catalog == "photos"
     assert "must be apart" in fails(minimal, "source={type: folder, path: .}")
 
 
 def test_the_home_folder_is_understood(minimal: Path) -> None:
     assert load_config(minimal, ["root=~/built"]).folder == Path.home() / "built" / "sample"
     home = ["root=/data", "source={type: folder, path: '~'}"]
-    assert load_config(minimal, home).catalogue == Path.home().name
+    assert load_config(minimal, home).catalog == Path.home().name
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", "0.0001"])
@@ -411,7 +411,7 @@ def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
 
 
 def test_a_guide_is_guided_by_something() -> None:
-    none = {"shape": 0, "silhouette": 0, "colours": 0, "pixels": 0}
+    none = {"shape": 0, "silhouette": 0, "colors": 0, "pixels": 0}
     for weights in (none, {**none, "teacher": "vgg16", "teacher_weight": 0}):
         with pytest.raises(ValueError, match="nothing guides"):
             GuideSettings.model_validate(weights)

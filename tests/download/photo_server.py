@@ -1,6 +1,6 @@
 """A server of photos that can misbehave in every way that a downloader meets.
 
-What it does is in the path, `/<behaviour>/<n>.jpg`, where `n` picks the photo:
+What it does is in the path, `/<behavior>/<n>.jpg`, where `n` picks the photo:
 
     with PhotoServer(photos) as server:
         server.url("photo/3")                     # http://127.0.0.1:<port>/photo/3.jpg
@@ -32,10 +32,10 @@ from urllib.parse import parse_qsl, unquote
 from PIL import Image
 
 Photos = Sequence[bytes] | Callable[[int], bytes]
-Behaviour = Callable[["Call"], Awaitable[None]]
+Behavior = Callable[["Call"], Awaitable[None]]
 
 FOREVER = 2 * 10**9  # bytes
-_BEHAVIOURS: dict[str, Behaviour] = {}
+_BEHAVIORS: dict[str, Behavior] = {}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass
 class Call:
-    """One request, as a behaviour sees it."""
+    """One request, as a behavior sees it."""
 
     server: PhotoServer
     path: str
@@ -101,21 +101,21 @@ def _head(status: str, headers: dict[str, object]) -> bytes:
     return f"HTTP/1.1 {status}\r\n{''.join(lines)}\r\n".encode("latin-1")
 
 
-def _behaviour(function: Behaviour) -> Behaviour:
-    _BEHAVIOURS[function.__name__.strip("_").replace("_", "-")] = function
+def _behavior(function: Behavior) -> Behavior:
+    _BEHAVIORS[function.__name__.strip("_").replace("_", "-")] = function
     return function
 
 
 # -- Good photos -----------------------------------------------------------------------------------
 
 
-@_behaviour
+@_behavior
 async def photo(call: Call) -> None:
     """At once."""
     await call.send(call.photo, Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def slow(call: Call) -> None:
     """Half of `seconds` before the answer, half in the middle of it."""
     half, body = float(call.options.get("seconds", 0.3)) / 2, call.photo
@@ -127,7 +127,7 @@ async def slow(call: Call) -> None:
     call.keeps_open = True
 
 
-@_behaviour
+@_behavior
 async def chunked(call: Call) -> None:
     """In chunks of 100 bytes."""
     call.head(Transfer_Encoding="chunked")
@@ -139,14 +139,14 @@ async def chunked(call: Call) -> None:
     call.keeps_open = True
 
 
-@_behaviour
+@_behavior
 async def until_close(call: Call) -> None:
     """Without saying how long it is."""
     call.head()
     call.writer.write(call.photo)
 
 
-@_behaviour
+@_behavior
 async def packed(call: Call) -> None:
     """Packed, as `encoding` says, though nobody asked for that."""
     encoding = call.options.get("encoding", "gzip")
@@ -154,7 +154,7 @@ async def packed(call: Call) -> None:
     await call.send(_PACK[encoding](call.photo), Content_Encoding=name)
 
 
-@_behaviour
+@_behavior
 async def redirect(call: Call) -> None:
     """The photo, after `hops` redirects (relative and absolute in turn)."""
     hops = int(call.options.get("hops", 1)) - 1
@@ -165,7 +165,7 @@ async def redirect(call: Call) -> None:
     await call.send(b"moved", status, Location=place, Set_Cookie="seen=1; Path=/")
 
 
-@_behaviour
+@_behavior
 async def fails_once(call: Call) -> None:
     """500, then the photo."""
     if call.is_first:
@@ -174,7 +174,7 @@ async def fails_once(call: Call) -> None:
         await call.send(call.photo)
 
 
-@_behaviour
+@_behavior
 async def busy_once(call: Call) -> None:
     """429 (or `status`) with `Retry-After: after`, then the photo."""
     if call.is_first:
@@ -184,25 +184,25 @@ async def busy_once(call: Call) -> None:
         await call.send(call.photo)
 
 
-@_behaviour
+@_behavior
 async def as_animation(call: Call) -> None:
     """A GIF of three frames."""
     await call.send(animation(), Content_Type="image/gif")
 
 
-@_behaviour
+@_behavior
 async def as_webp(call: Call) -> None:
     """WebP that calls itself JPEG."""
     await call.send(webp(), Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def as_cmyk(call: Call) -> None:
     """A JPEG for printing."""
     await call.send(cmyk(), Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def as_tiny(call: Call) -> None:
     """One pixel."""
     await call.send(tiny(), Content_Type="image/png")
@@ -211,7 +211,7 @@ async def as_tiny(call: Call) -> None:
 # -- Answers that are no good photo ----------------------------------------------------------------
 
 
-@_behaviour
+@_behavior
 async def status(call: Call) -> None:
     """The status `is`, always, with `Retry-After: after` if given."""
     after = {"Retry-After": call.options["after"]} if "after" in call.options else {}
@@ -219,51 +219,51 @@ async def status(call: Call) -> None:
     await call.send(body, f"{call.options['is']} No", **after)
 
 
-@_behaviour
+@_behavior
 async def truncated(call: Call) -> None:
     """Half a photo, declared as that."""
     await call.send(call.photo[: len(call.photo) // 2], Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def html(call: Call) -> None:
     """A page that calls itself a photo."""
     page = f"<html><body>{call.path} is sold out</body></html>".encode()
     await call.send(page, Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def empty(call: Call) -> None:
     """Nothing, successfully."""
     await call.send(b"", Content_Type="image/jpeg")
 
 
-@_behaviour
+@_behavior
 async def bomb(call: Call) -> None:
     """A small PNG of 50,000 × 50,000 pixels."""
     await call.send(png_bomb(), Content_Type="image/png")
 
 
-@_behaviour
+@_behavior
 async def packed_bomb(call: Call) -> None:
     """64 KB that unpack to 64 MB."""
     await call.send(gzip_bomb(), Content_Encoding="gzip")
 
 
-@_behaviour
+@_behavior
 async def mispacked(call: Call) -> None:
     """A photo that says it is packed, and is not; or whose packing ends early if `cut`."""
     body = gzip.compress(call.photo)[:-100] if "cut" in call.options else call.photo
     await call.send(body, Content_Encoding="gzip")
 
 
-@_behaviour
+@_behavior
 async def strangely_packed(call: Call) -> None:
     """Packed in a way that was not asked for and is not known."""
     await call.send(call.photo, Content_Encoding="br")
 
 
-@_behaviour
+@_behavior
 async def boast(call: Call) -> None:
     """A photo declared as 2 GB; then nothing, or the end if `close`."""
     call.head(Content_Length=FOREVER)
@@ -272,7 +272,7 @@ async def boast(call: Call) -> None:
         await call.wait()
 
 
-@_behaviour
+@_behavior
 async def surplus(call: Call) -> None:
     """2 GB declared as 10 KB: what comes after those is the answer to nothing."""
     # All in one piece, or else the client might have its 10 KB before it sees the rest.
@@ -280,20 +280,20 @@ async def surplus(call: Call) -> None:
     await call.pour(bytes(65_536))
 
 
-@_behaviour
+@_behavior
 async def flood(call: Call) -> None:
     """Chunks without end."""
     call.head(Transfer_Encoding="chunked")
     await call.pour(b"10000\r\n" + bytes(65_536) + b"\r\n")
 
 
-@_behaviour
+@_behavior
 async def loop(call: Call) -> None:
     """A redirect to itself."""
     await call.send(b"", "302 Found", Location=call.path)
 
 
-@_behaviour
+@_behavior
 async def elsewhere(call: Call) -> None:
     """A redirect to where `to` says; to nowhere without it."""
     place = {"Location": call.options["to"]} if "to" in call.options else {}
@@ -303,13 +303,13 @@ async def elsewhere(call: Call) -> None:
 # -- Connections that break ------------------------------------------------------------------------
 
 
-@_behaviour
+@_behavior
 async def silent(call: Call) -> None:
     """Listens, and never answers."""
     await call.wait()
 
 
-@_behaviour
+@_behavior
 async def stalled(call: Call) -> None:
     """Half a photo, and never the rest."""
     call.head(Content_Length=len(call.photo))
@@ -317,7 +317,7 @@ async def stalled(call: Call) -> None:
     await call.wait()
 
 
-@_behaviour
+@_behavior
 async def drip(call: Call) -> None:
     """A byte now and then: no read takes long, the photo takes for ever."""
     call.head(Content_Length=100_000)
@@ -327,19 +327,19 @@ async def drip(call: Call) -> None:
         await asyncio.sleep(0.2)
 
 
-@_behaviour
+@_behavior
 async def hang_up(call: Call) -> None:
     """Closes without a word."""
 
 
-@_behaviour
+@_behavior
 async def short(call: Call) -> None:
     """Closes in the middle of the photo."""
     call.head(Content_Length=len(call.photo))
     call.writer.write(call.photo[: len(call.photo) // 2])
 
 
-@_behaviour
+@_behavior
 async def reset(call: Call) -> None:
     """Breaks the connection in the middle of the photo."""
     await short(call)
@@ -349,13 +349,13 @@ async def reset(call: Call) -> None:
     call.writer.transport.abort()
 
 
-@_behaviour
+@_behavior
 async def garbage(call: Call) -> None:
     """Not HTTP."""
     call.writer.write(random.Random(call.path).randbytes(500).replace(b"H", b"h"))
 
 
-@_behaviour
+@_behavior
 async def huge_head(call: Call) -> None:
     """A header of a megabyte."""
     await call.send(call.photo, X_Padding="x" * 2**20)
@@ -375,7 +375,7 @@ def draw(number: int, side: int = 96) -> bytes:
 @cache
 def animation() -> bytes:
     """A GIF of three frames."""
-    first, *others = (Image.new("P", (40, 30), colour) for colour in (1, 2, 3))
+    first, *others = (Image.new("P", (40, 30), color) for color in (1, 2, 3))
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=others, duration=100, loop=0)
     return file.getvalue()
@@ -545,8 +545,8 @@ class PhotoServer:
                 named = {"Location": self.robots_at, "Retry-After": self.robots_after}
                 headers = {name: value for name, value in named.items() if value}
                 await call.send(self.robots[1].encode(), self.robots[0], **headers)
-            elif behaviour := _BEHAVIOURS.get(unquote(path).split("/")[1]):
-                await behaviour(call)
+            elif behavior := _BEHAVIORS.get(unquote(path).split("/")[1]):
+                await behavior(call)
             else:
                 await call.send(b"?", "404 Not Found")
             return call.keeps_open

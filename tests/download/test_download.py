@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import DownloadSettings
 from pipeline.download import download as download_module
 from pipeline.download.download import DownloadReport, download
@@ -41,34 +41,34 @@ def server() -> Iterator[PhotoServer]:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    with Catalogue(tmp_path / "shop", create=True) as made:
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "shop", create=True) as made:
         yield made
 
 
-def offer(catalogue: Catalogue, urls: Sequence[str]) -> None:
+def offer(catalog: Catalog, urls: Sequence[str]) -> None:
     """An item for each URL."""
-    with catalogue.transaction():
+    with catalog.transaction():
         for number, url in enumerate(urls):
-            catalogue.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
+            catalog.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
 
 
-def run(catalogue: Catalogue, retry_failed: bool = False, **changes: Any) -> DownloadReport:
+def run(catalog: Catalog, retry_failed: bool = False, **changes: Any) -> DownloadReport:
     settings = DownloadSettings(**{**SETTINGS.model_dump(), **changes})
-    return download(catalogue, settings, LIMITS, retry_failed=retry_failed)
+    return download(catalog, settings, LIMITS, retry_failed=retry_failed)
 
 
-def rows(catalogue: Catalogue, columns: str) -> list[tuple[Any, ...]]:
+def rows(catalog: Catalog, columns: str) -> list[tuple[Any, ...]]:
     """Of the images, as another process sees them."""
-    with sqlite3.connect(catalogue.file) as witness:
+    with sqlite3.connect(catalog.file) as witness:
         return witness.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall()
 
 
-def test_every_url_ends_as_it_should(server: PhotoServer, catalogue: Catalogue) -> None:
+def test_every_url_ends_as_it_should(server: PhotoServer, catalog: Catalog) -> None:
     expected = mixed(server, 300, seed=5)
-    offer(catalogue, [one.url for one in expected])
-    report = run(catalogue)
-    found = rows(catalogue, "uri, state, reason")
+    offer(catalog, [one.url for one in expected])
+    report = run(catalog)
+    found = rows(catalog, "uri, state, reason")
     assert found == [(one.url, one.state, one.reason) for one in expected]
     counts: dict[str, Counter[str]] = {}
     for one in expected:
@@ -79,7 +79,7 @@ def test_every_url_ends_as_it_should(server: PhotoServer, catalogue: Catalogue) 
         sum(reasons.values()) for state, reasons in counts.items() if state != "available"
     )
     for state, status, attempts, tried_at, seconds in rows(
-        catalogue, "state, status, attempts, tried_at, seconds"
+        catalog, "state, status, attempts, tried_at, seconds"
     ):
         assert tried_at.endswith("+00:00")
         assert attempts <= 3
@@ -87,14 +87,14 @@ def test_every_url_ends_as_it_should(server: PhotoServer, catalogue: Catalogue) 
         assert state == "failed" or (status == 200 and attempts >= 1)
 
 
-def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalogue: Catalogue) -> None:
-    offer(catalogue, [server.url("photo/3")])
-    report = run(catalogue)
+def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalog: Catalog) -> None:
+    offer(catalog, [server.url("photo/3")])
+    report = run(catalog)
     original = server.photo(3)
     file = io.BytesIO()
     Image.open(io.BytesIO(original)).resize((250, 250), Image.Resampling.LANCZOS).save(file, "JPEG")
-    ((path, size, sha256, width, height),) = rows(catalogue, "path, size, sha256, width, height")
-    assert (catalogue.folder / path).read_bytes() == file.getvalue()
+    ((path, size, sha256, width, height),) = rows(catalog, "path, size, sha256, width, height")
+    assert (catalog.folder / path).read_bytes() == file.getvalue()
     assert (size, width, height) == (len(file.getvalue()), 60, 60)
     assert sha256 == hashlib.sha256(file.getvalue()).digest()
     assert path == f"images/{sha256.hex()[:2]}/{sha256.hex()}.jpg"
@@ -103,18 +103,18 @@ def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalogue:
 
 @pytest.mark.parametrize(("resize", "side"), [("fit 32", 32), ("fit 512", 60), ("none", 60)])
 def test_photos_are_kept_in_the_size_asked_for(
-    server: PhotoServer, catalogue: Catalogue, resize: str, side: int
+    server: PhotoServer, catalog: Catalog, resize: str, side: int
 ) -> None:
-    offer(catalogue, [server.url("photo/3")])
-    run(catalogue, resize=resize)
-    ((path,),) = rows(catalogue, "path")
-    data = (catalogue.folder / path).read_bytes()
+    offer(catalog, [server.url("photo/3")])
+    run(catalog, resize=resize)
+    ((path,),) = rows(catalog, "path")
+    data = (catalog.folder / path).read_bytes()
     assert Image.open(io.BytesIO(data)).size == (side, side)
     assert (data == server.photo(3)) == (resize == "none")
 
 
 def test_another_size_is_for_photos_to_come_and_is_said(
-    server: PhotoServer, catalogue: Catalogue
+    server: PhotoServer, catalog: Catalog
 ) -> None:
     said: list[str] = []
 
@@ -122,70 +122,66 @@ def test_another_size_is_for_photos_to_come_and_is_said(
         def note(self, text: str) -> None:
             said.append(text)
 
-    offer(catalogue, [server.url("photo/3")])
-    run(catalogue)
-    ((path,),) = rows(catalogue, "path")
-    offer_more(catalogue, "new", server.url("photo/4"))
+    offer(catalog, [server.url("photo/3")])
+    run(catalog)
+    ((path,),) = rows(catalog, "path")
+    offer_more(catalog, "new", server.url("photo/4"))
     settings = SETTINGS.model_copy(update={"resize": 100})
-    download(catalogue, settings, LIMITS, progress=Notes())
-    kept = [Image.open(catalogue.folder / path).size for (path,) in rows(catalogue, "path")]
+    download(catalog, settings, LIMITS, progress=Notes())
+    kept = [Image.open(catalog.folder / path).size for (path,) in rows(catalog, "path")]
     assert kept == [(250, 250), (100, 100)]
-    assert rows(catalogue, "path")[0] == (path,)
+    assert rows(catalog, "path")[0] == (path,)
     assert len(said) == 1
     assert "resize: 250" in said[0]
 
 
-def offer_more(catalogue: Catalogue, key: str, url: str) -> None:
-    catalogue.put(1, key, "", "", {}, [ImageRecord(url, State.PENDING)])
+def offer_more(catalog: Catalog, key: str, url: str) -> None:
+    catalog.put(1, key, "", "", {}, [ImageRecord(url, State.PENDING)])
 
 
-def test_photos_of_the_same_content_are_stored_once(
-    server: PhotoServer, catalogue: Catalogue
-) -> None:
-    offer(catalogue, [server.url(f"photo/{number}") for number in (1, 9, 17, 2)])
-    run(catalogue)
-    assert len(list(catalogue.folder.glob("images/*/*.jpg"))) == 2
-    assert catalogue.photo_count() == 2
+def test_photos_of_the_same_content_are_stored_once(server: PhotoServer, catalog: Catalog) -> None:
+    offer(catalog, [server.url(f"photo/{number}") for number in (1, 9, 17, 2)])
+    run(catalog)
+    assert len(list(catalog.folder.glob("images/*/*.jpg"))) == 2
+    assert catalog.photo_count() == 2
 
 
 def test_a_second_run_asks_for_nothing(
-    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [server.url(f"photo/{number}") for number in range(3)]
-    offer(catalogue, [*urls, server.url("status/7?is=404")])
-    first = run(catalogue)
+    offer(catalog, [*urls, server.url("status/7?is=404")])
+    first = run(catalog)
     monkeypatch.setattr(download_module, "fetch_all", None)
-    second = run(catalogue)
+    second = run(catalog)
     assert (second.tried, second.bytes) == (0, 0)
     assert second.counts == first.counts
     assert second.trouble == first.trouble
 
 
-def test_retrying_tries_what_failed_and_nothing_else(
-    server: PhotoServer, catalogue: Catalogue
-) -> None:
+def test_retrying_tries_what_failed_and_nothing_else(server: PhotoServer, catalog: Catalog) -> None:
     good, rejected = server.url("photo/61"), server.url("truncated/61")
     failed = [server.url("fails-once/71"), server.url("status/72?is=404")]
-    offer(catalogue, [good, rejected, *failed])
-    run(catalogue, attempts=1)
-    assert [state for (state,) in rows(catalogue, "state")] == [
+    offer(catalog, [good, rejected, *failed])
+    run(catalog, attempts=1)
+    assert [state for (state,) in rows(catalog, "state")] == [
         *("available", "rejected", "failed", "failed")
     ]
-    offer_more(catalogue, "later", server.url("photo/62"))
+    offer_more(catalog, "later", server.url("photo/62"))
     before = len(server.requests)
-    report = run(catalogue, retry_failed=True, attempts=1, robots="ignore")
+    report = run(catalog, retry_failed=True, attempts=1, robots="ignore")
     asked = [request.path for request in server.requests[before:]]
     assert sorted(asked) == ["/fails-once/71.jpg", "/status/72.jpg?is=404"]
     assert report.tried == 2
-    assert rows(catalogue, "state, attempts") == [
+    assert rows(catalog, "state, attempts") == [
         *(("available", 1), ("rejected", 1), ("available", 2), ("failed", 2), ("pending", 0))
     ]
 
 
 def test_what_was_fetched_is_committed_when_a_run_breaks_off(
-    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(catalogue, [server.url(f"photo/{number}") for number in range(100, 140)])
+    offer(catalog, [server.url(f"photo/{number}") for number in range(100, 140)])
     end, ended = download_module._Run.end, []
 
     async def break_off(self: Any, url: str, outcome: Outcome) -> None:
@@ -196,33 +192,33 @@ def test_what_was_fetched_is_committed_when_a_run_breaks_off(
 
     monkeypatch.setattr(download_module._Run, "end", break_off)
     with pytest.raises(KeyboardInterrupt):
-        run(catalogue, concurrency=1)
-    states = Counter(state for (state,) in rows(catalogue, "state"))
+        run(catalog, concurrency=1)
+    states = Counter(state for (state,) in rows(catalog, "state"))
     assert states == {"available": 20, "pending": 20}
     monkeypatch.undo()
-    assert run(catalogue).tried == 20
+    assert run(catalog).tried == 20
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(
-    server: PhotoServer, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(catalogue, [server.url(f"photo/{number}") for number in range(200, 208)])
-    store, stored = Catalogue.store_photo, []
+    offer(catalog, [server.url(f"photo/{number}") for number in range(200, 208)])
+    store, stored = Catalog.store_photo, []
 
-    def full(self: Catalogue, data: bytes, suffix: str, *, flush: bool) -> str:
+    def full(self: Catalog, data: bytes, suffix: str, *, flush: bool) -> str:
         if len(stored) == 3:
             raise OSError(28, "No space left on device", "images")
         stored.append(data)
         return store(self, data, suffix, flush=flush)
 
-    monkeypatch.setattr(Catalogue, "store_photo", full)
+    monkeypatch.setattr(Catalog, "store_photo", full)
     with pytest.raises(OSError, match="No space left"):
-        run(catalogue)
-    assert "failed" not in {state for (state,) in rows(catalogue, "state")}
+        run(catalog)
+    assert "failed" not in {state for (state,) in rows(catalog, "state")}
     monkeypatch.undo()
-    assert run(catalogue).counts == {"available": {"": 8}}
+    assert run(catalog).counts == {"available": {"": 8}}
 
 
-def test_nothing_to_download_is_no_work(catalogue: Catalogue) -> None:
-    assert run(catalogue) == DownloadReport(0, 0, {})
-    assert run(catalogue, retry_failed=True) == DownloadReport(0, 0, {})
+def test_nothing_to_download_is_no_work(catalog: Catalog) -> None:
+    assert run(catalog) == DownloadReport(0, 0, {})
+    assert run(catalog, retry_failed=True) == DownloadReport(0, 0, {})

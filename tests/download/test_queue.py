@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalog.catalog import Catalogue, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.download import queue as downloads_module
 from pipeline.download.queue import Downloads
 
@@ -17,22 +17,22 @@ A, B, C = "http://one.test/a.jpg", "http://two.test/b.jpg", "http://one.test/c.j
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    with Catalogue(tmp_path / "shop", create=True) as made:
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "shop", create=True) as made:
         yield made
 
 
-def offer(catalogue: Catalogue, key: str, *uris: str, run: int = 1) -> None:
+def offer(catalog: Catalog, key: str, *uris: str, run: int = 1) -> None:
     """An item none of whose URLs was tried yet."""
-    catalogue.put(run, key, key, "", {}, [ImageRecord(uri, State.PENDING) for uri in uris])
+    catalog.put(run, key, key, "", {}, [ImageRecord(uri, State.PENDING) for uri in uris])
 
 
-def came(catalogue: Catalogue, uri: str, attempts: int = 1) -> ImageRecord:
+def came(catalog: Catalog, uri: str, attempts: int = 1) -> ImageRecord:
     data = uri.encode()
     return ImageRecord(
         uri,
         State.AVAILABLE,
-        path=catalogue.store_photo(data, ".jpg"),
+        path=catalog.store_photo(data, ".jpg"),
         size=len(data),
         sha256=hashlib.sha256(data).digest(),
         width=5,
@@ -49,21 +49,21 @@ def ended(uri: str, state: State, reason: str, attempts: int = 1) -> ImageRecord
     return ImageRecord(uri, state, reason, status=404, attempts=attempts, tried_at=at, seconds=0.1)
 
 
-def states(catalogue: Catalogue) -> list[tuple[str, str]]:
+def states(catalog: Catalog) -> list[tuple[str, str]]:
     """State and reason of every item, as another process sees them."""
-    with sqlite3.connect(catalogue.file) as witness:
+    with sqlite3.connect(catalog.file) as witness:
         return witness.execute("SELECT state, reason FROM items ORDER BY id").fetchall()
 
 
 def test_each_url_is_to_be_fetched_once_in_the_order_of_items(
-    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads_module, "_PAGE", 2)
-    offer(catalogue, "1", B, A)
-    offer(catalogue, "2", A)
-    offer(catalogue, "3", C, B)
-    catalogue.put(1, "4", "4", "", {}, [ImageRecord("here.png", State.FAILED, "photo missing")])
-    downloads = Downloads(catalogue)
+    offer(catalog, "1", B, A)
+    offer(catalog, "2", A)
+    offer(catalog, "3", C, B)
+    catalog.put(1, "4", "4", "", {}, [ImageRecord("here.png", State.FAILED, "photo missing")])
+    downloads = Downloads(catalog)
     assert list(downloads.urls(State.PENDING)) == [B, A, C]
     assert downloads.count(State.PENDING) == 3
     assert list(downloads.urls(State.FAILED)) == []
@@ -71,13 +71,13 @@ def test_each_url_is_to_be_fetched_once_in_the_order_of_items(
 
 
 def test_urls_may_end_while_they_are_streamed(
-    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads_module, "_PAGE", 2)
     uris = [f"http://one.test/{number % 7}.jpg" for number in range(20)]
     for number, uri in enumerate(uris):
-        offer(catalogue, str(number), uri)
-    downloads, seen = Downloads(catalogue), []
+        offer(catalog, str(number), uri)
+    downloads, seen = Downloads(catalog), []
     for uri in downloads.urls(State.PENDING):
         seen.append(uri)
         downloads.end(State.PENDING, ended(uri, State.FAILED, "HTTP 404"))
@@ -87,20 +87,20 @@ def test_urls_may_end_while_they_are_streamed(
         seen.append(uri)
         downloads.end(State.FAILED, ended(uri, State.FAILED, "HTTP 404"))
     assert seen == uris[:7]
-    with sqlite3.connect(catalogue.file) as witness:
+    with sqlite3.connect(catalog.file) as witness:
         assert witness.execute("SELECT DISTINCT attempts FROM images").fetchall() == [(2,)]
 
 
-def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalogue: Catalogue) -> None:
-    offer(catalogue, "both", A, B)
-    offer(catalogue, "b", B)
-    offer(catalogue, "c", C)
-    downloads = Downloads(catalogue)
+def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalog: Catalog) -> None:
+    offer(catalog, "both", A, B)
+    offer(catalog, "b", B)
+    offer(catalog, "c", C)
+    downloads = Downloads(catalog)
     downloads.end(State.PENDING, ended(B, State.REJECTED, "truncated"))
-    assert states(catalogue) == [("pending", ""), ("rejected", "truncated"), ("pending", "")]
-    downloads.end(State.PENDING, came(catalogue, A, attempts=3))
-    assert states(catalogue)[0] == ("available", "")
-    assert catalogue.images(1) == [came(catalogue, A, 3), ended(B, State.REJECTED, "truncated")]
+    assert states(catalog) == [("pending", ""), ("rejected", "truncated"), ("pending", "")]
+    downloads.end(State.PENDING, came(catalog, A, attempts=3))
+    assert states(catalog)[0] == ("available", "")
+    assert catalog.images(1) == [came(catalog, A, 3), ended(B, State.REJECTED, "truncated")]
     assert downloads.counts() == {
         "available": {"": 1},
         "pending": {"": 1},
@@ -108,11 +108,11 @@ def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalogue: Cata
     }
 
 
-def test_trouble_is_counted_by_host_the_worst_first(catalogue: Catalogue) -> None:
+def test_trouble_is_counted_by_host_the_worst_first(catalog: Catalog) -> None:
     uris = [A, C, B, "http://[bad", "http://user:secret@three.test:81/x"]
     for number, uri in enumerate(uris):
-        offer(catalogue, str(number), uri)
-    downloads = Downloads(catalogue)
+        offer(catalog, str(number), uri)
+    downloads = Downloads(catalog)
     for uri, reason in zip(uris, ["HTTP 404", "too small", "HTTP 404", "x", "y"], strict=True):
         state = State.REJECTED if reason == "too small" else State.FAILED
         downloads.end(State.PENDING, ended(uri, state, reason))
@@ -124,89 +124,89 @@ def test_trouble_is_counted_by_host_the_worst_first(catalogue: Catalogue) -> Non
     ]
 
 
-def test_a_stored_photo_that_is_gone_is_pending_again(catalogue: Catalogue) -> None:
-    offer(catalogue, "a", A)
-    offer(catalogue, "b", B)
-    downloads = Downloads(catalogue)
+def test_a_stored_photo_that_is_gone_is_pending_again(catalog: Catalog) -> None:
+    offer(catalog, "a", A)
+    offer(catalog, "b", B)
+    downloads = Downloads(catalog)
     for uri in (A, B):
-        downloads.end(State.PENDING, came(catalogue, uri))
-    next(catalogue.folder.glob(f"images/*/{hashlib.sha256(B.encode()).hexdigest()}.jpg")).unlink()
+        downloads.end(State.PENDING, came(catalog, uri))
+    next(catalog.folder.glob(f"images/*/{hashlib.sha256(B.encode()).hexdigest()}.jpg")).unlink()
     downloads.settle_known()
-    assert states(catalogue) == [("available", ""), ("pending", "")]
+    assert states(catalog) == [("available", ""), ("pending", "")]
     assert list(downloads.urls(State.PENDING)) == [B]
 
 
-def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalogue: Catalogue) -> None:
-    offer(catalogue, "old", A)
-    downloads = Downloads(catalogue)
-    downloads.end(State.PENDING, came(catalogue, A, attempts=2))
-    offer(catalogue, "new", A, C)
+def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalog: Catalog) -> None:
+    offer(catalog, "old", A)
+    downloads = Downloads(catalog)
+    downloads.end(State.PENDING, came(catalog, A, attempts=2))
+    offer(catalog, "new", A, C)
     downloads.settle_known()
     assert list(downloads.urls(State.PENDING)) == [C]
-    assert states(catalogue) == [("available", ""), ("available", "")]
-    assert catalogue.images(2)[0] == came(catalogue, A, attempts=0)
+    assert states(catalog) == [("available", ""), ("available", "")]
+    assert catalog.images(2)[0] == came(catalog, A, attempts=0)
 
 
-def test_a_photo_that_came_is_remembered_while_no_item_shows_it(catalogue: Catalogue) -> None:
-    offer(catalogue, "a", A, B)
-    downloads = Downloads(catalogue)
+def test_a_photo_that_came_is_remembered_while_no_item_shows_it(catalog: Catalog) -> None:
+    offer(catalog, "a", A, B)
+    downloads = Downloads(catalog)
     for uri in (A, B):
-        downloads.end(State.PENDING, came(catalogue, uri))
-    catalogue.put(2, "a", "a", "", {}, [came(catalogue, A)])  # only the first is wanted now
-    offer(catalogue, "other", C, run=3)
-    catalogue.remove_others(3)
-    offer(catalogue, "a", A, B, run=4)
+        downloads.end(State.PENDING, came(catalog, uri))
+    catalog.put(2, "a", "a", "", {}, [came(catalog, A)])  # only the first is wanted now
+    offer(catalog, "other", C, run=3)
+    catalog.remove_others(3)
+    offer(catalog, "a", A, B, run=4)
     assert downloads.count(State.PENDING) == 3
     downloads.settle_known()
     assert list(downloads.urls(State.PENDING)) == [C]
-    assert catalogue.images(1) == [came(catalogue, uri, attempts=0) for uri in (A, B)]
+    assert catalog.images(1) == [came(catalog, uri, attempts=0) for uri in (A, B)]
 
 
-def test_a_stored_photo_of_another_size_is_pending_again(catalogue: Catalogue) -> None:
-    offer(catalogue, "a", A)
-    downloads = Downloads(catalogue)
-    downloads.end(State.PENDING, came(catalogue, A))
-    next(catalogue.folder.glob("images/*/*.jpg")).write_bytes(b"")
+def test_a_stored_photo_of_another_size_is_pending_again(catalog: Catalog) -> None:
+    offer(catalog, "a", A)
+    downloads = Downloads(catalog)
+    downloads.end(State.PENDING, came(catalog, A))
+    next(catalog.folder.glob("images/*/*.jpg")).write_bytes(b"")
     downloads.settle_known()
-    assert states(catalogue) == [("pending", "")]
+    assert states(catalog) == [("pending", "")]
 
 
-def test_a_download_that_turns_out_spoiled_is_pending_again(catalogue: Catalogue) -> None:
-    offer(catalogue, "a", A)
-    downloads = Downloads(catalogue)
-    downloads.end(State.PENDING, came(catalogue, A))
-    (photo,) = catalogue.photos()
+def test_a_download_that_turns_out_spoiled_is_pending_again(catalog: Catalog) -> None:
+    offer(catalog, "a", A)
+    downloads = Downloads(catalog)
+    downloads.end(State.PENDING, came(catalog, A))
+    (photo,) = catalog.photos()
     photo.path.write_bytes(photo.path.read_bytes()[::-1])
-    catalogue.fail_photo(photo, "photo changed since it was ingested")
+    catalog.fail_photo(photo, "photo changed since it was ingested")
     downloads.settle_known()
-    assert states(catalogue) == [("pending", "")]
+    assert states(catalog) == [("pending", "")]
     assert not photo.path.exists()
 
 
-def test_refused_downloads_are_judged_anew_by_other_limits(catalogue: Catalogue) -> None:
+def test_refused_downloads_are_judged_anew_by_other_limits(catalog: Catalog) -> None:
     for key, uri in (("a", A), ("b", B), ("c", C)):
-        offer(catalogue, key, uri)
-    downloads = Downloads(catalogue)
+        offer(catalog, key, uri)
+    downloads = Downloads(catalog)
     downloads.end(State.PENDING, ended(A, State.REJECTED, "too small"))
     downloads.end(State.PENDING, ended(B, State.FAILED, "HTTP 404"))
-    downloads.end(State.PENDING, came(catalogue, C))
-    catalogue.forget_files()
+    downloads.end(State.PENDING, came(catalog, C))
+    catalog.forget_files()
     assert list(downloads.urls(State.PENDING)) == [A]
     assert list(downloads.urls(State.FAILED)) == [B]
 
 
-def test_removed_items_are_neither_fetched_nor_counted(catalogue: Catalogue) -> None:
-    offer(catalogue, "gone", A)
-    offer(catalogue, "here", B, run=2)
-    catalogue.remove_others(2)
-    downloads = Downloads(catalogue)
+def test_removed_items_are_neither_fetched_nor_counted(catalog: Catalog) -> None:
+    offer(catalog, "gone", A)
+    offer(catalog, "here", B, run=2)
+    catalog.remove_others(2)
+    downloads = Downloads(catalog)
     assert list(downloads.urls(State.PENDING)) == [B]
     assert downloads.counts() == {"pending": {"": 1}}
 
 
 def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
     tmp_path.joinpath("shop").mkdir()
-    with sqlite3.connect(tmp_path / "shop" / "catalogue.sqlite") as old:
+    with sqlite3.connect(tmp_path / "shop" / "catalog.sqlite") as old:
         old.executescript(
             "CREATE TABLE items (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"
             " name TEXT NOT NULL, category TEXT NOT NULL, metadata TEXT NOT NULL,"
@@ -221,8 +221,8 @@ def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> No
             " (3, 7, 0, 'k.png', '/k.png', 5, 6, x'00', 2, 1, 'available', '');"
         )
     for _ in range(2):
-        with Catalogue(tmp_path / "shop") as catalogue:
+        with Catalog(tmp_path / "shop") as catalog:
             expected = ImageRecord("k.png", State.AVAILABLE, "", "/k.png", 5, 6, b"\0", 2, 1)
-            assert catalogue.images(7) == [expected]
-            assert catalogue.counts() == {"available": {"": 1}}
-            assert Downloads(catalogue).counts() == {}
+            assert catalog.images(7) == [expected]
+            assert catalog.counts() == {"available": {"": 1}}
+            assert Downloads(catalog).counts() == {}

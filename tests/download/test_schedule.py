@@ -299,7 +299,7 @@ def test_an_error_while_reading_urls_ends_everything(
 
 
 @pytest.mark.parametrize("robots", ["ignore", "obey"])
-def test_cancelling_ends_everything(
+def test_canceling_ends_everything(
     server: PhotoServer, robots: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     async def handle(url: str, outcome: Outcome) -> None:

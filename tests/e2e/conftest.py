@@ -1,4 +1,4 @@
-"""A small catalogue built once, for every test that only reads it."""
+"""A small catalog built once, for every test that only reads it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ embedding: {{batch_size: 4, shard_size: 10, decoders: 2}}
 
 @pytest.fixture(scope="session")
 def write_settings() -> Callable[[Path], Path]:
-    """Write a configuration of two small engines whose catalogue lives in a folder."""
+    """Write a configuration of two small engines whose catalog lives in a folder."""
 
     def write(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
@@ -49,13 +49,13 @@ def write_settings() -> Callable[[Path], Path]:
 def settings_file(
     tmp_path_factory: pytest.TempPathFactory, write_settings: Callable[[Path], Path]
 ) -> Path:
-    """The configuration of the catalogue that `built` builds."""
-    return write_settings(tmp_path_factory.mktemp("catalogue"))
+    """The configuration of the catalog that `built` builds."""
+    return write_settings(tmp_path_factory.mktemp("catalog"))
 
 
 @pytest.fixture(scope="session")
 def built(settings_file: Path) -> Config:
-    """A built catalogue of 26 drawn photos; read only."""
+    """A built catalog of 26 drawn photos; read only."""
     config = load_config(settings_file)
     build(config)
     return config

@@ -88,7 +88,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A catalogue of them, built with weights that are known to the oracle."""
+    """A catalog of them, built with weights that are known to the oracle."""
     folder = tmp_path_factory.mktemp("article")
     keras = import_keras()
     keras.utils.set_random_seed(5)
@@ -113,7 +113,7 @@ def article(config: Config) -> Article:
 
 
 @pytest.mark.parametrize("engine", ["autoencoder", "vgg16"])
-def test_vectors_and_neighbours_are_those_of_the_article(
+def test_vectors_and_neighbors_are_those_of_the_article(
     engine: str, config: Config, article: Article, photos: list[Path]
 ) -> None:
     extract = {"autoencoder": article.latent, "vgg16": article.feature}[engine]
@@ -127,8 +127,8 @@ def test_vectors_and_neighbours_are_those_of_the_article(
         distances = np.linalg.norm(features - feature, axis=1)
         expected = [photos[row].name for row in np.argsort(distances)[:3]]
         found = searcher.query(query, k=3)
-        assert [neighbour.key for neighbour in found] == expected
-        assert [neighbour.distance for neighbour in found] == pytest.approx(
+        assert [neighbor.key for neighbor in found] == expected
+        assert [neighbor.distance for neighbor in found] == pytest.approx(
             np.sort(distances)[:3].tolist(),
             rel=1e-4,
             abs=1e-5 * float(np.linalg.norm(features, axis=1).max()),

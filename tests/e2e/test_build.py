@@ -73,7 +73,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("stage", ["embed", "index"])
-@pytest.mark.parametrize("change", [{"resize": "box"}, {"seed": 8}, {"normalise": False}])
+@pytest.mark.parametrize("change", [{"resize": "box"}, {"seed": 8}, {"normalize": False}])
 def test_a_model_of_other_settings_is_neither_embedded_with_nor_indexed(
     built: Config, stage: Stage, change: dict[str, object]
 ) -> None:
@@ -158,7 +158,7 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
 
 def taught(root: Path, **teacher: object) -> Config:
     config = settings(root, **teacher)
-    guide = {"teacher": ENGINE, "neighbours": 2, "components": 4}
+    guide = {"teacher": ENGINE, "neighbors": 2, "components": 4}
     pupil = AutoencoderSettings.model_validate(
         {
             "type": "autoencoder",

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.cli import app, main
 from pipeline.config import Config, load_config
 from pipeline.maintenance.audit import AuditLimits
@@ -25,7 +25,7 @@ COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
     *(
         "query",
-        "neighbours",
+        "neighbors",
         "projector",
         "evaluate",
         "compare",
@@ -66,9 +66,9 @@ def one_line(text: str) -> str:
 
 @pytest.fixture
 def photo(built: Config) -> Path:
-    """A photo of the catalogue."""
-    with Catalogue(built.folder) as catalogue:
-        return next(catalogue.photos()).path
+    """A photo of the catalog."""
+    with Catalog(built.folder) as catalog:
+        return next(catalog.photos()).path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -116,7 +116,7 @@ def test_a_photo_is_answered_by_every_engine(built: Config, photo: Path, run) ->
         assert [n["rank"] for n in found] == [1, 2, 3, 4]
         assert found[0]["path"] == str(photo)
         assert found[0]["distance"] < 1e-3
-        assert set(found[0]["metadata"]) == {"colour", "pattern", "near_duplicate_of"}
+        assert set(found[0]["metadata"]) == {"color", "pattern", "near_duplicate_of"}
     assert list(answer["warnings"]) == ["mobilenet"]
     assert "RANDOM weights" in answer["warnings"]["mobilenet"]
 
@@ -148,20 +148,21 @@ def test_an_item_is_found_by_id_or_key_and_leaves_itself_out(built: Config, run)
     assert code == 0
     ids = [n["id"] for n in json.loads(out)["engines"]["mobilenet"]]
     assert sorted(ids) == [i for i in range(1, 27) if i != 3]
-    with Catalogue(built.folder) as catalogue:
-        item = catalogue.item(3)
+    with Catalog(built.folder) as catalog:
+        item = catalog.item(3)
     assert item is not None
     assert json.loads(run("query", "--id", item.key, "--json", "-k", 25)[1]) == json.loads(out)
 
 
 def test_only_items_that_are_wanted_are_found(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
-    with Catalogue(built.folder) as catalogue:
-        items = [catalogue.item(number) for number in range(1, 27)]
-    red = {item.id for item in items if item and item.metadata["colour"] == "red"}
-    assert 0 < len(red) < 26
+    with Catalog(built.folder) as catalog:
+        items = [catalog.item(number) for number in range(1, 27)]
+    color = next(item.metadata["color"] for item in items if item)
+    of_color = {item.id for item in items if item and item.metadata["color"] == color}
+    assert 0 < len(of_color) < 26
     words = ["query", photo, "--json", "-k", 26]
-    found = json.loads(run(*words, "--where", "colour = 'red'")[1])["engines"]
-    assert all({n["id"] for n in neighbours} == red for neighbours in found.values())
+    found = json.loads(run(*words, "--where", f"color = '{color}'")[1])["engines"]
+    assert all({n["id"] for n in neighbors} == of_color for neighbors in found.values())
     found = json.loads(run(*words, "--group-by", "category")[1])["engines"]["mobilenet"]
     assert {n["category"] for n in found} == {item.category for item in items if item}
     assert len({n["category"] for n in found}) == len(found)
@@ -172,13 +173,13 @@ def test_only_items_that_are_wanted_are_found(built: Config, photo: Path, run) -
     assert [n["id"] for n in found] == [n["id"] for n in everything[3:10]]
 
 
-def test_the_graph_of_a_catalogue_is_a_table(built: Config, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_the_graph_of_a_catalog_is_a_table(built: Config, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "graph.parquet"
-    code, out, err = run("neighbours", "mobilenet", file, "-k", 3)
+    code, out, err = run("neighbors", "mobilenet", file, "-k", 3)
     assert (code, out) == (0, "")
     assert f"wrote {file}: 78 rows" in err
     assert pq.read_table(file).num_rows == 78
-    code, out, _ = run("neighbours", "mobilenet", file, "-k", 2, "--json")
+    code, out, _ = run("neighbors", "mobilenet", file, "-k", 2, "--json")
     assert json.loads(out) == {"file": str(file), "rows": 52}
 
 
@@ -189,11 +190,11 @@ def test_engines_are_measured_and_compared(
     run,  # type: ignore[no-untyped-def]
 ) -> None:
     file = tmp_path / "evaluation.json"
-    code, out, _ = run("evaluate", "--label", "colour", "--no-cost", "--out", file)
+    code, out, _ = run("evaluate", "--label", "color", "--no-cost", "--out", file)
     assert code == 0
     for name in ("autoencoder", "mobilenet", "fused", "random"):
         assert name in out
-    again = json.loads(run("evaluate", "--label", "colour", "--no-cost", "--json")[1])
+    again = json.loads(run("evaluate", "--label", "color", "--no-cost", "--json")[1])
     assert again == json.loads(file.read_text())
     code, out, _ = run("compare", photo, "--json")
     assert code == 0
@@ -268,7 +269,7 @@ def test_a_folder_streams_a_line_a_photo_and_bad_ones_are_said(
     assert "3.jpg: not an acceptable photo" in one_line(err)
 
 
-def test_a_sheet_shows_the_query_and_its_neighbours(
+def test_a_sheet_shows_the_query_and_its_neighbors(
     built: Config,
     photo: Path,
     tmp_path: Path,
@@ -279,7 +280,7 @@ def test_a_sheet_shows_the_query_and_its_neighbours(
     with Image.open(file) as sheet, Image.open(photo) as query:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
         wanted = np.asarray(query.convert("RGB").resize((180, 180), Image.Resampling.LANCZOS))
-    # The query and, as the photo is in the catalogue, its nearest neighbour: in both engines' rows.
+    # The query and, as the photo is in the catalog, its nearest neighbor: in both engines' rows.
     inner = wanted[20:160, 20:160].astype(int)
     places = [
         (top, left)
@@ -291,7 +292,7 @@ def test_a_sheet_shows_the_query_and_its_neighbours(
     assert len({top for top, _ in places if (top, 20) in places and (top, 220) in places}) == 2
 
 
-def test_info_counts_the_catalogue_and_its_artefacts(built: Config, run) -> None:  # type: ignore[no-untyped-def]
+def test_info_counts_the_catalog_and_its_artifacts(built: Config, run) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("info", "--json")
     facts = json.loads(out)
     assert code == 0
@@ -353,7 +354,7 @@ def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) ->
 def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # type: ignore[no-untyped-def]
     code, out, err = run("build")
     assert code == 0
-    trained, drawn = (line for line in out.splitlines() if not line.startswith("catalogue"))
+    trained, drawn = (line for line in out.splitlines() if not line.startswith("catalog"))
     assert "of RANDOM weights" not in trained
     assert "of RANDOM weights" in drawn
     assert "mobilenet: RANDOM weights" in err
@@ -370,23 +371,23 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
         (["query"], "nothing to look for"),
-        (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean colour?"),
-        (["query", "--id", "1", "--where", "colour ="], "is no condition; write it as"),
+        (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
+        (["query", "--id", "1", "--where", "color ="], "is no condition; write it as"),
         (["query", "--id", "1", "--group-by", "brand"], "no item has a column 'brand'"),
         (["query", "--id", "1", "--min-distance", "-1"], "give a least one, 0 or more"),
-        (["neighbours", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),
-        (["neighbours", "vgg61", "graph.npy"], "unknown engine 'vgg61'"),
+        (["neighbors", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),
+        (["neighbors", "vgg61", "graph.npy"], "unknown engine 'vgg61'"),
         (["audit", "--html", "no/audit.html"], "in a folder that exists"),
-        (["audit", "--set", "name=other"], "no catalogue here yet; run"),
-        (["download", "--set", "name=other"], "no catalogue here yet; run"),
+        (["audit", "--set", "name=other"], "no catalog here yet; run"),
+        (["download", "--set", "name=other"], "no catalog here yet; run"),
         (["build", "--set", "source={type: flipkart, path: no.csv}"], "no.csv: No such file"),
         (["query", "--id", "1", "--sheet", "sheet.jpg"], "give a name that ends in .png"),
         (["query", "--id", "1", "--sheet", "no/sheet.png"], "in a folder that exists"),
-        (["query", "--id", "1", "--set", "name=other"], "no catalogue here yet; run"),
+        (["query", "--id", "1", "--set", "name=other"], "no catalog here yet; run"),
         (["query", "--id", "1", "--set", "engines.mobilenet.layr=x"], "nearest valid one is"),
-        (["info", "--set", "name=other"], "no catalogue here yet; run"),
-        (["verify", "--set", "name=other"], "no catalogue here yet; run"),
-        (["embed", "--set", "name=other2"], "no catalogue here yet; run"),
+        (["info", "--set", "name=other"], "no catalog here yet; run"),
+        (["verify", "--set", "name=other"], "no catalog here yet; run"),
+        (["embed", "--set", "name=other2"], "no catalog here yet; run"),
         (["embed", "--set", "engines.mobilenet.resize=box"], "made with other settings than"),
         (["index", "--set", "engines.mobilenet.seed=8"], "made with other settings than"),
         (["build", "--set", "source={type: folder, path: nowhere}"], "nowhere: no such folder"),
@@ -414,7 +415,7 @@ def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) ->
         assert "run `imgsearch build`" in one_line(err)
 
 
-def test_an_empty_catalogue_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_catalog_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no more")

@@ -83,7 +83,7 @@ def run(settings: Path, *words: str) -> tuple[str, str]:
 
 
 def ledger(settings: Path, columns: str = "uri, state, reason") -> list[tuple[str, ...]]:
-    with sqlite3.connect(load_config(settings).folder / "catalogue.sqlite") as witness:
+    with sqlite3.connect(load_config(settings).folder / "catalog.sqlite") as witness:
         return witness.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall()
 
 
@@ -125,7 +125,7 @@ def test_two_thousand_urls_end_within_their_deadlines_and_add_up(
 
 def finished(settings: Path) -> dict[str, dict[str, Any]]:
     """The photos that have ended, seen without tidying up what a kill has left: URL → its row."""
-    file = load_config(settings).folder / "catalogue.sqlite"
+    file = load_config(settings).folder / "catalog.sqlite"
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as witness:
         witness.row_factory = sqlite3.Row
         rows = witness.execute("SELECT * FROM images WHERE state <> 'pending'")
@@ -171,7 +171,7 @@ def test_ten_kills_change_nothing(tmp_path: Path, server: PhotoServer) -> None:
     assert ledger(settings) == as_rows(expected)
     paths = {row["path"] for row in now.values() if row["path"]}
     assert len(paths) > URLS / 2
-    assert left == {".lock", "catalogue.sqlite", "download.json", "download.md", *paths}
+    assert left == {".lock", "catalog.sqlite", "download.json", "download.md", *paths}
 
 
 def test_the_articles_settings_take_a_table_to_two_indexes(

@@ -27,14 +27,14 @@ def start(settings: Path) -> subprocess.Popen[bytes]:
 
 
 def outcome(settings: Path) -> dict[str, bytes]:
-    """The bytes of every weight, vector and index, and the rows of the catalogue."""
+    """The bytes of every weight, vector and index, and the rows of the catalog."""
     folder = load_config(settings).folder
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".npy", ".npz", ".faiss", ".jpg") or path.name == "CURRENT"
     }
-    with sqlite3.connect(folder / "catalogue.sqlite") as database:
+    with sqlite3.connect(folder / "catalog.sqlite") as database:
         items = database.execute("SELECT id, key, state FROM items ORDER BY id").fetchall()
         images = database.execute("SELECT id, item, sha256 FROM images ORDER BY id").fetchall()
     return {**found, "items": repr(items).encode(), "images": repr(images).encode()}

@@ -14,21 +14,21 @@ import numpy.typing as npt
 import pytest
 
 from pipeline import images
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.embeddings import store as embeddings
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import WeightsError
 from pipeline.images import ImageLimits, U8Image
-from pipeline.sources.base import Item, Photo
-from tests.conftest import Colour, ColourModel, ListSource, Shop, png, tree
+from pipeline.sources.base import Item, SourcePhoto
+from tests.conftest import Color, ColorModel, ListSource, Shop, png, tree
 
-COLOURS: list[Colour] = [(n, 255 - n, 7 * n % 256) for n in range(11)]
-BY_PHOTO = {hashlib.sha256(png(colour)).digest(): colour for colour in COLOURS}
+COLORS: list[Color] = [(n, 255 - n, 7 * n % 256) for n in range(11)]
+BY_PHOTO = {hashlib.sha256(png(color)).digest(): color for color in COLORS}
 
 
-class DyingModel(ColourModel):
+class DyingModel(ColorModel):
     """Encodes some batches, and then the process dies."""
 
     lives = 0
@@ -39,22 +39,22 @@ class DyingModel(ColourModel):
         return super().encode(pixels)
 
 
-def offer(shop: Shop, count: int = len(COLOURS)) -> None:
-    shop.offer({str(n): [colour] for n, colour in enumerate(COLOURS[:count])})
+def offer(shop: Shop, count: int = len(COLORS)) -> None:
+    shop.offer({str(n): [color] for n, color in enumerate(COLORS[:count])})
 
 
 def run(
     shop: Shop,
     store: EmbeddingStore,
-    model: ColourModel | None = None,
+    model: ColorModel | None = None,
     batch_size: int = 3,
     shard_size: int = 4,
     decoders: int = 2,
     decoded: Mapping[bytes, U8Image] | None = None,
 ) -> EmbedReport:
     return embed(
-        model or ColourModel(),
-        shop.catalogue,
+        model or ColorModel(),
+        shop.catalog,
         store,
         shop.limits,
         batch_size=batch_size,
@@ -64,8 +64,8 @@ def run(
     )
 
 
-def vectors(store: EmbeddingStore) -> dict[bytes, Colour]:
-    """Every photo's vector, as a colour."""
+def vectors(store: EmbeddingStore) -> dict[bytes, Color]:
+    """Every photo's vector, as a color."""
     pairs = [
         (photo, tuple(int(number) for number in row[:3]))
         for shard in store.shards()
@@ -77,7 +77,7 @@ def vectors(store: EmbeddingStore) -> dict[bytes, Colour]:
 
 def breaks(shop: Shop, number: int, how: str = "gone") -> None:
     """Make a photo unreadable after it was ingested."""
-    path = list(shop.catalogue.photos())[number].path
+    path = list(shop.catalog.photos())[number].path
     if how == "gone":
         path.unlink()
     elif how == "changed":
@@ -98,11 +98,11 @@ def test_every_photo_gets_its_vector_in_full_shards(
     shop: Shop, store: EmbeddingStore, batch_size: int, shard_size: int
 ) -> None:
     offer(shop)
-    model = ColourModel(dim=5)
+    model = ColorModel(dim=5)
     report = run(shop, store, model, batch_size, shard_size)
     assert report == EmbedReport(already=0, embedded=11, failed=0)
     assert vectors(store) == BY_PHOTO
-    photos = [photo.sha256 for photo in shop.catalogue.photos()]
+    photos = [photo.sha256 for photo in shop.catalog.photos()]
     assert [photo for shard in store.shards() for photo in shard.photos] == photos
     whole, rest = divmod(11, shard_size)
     sizes = [shard_size] * whole + [rest] * bool(rest)
@@ -113,8 +113,8 @@ def test_every_photo_gets_its_vector_in_full_shards(
 
 
 def test_a_photo_that_many_items_show_is_embedded_once(shop: Shop, store: EmbeddingStore) -> None:
-    shop.offer({"a": COLOURS[:2], "b": COLOURS[1:3], "c": COLOURS[:1], "d": []})
-    model = ColourModel()
+    shop.offer({"a": COLORS[:2], "b": COLORS[1:3], "c": COLORS[:1], "d": []})
+    model = ColorModel()
     assert run(shop, store, model) == EmbedReport(0, 3, 0)
     assert sum(model.batches) == 3
 
@@ -122,7 +122,7 @@ def test_a_photo_that_many_items_show_is_embedded_once(shop: Shop, store: Embedd
 def test_nothing_is_encoded_when_nothing_is_missing(shop: Shop, store: EmbeddingStore) -> None:
     offer(shop)
     run(shop, store)
-    before, model = tree(store.folder), ColourModel()
+    before, model = tree(store.folder), ColorModel()
     assert run(shop, store, model) == EmbedReport(already=11, embedded=0, failed=0)
     assert model.batches == []
     assert tree(store.folder) == before
@@ -131,7 +131,7 @@ def test_nothing_is_encoded_when_nothing_is_missing(shop: Shop, store: Embedding
 def test_only_what_is_new_is_embedded(shop: Shop, store: EmbeddingStore) -> None:
     offer(shop, 6)
     run(shop, store)
-    before, model = tree(store.folder), ColourModel()
+    before, model = tree(store.folder), ColorModel()
     offer(shop)
     assert run(shop, store, model) == EmbedReport(already=6, embedded=5, failed=0)
     assert sum(model.batches) == 5
@@ -139,7 +139,7 @@ def test_only_what_is_new_is_embedded(shop: Shop, store: EmbeddingStore) -> None
     assert before.items() <= tree(store.folder).items()
 
 
-def test_an_empty_catalogue_has_nothing_to_embed(shop: Shop, store: EmbeddingStore) -> None:
+def test_an_empty_catalog_has_nothing_to_embed(shop: Shop, store: EmbeddingStore) -> None:
     assert run(shop, store) == EmbedReport(0, 0, 0)
     assert not store.folder.exists()
 
@@ -148,14 +148,14 @@ def test_an_empty_catalogue_has_nothing_to_embed(shop: Shop, store: EmbeddingSto
 def test_vectors_that_are_not_finite_stop_the_run_and_are_not_kept(
     shop: Shop, store: EmbeddingStore, number: float
 ) -> None:
-    class Broken(ColourModel):
+    class Broken(ColorModel):
         def encode(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
             encoded = super().encode(pixels)
-            encoded[encoded[:, 0] == COLOURS[6][0], 1] = number
+            encoded[encoded[:, 0] == COLORS[6][0], 1] = number
             return encoded
 
     offer(shop)
-    with pytest.raises(WeightsError, match="colour: its network gives numbers that are not finite"):
+    with pytest.raises(WeightsError, match="color: its network gives numbers that are not finite"):
         run(shop, store, Broken())
     assert len(store.photos()) == 4
     assert np.isfinite(next(store.shards()).vectors()).all()
@@ -166,7 +166,7 @@ def test_vectors_that_are_not_finite_stop_the_run_and_are_not_kept(
 
 def test_photos_that_are_decoded_already_are_not_read(shop: Shop, store: EmbeddingStore) -> None:
     offer(shop)
-    photos = list(shop.catalogue.photos())
+    photos = list(shop.catalog.photos())
     decoded = {p.sha256: np.full((4, 4, 3), BY_PHOTO[p.sha256], np.uint8) for p in photos[:7]}
     for photo in photos[:7]:
         photo.path.unlink()
@@ -180,7 +180,7 @@ def test_photos_that_are_decoded_already_are_not_read(shop: Shop, store: Embeddi
 @pytest.mark.parametrize("known", [[], [0], [3, 4, 10], range(11)])
 def test_decoded_photos_do_not_change_a_byte(shop: Shop, tmp_path: Path, known: list[int]) -> None:
     offer(shop)
-    photos = [photo.sha256 for photo in shop.catalogue.photos()]
+    photos = [photo.sha256 for photo in shop.catalog.photos()]
     decoded = {photos[n]: np.full((4, 4, 3), BY_PHOTO[photos[n]], np.uint8) for n in known}
     plain, helped = EmbeddingStore(tmp_path / "plain"), EmbeddingStore(tmp_path / "helped")
     run(shop, plain)
@@ -204,7 +204,7 @@ def test_a_run_killed_while_encoding_ends_with_the_same_bytes(
         run(shop, store, model)
     done = len(store.photos())
     assert done == 4 * (lives // 2)
-    again = ColourModel()
+    again = ColorModel()
     assert run(shop, store, again) == EmbedReport(already=done, embedded=11 - done, failed=0)
     assert sum(again.batches) == 11 - done
     assert tree(store.folder) == tree(undisturbed.folder)
@@ -238,9 +238,7 @@ def test_a_run_killed_while_writing_ends_with_the_same_bytes(
     assert tree(store.folder) == tree(undisturbed.folder)
 
 
-@pytest.mark.parametrize(
-    ("where", "method"), [(EmbeddingStore, "write"), (Catalogue, "fail_photo")]
-)
+@pytest.mark.parametrize(("where", "method"), [(EmbeddingStore, "write"), (Catalog, "fail_photo")])
 def test_a_run_killed_beside_a_broken_photo_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: type, method: str
 ) -> None:
@@ -259,7 +257,7 @@ def test_a_run_killed_beside_a_broken_photo_ends_with_the_same_bytes(
                 with pytest.raises(KeyboardInterrupt):
                     run(shop, store)
         run(shop, store)
-        shop.catalogue.close()
+        shop.catalog.close()
         folders.append(tree(store.folder))
     assert folders[0] == folders[1]
 
@@ -289,11 +287,11 @@ def test_a_photo_that_cannot_be_read_any_more_is_counted_and_marked(
     shop: Shop, store: EmbeddingStore, how: str, reason: str
 ) -> None:
     offer(shop)
-    broken = list(shop.catalogue.photos())[2].sha256
+    broken = list(shop.catalog.photos())[2].sha256
     breaks(shop, 2, how)
     assert run(shop, store) == EmbedReport(already=0, embedded=10, failed=1)
-    assert vectors(store) == {p: colour for p, colour in BY_PHOTO.items() if p != broken}
-    assert shop.catalogue.counts() == {"available": {"": 10}, "failed": {reason: 1}}
+    assert vectors(store) == {p: color for p, color in BY_PHOTO.items() if p != broken}
+    assert shop.catalog.counts() == {"available": {"": 10}, "failed": {reason: 1}}
     assert run(shop, store) == EmbedReport(already=10, embedded=0, failed=0)
 
 
@@ -302,7 +300,7 @@ def test_a_bad_disk_stops_the_run_and_no_photo_is_blamed(
     shop: Shop, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     offer(shop)
-    bad = list(shop.catalogue.photos())[9].path
+    bad = list(shop.catalog.photos())[9].path
     read = images.read_bytes
 
     def fail(path: Path, limits: ImageLimits) -> bytes:
@@ -314,7 +312,7 @@ def test_a_bad_disk_stops_the_run_and_no_photo_is_blamed(
         patch.setattr(images, "read_bytes", fail)
         with pytest.raises(OSError, match=os.strerror(number)):
             run(shop, store, batch_size=2, shard_size=4)
-    assert shop.catalogue.counts() == {"available": {"": 11}}
+    assert shop.catalog.counts() == {"available": {"": 11}}
     assert len(store.photos()) in (4, 8), "the shards before it are kept"
     report = run(shop, store, batch_size=2, shard_size=4)
     assert (report.already + report.embedded, report.failed) == (11, 0)
@@ -330,7 +328,7 @@ def test_a_photo_that_was_mended_is_embedded_after_the_next_ingest(
     offer(shop)
     assert run(shop, store) == EmbedReport(already=10, embedded=1, failed=0)
     assert vectors(store) == BY_PHOTO
-    assert shop.catalogue.counts() == {"available": {"": 11}}
+    assert shop.catalog.counts() == {"available": {"": 11}}
 
 
 @pytest.mark.parametrize("broken", [[0], [10], [0, 1, 2, 3], [2, 3, 4], range(11)])
@@ -338,7 +336,7 @@ def test_whatever_fails_the_others_get_their_vectors(
     shop: Shop, store: EmbeddingStore, broken: list[int]
 ) -> None:
     offer(shop)
-    photos = [photo.sha256 for photo in shop.catalogue.photos()]
+    photos = [photo.sha256 for photo in shop.catalog.photos()]
     for number in sorted(broken, reverse=True):
         breaks(shop, number)
     report = run(shop, store)
@@ -346,14 +344,14 @@ def test_whatever_fails_the_others_get_their_vectors(
     good = [photo for number, photo in enumerate(photos) if number not in broken]
     assert vectors(store) == {photo: BY_PHOTO[photo] for photo in good}
     assert all(len(shard.photos) for shard in store.shards())
-    assert list(shop.catalogue.showings()) == [(p, photos.index(p) + 1) for p in good]
+    assert list(shop.catalog.photo_item_pairs()) == [(p, photos.index(p) + 1) for p in good]
 
 
 def test_a_broken_photo_fails_every_item_that_shows_it(shop: Shop, store: EmbeddingStore) -> None:
-    shop.offer({"a": COLOURS[:1], "b": COLOURS[:2], "c": COLOURS[:1]})
+    shop.offer({"a": COLORS[:1], "b": COLORS[:2], "c": COLORS[:1]})
     breaks(shop, 0)
     assert run(shop, store) == EmbedReport(0, 1, 1)
-    assert shop.catalogue.counts() == {"available": {"": 1}, "failed": {"photo missing": 2}}
+    assert shop.catalog.counts() == {"available": {"": 1}, "failed": {"photo missing": 2}}
 
 
 @pytest.mark.parametrize("lost", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])
@@ -361,18 +359,18 @@ def test_another_file_of_the_same_content_is_read_instead_of_a_lost_one(
     shop: Shop, store: EmbeddingStore, tmp_path: Path, lost: list[int]
 ) -> None:
     files = [tmp_path / f"{n}.png" for n in range(3)]
-    items = [Item(file.name, "", "", (Photo(file.name, file),)) for file in files]
+    items = [Item(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
     for file in files:
-        file.write_bytes(png(COLOURS[0]))
-    ingest(ListSource(items), shop.catalogue, shop.limits)
+        file.write_bytes(png(COLORS[0]))
+    ingest(ListSource(items), shop.catalog, shop.limits)
     for number in lost:
         files[number].unlink()
     found = int(len(lost) < 3)
     assert run(shop, store) == EmbedReport(already=0, embedded=found, failed=1 - found)
-    assert list(vectors(store).values()) == COLOURS[:found]
+    assert list(vectors(store).values()) == COLORS[:found]
     # A lost file is noticed when it is the one that is read; `verify` looks at all of them.
     noticed = [n for n in lost if all(earlier in lost for earlier in range(n))]
     available = 3 - len(noticed)
-    assert sum(shop.catalogue.counts().get("available", {}).values()) == available
-    assert sum(shop.catalogue.counts().get("failed", {}).values()) == len(noticed)
+    assert sum(shop.catalog.counts().get("available", {}).values()) == available
+    assert sum(shop.catalog.counts().get("failed", {}).values()) == len(noticed)
     assert run(shop, store) == EmbedReport(already=found, embedded=0, failed=0)

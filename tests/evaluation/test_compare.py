@@ -12,25 +12,25 @@ import pytest
 
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
-from pipeline.evaluation.compare import Plan, compare
+from pipeline.evaluation.compare import ComparisonOptions, compare
 from pipeline.search.fusion import fuse
-from tests.conftest import Colour, png
+from tests.conftest import Color, png
 from tests.engines import Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
 Things = dict[str, Thing]
-ALL = Plan(sample=1000, k=3)
+ALL = ComparisonOptions(sample=1000, k=3)
 
 
 def things(seed: int, count: int, most: int) -> Things:
     rng = random.Random(seed)
 
-    def colour() -> Colour:
+    def color() -> Color:
         return rng.randrange(most), rng.randrange(most), rng.randrange(most)
 
     return {
-        f"item {n:02}": Thing([colour() for _ in range(rng.choice([1, 1, 2]))], rng.choice("abc"))
+        f"item {n:02}": Thing([color() for _ in range(rng.choice([1, 1, 2]))], rng.choice("abc"))
         for n in range(count)
     }
 
@@ -43,7 +43,7 @@ def test_lists_agreement_and_verdicts_are_those_of_what_search_answers(
     open_fair: Opener, seed: int, most: int
 ) -> None:
     items = things(seed, 25, most)
-    fair = open_fair("colour", "red", "mixed")
+    fair = open_fair("color", "red", "mixed")
     fair.build(items)
     found = compare(fair.config, ALL)
     assert [one.query for one in found.answers] == list(items)
@@ -57,8 +57,8 @@ def test_lists_agreement_and_verdicts_are_those_of_what_search_answers(
         assert list(one.fused) == fuse(lists, 3)
         ids = {name: [n.id for n in answers] for name, answers in lists.items()}
         assert [a.engines for a in one.agreements] == [
-            ("colour", "red"),
-            ("colour", "mixed"),
+            ("color", "red"),
+            ("color", "mixed"),
             ("red", "mixed"),
         ]
         for agreement in one.agreements:
@@ -69,7 +69,7 @@ def test_lists_agreement_and_verdicts_are_those_of_what_search_answers(
             sums[(a, b, "rbo")] += agreement.rbo  # type: ignore[assignment]
         verdict = {}
         for name, answers in lists.items():
-            others = (n for n in answers if not set(items[n.key].colours) & set(items[key].colours))
+            others = (n for n in answers if not set(items[n.key].colors) & set(items[key].colors))
             verdict[name] = next(others).category == items[key].category
         assert one.right == verdict
         right["+".join(name for name in verdict if verdict[name])] += 1
@@ -87,16 +87,16 @@ def test_photos_ask_and_what_is_none_is_told(open_fair: Opener, tmp_path: Path) 
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     good.write_bytes(png((1, 0, 0)))
     bad.write_bytes(b"")
-    found = compare(fair.config, Plan(photos=(bad, good)))
+    found = compare(fair.config, ComparisonOptions(photos=(bad, good)))
     (answers,) = found.answers
     assert (answers.query, answers.item, answers.label) == (str(good), None, None)
     assert answers.right is None
-    assert [n.key for n in answers.lists["colour"]] == ["a", "b"]
+    assert [n.key for n in answers.lists["color"]] == ["a", "b"]
     assert [one.key for one in answers.fused] == ["a", "b"]
     assert list(found.failed) == [str(bad)]
     assert "empty file" in found.failed[str(bad)]
     assert (found.right, found.near_identical) == ({}, ())
-    nothing = compare(fair.config, Plan(photos=(bad,)))
+    nothing = compare(fair.config, ComparisonOptions(photos=(bad,)))
     assert (nothing.answers, nothing.agreements) == ((), ())
 
 
@@ -105,7 +105,10 @@ def test_a_sample_is_chosen_by_its_seed(open_fair: Opener) -> None:
     fair.build(things(2, 30, 256))
 
     def chosen(seed: int) -> list[str]:
-        return [one.query for one in compare(fair.config, Plan(sample=8, seed=seed)).answers]
+        return [
+            one.query
+            for one in compare(fair.config, ComparisonOptions(sample=8, seed=seed)).answers
+        ]
 
     assert len(set(chosen(1))) == 8
     assert chosen(1) == chosen(1) == sorted(chosen(1))
@@ -117,7 +120,7 @@ def test_only_items_that_all_engines_have_are_asked_with(open_fair: Opener) -> N
     fair = open_fair()
     fair.build(dict(list(items.items())[:4]))
     fair.offer(items)
-    fair.index("colour")
+    fair.index("color")
     found = compare(fair.config, ALL)
     assert [one.query for one in found.answers] == list("abcd")
     assert found.failed == {}
@@ -131,7 +134,7 @@ def test_pairs_are_each_others_nearest_by_every_engine(
     open_fair: Opener, seed: int, most: int
 ) -> None:
     items = things(seed, 20, most)
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(items)
     names = list(items)
     searchers = {name: fair.searcher(name) for name in fair.config.engines}
@@ -156,13 +159,13 @@ def test_pairs_are_each_others_nearest_by_every_engine(
     for pair in found:
         assert pair.items == tuple(fair.id_of(key) for key in pair.keys)
         assert pair.labels == tuple(items[key].category for key in pair.keys)
-        shared = set(items[pair.keys[0]].colours) & set(items[pair.keys[1]].colours)
+        shared = set(items[pair.keys[0]].colors) & set(items[pair.keys[1]].colors)
         assert pair.same_photo == bool(shared)
         for engine, distance in pair.distances.items():
             assert distance == every[pair.keys[0]][engine][0].distance
 
 
-# -- Odd catalogues --------------------------------------------------------------------------------
+# -- Odd catalogs --------------------------------------------------------------------------------
 
 
 def test_missing_labels_leave_the_verdict_open(open_fair: Opener) -> None:
@@ -174,12 +177,12 @@ def test_missing_labels_leave_the_verdict_open(open_fair: Opener) -> None:
     assert found.near_identical[0].labels == (None, None)
 
 
-def test_one_item_has_no_neighbours(open_fair: Opener) -> None:
+def test_one_item_has_no_neighbors(open_fair: Opener) -> None:
     fair = open_fair()
     fair.build({"a": Thing([(1, 2, 3)], "x")})
     found = compare(fair.config, ALL)
     (answers,) = found.answers
-    assert answers.lists == {"colour": [], "mixed": []}
+    assert answers.lists == {"color": [], "mixed": []}
     assert (answers.right, list(answers.fused), found.near_identical) == (None, [], ())
     assert found.agreements[0].overlap == found.agreements[0].rbo == 1
 
@@ -197,7 +200,7 @@ def test_items_of_one_photo_are_told_as_such(open_fair: Opener) -> None:
 
 
 def test_constant_vectors_answer_by_id(open_fair: Opener) -> None:
-    fair = open_fair("colour", "blind")
+    fair = open_fair("color", "blind")
     fair.build(things(3, 12, 256))
     found = compare(fair.config, ALL)
     for one in found.answers:
@@ -208,22 +211,22 @@ def test_constant_vectors_answer_by_id(open_fair: Opener) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "message"),
+    ("options", "message"),
     [
-        (Plan(engines=("colour",)), "colour alone cannot be compared"),
-        (Plan(engines=("colour", "sound")), "unknown engine 'sound'"),
-        (Plan(label="brand"), "no item has a column 'brand'"),
-        (Plan(k=0), "k is 0"),
-        (Plan(sample=0), "sample is 0"),
+        (ComparisonOptions(engines=("color",)), "color alone cannot be compared"),
+        (ComparisonOptions(engines=("color", "sound")), "unknown engine 'sound'"),
+        (ComparisonOptions(label="brand"), "no item has a column 'brand'"),
+        (ComparisonOptions(k=0), "k is 0"),
+        (ComparisonOptions(sample=0), "sample is 0"),
     ],
 )
 def test_what_cannot_be_compared_is_one_clear_line(
-    open_fair: Opener, plan: Plan, message: str
+    open_fair: Opener, options: ComparisonOptions, message: str
 ) -> None:
     fair = open_fair()
     fair.build(things(1, 6, 9))
     with pytest.raises(QueryError, match=message) as raised:
-        compare(fair.config, plan)
+        compare(fair.config, options)
     assert "\n" not in str(raised.value)
 
 
@@ -236,7 +239,7 @@ def test_everything_is_json(open_fair: Opener) -> None:
     fair = open_fair()
     fair.build(things(1, 9, 9))
     found = compare(fair.config, ALL)
-    facts = json.loads(json.dumps(found.facts(), allow_nan=False))
+    facts = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert facts["right"] == found.right
-    assert facts["answers"][0]["lists"]["colour"][0]["path"].endswith(".png")
+    assert facts["answers"][0]["lists"]["color"][0]["path"].endswith(".png")
     assert facts["near_identical"][0]["keys"] == list(found.near_identical[0].keys)

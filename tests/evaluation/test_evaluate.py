@@ -18,33 +18,39 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation import experiment as trial
-from pipeline.evaluation.evaluate import METRICS, Evaluation, Plan, evaluate, examine
-from pipeline.evaluation.pixels import Look, decode
+from pipeline.evaluation.evaluate import (
+    METRICS,
+    Evaluation,
+    EvaluationOptions,
+    evaluate,
+    evaluate_detailed,
+)
+from pipeline.evaluation.pixels import Preprocessing, decode
 from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder.train import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
 from pipeline.workspace import EngineFolder
-from tests.conftest import Colour, png
+from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
-QUICK = Plan(cost=False)
+QUICK = EvaluationOptions(cost=False)
 Things = dict[str, Thing]
 
 
 def things(seed: int, count: int, most: int, labels: str = "abcd") -> Things:
-    """Items of one to three photos with colours from 0 to `most`, of which some share photos."""
+    """Items of one to three photos with colors from 0 to `most`, of which some share photos."""
     rng = random.Random(seed)
 
-    def colour() -> Colour:
+    def color() -> Color:
         return rng.randrange(most), rng.randrange(most), rng.randrange(most)
 
     return {
         f"item {n:02}": Thing(
-            [colour() for _ in range(rng.choice([1, 1, 2, 3]))],
+            [color() for _ in range(rng.choice([1, 1, 2, 3]))],
             rng.choice(labels),
             {"sku": rng.randrange(count // 2)},
         )
@@ -54,7 +60,7 @@ def things(seed: int, count: int, most: int, labels: str = "abcd") -> Things:
 
 def apart(one: Thing, other: Thing, engine: str) -> float:
     """Distance of the nearest photos of two items."""
-    a, b = (VIEWS[engine](np.array(t.colours, np.float32)).astype(np.float64) for t in (one, other))
+    a, b = (VIEWS[engine](np.array(t.colors, np.float32)).astype(np.float64) for t in (one, other))
     return float(np.sqrt(((a[:, np.newaxis] - b) ** 2).sum(axis=2)).min())
 
 
@@ -68,7 +74,7 @@ def by_hand(
             (name, thing)
             for name, thing in items.items()
             if name != key
-            and not set(thing.colours) & set(query.colours)
+            and not set(thing.colors) & set(query.colors)
             and not (product and thing.metadata[product] == query.metadata[product])
         ]
         # Items are offered, and numbered, in their order.
@@ -104,7 +110,7 @@ def test_every_metric_is_that_of_an_independent_evaluation(
 ) -> None:
     monkeypatch.setattr(trial, "_QUERIES", block)
     items = things(seed, 40, most)
-    fair = open_fair("colour", "red", "mixed")
+    fair = open_fair("color", "red", "mixed")
     fair.build(items)
     found = means(evaluate(fair.config, QUICK))
     for engine in fair.config.engines:
@@ -116,16 +122,16 @@ def test_what_shares_a_photo_or_a_product_is_left_out_and_counted(
     open_fair: Opener, product: str | None
 ) -> None:
     items = things(5, 30, 4)
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(items)
-    found = evaluate(fair.config, Plan(product=product, cost=False))
-    expected, values = by_hand(items, "colour", product)
-    assert means(found)["colour"] == pytest.approx(expected, abs=1e-9)
+    found = evaluate(fair.config, EvaluationOptions(product=product, cost=False))
+    expected, values = by_hand(items, "color", product)
+    assert means(found)["color"] == pytest.approx(expected, abs=1e-9)
     pairs = {"photo": [0] * 30, "sku": [0] * 30}
     for at, (key, one) in enumerate(items.items()):
         for other_key, other in items.items():
             if key != other_key:
-                pairs["photo"][at] += bool(set(one.colours) & set(other.colours))
+                pairs["photo"][at] += bool(set(one.colors) & set(other.colors))
                 pairs["sku"][at] += one.metadata["sku"] == other.metadata["sku"]
     assert (found.same_photo.queries, found.same_photo.pairs) == (
         sum(map(bool, pairs["photo"])),
@@ -141,9 +147,9 @@ def test_what_shares_a_photo_or_a_product_is_left_out_and_counted(
 def test_the_first_ten_are_what_search_answers(open_fair: Opener) -> None:
     """With photos that no two items share, a query by id finds what is ranked here."""
     rng = random.Random(1)
-    colours = rng.sample([(r, g, b) for r in range(4) for g in range(4) for b in range(4)], 45)
-    items = {f"{n}": Thing([colour], rng.choice("abc")) for n, colour in enumerate(colours)}
-    fair = open_fair("colour", "red", "mixed")
+    colors = rng.sample([(r, g, b) for r in range(4) for g in range(4) for b in range(4)], 45)
+    items = {f"{n}": Thing([color], rng.choice("abc")) for n, color in enumerate(colors)}
+    fair = open_fair("color", "red", "mixed")
     fair.build(items)
     found = means(evaluate(fair.config, QUICK))
     searchers = {name: fair.searcher(name) for name in fair.config.engines}
@@ -175,8 +181,8 @@ def test_labels_have_scores_and_intervals_of_their_own(open_fair: Opener) -> Non
     fair = open_fair()
     fair.build(items)
     found = evaluate(fair.config, QUICK)
-    _, values = by_hand(items, "colour")
-    (engine,) = (system for system in found.systems if system.name == "colour")
+    _, values = by_hand(items, "color")
+    (engine,) = (system for system in found.systems if system.name == "color")
     assert list(found.labels) == list(engine.by_label) == ["a", "b"]
     for label, count in found.labels.items():
         own = [at for at, thing in enumerate(items.values()) if thing.category == label]
@@ -195,41 +201,41 @@ def test_labels_have_scores_and_intervals_of_their_own(open_fair: Opener) -> Non
 
 def test_the_baselines_are_pca_of_the_pixels_and_chance(open_fair: Opener) -> None:
     rng = np.random.default_rng(8)
-    colours = [tuple(one) for one in rng.integers(0, 256, (90, 3)).tolist()]
-    items = {f"{n}": Thing([c], "dark" if c[0] < 128 else "light") for n, c in enumerate(colours)}
-    fair = open_fair("colour")
+    colors = [tuple(one) for one in rng.integers(0, 256, (90, 3)).tolist()]
+    items = {f"{n}": Thing([c], "dark" if c[0] < 128 else "light") for n, c in enumerate(colors)}
+    fair = open_fair("color")
     fair.build(items)
     found = evaluate(fair.config, QUICK)
     assert [(s.name, s.kind) for s in found.systems] == [
-        ("colour", "engine"),
+        ("color", "engine"),
         ("pca-16", "baseline"),
         ("random", "baseline"),
     ]
-    # Photos of one colour have three principal components, in which they are as far apart.
-    pixels = np.repeat(np.array(colours), 5, axis=1) / 255
+    # Photos of one color have three principal components, in which they are as far apart.
+    pixels = np.repeat(np.array(colors), 5, axis=1) / 255
     projected = PCA(3).fit_transform(pixels)
     assert np.linalg.norm(projected[0] - projected[1]) * 255 / 5**0.5 == pytest.approx(
-        math.dist(colours[0], colours[1])
+        math.dist(colors[0], colors[1])
     )
     scores = means(found)
-    assert scores["pca-16"] == pytest.approx(scores["colour"], abs=1e-6)
+    assert scores["pca-16"] == pytest.approx(scores["color"], abs=1e-6)
     share = np.mean([thing.category == "dark" for thing in items.values()])
     chance = share**2 + (1 - share) ** 2
     assert scores["random"]["P@10"] == pytest.approx(chance, abs=0.06)
     assert scores["random"]["mAP"] == pytest.approx(chance, abs=0.06)
     assert evaluate(fair.config, QUICK).systems == found.systems
-    other = evaluate(fair.config, Plan(seed=8, cost=False))
+    other = evaluate(fair.config, EvaluationOptions(seed=8, cost=False))
     assert means(other)["random"] != scores["random"]
-    assert means(other)["colour"] == scores["colour"]
+    assert means(other)["color"] == scores["color"]
 
 
 def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: Path) -> None:
-    fair = Fair(tmp_path, ["colour"])
+    fair = Fair(tmp_path, ["color"])
     rng = random.Random(2)
-    colours: list[Colour] = [
+    colors: list[Color] = [
         (rng.randrange(256), rng.randrange(256), rng.randrange(256)) for _ in range(24)
     ]
-    fair.offer({f"{n}": Thing([colour]) for n, colour in enumerate(colours)})
+    fair.offer({f"{n}": Thing([color]) for n, color in enumerate(colors)})
     settings = AutoencoderSettings(
         type="autoencoder",
         architecture="strided",
@@ -238,30 +244,30 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
         training=TrainingSettings(batch_size=8, epochs=2, split="first"),
     )
     limits = ImageLimits()
-    model = train("small", settings, fair.catalogue, ModelStore(tmp_path / "model"), limits)
-    photos = list(fair.catalogue.photos())
-    pixels = decode(photos, Look((32, 32), "nearest"), limits, 1, tmp_path)
+    model = train("small", settings, fair.catalog, ModelStore(tmp_path / "model"), limits)
+    photos = list(fair.catalog.photos())
+    pixels = decode(photos, Preprocessing((32, 32), "nearest"), limits, 1, tmp_path)
     rebuilt = reconstruction("small", model, pixels, seed=0)
     assert rebuilt is not None
     found = rebuilt.measured
     assert (found.photos, found.fitted, found.numbers) == (4, 20, 2)
     assert found.mse == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
-    held_out, trained = np.array(colours[:4]) / 255, np.array(colours[4:]) / 255
+    held_out, trained = np.array(colors[:4]) / 255, np.array(colors[4:]) / 255
     oracle = PCA(2).fit(trained)
     rest = held_out - oracle.inverse_transform(oracle.transform(held_out))
     assert found.pca_mse == pytest.approx(np.mean(rest**2), rel=1e-3)
     # The four that were held out are few enough to be shown, all of them.
     shown = [rebuilt.photos, rebuilt.by_engine, rebuilt.by_pca]
     assert [(one.shape, one.dtype) for one in shown] == [((4, 32, 32, 3), np.dtype("uint8"))] * 3
-    assert (rebuilt.photos[:, 5, 5] == colours[:4]).all()
+    assert (rebuilt.photos[:, 5, 5] == colors[:4]).all()
     by_pca = oracle.inverse_transform(oracle.transform(held_out)) * 255
     assert np.abs(rebuilt.by_pca[:, 9, 9] - np.clip(by_pca, 0, 255)).max() <= 1
     mse = np.mean((rebuilt.by_engine / 255.0 - rebuilt.photos / 255.0) ** 2)
     assert mse == pytest.approx(found.mse, rel=0.02)
-    fewer = decode(photos[4:], Look((32, 32), "nearest"), limits, 1, tmp_path)
+    fewer = decode(photos[4:], Preprocessing((32, 32), "nearest"), limits, 1, tmp_path)
     assert reconstruction("small", model, fewer, seed=0) is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp")]
-    fair.catalogue.close()
+    fair.catalog.close()
 
 
 # -- Other queries ---------------------------------------------------------------------------------
@@ -269,23 +275,23 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
 
 def test_a_sample_asks_and_all_are_ranked(open_fair: Opener) -> None:
     items = things(9, 40, 256)
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(items)
-    found = evaluate(fair.config, Plan(queries=12, cost=False))
+    found = evaluate(fair.config, EvaluationOptions(queries=12, cost=False))
     assert (found.queries, found.items) == (12, 40)
-    assert found.systems == evaluate(fair.config, Plan(queries=12, cost=False)).systems
-    _, values = by_hand(items, "colour")
+    assert found.systems == evaluate(fair.config, EvaluationOptions(queries=12, cost=False)).systems
+    _, values = by_hand(items, "color")
     chosen = np.sort(np.random.default_rng(7).choice(40, 12, replace=False))
     expected = np.mean([values["mAP"][at] for at in chosen])
-    assert means(found)["colour"]["mAP"] == pytest.approx(expected)
-    assert evaluate(fair.config, Plan(queries=1000, cost=False)).queries == 40
+    assert means(found)["color"]["mAP"] == pytest.approx(expected)
+    assert evaluate(fair.config, EvaluationOptions(queries=1000, cost=False)).queries == 40
 
 
-def query_photos(folder: Path, labelled: Mapping[str, list[Colour]]) -> None:
-    for label, colours in labelled.items():
+def query_photos(folder: Path, labeled: Mapping[str, list[Color]]) -> None:
+    for label, colors in labeled.items():
         (folder / label).mkdir(parents=True)
-        for colour in colours:
-            (folder / label / f"{colour}.png").write_bytes(png(colour))
+        for color in colors:
+            (folder / label / f"{color}.png").write_bytes(png(color))
 
 
 @pytest.mark.parametrize("form", ["folder", "csv"])
@@ -317,14 +323,14 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
                     ("", "x"),
                 ]
             )
-    found = evaluate(fair.config, Plan(query_set=asked, cost=False))
+    found = evaluate(fair.config, EvaluationOptions(query_set=asked, cost=False))
     assert found.query_set == str(asked)
     assert (found.items, found.queries, found.scored, found.nothing_to_find) == (4, 4, 3, 1)
     missing = {"photo missing": 1} if form == "csv" else {}
     assert found.rejected == {"not an image": 1, **missing}
     # (10, 0, 0) is b's own photo.
     assert (found.same_photo.queries, found.same_photo.pairs) == (1, 1)
-    (engine,) = (system for system in found.systems if system.name == "colour")
+    (engine,) = (system for system in found.systems if system.name == "color")
     # (2, 0, 0): c a b d. (10, 0, 0), without b: c a d. (240, 0, 0): d c b a.
     assert engine.scores["P@1"].mean == pytest.approx((0 + 0 + 1) / 3)
     assert engine.scores["P@3"].mean == pytest.approx((2 / 3 + 1 / 3 + 2 / 3) / 3)
@@ -339,7 +345,7 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
     ("content", "message"),
     [
         ("file,what\na.png,x\n", "columns file and label"),
-        ("file,label\n,x\n", "no labelled photos"),
+        ("file,label\n,x\n", "no labeled photos"),
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
         (None, "cannot read the query set"),
     ],
@@ -347,13 +353,13 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
 def test_a_query_set_that_is_none_is_refused(
     open_fair: Opener, tmp_path: Path, content: str | None, message: str
 ) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(things(1, 6, 9, "ab"))
     file = tmp_path / "queries.csv"
     if content is not None:
         file.write_text(content)
     with pytest.raises(QueryError, match=message):
-        evaluate(fair.config, Plan(query_set=file, cost=False))
+        evaluate(fair.config, EvaluationOptions(query_set=file, cost=False))
 
 
 # -- Labels ----------------------------------------------------------------------------------------
@@ -362,7 +368,7 @@ def test_a_query_set_that_is_none_is_refused(
 def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
     open_fair: Opener,
 ) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(
         {
             "a": Thing([(0, 0, 0)], "x", {"category_2": "dark", "year": 1}),
@@ -374,7 +380,7 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
             "g": Thing([], "x", {"category_2": "dark", "year": 2}),
         }
     )
-    by_level = evaluate(fair.config, Plan("category_2", cost=False))
+    by_level = evaluate(fair.config, EvaluationOptions("category_2", cost=False))
     assert {label: vars(count) for label, count in by_level.labels.items()} == {
         "dark": {"items": 2, "queries": 2},
         "light": {"items": 2, "queries": 2},
@@ -386,7 +392,7 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
     assert by_level.systems[0].scores["MRR"].mean == pytest.approx(
         (1 / 2 + 1 / 2 + 1 / 3 + 1 / 2) / 4
     )
-    by_number = evaluate(fair.config, Plan("year", cost=False))
+    by_number = evaluate(fair.config, EvaluationOptions("year", cost=False))
     assert list(by_number.labels) == ["1", "2"]
     assert (by_number.items, by_number.scored, by_number.nothing_to_find) == (3, 2, 1)
     assert evaluate(fair.config, QUICK).items == 6
@@ -394,39 +400,47 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
 
 def test_items_that_an_index_lacks_are_left_aside(open_fair: Opener) -> None:
     items = {key: Thing([(n, 0, 0)], "x") for n, key in enumerate("abcdef")}
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(dict(list(items.items())[:4]))
     fair.offer(items)
-    fair.index("colour")
+    fair.index("color")
     found = evaluate(fair.config, QUICK)
-    assert (found.items, found.left_aside) == (4, 2)
-    photo = next(fair.catalogue.photos())
+    assert (found.items, found.excluded_items) == (4, 2)
+    photo = next(fair.catalog.photos())
     photo.path.unlink()
     found = evaluate(fair.config, QUICK)
-    assert (found.items, found.left_aside) == (3, 3)
+    assert (found.items, found.excluded_items) == (3, 3)
 
 
 @pytest.mark.parametrize(
-    ("items", "plan", "message"),
+    ("items", "options", "message"),
     [
-        (things(1, 8, 9), Plan("brand"), "no item has a column 'brand'.*category"),
-        (things(1, 8, 9), Plan(product="brand"), "no item has a column 'brand'"),
-        ({k: Thing([(n, 0, 0)]) for n, k in enumerate("abc")}, Plan(), "has a category; name"),
-        ({"a": Thing([(1, 2, 3)], "x")}, Plan(), "nothing to find: of 1 queries"),
-        ({k: Thing([(n, 0, 0)], k) for n, k in enumerate("abc")}, Plan(), "of 3 queries none"),
-        ({k: Thing([(7, 7, 7)], "x") for k in "abc"}, Plan(), "of 3 queries none"),
-        (things(1, 8, 9), Plan(queries=0), "queries is 0"),
-        (things(1, 8, 9), Plan(resamples=0), "resamples is 0"),
-        (things(1, 8, 9), Plan(engines=("sound",)), "unknown engine 'sound'"),
+        (things(1, 8, 9), EvaluationOptions("brand"), "no item has a column 'brand'.*category"),
+        (things(1, 8, 9), EvaluationOptions(product="brand"), "no item has a column 'brand'"),
+        (
+            {k: Thing([(n, 0, 0)]) for n, k in enumerate("abc")},
+            EvaluationOptions(),
+            "has a category; name",
+        ),
+        ({"a": Thing([(1, 2, 3)], "x")}, EvaluationOptions(), "nothing to find: of 1 queries"),
+        (
+            {k: Thing([(n, 0, 0)], k) for n, k in enumerate("abc")},
+            EvaluationOptions(),
+            "of 3 queries none",
+        ),
+        ({k: Thing([(7, 7, 7)], "x") for k in "abc"}, EvaluationOptions(), "of 3 queries none"),
+        (things(1, 8, 9), EvaluationOptions(queries=0), "queries is 0"),
+        (things(1, 8, 9), EvaluationOptions(resamples=0), "resamples is 0"),
+        (things(1, 8, 9), EvaluationOptions(engines=("sound",)), "unknown engine 'sound'"),
     ],
 )
 def test_what_cannot_be_measured_is_one_clear_line(
-    open_fair: Opener, items: Things, plan: Plan, message: str
+    open_fair: Opener, items: Things, options: EvaluationOptions, message: str
 ) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(items)
     with pytest.raises(QueryError, match=message) as raised:
-        evaluate(fair.config, plan)
+        evaluate(fair.config, options)
     assert "\n" not in str(raised.value)
 
 
@@ -445,26 +459,26 @@ def test_constant_vectors_rank_by_id(open_fair: Opener) -> None:
 
 
 def test_one_engine_is_not_fused_and_engines_may_be_chosen(open_fair: Opener) -> None:
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(things(3, 12, 256, "ab"))
 
     def names(*engines: str) -> list[str]:
-        found = evaluate(fair.config, Plan(engines=engines, cost=False))
+        found = evaluate(fair.config, EvaluationOptions(engines=engines, cost=False))
         return [system.name for system in found.systems]
 
     assert names("mixed") == ["mixed", "pca-16", "random"]
-    assert names() == ["colour", "mixed", "fused", "pca-16", "random"]
+    assert names() == ["color", "mixed", "fused", "pca-16", "random"]
 
 
 def test_the_evidence_is_what_the_numbers_are_means_of(open_fair: Opener) -> None:
     items = things(11, 30, 256)
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(items)
-    evidence = examine(fair.config, QUICK)
+    evidence = evaluate_detailed(fair.config, QUICK)
     assert evidence.evaluation == evaluate(fair.config, QUICK)
     assert evidence.items is not None
-    keys = [fair.catalogue.item(item).key for item in evidence.items.tolist()]  # type: ignore[union-attr]
-    for at, engine in enumerate(("colour", "mixed")):
+    keys = [fair.catalog.item(item).key for item in evidence.items.tolist()]  # type: ignore[union-attr]
+    for at, engine in enumerate(("color", "mixed")):
         _, values = by_hand(items, engine)
         for metric in METRICS:
             assert evidence.of(metric)[:, at].tolist() == pytest.approx(values[metric])
@@ -475,11 +489,11 @@ def test_the_evidence_is_what_the_numbers_are_means_of(open_fair: Opener) -> Non
 
 def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
     items = things(11, 40, 256)
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(items)
     assert evaluate(fair.config, QUICK).held_out == {}
     seen = [key for key in items if int(key[-1]) < 6]
-    photos = dict(fair.catalogue.showings())
+    photos = dict(fair.catalog.photo_item_pairs())
     trained = {sha for sha, item in photos.items() if key_of(fair, item) in seen}
     model = EngineFolder(fair.config.folder / "mixed").models.current()
     assert model is not None
@@ -488,10 +502,10 @@ def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
     found = evaluate(fair.config, QUICK).held_out
     assert list(found) == ["mixed"]
     shows: dict[int, set[bytes]] = {}
-    for sha, item in fair.catalogue.showings():
+    for sha, item in fair.catalog.photo_item_pairs():
         shows.setdefault(item, set()).add(sha)
     _, values = by_hand(items, "mixed")
-    scored = examine(fair.config, QUICK).items
+    scored = evaluate_detailed(fair.config, QUICK).items
     assert scored is not None
     unseen = [at for at, item in enumerate(scored.tolist()) if not shows[item] & trained]
     assert 0 < len(unseen) < len(scored)
@@ -506,7 +520,7 @@ def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
 
 
 def key_of(fair: Fair, item: int) -> str:
-    record = fair.catalogue.item(item)
+    record = fair.catalog.item(item)
     assert record is not None
     return record.key
 
@@ -515,10 +529,10 @@ def key_of(fair: Fair, item: int) -> str:
 
 
 def test_the_cost_of_each_engine_is_measured(open_fair: Opener) -> None:
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(things(3, 30, 256))
     found = evaluate(fair.config)
-    assert [one.engine for one in found.costs] == ["colour", "mixed"]
+    assert [one.engine for one in found.costs] == ["color", "mixed"]
     for one in found.costs:
         assert one.embedding.photos_per_second > 0
         assert one.embedding.decoded_per_second > 0
@@ -533,7 +547,7 @@ def test_everything_is_json_and_nothing_is_written(open_fair: Opener) -> None:
     fair.build(things(3, 12, 9, "ab"))
     before = sorted(fair.config.folder.rglob("*"))
     found = evaluate(fair.config)
-    facts = json.loads(json.dumps(found.facts(), allow_nan=False))
+    facts = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert facts["systems"][0]["scores"]["P@1"] == asdict(found.systems[0].scores["P@1"])
     assert facts["label"] == "category"
     assert sorted(fair.config.folder.rglob("*")) == before

@@ -17,11 +17,11 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from pipeline.evaluation import cost, intervals, pca
 from pipeline.evaluation import exact_ranker as order
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
-from pipeline.evaluation.exact_ranker import Order
+from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.metrics import METRICS, score
-from pipeline.evaluation.retriever import Shown, Space
-from pipeline.index.base import Neighbours
+from pipeline.evaluation.retriever import Retriever, VectorSet
+from pipeline.index.base import Neighbors
 
 Lists = list[list[bool]]
 
@@ -179,11 +179,11 @@ def test_agreement_of_equal_disjoint_and_empty_lists() -> None:
 # -- Whole rankings --------------------------------------------------------------------------------
 
 
-def space(vectors: npt.NDArray[np.float32], owners: Sequence[Sequence[int]]) -> Space:
+def space(vectors: npt.NDArray[np.float32], owners: Sequence[Sequence[int]]) -> Retriever:
     """Items, each with the rows of its photos, that ask each other."""
     pairs = sorted({(owner, row) for owner, rows in enumerate(owners) for row in rows})
-    shown = Shown(vectors.__getitem__, np.array(pairs, np.int64))
-    return Space("any", "engine", shown, shown)
+    shown = VectorSet(vectors.__getitem__, np.array(pairs, np.int64))
+    return Retriever("any", "engine", shown, shown)
 
 
 def by_brute_force(
@@ -224,7 +224,7 @@ def test_rankings_are_those_of_brute_force(
         [[row] for row in range(40)],
         [rng.choice(40, rng.integers(1, 4), replace=False).tolist() for _ in range(30)],
     ):
-        ranked = Order(space(vectors, owners))
+        ranked = ExactRanker(space(vectors, owners))
         for first, last in ((0, 1), (1, len(owners))):
             left_out = [np.array([query]) for query in range(first, last)]
             for query, found in enumerate(ranked.block(first, last, left_out), first):
@@ -235,7 +235,7 @@ def test_rankings_are_those_of_brute_force(
 
 def test_what_is_left_out_comes_last() -> None:
     vectors = np.arange(10, dtype=np.float32)[:, np.newaxis]
-    ranked = Order(space(vectors, [[row] for row in range(10)]))
+    ranked = ExactRanker(space(vectors, [[row] for row in range(10)]))
     (found,) = ranked.block(4, 5, [np.array([3, 4, 5])])
     assert found[:7].tolist() == [2, 6, 1, 7, 0, 8, 9]
     assert set(found[7:].tolist()) == {3, 4, 5}
@@ -301,13 +301,11 @@ class Lossy:
     def vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         return self._vectors[rows]
 
-    def search(
-        self, queries: npt.NDArray[np.float32], k: int, allowed: object = None
-    ) -> Neighbours:
+    def search(self, queries: npt.NDArray[np.float32], k: int, allowed: object = None) -> Neighbors:
         apart = np.linalg.norm(self._vectors - queries[:, np.newaxis].astype(np.float64), axis=2)
         apart[:, list(self._lost)] = np.inf
         rows = np.argsort(apart, axis=1)[:, :k]
-        return Neighbours(
+        return Neighbors(
             np.take_along_axis(apart, rows, axis=1), rows, np.full(len(queries), self.rows)
         )
 

@@ -34,7 +34,7 @@ LIMITS = ImageLimits()
 
 
 def photo(height: int, width: int, seed: int = 0) -> U8:
-    """(height, width, 3): smooth colours with some grain, nowhere flat."""
+    """(height, width, 3): smooth colors with some grain, nowhere flat."""
     y, x = np.mgrid[0:height, 0:width]
     smooth = np.stack([x + y, 2 * x, 3 * y], axis=-1) % 186
     grain = np.random.default_rng(seed).integers(0, 70, smooth.shape)
@@ -65,11 +65,11 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(rows: npt.NDArray[Any], colour: int, extra: bytes = b"", size: Any = None) -> bytes:
-    """`rows`: (height, width[, channels]), uint8 or uint16; `colour`: PNG's colour type."""
+def png(rows: npt.NDArray[Any], color: int, extra: bytes = b"", size: Any = None) -> bytes:
+    """`rows`: (height, width[, channels]), uint8 or uint16; `color`: PNG's color type."""
     height, width = size or rows.shape[:2]
     raw = b"".join(b"\0" + row.tobytes() for row in rows.astype(rows.dtype.newbyteorder(">")))
-    header = struct.pack(">IIBBBBB", width, height, 8 * rows.dtype.itemsize, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8 * rows.dtype.itemsize, color, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -156,7 +156,7 @@ def test_jpeg_is_close_to_what_went_in(options: Any) -> None:
 
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "TIFF", "WEBP", "MPO"])
 def test_the_first_of_several_pictures_counts(fmt: str) -> None:
-    flat = [Image.new("RGB", (16, 24), colour) for colour in ("red", "blue", "lime")]
+    flat = [Image.new("RGB", (16, 24), color) for color in ("red", "blue", "lime")]
     out = io.BytesIO()
     flat[0].save(out, fmt, save_all=True, append_images=flat[1:])
     got = pixels_of(out.getvalue())
@@ -166,7 +166,7 @@ def test_the_first_of_several_pictures_counts(fmt: str) -> None:
 
 @pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_colours(fmt: str, mode: str) -> None:
+def test_few_colors(fmt: str, mode: str) -> None:
     image = Image.fromarray(RGB).convert(mode)
     out = io.BytesIO()
     image.save(out, fmt)
@@ -180,21 +180,21 @@ def test_few_colours(fmt: str, mode: str) -> None:
 
 def test_alpha_is_laid_on_white() -> None:
     expected = over_white(ALPHA)
-    np.testing.assert_array_equal(pixels_of(png(ALPHA, colour=6)), expected)
+    np.testing.assert_array_equal(pixels_of(png(ALPHA, color=6)), expected)
     np.testing.assert_array_equal(
         pixels_of(encode(ALPHA, "WEBP", lossless=True, exact=True)), expected
     )
-    grey = ALPHA[..., 2:]  # (h, w, 2): luminance, alpha
+    gray = ALPHA[..., 2:]  # (h, w, 2): luminance, alpha
     np.testing.assert_array_equal(
-        pixels_of(png(grey, colour=4)), over_white(grey[..., [0, 0, 0, 1]])
+        pixels_of(png(gray, color=4)), over_white(gray[..., [0, 0, 0, 1]])
     )
     tags = {338: 2}
-    np.testing.assert_array_equal(pixels_of(tiff(grey, tags)), over_white(grey[..., [0, 0, 0, 1]]))
+    np.testing.assert_array_equal(pixels_of(tiff(gray, tags)), over_white(gray[..., [0, 0, 0, 1]]))
 
 
-def test_premultiplied_grey_tiff_is_laid_on_white() -> None:
-    grey, alpha = np.array([[200, 90, 0]]), np.array([[255, 128, 0]])
-    multiplied = np.dstack([grey * alpha // 255, alpha]).astype(np.uint8)
+def test_premultiplied_gray_tiff_is_laid_on_white() -> None:
+    gray, alpha = np.array([[200, 90, 0]]), np.array([[255, 128, 0]])
+    multiplied = np.dstack([gray * alpha // 255, alpha]).astype(np.uint8)
     got = pixels_of(tiff(multiplied, {338: 1}))
     expected = multiplied[..., :1].astype(int) + 255 - alpha[..., None]
     assert np.abs(got - expected).max() <= 1
@@ -216,11 +216,11 @@ def test_palette_transparency_is_laid_on_white() -> None:
     np.testing.assert_array_equal(pixels_of(out.getvalue()), over_white(rgba))
 
 
-@pytest.mark.parametrize("colour", [0, 2])
-def test_a_colour_key_is_white(colour: int) -> None:
-    rows = RGB if colour == 2 else RGB[..., :1]
+@pytest.mark.parametrize("color", [0, 2])
+def test_a_color_key_is_white(color: int) -> None:
+    rows = RGB if color == 2 else RGB[..., :1]
     key = rows[3, 4]
-    data = png(rows, colour, chunk(b"tRNS", struct.pack(f">{key.size}H", *key)))
+    data = png(rows, color, chunk(b"tRNS", struct.pack(f">{key.size}H", *key)))
     expected = np.where((rows == key).all(axis=-1, keepdims=True), 255, rows)
     np.testing.assert_array_equal(pixels_of(data), np.broadcast_to(expected, (20, 31, 3)))
 
@@ -230,11 +230,11 @@ def test_a_colour_key_is_white(colour: int) -> None:
     [png(WIDE, 0), encode(WIDE, "TIFF"), tiff(WIDE, {}), tiff(WIDE, {}, ">")],
     ids=["png", "pillow tiff", "little-endian", "big-endian"],
 )
-def test_16_bit_grey_is_scaled_not_clipped(data: bytes) -> None:
+def test_16_bit_gray_is_scaled_not_clipped(data: bytes) -> None:
     np.testing.assert_array_equal(pixels_of(data), np.dstack([WIDE // 256] * 3))
 
 
-def test_16_bit_grey_where_white_is_zero_or_a_colour_is_transparent() -> None:
+def test_16_bit_gray_where_white_is_zero_or_a_color_is_transparent() -> None:
     np.testing.assert_array_equal(
         pixels_of(tiff(WIDE, {262: 0})), 255 - np.dstack([WIDE // 256] * 3)
     )
@@ -243,19 +243,19 @@ def test_16_bit_grey_where_white_is_zero_or_a_colour_is_transparent() -> None:
     assert got[0].tolist() == [[255] * 3, [0x12] * 3, [255] * 3]
 
 
-def test_12_bit_grey() -> None:
+def test_12_bit_gray() -> None:
     packed = np.frombuffer(bytes.fromhex("000 fff 123 800".replace(" ", "")), dtype=np.uint8)
     data = tiff(packed[None], {256: 4, 258: 12})
     assert pixels_of(data)[0, :, 0].tolist() == [0x00, 0xFF, 0x12, 0x80]
 
 
-@pytest.mark.parametrize("colour", [2, 6])
-def test_16_bit_colour_keeps_the_high_byte(colour: int) -> None:
-    channels = 3 if colour == 2 else 4
+@pytest.mark.parametrize("color", [2, 6])
+def test_16_bit_color_keeps_the_high_byte(color: int) -> None:
+    channels = 3 if color == 2 else 4
     rows = np.random.default_rng(5).integers(0, 65536, (7, 9, channels)).astype(np.uint16)
     if channels == 4:
         rows[..., 3] = 0xFFFF
-    np.testing.assert_array_equal(pixels_of(png(rows, colour)), rows[..., :3] // 256)
+    np.testing.assert_array_equal(pixels_of(png(rows, color)), rows[..., :3] // 256)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint32", "int16"])
@@ -303,21 +303,21 @@ def test_ycbcr_and_lab_tiff() -> None:
 
 # Which of the *stored* corners (a b / c d) is seen at each displayed corner: the EXIF standard.
 SEEN = {1: "abcd", 2: "badc", 3: "dcba", 4: "cdab", 5: "acbd", 6: "cadb", 7: "dbca", 8: "bdac"}
-COLOURS = {"a": (250, 0, 0), "b": (0, 250, 0), "c": (0, 0, 250), "d": (250, 250, 250)}
+COLORS = {"a": (250, 0, 0), "b": (0, 250, 0), "c": (0, 0, 250), "d": (250, 250, 250)}
 
 
 def cornered() -> U8:
     stored = np.zeros((32, 64, 3), dtype=np.uint8)
     for name, where in zip("abcd", [(0, 0), (0, 32), (16, 0), (16, 32)], strict=True):
-        stored[where[0] : where[0] + 16, where[1] : where[1] + 32] = COLOURS[name]
+        stored[where[0] : where[0] + 16, where[1] : where[1] + 32] = COLORS[name]
     return stored
 
 
 def assert_shows(got: U8, orientation: int) -> None:
     assert got.shape == ((64, 32, 3) if orientation >= 5 else (32, 64, 3))
     corners = got[0, 0], got[0, -1], got[-1, 0], got[-1, -1]
-    for name, colour in zip(SEEN[orientation], corners, strict=True):
-        assert np.abs(colour.astype(int) - COLOURS[name]).max() <= 8
+    for name, color in zip(SEEN[orientation], corners, strict=True):
+        assert np.abs(color.astype(int) - COLORS[name]).max() <= 8
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -512,10 +512,10 @@ JPEGS = {
     "baseline": encode(photo(70, 93), "JPEG", quality=80),
     "444": encode(photo(70, 93), "JPEG", quality=80, subsampling=0),
     "restarts": encode(photo(70, 93), "JPEG", quality=80, restart_marker_rows=1),
-    "grey": encode(photo(70, 93)[..., 0], "JPEG", quality=80, optimize=True),
+    "gray": encode(photo(70, 93)[..., 0], "JPEG", quality=80, optimize=True),
     "cmyk": encode(photo(70, 93), "JPEG", "CMYK", quality=80),
     "progressive": encode(photo(70, 93), "JPEG", quality=80, progressive=True),
-    "progressive grey": encode(photo(70, 93)[..., 0], "JPEG", quality=80, progressive=True),
+    "progressive gray": encode(photo(70, 93)[..., 0], "JPEG", quality=80, progressive=True),
 }
 OTHERS = {
     "png": png(RGB, 2),
@@ -556,7 +556,7 @@ def test_a_cut_file_is_refused_or_complete(data: bytes, zeroed: bool) -> None:
 
 @pytest.mark.parametrize("data", JPEGS.values(), ids=JPEGS)
 def test_a_cut_jpeg_with_an_end_marker_is_refused(data: bytes) -> None:
-    """libjpeg fills the rest with grey and Pillow says nothing."""
+    """libjpeg fills the rest with gray and Pillow says nothing."""
     start = data.find(b"\xff\xda") + 14
     last_mcu = 120  # bytes; see the next test
     for cut in cuts(data, start, 400):
@@ -603,15 +603,15 @@ def test_a_jpeg_cut_between_two_restart_intervals_is_refused(options: Any) -> No
 
 
 def test_a_sequential_jpeg_without_one_of_its_scans_is_refused() -> None:
-    """One scan per component: made of a grey file by declaring a second component."""
-    grey = encode(photo(32, 32)[..., 0], "JPEG", quality=60)
+    """One scan per component: made of a gray file by declaring a second component."""
+    gray = encode(photo(32, 32)[..., 0], "JPEG", quality=60)
     frame = b"\xff\xc0\0\x0b\x08\0\x20\0\x20\1\1\x11\0"
-    assert frame in grey
+    assert frame in gray
     three = b"\xff\xc0\0\x11\x08\0\x20\0\x20\3\1\x11\0\2\x11\0\3\x11\0"
-    at = grey.find(b"\xff\xda")
-    scan = grey[at:-2]
+    at = gray.find(b"\xff\xda")
+    scan = gray[at:-2]
     others = [scan.replace(b"\xff\xda\0\x08\1\1", bytes((255, 218, 0, 8, 1, c)), 1) for c in (2, 3)]
-    head = grey[:at].replace(frame, three)
+    head = gray[:at].replace(frame, three)
     whole = head + scan + others[0] + others[1] + b"\xff\xd9"
     assert pixels_of(whole).shape == (32, 32, 3)
     assert reason(head + scan + others[0] + b"\xff\xd9") == Reject.TRUNCATED
@@ -625,24 +625,24 @@ def test_an_end_marker_in_the_middle_of_a_jpeg_is_refused() -> None:
 
 
 def test_a_whole_jpeg_that_looks_cut_is_accepted() -> None:
-    """Mid-grey photos, restart intervals, several scans, junk before the end or after it."""
-    grey = np.full((48, 64, 3), 128, dtype=np.uint8)
+    """Mid-gray photos, restart intervals, several scans, junk before the end or after it."""
+    gray = np.full((48, 64, 3), 128, dtype=np.uint8)
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 1}, {"optimize": True}):
-        data = encode(grey, "JPEG", **options)
-        np.testing.assert_array_equal(pixels_of(data), grey)
-        np.testing.assert_array_equal(pixels_of(data + b"junk" * 100), grey)
-        np.testing.assert_array_equal(pixels_of(data[:-2] + bytes(50) + b"\xff\xd9"), grey)
-        np.testing.assert_array_equal(pixels_of(data + data), grey)
-    plain = encode(grey, "JPEG")
+        data = encode(gray, "JPEG", **options)
+        np.testing.assert_array_equal(pixels_of(data), gray)
+        np.testing.assert_array_equal(pixels_of(data + b"junk" * 100), gray)
+        np.testing.assert_array_equal(pixels_of(data[:-2] + bytes(50) + b"\xff\xd9"), gray)
+        np.testing.assert_array_equal(pixels_of(data + data), gray)
+    plain = encode(gray, "JPEG")
     at = plain.find(b"\xff\xda")
     spectral = at + 4 + 7  # start and end of the spectrum mean nothing in a sequential file
     np.testing.assert_array_equal(
-        pixels_of(plain[:spectral] + bytes(3) + plain[spectral + 3 :]), grey
+        pixels_of(plain[:spectral] + bytes(3) + plain[spectral + 3 :]), gray
     )
     # Arithmetic coding leaves zeros at the end of a scan out, here all of it: no padding there.
-    block = encode(grey[:8, :8, 0], "JPEG").replace(b"\xff\xc0", b"\xff\xc9")
+    block = encode(gray[:8, :8, 0], "JPEG").replace(b"\xff\xc0", b"\xff\xc9")
     arithmetic = block[: block.find(b"\xff\xda") + 10] + b"\xff\xd9"
-    np.testing.assert_array_equal(pixels_of(arithmetic), grey[:8, :8])
+    np.testing.assert_array_equal(pixels_of(arithmetic), gray[:8, :8])
     for data in JPEGS.values():
         whole = pixels_of(data)
         np.testing.assert_array_equal(pixels_of(data + data), whole)
@@ -665,8 +665,8 @@ def test_png_checksums() -> None:
 
 @pytest.mark.parametrize(
     "cut",
-    [JPEGS["baseline"][:300], JPEGS["grey"].partition(b"\xff\xda")[0],
-     JPEGS["grey"].partition(b"\xff\xc0")[0], JPEGS["baseline"][:-700],
+    [JPEGS["baseline"][:300], JPEGS["gray"].partition(b"\xff\xda")[0],
+     JPEGS["gray"].partition(b"\xff\xc0")[0], JPEGS["baseline"][:-700],
      OTHERS["png"][:-9], OTHERS["png"][:30],
      OTHERS["webp"][:-1], OTHERS["gif"][:-99], OTHERS["gif"][:9], OTHERS["bmp"][:-4],
      OTHERS["tiff"][:-1], OTHERS["tiff lzw"][:-250], tiff(RGB, {262: 2, 278: 10})],

@@ -1,4 +1,4 @@
-"""index.py: an index follows from the vectors and the catalogue, and from nothing else."""
+"""index.py: an index follows from the vectors and the catalog, and from nothing else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index.build import snapshot
 from pipeline.index.builds import Build
 from pipeline.maintenance.verify import verify
-from tests.conftest import ENGINE, Colour, Shop, png, tree
+from tests.conftest import ENGINE, Color, Shop, png, tree
 
 A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
 
 
-def colours(build: Build) -> list[Colour]:
-    """The colours of the rows, as another FAISS program reads them."""
+def colors(build: Build) -> list[Color]:
+    """The colors of the rows, as another FAISS program reads them."""
     index = faiss.read_index(str(build.index_file))
     return [(int(r), int(g), int(b)) for r, g, b in index.reconstruct_n(0, index.ntotal)]
 
@@ -32,9 +32,9 @@ def current(shop: Shop) -> str:
 
 def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
     build = shop.build({"a": [A, B], "b": [B], "c": [C, A, A], "d": []})
-    assert colours(build) == [A, B, C]
+    assert colors(build) == [A, B, C]
     assert build.ids.tolist() == [[0, 1], [0, 3], [1, 1], [1, 2], [2, 3]]
-    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalogue.photos()}
+    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalog.photos()}
     assert [shown[row.tobytes()] for row in build.photos] == [png(c) for c in (A, B, C)]
 
 
@@ -57,7 +57,7 @@ def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
     }
 
 
-def test_the_same_catalogue_and_vectors_make_the_same_build(shop: Shop) -> None:
+def test_the_same_catalog_and_vectors_make_the_same_build(shop: Shop) -> None:
     items = {"a": [A, B], "b": [C], "c": [D]}
     build = shop.build(items)
     files = tree(build.path)
@@ -81,7 +81,7 @@ def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -
     removed = shop.build({"b": [D], "c": [C]}, keep_builds=9)
     builds = [first, added, changed, removed]
     assert len({build.path for build in builds}) == 4
-    assert [colours(build) for build in builds] == [[A, B], [A, B, C], [A, D, C], [D, C]]
+    assert [colors(build) for build in builds] == [[A, B], [A, B, C], [A, D, C], [D, C]]
     assert current(shop) == removed.path.name
     assert shop.engine.builds.all() == [build.path for build in builds]
     assert tree(first.path) == before
@@ -91,7 +91,7 @@ def test_an_item_that_only_shares_a_photo_makes_another_build(shop: Shop) -> Non
     first = shop.build({"a": [A]})
     second = shop.build({"a": [A], "b": [A]})
     assert first.path != second.path
-    assert colours(first) == colours(second) == [A]
+    assert colors(first) == colors(second) == [A]
 
 
 def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
@@ -100,7 +100,7 @@ def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
     assert first.path != second.path
     assert first.ids.tolist() == [[0, 1], [0, 2], [1, 1]]
     assert second.ids.tolist() == [[0, 1], [1, 1], [1, 2]]
-    assert colours(first) == colours(second)
+    assert colors(first) == colors(second)
 
 
 def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
@@ -113,8 +113,8 @@ def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
 
 
 def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
-    many: list[Colour] = [(r, g, b) for r in range(0, 99, 9) for g in (0, 5) for b in (0, 70)]
-    flat = shop.build({f"k{n}": [colour] for n, colour in enumerate(many)})
+    many: list[Color] = [(r, g, b) for r in range(0, 99, 9) for g in (0, 5) for b in (0, 70)]
+    flat = shop.build({f"k{n}": [color] for n, color in enumerate(many)})
     query = np.array([40, 3, 30], np.float32)
     with shop.searcher() as searcher:
         expected = searcher.query(query, 20)
@@ -130,7 +130,7 @@ def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
 
 
 def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
-    items: dict[str, list[Colour]] = {}
+    items: dict[str, list[Color]] = {}
     builds = []
     for number in range(4):
         items[str(number)] = [(number, 0, 0)]
@@ -140,7 +140,7 @@ def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
 
 def test_names_and_metadata_do_not_make_another_build(shop: Shop) -> None:
     first = shop.build({"a": [A]})
-    shop.catalogue.put(9, "a", "new name", "", {"price": 1}, shop.catalogue.images(1))
+    shop.catalog.put(9, "a", "new name", "", {"price": 1}, shop.catalog.images(1))
     assert shop.index().path == first.path
 
 
@@ -157,23 +157,23 @@ def test_photos_without_vectors_are_left_out(shop: Shop) -> None:
     shop.build({"a": [A]})
     shop.offer({"a": [A], "b": [B], "c": [B, A]})
     build = shop.index()
-    assert colours(build) == [A]
+    assert colors(build) == [A]
     assert build.ids.tolist() == [[0, shop.id_of("a")], [0, shop.id_of("c")]]
     assert build.manifest["items"] == 2
 
 
 def test_vectors_without_items_are_left_out(shop: Shop) -> None:
     shop.build({"a": [A], "b": [B], "c": [C]})
-    assert colours(shop.build({"c": [C]})) == [C]
+    assert colors(shop.build({"c": [C]})) == [C]
 
 
 def test_a_snapshot_has_the_order_of_the_ledger_and_not_of_the_shards(shop: Shop) -> None:
     shop.build({"b": [B]})
     shop.build({"a": [A], "b": [B]})
     shop.build({"a": [A], "b": [C, B]})
-    now = snapshot(shop.catalogue, shop.engine.embeddings(shop.model.fingerprint))
+    now = snapshot(shop.catalog, shop.engine.embeddings(shop.model.fingerprint))
     assert list(now.rows.values()) == [0, 1, 2]
-    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalogue.photos()}
+    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalog.photos()}
     assert [shown[sha256] for sha256 in now.rows] == [png(C), png(A), png(B)]
     a, b = shop.id_of("a"), shop.id_of("b")
     assert now.ids.tolist() == [[0, b], [1, a], [2, b]]
@@ -225,14 +225,14 @@ def test_current_moves_only_when_the_build_is_whole(
                 shop.build({"a": [A], "b": [B]})
         assert current(shop) == first.path.name
         assert shop.searcher().build.path == first.path
-    assert colours(shop.index()) == [A, B]
+    assert colors(shop.index()) == [A, B]
     assert list(Path(shop.folder).rglob(".*.tmp")) == []
 
 
 def test_an_index_of_many_shards_holds_every_vector_in_its_row(shop: Shop) -> None:
     rng = np.random.default_rng(4)
-    chosen: list[Colour] = [(n, int(rng.integers(256)), int(rng.integers(256))) for n in range(60)]
+    chosen: list[Color] = [(n, int(rng.integers(256)), int(rng.integers(256))) for n in range(60)]
     for count in (10, 35, 60):
         shop.offer({str(n): [chosen[n]] for n in range(count)})
         shop.embed(shard_size=7)
-    assert colours(shop.index()) == chosen
+    assert colors(shop.index()) == chosen

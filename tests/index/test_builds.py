@@ -129,7 +129,7 @@ def test_an_unfinished_build_is_not_listed(builds: BuildStore, build: Build) -> 
 
 def test_rows_and_items_are_the_pairs_of_the_file(build: Build) -> None:
     rows = np.array([3, 0, 2, 2, 1])
-    entries, times = build.showings(rows)
+    entries, times = build.expand_rows(rows)
     shown = [build.ids[part, 1].tolist() for part in np.split(entries, np.cumsum(times)[:-1])]
     assert shown == [[i for r, i in PAIRS.tolist() if r == row] for row in rows]
     for item in range(11):

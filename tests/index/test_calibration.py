@@ -1,4 +1,4 @@
-"""calibration.py: what photos of a catalogue find when they ask as if they were new."""
+"""calibration.py: what photos of a catalog find when they ask as if they were new."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.config import SearchSettings
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import calibration
 from pipeline.index.calibration import FILE, Calibration, choose, read_calibration
-from pipeline.sources.base import Item, Photo
-from tests.conftest import Colour, ListSource, Shop, png
+from pipeline.sources.base import Item, SourcePhoto
+from tests.conftest import Color, ListSource, Shop, png
 
 NOISE = (250, 250, 250)
 
@@ -45,17 +45,17 @@ def test_the_sample_is_of_the_lowest_hashes(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose(photos, photos[:0]) == sorted(lowest)
 
 
-def offer(shop: Shop, items: dict[str, list[Colour]], categories: dict[str, str]) -> None:
+def offer(shop: Shop, items: dict[str, list[Color]], categories: dict[str, str]) -> None:
     offers = [
         Item(
             key,
             key,
             categories.get(key, ""),
-            tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours),
+            tuple(SourcePhoto(f"{key}-{c}.png", data=png(c)) for c in colors),
         )
-        for key, colours in items.items()
+        for key, colors in items.items()
     ]
-    ingest(ListSource(offers), shop.catalogue, shop.limits)
+    ingest(ListSource(offers), shop.catalog, shop.limits)
     shop.embed()
     shop.index()
 
@@ -67,20 +67,20 @@ def test_each_photo_finds_the_nearest_of_another_item(
     monkeypatch.setattr(calibration, "_BLOCK", 5)
     monkeypatch.setattr(calibration, "_NEAREST", 2)
     rng = random.Random(seed)
-    colours = [(r, g, b) for r in range(0, 90, 10) for g in (0, 7) for b in (0, 1)]
-    items = {f"k{n}": rng.sample(colours, rng.choice([1, 1, 2, 4])) for n in range(25)}
+    colors = [(r, g, b) for r in range(0, 90, 10) for g in (0, 7) for b in (0, 1)]
+    items = {f"k{n}": rng.sample(colors, rng.choice([1, 1, 2, 4])) for n in range(25)}
     categories = {key: rng.choice(["hats", "caps"]) for key in items}
     offer(shop, items, categories)
 
-    shown: dict[Colour, list[str]] = {}
+    shown: dict[Color, list[str]] = {}
     for key, photos in items.items():
-        for colour in photos:
-            shown.setdefault(colour, []).append(key)
+        for color in photos:
+            shown.setdefault(color, []).append(key)
     expected: dict[str, list[float]] = {}
-    for colour, keys in shown.items():
+    for color, keys in shown.items():
         others = [other for other in shown if not set(keys) & set(shown[other])]
         if others:
-            apart = np.linalg.norm(np.array(others, float) - np.array(colour, float), axis=1)
+            apart = np.linalg.norm(np.array(others, float) - np.array(color, float), axis=1)
             first = min(keys, key=shop.id_of)
             expected.setdefault(categories[first], []).append(float(apart.min()))
     with shop.searcher() as searcher:
@@ -132,7 +132,7 @@ def test_what_is_unlike_all_photos_has_no_good_match(shop: Shop) -> None:
 
 
 def test_another_category_is_another_build(shop: Shop) -> None:
-    items: dict[str, list[Colour]] = {"a": [(1, 0, 0)], "b": [(5, 0, 0)]}
+    items: dict[str, list[Color]] = {"a": [(1, 0, 0)], "b": [(5, 0, 0)]}
     offer(shop, items, {"a": "hats"})
     before = shop.engine.builds.current()
     offer(shop, items, {"a": "hats"})

@@ -38,9 +38,9 @@ def normal(rng: np.random.Generator, rows: int = 60, dim: int = 7) -> F32:
 
 def clustered(rng: np.random.Generator) -> F32:
     """Tight clusters far from the origin: most of a float32's digits are the same."""
-    centres = 1000 * rng.standard_normal((4, 7))
+    centers = 1000 * rng.standard_normal((4, 7))
     spread = 1e-4 * rng.standard_normal((60, 7))
-    return (centres[rng.integers(0, 4, 60)] + spread).astype(np.float32)
+    return (centers[rng.integers(0, 4, 60)] + spread).astype(np.float32)
 
 
 def duplicated(rng: np.random.Generator) -> F32:

@@ -72,9 +72,9 @@ def features(rng: np.random.Generator) -> F32:
 
 def clustered(rng: np.random.Generator) -> F32:
     """Tight clusters far from the origin: most of a float32's digits are the same."""
-    centres = 1000 * rng.standard_normal((4, DIM))
+    centers = 1000 * rng.standard_normal((4, DIM))
     spread = 1e-4 * rng.standard_normal((ROWS, DIM))
-    return (centres[rng.integers(0, 4, ROWS)] + spread).astype(np.float32)
+    return (centers[rng.integers(0, 4, ROWS)] + spread).astype(np.float32)
 
 
 def with_outlier(rng: np.random.Generator) -> F32:
@@ -304,10 +304,10 @@ def test_codes_are_as_long_as_they_are_of_use_and_no_longer_than_the_memory_allo
 def exact_places(coder: Coder, vectors: F32) -> npt.NDArray[np.longdouble]:
     """P in 80 bits, by solving for what is outside of the basis instead of subtracting squares."""
     basis = coder.basis[:-1].astype(np.longdouble)
-    centred = vectors.astype(np.longdouble) - coder.basis[-1].astype(np.longdouble)
-    inside = centred @ basis.T
+    centered = vectors.astype(np.longdouble) - coder.basis[-1].astype(np.longdouble)
+    inside = centered @ basis.T
     gram = np.linalg.inv((basis @ basis.T).astype(np.float64)).astype(np.longdouble)
-    outside = centred - inside @ gram @ basis
+    outside = centered - inside @ gram @ basis
     rest = np.sqrt((outside**2).sum(axis=1))[:, np.newaxis] / np.sqrt(np.longdouble(bounds._COPIES))
     return np.concatenate([inside, np.repeat(rest, bounds._COPIES, axis=1)], axis=1)
 
@@ -322,9 +322,9 @@ def test_codes_are_no_farther_off_than_they_say(name: str) -> None:
         far = xb[:50] * np.float32(3) + np.float32(np.abs(xb).max())
     xq = np.where(np.isfinite(far), far, 3e38).astype(np.float32)
     for codes, vectors_ in (
-        (coder.codes(coder.places(xb)), xb),
-        (coder.codes(coder.query_places(xb)), xb),
-        (coder.codes(coder.query_places(xq)), xq),
+        (coder.codes(coder.project(xb)), xb),
+        (coder.codes(coder.project_queries(xb)), xb),
+        (coder.codes(coder.project_queries(xq)), xq),
     ):
         decoded = coder.offset + coder.step * codes.values.astype(np.longdouble)
         off = np.sqrt(((decoded - exact_places(coder, vectors_)) ** 2).sum(axis=1))
@@ -339,7 +339,7 @@ def test_sums_in_float32_are_part_of_a_places_error() -> None:
     basis = np.concatenate([signs[:24] / 32, np.zeros((1, 1024))]).astype(np.float32)
     coder = Coder(basis, np.zeros(32), 1.0, 0.0)
     xq = normal(np.random.default_rng(18), 50, 1024)
-    places = coder.query_places(xq)
+    places = coder.project_queries(xq)
     off = np.sqrt(((places.values - exact_places(coder, xq)) ** 2).sum(axis=1))
     assert (off <= places.errors).all()
     assert (places.errors < 0.02 * np.linalg.norm(xq, axis=1)).all(), "too wide to be of use"
@@ -348,9 +348,9 @@ def test_sums_in_float32_are_part_of_a_places_error() -> None:
 def test_the_reach_counts_in_that_the_basis_is_not_quite_orthonormal() -> None:
     basis = np.array([[1.1, 0], [0, 0]], np.float32)
     coder = Coder(basis, np.zeros(1 + bounds._COPIES), 0.01, 1.1**2 - 1)
-    places = coder.places(np.array([[0, 0], [1, 0]], np.float32))
+    places = coder.project(np.array([[0, 0], [1, 0]], np.float32))
     apart = np.linalg.norm((places.values[1] - places.values[0]) / coder.step)
-    assert apart**2 <= coder.reach(1.0, 0.0)
+    assert apart**2 <= coder.code_distance_bound(1.0, 0.0)
 
 
 @pytest.mark.parametrize("length", [32, 512, 1024])
@@ -370,7 +370,9 @@ def test_no_code_is_farther_than_the_reach_of_its_vectors_distance(length: int) 
         for row, vector in enumerate(values[:120]):
             distance = float(np.linalg.norm(vector.astype(np.float64) - query))
             if row % 40 == 0 or distance == 0:
-                _, _, found = index.range_search(query[np.newaxis], coder.reach(distance, 0.0))
+                _, _, found = index.range_search(
+                    query[np.newaxis], coder.code_distance_bound(distance, 0.0)
+                )
                 assert row in found
 
 
@@ -382,7 +384,7 @@ def test_faiss_keeps_the_codes_as_they_are(tmp_path: Path) -> None:
     assert shortlist is not None
     stored = shortlist._index
     stored.make_direct_map()
-    expected = shortlist._coder.codes(shortlist._coder.places(xb)).values
+    expected = shortlist._coder.codes(shortlist._coder.project(xb)).values
     np.testing.assert_array_equal(stored.reconstruct_n(0, ROWS), expected)
 
 

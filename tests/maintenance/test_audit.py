@@ -27,7 +27,7 @@ from pipeline.maintenance.audit import Audit, AuditLimits, Finding, audit
 from pipeline.maintenance.audit.measures import MEASURES, measure, plainness, sharpness
 from pipeline.maintenance.audit.near import clusters, near_pairs
 from pipeline.report.text import counted
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from tests.conftest import ListSource, Shop, tree
 
 
@@ -65,12 +65,15 @@ def blur(image: Image.Image) -> Image.Image:
 
 def item(key: str, category: str, *photos: bytes) -> Item:
     return Item(
-        key, key.title(), category, tuple(Photo(f"{key}-{n}", data=p) for n, p in enumerate(photos))
+        key,
+        key.title(),
+        category,
+        tuple(SourcePhoto(f"{key}-{n}", data=p) for n, p in enumerate(photos)),
     )
 
 
 def offer(shop: Shop, *items: Item) -> None:
-    ingest(ListSource(items), shop.catalogue, shop.limits)
+    ingest(ListSource(items), shop.catalog, shop.limits)
 
 
 def look(shop: Shop, **limits: float) -> Audit:
@@ -155,24 +158,24 @@ def components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return sorted((p for p in parts if len(p) > 1), key=lambda p: (-len(p), p[0]))
 
 
-@given(seed=st.integers(0, 2**32), count=st.integers(0, 60), colour=st.integers(0, 12))
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 60), color=st.integers(0, 12))
 @settings(max_examples=40, deadline=None)
-def test_clusters_are_the_connected_parts_of_what_is_near_in_shape_and_colour(
-    seed: int, count: int, colour: int
+def test_clusters_are_the_connected_parts_of_what_is_near_in_shape_and_color(
+    seed: int, count: int, color: int
 ) -> None:
     rng = np.random.default_rng(seed)
     measures = np.zeros(count, MEASURES)
     if count:
         measures["hash"] = families(seed, count, 4, 5)
-    measures["colour"] = rng.choice([0, 8, 20, 255], (count, 1)) + rng.integers(0, 3, (count, 72))
-    levels = measures["colour"].astype(int)
+    measures["color"] = rng.choice([0, 8, 20, 255], (count, 1)) + rng.integers(0, 3, (count, 72))
+    levels = measures["color"].astype(int)
     pairs = [
         (a, b)
         for a, b in brute_force(measures["hash"], 8)
-        if abs(levels[a] - levels[b]).max() <= colour
+        if abs(levels[a] - levels[b]).max() <= color
     ]
     expected = components(count, pairs)
-    assert [rows.tolist() for rows in clusters(measures, 8, colour)] == expected
+    assert [rows.tolist() for rows in clusters(measures, 8, color)] == expected
 
 
 def chain(seed: int, count: int, step: int) -> np.ndarray:
@@ -199,8 +202,8 @@ def test_chains_are_found_whole_whatever_the_blocks(
     hashes = hashes[rng.permutation(len(hashes))]
     measures = np.zeros(len(hashes), MEASURES)
     measures["hash"] = hashes
-    measures["colour"][rng.random(len(hashes)) < 0.1] = 99
-    alike = measures["colour"][:, 0]
+    measures["color"][rng.random(len(hashes)) < 0.1] = 99
+    alike = measures["color"][:, 0]
     pairs = [(a, b) for a, b in brute_force(hashes, 8) if alike[a] == alike[b]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.maintenance.audit.near._BLOCK", block)
@@ -256,9 +259,9 @@ def test_a_pale_photo_is_as_sharp_as_a_strong_one() -> None:
     assert sharpness(200 + luma / 5) > 0.8 * sharpness(luma)
 
 
-@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (12, 200, 90)])
-def test_plainness_is_the_share_of_one_colour(colour: tuple[int, int, int]) -> None:
-    pixels = np.full((40, 50, 3), colour, np.uint8)
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (12, 200, 90)])
+def test_plainness_is_the_share_of_one_color(color: tuple[int, int, int]) -> None:
+    pixels = np.full((40, 50, 3), color, np.uint8)
     assert plainness(pixels) == 1
     pixels[:10, :, 1] ^= 0x40
     assert plainness(pixels) == 0.75
@@ -322,7 +325,7 @@ def mixed(shop: Shop) -> Shop:
 
 def test_each_finding_finds_what_was_made_for_it(mixed: Shop) -> None:
     found = look(mixed)
-    assert (found.catalogue, found.items, found.photos) == ("shop", 30, 22)
+    assert (found.catalog, found.items, found.photos) == ("shop", 30, 22)
     assert {name: finding.count for name, finding in found.findings.items()} == {
         "without_photo": 2,
         "shared_photos": 2,
@@ -362,22 +365,20 @@ def test_each_finding_finds_what_was_made_for_it(mixed: Shop) -> None:
 def test_an_example_can_be_looked_up(mixed: Shop) -> None:
     for finding in look(mixed).findings.values():
         for example in (e for group in finding.groups for e in group.examples):
-            record = mixed.catalogue.item(example.item)
+            record = mixed.catalog.item(example.item)
             assert record is not None
             assert (example.key, example.name, example.category) == (
                 record.key,
                 record.name,
                 record.category,
             )
-            paths = [
-                str(mixed.folder / i.path) for i in mixed.catalogue.images(record.id) if i.path
-            ]
+            paths = [str(mixed.folder / i.path) for i in mixed.catalog.images(record.id) if i.path]
             assert example.photo in paths or (example.photo is None and not paths)
 
 
 def test_the_facts_are_json_and_nothing_is_changed(mixed: Shop) -> None:
     before = {k: v for k, v in tree(mixed.folder).items() if "sqlite" not in k}
-    facts = look(mixed).facts()
+    facts = look(mixed).to_dict()
     assert json.loads(json.dumps(facts))["findings"]["small"]["count"] == 1
     assert facts["limits"]["distance"] == AuditLimits().distance
     assert {k: v for k, v in tree(mixed.folder).items() if "sqlite" not in k} == before
@@ -405,15 +406,15 @@ def test_limits_decide_what_is_found(mixed: Shop) -> None:
     assert look(mixed, categories=2).across_categories.count == 2
     assert look(mixed, sharpness=0.0).blurred.count == 0
     assert look(mixed, plain=0.0).plain.count == 22
-    assert look(mixed, colour=255, distance=255).near_identical.count == 22
+    assert look(mixed, color=255, distance=255).near_identical.count == 22
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_are_near_identical_and_other_colours_are_not(shop: Shop, seed: int) -> None:
+def test_copies_are_near_identical_and_other_colors_are_not(shop: Shop, seed: int) -> None:
     image = drawing(seed)
     red, green, blue = image.split()
-    recoloured = Image.merge("RGB", (blue, red, green))
-    other = [encode(recoloured), encode(drawing(seed + 50))]
+    recolored = Image.merge("RGB", (blue, red, green))
+    other = [encode(recolored), encode(drawing(seed + 50))]
     same = [encode(image), *copies(image)]
     offer(shop, *(item(str(n), "", photo) for n, photo in enumerate([*same, *other])))
     assert keys(look(shop).near_identical) == [["0", "1", "2", "3"]]
@@ -476,10 +477,10 @@ def test_what_is_removed_is_not_told_and_what_is_pending_is(shop: Shop) -> None:
     kept = [item("kept", "a", photo), item("also", "a", photo)]
     offer(shop, item("gone", "a", photo), item("bad", "a", b"no photo"), *kept)
     offer(shop, *kept)
-    run = shop.catalogue.new_run() - 1
+    run = shop.catalog.new_run() - 1
     for n in range(3):
         url = ImageRecord(f"https://shop.example/{n}.jpg", State.PENDING)
-        shop.catalogue.put(run, f"later {n}", "Later", "a", {}, [url])
+        shop.catalog.put(run, f"later {n}", "Later", "a", {}, [url])
     found = look(shop)
     assert (found.items, found.photos) == (5, 1)
     assert found.without_photo.count == 3
@@ -490,7 +491,7 @@ def test_what_is_removed_is_not_told_and_what_is_pending_is(shop: Shop) -> None:
 
 def test_a_photo_that_is_gone_or_changed_is_a_finding(shop: Shop) -> None:
     offer(shop, *(item(f"{n}", "", encode(drawing(n))) for n in range(4)))
-    files = [photo.path for photo in shop.catalogue.photos()]
+    files = [photo.path for photo in shop.catalog.photos()]
     files[1].unlink()
     files[2].write_bytes(encode(drawing(9)))
     files[3].unlink()
@@ -513,7 +514,7 @@ def test_a_bad_disk_stops_it(mixed: Shop, monkeypatch: pytest.MonkeyPatch) -> No
         look(mixed)
 
 
-def test_an_empty_catalogue_has_nothing_to_find(shop: Shop) -> None:
+def test_an_empty_catalog_has_nothing_to_find(shop: Shop) -> None:
     found = look(shop)
     assert (found.items, found.photos) == (0, 0)
     assert all((f.count, f.groups, f.group_count) == (0, (), 0) for f in found.findings.values())

@@ -16,7 +16,7 @@ from pipeline.images import ImageLimits
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.audit.page import audit_page
 from pipeline.report.templates import thumbnail
-from tests.conftest import Colour, png
+from tests.conftest import Color, png
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & {{ 7 * 7 }}"""
 VOID = {"meta", "img"}
@@ -83,8 +83,8 @@ def red(tmp_path: Path) -> Path:
     return write(tmp_path / "red.png", (255, 0, 0), (400, 200))
 
 
-def write(path: Path, colour: Colour, size: tuple[int, int]) -> Path:
-    path.write_bytes(png(colour, size))
+def write(path: Path, color: Color, size: tuple[int, int]) -> Path:
+    path.write_bytes(png(color, size))
     return path
 
 
@@ -120,7 +120,7 @@ def test_the_page_stands_alone_and_runs_nothing(red: Path) -> None:
 def test_names_from_a_shop_are_text_and_nothing_else(red: Path) -> None:
     hostile = example(red, HOSTILE, key=HOSTILE, category=HOSTILE)
     group = Group(HOSTILE, 1, (hostile,))
-    found = replace(audited(without_photo=finding(group)), catalogue=HOSTILE)
+    found = replace(audited(without_photo=finding(group)), catalog=HOSTILE)
     shown = Page(audit_page(found, ImageLimits()))
     assert shown.all("script") == []
     assert [sorted(image) for image in shown.all("img")] == [["alt", "loading", "src"]]

@@ -12,10 +12,10 @@ from pipeline.artifacts import lock
 from pipeline.errors import BusyError
 from pipeline.maintenance.clean import Removed, clean
 from pipeline.maintenance.verify import verify
-from tests.conftest import ENGINE, Colour, Shop, tree
+from tests.conftest import ENGINE, Color, Shop, tree
 
 A, B, C = (10, 0, 0), (20, 0, 0), (30, 0, 0)
-ITEMS: dict[str, list[Colour]] = {"a": [A], "b": [B], "c": [C]}
+ITEMS: dict[str, list[Color]] = {"a": [A], "b": [B], "c": [C]}
 
 
 @pytest.fixture
@@ -106,27 +106,27 @@ def test_there_is_nothing_to_remove_the_second_time(built: Shop) -> None:
     assert tree(built.folder) == before
 
 
-def test_the_catalogue_and_its_photos_stay(built: Shop) -> None:
+def test_the_catalog_and_its_photos_stay(built: Shop) -> None:
     photos = tree(built.folder / "images")
     clean(built.config)
     assert tree(built.folder / "images") == photos
     assert len(photos) == 3
-    assert built.catalogue.counts() == {"available": {"": 3}}
+    assert built.catalog.counts() == {"available": {"": 3}}
 
 
 def test_stored_photos_that_no_item_shows_go(built: Shop) -> None:
     built.offer({"a": [A], "b": []})
-    shown = {photo.path for photo in built.catalogue.photos()}
+    shown = {photo.path for photo in built.catalog.photos()}
     removed = [one.path for one in clean(built.config)]
     stored = set(built.folder.glob("images/*/*"))
     assert stored == shown
     assert len([path for path in removed if "images" in path.parts]) == 2
 
 
-def test_everything_is_everything_of_this_catalogue_only(built: Shop, tmp_path: Path) -> None:
+def test_everything_is_everything_of_this_catalog_only(built: Shop, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.png").write_bytes(b"x")
-    built.catalogue.close()
+    built.catalog.close()
     sizes: Counter[str] = Counter()
     for name, data in tree(built.folder).items():
         sizes[name.partition("/")[0]] += len(data)
@@ -134,17 +134,17 @@ def test_everything_is_everything_of_this_catalogue_only(built: Shop, tmp_path: 
     assert set(removed) == {
         Removed(built.folder / name, size) for name, size in sizes.items() if name != ".lock"
     }
-    assert {one.path.name for one in removed} >= {"images", "catalogue.sqlite", ENGINE}
+    assert {one.path.name for one in removed} >= {"images", "catalog.sqlite", ENGINE}
     assert tree(tmp_path) == {"other/photo.png": b"x"}
     assert not built.folder.exists()
 
 
 def test_what_a_pipeline_did_not_write_stays(built: Shop) -> None:
-    mine = {"notes.txt": b"mine", "photos/1.jpg": b"a photo", "catalogue.csv": b"rows"}
+    mine = {"notes.txt": b"mine", "photos/1.jpg": b"a photo", "catalog.csv": b"rows"}
     for name, data in mine.items():
         (built.folder / name).parent.mkdir(exist_ok=True)
         (built.folder / name).write_bytes(data)
-    built.catalogue.close()
+    built.catalog.close()
     clean(built.config, everything=True)
     left = tree(built.folder)
     left.pop(".lock", None)
@@ -160,7 +160,7 @@ def test_links_are_removed_and_not_what_they_point_to(built: Shop, tmp_path: Pat
     assert tree(tmp_path) == {"mine/photo.png": b"x"}
 
 
-def test_a_folder_of_the_catalogue_may_be_a_link(built: Shop, tmp_path: Path) -> None:
+def test_a_folder_of_the_catalog_may_be_a_link(built: Shop, tmp_path: Path) -> None:
     (built.folder / "images").rename(tmp_path / "big disk")
     (built.folder / "images").symlink_to(tmp_path / "big disk")
     photos = tree(tmp_path / "big disk")
@@ -170,7 +170,7 @@ def test_a_folder_of_the_catalogue_may_be_a_link(built: Shop, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_a_catalogue_that_is_being_written_is_left_alone(built: Shop, everything: bool) -> None:
+def test_a_catalog_that_is_being_written_is_left_alone(built: Shop, everything: bool) -> None:
     before = tree(built.engine.path)
     with lock(built.folder), pytest.raises(BusyError):
         clean(built.config, everything=everything)
@@ -178,8 +178,8 @@ def test_a_catalogue_that_is_being_written_is_left_alone(built: Shop, everything
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_a_catalogue_that_is_not_there_is_not_made(shop: Shop, everything: bool) -> None:
-    shop.catalogue.close()
+def test_a_catalog_that_is_not_there_is_not_made(shop: Shop, everything: bool) -> None:
+    shop.catalog.close()
     shutil.rmtree(shop.folder)
     assert clean(shop.config, everything=everything) == []
     assert not shop.folder.exists()

@@ -18,10 +18,10 @@ from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
 from pipeline.index.flat import write_flat
 from pipeline.maintenance.verify import Verdict, verify
-from pipeline.sources.base import Item, Photo
-from tests.conftest import Colour, ListSource, Shop, png, tree
+from pipeline.sources.base import Item, SourcePhoto
+from tests.conftest import Color, ListSource, Shop, png, tree
 
-ITEMS: dict[str, list[Colour]] = {
+ITEMS: dict[str, list[Color]] = {
     "a": [(10, 0, 0), (20, 0, 0)],
     "b": [(20, 0, 0)],
     **{str(n): [(n, n, n)] for n in range(6)},
@@ -30,7 +30,7 @@ ITEMS: dict[str, list[Colour]] = {
 
 @pytest.fixture
 def built(shop: Shop) -> Shop:
-    """A catalogue of 8 photos in two shards, with the build of now and one of before."""
+    """A catalog of 8 photos in two shards, with the build of now and one of before."""
     shop.build({"a": [(10, 0, 0)]})
     shop.build(ITEMS)
     assert verify(shop.config).problems == []
@@ -86,7 +86,7 @@ def mend(shop: Shop, problems: list[str]) -> None:
     shop.build(ITEMS)
 
 
-def test_a_clean_catalogue_has_no_problem_and_everything_was_looked_at(built: Shop) -> None:
+def test_a_clean_catalog_has_no_problem_and_everything_was_looked_at(built: Shop) -> None:
     before = tree(built.folder)
     verdict = verify(built.config)
     assert verdict == Verdict(photos=8, models=1, shards=3, builds=2, problems=[])
@@ -96,14 +96,14 @@ def test_a_clean_catalogue_has_no_problem_and_everything_was_looked_at(built: Sh
 
 
 def test_there_is_nothing_to_verify_before_it_is_built(shop: Shop) -> None:
-    shop.catalogue.close()
+    shop.catalog.close()
     shutil.rmtree(shop.folder)
     with pytest.raises(NotBuiltError):
         verify(shop.config)
 
 
 Target = Callable[[Shop], Path]
-PHOTO: Target = lambda shop: list(shop.catalogue.photos())[3].path  # noqa: E731
+PHOTO: Target = lambda shop: list(shop.catalog.photos())[3].path  # noqa: E731
 WEIGHTS: Target = lambda shop: shop.model.weights_file  # noqa: E731
 
 
@@ -156,7 +156,7 @@ def test_vectors_of_a_former_model_are_checked_too(built: Shop) -> None:
 
 
 def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
-    first, second, *_ = (photo.path for photo in built.catalogue.photos())
+    first, second, *_ = (photo.path for photo in built.catalog.photos())
     first.write_bytes(png((1, 1, 1)))
     second.unlink()
     assert verify(built.config).problems == [
@@ -171,13 +171,13 @@ def test_a_stored_photo_of_a_source_that_is_the_same_is_mended_too(
     shop: Shop, damage: Callable[[Path], object]
 ) -> None:
     def build() -> None:
-        item = Item("a", "a", "", (Photo("a.png", data=png((10, 0, 0))),))
-        ingest(ListSource([item], version="1"), shop.catalogue, shop.limits)
+        item = Item("a", "a", "", (SourcePhoto("a.png", data=png((10, 0, 0))),))
+        ingest(ListSource([item], version="1"), shop.catalog, shop.limits)
         shop.embed()
         shop.index()
 
     build()
-    (path,) = (photo.path for photo in shop.catalogue.photos())
+    (path,) = (photo.path for photo in shop.catalog.photos())
     damage(path)
     (problem,) = verify(shop.config).problems
     assert problem.startswith(f"{path}: the photo ")
@@ -191,8 +191,8 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
     shop: Shop, tmp_path: Path
 ) -> None:
     def build() -> None:
-        items = [Item(file.name, "", "", (Photo(file.name, file),)) for file in files]
-        ingest(ListSource(items), shop.catalogue, shop.limits)
+        items = [Item(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
+        ingest(ListSource(items), shop.catalog, shop.limits)
         shop.embed()
         shop.index()
 
@@ -214,15 +214,15 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
 
 
 def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
-    built.catalogue.close()
-    with closing(sqlite3.connect(built.catalogue.file)) as db:
+    built.catalog.close()
+    with closing(sqlite3.connect(built.catalog.file)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'images'").fetchone()
-    data = bytearray(built.catalogue.file.read_bytes())
+    data = bytearray(built.catalog.file.read_bytes())
     data[4096 * (page - 1) : 4096 * page] = b"\xa5" * 4096
-    built.catalogue.file.write_bytes(data)
+    built.catalog.file.write_bytes(data)
     (problem,) = verify(built.config).problems
-    assert problem.startswith(f"{built.catalogue.file}: damaged: ")
+    assert problem.startswith(f"{built.catalog.file}: damaged: ")
     assert problem.endswith("; delete it and run `imgsearch build`")
 
 
@@ -256,7 +256,7 @@ def test_a_build_without_its_model_is_a_problem(built: Shop) -> None:
     assert problem.endswith("which is missing now; run `imgsearch build`")
 
 
-def test_a_build_that_is_not_of_the_catalogue_of_now_is_a_problem(built: Shop) -> None:
+def test_a_build_that_is_not_of_the_catalog_of_now_is_a_problem(built: Shop) -> None:
     items = {key: ITEMS[key] for key in ITEMS if key not in ("b", "0", "1")}
     built.offer({**items, "new": [(9, 0, 9)]})
     (problem,) = verify(built.config).problems
@@ -321,7 +321,7 @@ def test_other_pairs_of_rows_and_items_are_a_problem_though_their_checksums_are_
 
 
 def test_the_problems_of_several_files_are_all_told(built: Shop) -> None:
-    photos = [photo.path for photo in built.catalogue.photos()][:2]
+    photos = [photo.path for photo in built.catalog.photos()][:2]
     wrong = [*photos, built.model.weights_file, shards(built)[0], older(built) / "index.faiss"]
     for path in wrong:
         flip(path)

@@ -99,7 +99,7 @@ def test_random_weights_follow_from_their_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"resize": "box"}, {"normalise": False}, {"layer": "conv_pw_13_relu"}]
+    "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_pw_13_relu"}]
 )
 def test_what_changes_a_vector_changes_the_fingerprint(
     change: dict[str, object], tmp_path: Path

@@ -26,14 +26,14 @@ from pipeline.images import ImageLimits
 from pipeline.report import projector
 from pipeline.report.points import grid
 from pipeline.report.projector import Export, export, may_be_text, tile_side
-from pipeline.sources.base import Item, Photo
-from tests.conftest import Colour, ListSource, Shop, png, tree
+from pipeline.sources.base import Item, SourcePhoto
+from tests.conftest import Color, ListSource, Shop, png, tree
 from tests.engines import Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
-COLOURS: list[Colour] = [(20 * n, 250 - 20 * n, 7 * n % 250) for n in range(12)]
+COLORS: list[Color] = [(20 * n, 250 - 20 * n, 7 * n % 250) for n in range(12)]
 Embedding = dict[str, Any]
 
 
@@ -95,7 +95,7 @@ def read_tiles(folder: Path) -> list[npt.NDArray[np.float64]]:
     ]
 
 
-# -- Catalogues ------------------------------------------------------------------------------------
+# -- Catalogs ------------------------------------------------------------------------------------
 
 
 def picture(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -107,16 +107,21 @@ def picture(pixels: npt.NDArray[np.uint8]) -> bytes:
 def build(fair: Fair, items: Mapping[str, Sequence[bytes]]) -> None:
     """Take items with these encoded photos through all stages."""
     offers = [
-        Item(key, key.title(), "", tuple(Photo(f"{key}-{n}", data=d) for n, d in enumerate(photos)))
+        Item(
+            key,
+            key.title(),
+            "",
+            tuple(SourcePhoto(f"{key}-{n}", data=d) for n, d in enumerate(photos)),
+        )
         for key, photos in items.items()
     ]
-    ingest(ListSource(offers), fair.catalogue, ImageLimits())
+    ingest(ListSource(offers), fair.catalog, ImageLimits())
     for engine in fair.config.engines:
         fair.index(engine)
 
 
-def one_each(colours: Sequence[Colour]) -> dict[str, Thing]:
-    return {f"k{n:02}": Thing([colour]) for n, colour in enumerate(colours)}
+def one_each(colors: Sequence[Color]) -> dict[str, Thing]:
+    return {f"k{n:02}": Thing([color]) for n, color in enumerate(colors)}
 
 
 def write(fair: Fair, folder: Path, *engines: str, **options: int) -> Export:
@@ -145,34 +150,34 @@ def test_the_vectors_of_every_engine_are_those_of_its_index(
     open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(projector, "_BLOCK", block)
-    fair = open_fair("colour", "mixed", "red")
-    fair.build(one_each(COLOURS[1:]))
+    fair = open_fair("color", "mixed", "red")
+    fair.build(one_each(COLORS[1:]))
     written = write(fair, tmp_path / "out")
     embeddings = read_config(tmp_path / "out")
-    assert [one["tensor_name"] for one in embeddings] == ["colour", "mixed", "red"]
+    assert [one["tensor_name"] for one in embeddings] == ["color", "mixed", "red"]
     for one in embeddings:
         assert np.array_equal(
             read_vectors(tmp_path / "out", one), indexed(fair, one["tensor_name"])
         )
     assert (written.points, written.photos, written.unreadable) == (11, 11, 0)
-    assert written.engines == {name: name for name in ("colour", "mixed", "red")}
+    assert written.engines == {name: name for name in ("color", "mixed", "red")}
 
 
 @pytest.mark.parametrize(
-    ("engine", "colours", "file"),
+    ("engine", "colors", "file"),
     [
-        ("colour", [(1, 2, 3), (4, 5, 6)], "vectors.bytes"),  # 1.0 is 00 00 80 3f: no letter is 80
-        ("colour", [(2, 3, 8), (2, 8, 32)], "vectors.tsv"),  # 2.0 is 00 00 00 40, which is UTF-8
-        ("colour", [(0, 0, 0)], "vectors.tsv"),
+        ("color", [(1, 2, 3), (4, 5, 6)], "vectors.bytes"),  # 1.0 is 00 00 80 3f: no letter is 80
+        ("color", [(2, 3, 8), (2, 8, 32)], "vectors.tsv"),  # 2.0 is 00 00 00 40, which is UTF-8
+        ("color", [(0, 0, 0)], "vectors.tsv"),
         # 0.0, 2.0, 34.5: the last is 00 00 0a 42, and so ends a line in which nothing is wrong.
         ("mixed", [(69, 2, 0), (1, 1, 1)], "vectors.tsv"),
     ],
 )
 def test_numbers_that_look_like_text_are_written_as_text(
-    open_fair: Opener, tmp_path: Path, engine: str, colours: list[Colour], file: str
+    open_fair: Opener, tmp_path: Path, engine: str, colors: list[Color], file: str
 ) -> None:
     fair = open_fair(engine)
-    fair.build(one_each(colours))
+    fair.build(one_each(colors))
     write(fair, tmp_path / "out")
     (one,) = read_config(tmp_path / "out")
     assert one["tensor_path"] == f"{engine}/{file}"
@@ -183,9 +188,9 @@ def test_text_holds_every_bit_of_a_number(open_fair: Opener, tmp_path: Path) -> 
     rng = np.random.default_rng(3)
     any_bits = rng.integers(0, 2**32, 3000, np.uint32).view(np.float32)
     numbers = any_bits[np.isfinite(any_bits)][:2400].reshape(-1, 3)
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(one_each([(2, n, 0) for n in range(len(numbers) // 4)]))
-    with fair.searcher("colour") as searcher, pytest.MonkeyPatch.context() as patch:
+    with fair.searcher("color") as searcher, pytest.MonkeyPatch.context() as patch:
         patch.setattr(searcher.index, "vectors", lambda rows: numbers[rows])
         patch.setattr(projector, "may_be_text", lambda start: True)
         export([searcher], tmp_path / "out")
@@ -240,7 +245,7 @@ def test_each_point_tells_of_the_first_item_that_shows_its_photo(
 HOSTILE = "a\tb\nc\r\nd\x00e\x1bf\x85g\u2028h\u2029i\x0bj\x1ck"
 
 
-def test_nothing_in_a_catalogue_breaks_the_table(open_fair: Opener, tmp_path: Path) -> None:
+def test_nothing_in_a_catalog_breaks_the_table(open_fair: Opener, tmp_path: Path) -> None:
     metadata = {
         HOSTILE: "\x1b[31m red",
         "id": 99,
@@ -258,10 +263,10 @@ def test_nothing_in_a_catalogue_breaks_the_table(open_fair: Opener, tmp_path: Pa
     }
     fair = open_fair()
     items = [
-        Item("k\tk", HOSTILE, HOSTILE, (Photo("a", data=png(RED)),), metadata),
-        Item("l\n", "", "", (Photo("b", data=png(GREEN)),), {"mixed": "text", "quoted": 1}),
+        Item("k\tk", HOSTILE, HOSTILE, (SourcePhoto("a", data=png(RED)),), metadata),
+        Item("l\n", "", "", (SourcePhoto("b", data=png(GREEN)),), {"mixed": "text", "quoted": 1}),
     ]
-    ingest(ListSource(items), fair.catalogue, ImageLimits())
+    ingest(ListSource(items), fair.catalog, ImageLimits())
     for engine in fair.config.engines:
         fair.index(engine)
     write(fair, tmp_path / "out")
@@ -285,17 +290,17 @@ def test_nothing_in_a_catalogue_breaks_the_table(open_fair: Opener, tmp_path: Pa
     assert second["quoted"] == "1"
 
 
-def test_points_are_labelled_by_name(open_fair: Opener, tmp_path: Path) -> None:
+def test_points_are_labeled_by_name(open_fair: Opener, tmp_path: Path) -> None:
     fair = open_fair()
-    fair.build(one_each(COLOURS[:3]))
+    fair.build(one_each(COLORS[:3]))
     write(fair, tmp_path / "out")
     assert next(iter(read_metadata(tmp_path / "out")[0])) == "name"
 
 
 def test_a_ledger_made_anew_knows_no_items(open_fair: Opener, tmp_path: Path) -> None:
     fair = open_fair()
-    fair.build(one_each(COLOURS[:3]))
-    with sqlite3.connect(fair.config.folder / "catalogue.sqlite") as db:
+    fair.build(one_each(COLORS[:3]))
+    with sqlite3.connect(fair.config.folder / "catalog.sqlite") as db:
         db.execute("DELETE FROM images")
         db.execute("DELETE FROM items")
     assert write(fair, tmp_path / "out").unreadable == 3
@@ -312,15 +317,15 @@ def test_a_ledger_made_anew_knows_no_items(open_fair: Opener, tmp_path: Path) ->
 def test_every_photo_has_its_tile_in_the_order_of_the_vectors(
     open_fair: Opener, tmp_path: Path, count: int
 ) -> None:
-    fair = open_fair("colour")
-    fair.build(one_each(COLOURS[:count]))
+    fair = open_fair("color")
+    fair.build(one_each(COLORS[:count]))
     written = write(fair, tmp_path / "out")
     (one,) = read_config(tmp_path / "out")
     assert one["single_image_dim"] == [written.sprite_side] * 2 == [64, 64]
-    vectors = read_vectors(tmp_path / "out", one)  # of this engine, the colours themselves
+    vectors = read_vectors(tmp_path / "out", one)  # of this engine, the colors themselves
     tiles = read_tiles(tmp_path / "out")
-    for tile, colour in zip(tiles, vectors, strict=False):
-        assert np.abs(tile - colour).max() < 4
+    for tile, color in zip(tiles, vectors, strict=False):
+        assert np.abs(tile - color).max() < 4
     assert all(tile.min() > 251 for tile in tiles[count:])
     assert len(tiles) - count < 2 * count**0.5 + 1
 
@@ -329,7 +334,7 @@ def test_every_photo_has_its_tile_in_the_order_of_the_vectors(
 def test_photos_keep_their_shape_on_white(open_fair: Opener, tmp_path: Path, is_tall: bool) -> None:
     wide = np.zeros((20, 80, 3), np.uint8)
     wide[:, :40], wide[:, 40:] = RED, BLUE
-    fair = open_fair("colour")
+    fair = open_fair("color")
     build(fair, {"a": [picture(wide.swapaxes(0, 1) if is_tall else wide)]})
     write(fair, tmp_path / "out")
     (tile,) = read_tiles(tmp_path / "out")
@@ -340,10 +345,10 @@ def test_photos_keep_their_shape_on_white(open_fair: Opener, tmp_path: Path, is_
     assert np.abs(tile[26:38, 35:62] - BLUE).max() < 8
 
 
-def test_a_photo_that_cannot_be_read_any_more_is_grey(open_fair: Opener, tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_read_any_more_is_gray(open_fair: Opener, tmp_path: Path) -> None:
     fair = open_fair()
     fair.build(one_each([RED, GREEN, BLUE, (9, 9, 9)]))
-    gone, changed, damaged, whole = [photo.path for photo in fair.catalogue.photos()]
+    gone, changed, damaged, whole = [photo.path for photo in fair.catalog.photos()]
     gone.unlink()
     changed.write_bytes(png((1, 2, 3)))
     damaged.write_bytes(damaged.read_bytes()[:50])
@@ -368,11 +373,11 @@ def test_a_smaller_sprite_has_smaller_tiles(
     open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projector, "_SPRITE_SIDE", 50)
-    fair = open_fair("colour")
-    fair.build(one_each(COLOURS))
+    fair = open_fair("color")
+    fair.build(one_each(COLORS))
     assert write(fair, tmp_path / "out").sprite_side == 12
-    for tile, colour in zip(read_tiles(tmp_path / "out"), COLOURS, strict=False):
-        assert np.abs(tile[4:8, 4:8] - colour).max() < 8
+    for tile, color in zip(read_tiles(tmp_path / "out"), COLORS, strict=False):
+        assert np.abs(tile[4:8, 4:8] - color).max() < 8
 
 
 # -- Which photos ----------------------------------------------------------------------------------
@@ -381,24 +386,24 @@ def test_a_smaller_sprite_has_smaller_tiles(
 def test_of_too_many_photos_the_same_sample_is_taken_for_all_engines(
     open_fair: Opener, tmp_path: Path
 ) -> None:
-    fair = open_fair("colour", "mixed")
-    fair.build(one_each(COLOURS))
+    fair = open_fair("color", "mixed")
+    fair.build(one_each(COLORS))
     written = write(fair, tmp_path / "out", most=5)
     assert (written.points, written.photos) == (5, 12)
-    colour, mixed = (read_vectors(tmp_path / "out", one) for one in read_config(tmp_path / "out"))
-    assert np.array_equal(mixed, colour[:, ::-1] * np.float32([3, 1, 0.5]))
-    assert len({tuple(one) for one in colour.tolist()}) == 5
+    color, mixed = (read_vectors(tmp_path / "out", one) for one in read_config(tmp_path / "out"))
+    assert np.array_equal(mixed, color[:, ::-1] * np.float32([3, 1, 0.5]))
+    assert len({tuple(one) for one in color.tolist()}) == 5
     for row, tile, vector in zip(
-        read_metadata(tmp_path / "out"), read_tiles(tmp_path / "out"), colour, strict=False
+        read_metadata(tmp_path / "out"), read_tiles(tmp_path / "out"), color, strict=False
     ):
-        assert COLOURS[int(row["key"][1:])] == tuple(vector)
+        assert COLORS[int(row["key"][1:])] == tuple(vector)
         assert np.abs(tile - vector).max() < 4
     assert len(read_metadata(tmp_path / "out")) == 5
 
 
 def test_a_sample_is_chosen_by_its_seed(open_fair: Opener, tmp_path: Path) -> None:
     fair = open_fair()
-    fair.build(one_each(COLOURS))
+    fair.build(one_each(COLORS))
 
     def sampled(folder: str, most: int, seed: int) -> dict[str, bytes]:
         write(fair, tmp_path / folder, most=most, seed=seed)
@@ -413,27 +418,27 @@ def test_a_sample_is_chosen_by_its_seed(open_fair: Opener, tmp_path: Path) -> No
 
 
 def test_only_photos_that_all_engines_have_are_points(open_fair: Opener, tmp_path: Path) -> None:
-    fair = open_fair("colour", "mixed")
-    fair.offer(one_each(COLOURS[:6]))
-    fair.index("colour")
-    fair.offer({key: thing for key, thing in one_each(COLOURS).items() if key >= "k03"})
+    fair = open_fair("color", "mixed")
+    fair.offer(one_each(COLORS[:6]))
+    fair.index("color")
+    fair.offer({key: thing for key, thing in one_each(COLORS).items() if key >= "k03"})
     fair.index("mixed")
-    written = write(fair, tmp_path / "out", "mixed", "colour")
+    written = write(fair, tmp_path / "out", "mixed", "color")
     assert (written.points, written.photos) == (3, 3)
-    mixed, colour = (read_vectors(tmp_path / "out", one) for one in read_config(tmp_path / "out"))
-    assert colour.tolist() == [list(one) for one in COLOURS[3:6]]
-    assert np.array_equal(mixed, colour[:, ::-1] * np.float32([3, 1, 0.5]))
+    mixed, color = (read_vectors(tmp_path / "out", one) for one in read_config(tmp_path / "out"))
+    assert color.tolist() == [list(one) for one in COLORS[3:6]]
+    assert np.array_equal(mixed, color[:, ::-1] * np.float32([3, 1, 0.5]))
     assert [row["key"] for row in read_metadata(tmp_path / "out")] == ["k03", "k04", "k05"]
-    assert write(fair, tmp_path / "all", "colour").points == 6
+    assert write(fair, tmp_path / "all", "color").points == 6
 
 
 def test_engines_without_a_common_photo_are_refused(open_fair: Opener, tmp_path: Path) -> None:
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.offer({"a": Thing([RED])})
-    fair.index("colour")
+    fair.index("color")
     fair.offer({"b": Thing([BLUE])})
     fair.index("mixed")
-    with pytest.raises(QueryError, match="colour, mixed: no photo is in all of their indexes"):
+    with pytest.raises(QueryError, match="color, mixed: no photo is in all of their indexes"):
         write(fair, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -444,8 +449,8 @@ def test_random_weights_are_named_so(shop: Shop, tmp_path: Path) -> None:
     with shop.searcher() as searcher:
         written = export([searcher], tmp_path / "out")
     (one,) = read_config(tmp_path / "out")
-    assert one["tensor_name"] == written.engines["colour"] == "colour (RANDOM weights)"
-    assert one["tensor_path"].startswith("colour/vectors.")
+    assert one["tensor_name"] == written.engines["color"] == "color (RANDOM weights)"
+    assert one["tensor_path"].startswith("color/vectors.")
 
 
 # -- Complete or absent ----------------------------------------------------------------------------
@@ -459,7 +464,7 @@ def test_an_export_that_is_not_finished_is_not_there(
         raise KeyboardInterrupt
 
     fair = open_fair()
-    fair.build(one_each(COLOURS))
+    fair.build(one_each(COLORS))
     places = tmp_path / "places"
     write(fair, places / "earlier", most=3)
     before = tree(places / "earlier")
@@ -474,11 +479,11 @@ def test_an_export_that_is_not_finished_is_not_there(
 def test_the_next_export_leaves_nothing_of_the_earlier_one(
     open_fair: Opener, tmp_path: Path
 ) -> None:
-    fair = open_fair("colour", "mixed")
-    fair.build(one_each(COLOURS))
+    fair = open_fair("color", "mixed")
+    fair.build(one_each(COLORS))
     write(fair, tmp_path / "out")
     write(fair, tmp_path / "out", "mixed", most=3)
-    assert not (tmp_path / "out" / "colour").exists()
+    assert not (tmp_path / "out" / "color").exists()
     write(fair, tmp_path / "fresh", "mixed", most=3)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
 
@@ -491,8 +496,8 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def fair(open_fair: Opener) -> Fair:
     """Two engines of twelve photos."""
-    made = open_fair("colour", "mixed")
-    made.build(one_each(COLOURS))
+    made = open_fair("color", "mixed")
+    made.build(one_each(COLORS))
     return made
 
 
@@ -539,12 +544,12 @@ def test_the_command_prints_facts(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_command_says_how_to_look(run: Run, fair: Fair, tmp_path: Path) -> None:
-    next(fair.catalogue.photos()).path.unlink()
+    next(fair.catalog.photos()).path.unlink()
     code, said, talk = run(tmp_path / "out")
     assert (code, said) == (0, "")
     assert "sample" not in talk
-    assert "photos that cannot be read any more, with grey tiles: 1" in talk
-    assert f"12 points of colour, mixed; see them with `tensorboard --logdir {tmp_path}" in talk
+    assert "photos that cannot be read any more, with gray tiles: 1" in talk
+    assert f"12 points of color, mixed; see them with `tensorboard --logdir {tmp_path}" in talk
 
 
 def test_errors_are_one_line(run: Run, tmp_path: Path) -> None:

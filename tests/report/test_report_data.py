@@ -1,4 +1,4 @@
-"""overview: what is gathered for a report, against what search, evaluate and scikit-learn say."""
+"""What is gathered for a report, against what search, evaluate and scikit-learn say."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import ndcg_score
 
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.errors import NotBuiltError, QueryError
-from pipeline.evaluation.evaluate import Plan, evaluate
+from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.report import maps
-from pipeline.report.data import Overview, overview
+from pipeline.report.data import ReportData, report_data
 from pipeline.report.maps import arrange
-from tests.conftest import Colour
+from tests.conftest import Color
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
-QUICK = Plan(cost=False)
+QUICK = EvaluationOptions(cost=False)
 
 
-def colours(seed: int, count: int) -> list[Colour]:
+def colors(seed: int, count: int) -> list[Color]:
     rng = random.Random(seed)
     return [(rng.randrange(256), rng.randrange(256), rng.randrange(256)) for _ in range(count)]
 
@@ -33,11 +33,11 @@ def toys(seed: int = 1, count: int = 40, labels: str = "abc") -> dict[str, Thing
     rng = random.Random(seed)
     category = {False: lambda: "", True: lambda: rng.choice(labels)}[bool(labels)]
     return {
-        f"toy {n:02}": Thing([colour], category()) for n, colour in enumerate(colours(seed, count))
+        f"toy {n:02}": Thing([color], category()) for n, color in enumerate(colors(seed, count))
     }
 
 
-def sheets(found: Overview) -> dict[str, list[int]]:
+def sheets(found: ReportData) -> dict[str, list[int]]:
     """Why → the items that ask."""
     shown: dict[str, list[int]] = {}
     for sheet in found.sheets:
@@ -48,7 +48,7 @@ def sheets(found: Overview) -> dict[str, list[int]]:
 def ndcg(toys: dict[str, Thing], engine: str) -> dict[str, float]:
     """nDCG@10 of each item as a query, by scikit-learn."""
     keys = list(toys)
-    vectors = VIEWS[engine](np.float32([toys[key].colours[0] for key in keys])).astype(np.float64)
+    vectors = VIEWS[engine](np.float32([toys[key].colors[0] for key in keys])).astype(np.float64)
     scores = {}
     for at, key in enumerate(keys):
         others = [n for n in range(len(keys)) if n != at]
@@ -64,16 +64,16 @@ def ndcg(toys: dict[str, Thing], engine: str) -> dict[str, float]:
 
 def test_the_queries_shown_are_those_that_their_scores_single_out(open_fair: Opener) -> None:
     items = toys()
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(items)
-    shown = sheets(overview(fair.config, QUICK))
-    colour, mixed = ndcg(items, "colour"), ndcg(items, "mixed")
-    mean = {key: (colour[key] + mixed[key]) / 2 for key in colour}
-    lead = {key: colour[key] - mixed[key] for key in colour}
+    shown = sheets(report_data(fair.config, QUICK))
+    color, mixed = ndcg(items, "color"), ndcg(items, "mixed")
+    mean = {key: (color[key] + mixed[key]) / 2 for key in color}
+    lead = {key: color[key] - mixed[key] for key in color}
     keys = {why: [key_of(fair, item) for item in own] for why, own in shown.items()}
     assert list(keys) == [
         *("Typical", "Best", "Worst"),
-        *("colour ahead of all others", "mixed ahead of all others"),
+        *("color ahead of all others", "mixed ahead of all others"),
     ]
     taken: set[str] = set()
     middle = float(np.median(list(mean.values())))
@@ -86,7 +86,7 @@ def test_the_queries_shown_are_those_that_their_scores_single_out(open_fair: Ope
         "Typical": {key: abs(value - middle) for key, value in mean.items()},
         "Best": {key: -value for key, value in mean.items()},
         "Worst": mean,
-        "colour ahead of all others": {key: -value for key, value in lead.items()},
+        "color ahead of all others": {key: -value for key, value in lead.items()},
         "mixed ahead of all others": lead,
     }.items():
         assert values[keys[why][0]] == pytest.approx(first(values), abs=1e-9)
@@ -97,19 +97,19 @@ def test_the_queries_shown_are_those_that_their_scores_single_out(open_fair: Ope
 
 
 def key_of(fair: Fair, item: int) -> str:
-    record = fair.catalogue.item(item)
+    record = fair.catalog.item(item)
     assert record is not None
     return record.key
 
 
 def test_a_sheet_shows_what_search_answers_and_what_of_it_is_right(open_fair: Opener) -> None:
     items = toys()
-    items["twin"] = Thing(items["toy 00"].colours, "a")  # shows the photo of another item
-    fair = open_fair("colour", "mixed")
+    items["twin"] = Thing(items["toy 00"].colors, "a")  # shows the photo of another item
+    fair = open_fair("color", "mixed")
     fair.build(items)
     twins = {fair.id_of("twin"), fair.id_of("toy 00")}
-    for sheet in overview(fair.config, QUICK).sheets:
-        own = fair.catalogue.item(sheet.item)
+    for sheet in report_data(fair.config, QUICK).sheets:
+        own = fair.catalog.item(sheet.item)
         assert own is not None
         assert (sheet.name, sheet.label) == (own.name, own.category)
         assert sheet.photo in fair_photos(fair)
@@ -118,13 +118,13 @@ def test_a_sheet_shows_what_search_answers_and_what_of_it_is_right(open_fair: Op
                 found = searcher.query(sheet.item, 8)
             if sheet.item in twins:
                 found = [one for one in found if one.id not in twins]
-            assert [one.neighbour for one in answers] == found[:6]
+            assert [one.neighbor for one in answers] == found[:6]
             for one in answers:
-                assert one.right == (one.neighbour.category == own.category)
+                assert one.right == (one.neighbor.category == own.category)
 
 
 def fair_photos(fair: Fair) -> set[Path]:
-    return {path for path, _ in fair.catalogue.files()}
+    return {path for path, _ in fair.catalog.files()}
 
 
 def test_without_labels_queries_are_chosen_by_distances_and_disagreement(
@@ -133,9 +133,9 @@ def test_without_labels_queries_are_chosen_by_distances_and_disagreement(
     items = toys(labels="")
     items["toy 40"] = Thing([(255, 255, 254)])
     items["toy 41"] = Thing([(255, 255, 255)])
-    fair = open_fair("colour", "red")
+    fair = open_fair("color", "red")
     fair.build(items)
-    found = overview(fair.config, QUICK)
+    found = report_data(fair.config, QUICK)
     assert found.evaluation is None
     assert found.unmeasured is not None
     assert "no available item of fair has a category" in found.unmeasured
@@ -146,21 +146,21 @@ def test_without_labels_queries_are_chosen_by_distances_and_disagreement(
     assert {key_of(fair, item) for item in shown["Nearest to another"]} == {"toy 40", "toy 41"}
     assert all(one.right is None for s in found.sheets for own in s.lists.values() for one in own)
     (alone,) = (
-        fair.config.model_copy(update={"engines": {"colour": e}})
-        for e in [fair.config.engines["colour"]]
+        fair.config.model_copy(update={"engines": {"color": e}})
+        for e in [fair.config.engines["color"]]
     )
-    assert "Most disputed" not in sheets(overview(alone, QUICK))
+    assert "Most disputed" not in sheets(report_data(alone, QUICK))
 
 
 # -- What else -------------------------------------------------------------------------------------
 
 
 def test_engines_and_counts_are_told_as_they_are_stored(open_fair: Opener) -> None:
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(toys(count=30))
-    found = overview(fair.config, QUICK)
+    found = report_data(fair.config, QUICK)
     assert found.states == {"available": {"": 30}}
-    assert (found.catalogue, found.photos, found.label) == ("fair", 30, "category")
+    assert (found.catalog, found.photos, found.label) == ("fair", 30, "category")
     assert found.evaluation == evaluate(fair.config, QUICK)
     for engine in found.engines:
         with fair.searcher(engine.name) as searcher:
@@ -173,15 +173,15 @@ def test_engines_and_counts_are_told_as_they_are_stored(open_fair: Opener) -> No
 
 
 def test_what_cannot_be_gathered_is_one_error(open_fair: Opener) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.offer(toys(count=4))
     with pytest.raises(NotBuiltError, match="no index here yet"):
-        overview(fair.config, QUICK)
-    fair.index("colour")
-    with pytest.raises(QueryError, match="colour_of_shoe"):
-        overview(fair.config, Plan(label="colour_of_shoe", cost=False))
+        report_data(fair.config, QUICK)
+    fair.index("color")
+    with pytest.raises(QueryError, match="color_of_shoe"):
+        report_data(fair.config, EvaluationOptions(label="color_of_shoe", cost=False))
     with pytest.raises(QueryError, match="unknown engine"):
-        overview(fair.config, Plan(engines=("other",), cost=False))
+        report_data(fair.config, EvaluationOptions(engines=("other",), cost=False))
 
 
 @pytest.mark.parametrize(
@@ -194,16 +194,14 @@ def test_what_cannot_be_gathered_is_one_error(open_fair: Opener) -> None:
     ],
     ids=["one item", "two items", "one photo", "no label twice"],
 )
-def test_the_smallest_catalogues_have_an_overview(
-    open_fair: Opener, items: dict[str, Thing]
-) -> None:
-    fair = open_fair("colour", "blind")  # all vectors of the second are the same
+def test_the_smallest_catalogs_have_an_overview(open_fair: Opener, items: dict[str, Thing]) -> None:
+    fair = open_fair("color", "blind")  # all vectors of the second are the same
     fair.build(items)
-    found = overview(fair.config, QUICK)
+    found = report_data(fair.config, QUICK)
     assert found.evaluation is None
     assert found.unmeasured is not None
     assert found.unmeasured.startswith("nothing to find")
-    distinct = len({thing.colours[0] for thing in items.values()})
+    distinct = len({thing.colors[0] for thing in items.values()})
     assert len(found.maps.points) == distinct
     for positions in found.maps.positions.values():
         assert positions.shape == (distinct, 2)
@@ -213,7 +211,7 @@ def test_the_smallest_catalogues_have_an_overview(
 def test_constant_vectors_are_measured_all_the_same(open_fair: Opener) -> None:
     fair = open_fair("blind")
     fair.build(toys(count=20))
-    found = overview(fair.config, QUICK)
+    found = report_data(fair.config, QUICK)
     assert found.evaluation is not None
     assert np.isfinite([e.mean for e in found.evaluation.systems[0].scores.values()]).all()
     assert found.maps.positions["blind"].tolist() == [[0.5, 0.5]] * 20
@@ -224,8 +222,8 @@ def test_constant_vectors_are_measured_all_the_same(open_fair: Opener) -> None:
 
 def test_what_is_near_in_space_is_near_on_the_map() -> None:
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(6, 40)) * 5
-    vectors = (centres.repeat(30, axis=0) + rng.normal(size=(180, 40))).astype(np.float32)
+    centers = rng.normal(size=(6, 40)) * 5
+    vectors = (centers.repeat(30, axis=0) + rng.normal(size=(180, 40))).astype(np.float32)
     placed = arrange(vectors, seed=7)
     assert placed.shape == (180, 2)
     assert (placed.min(), placed.max()) == pytest.approx((0, 1))
@@ -250,11 +248,11 @@ def test_maps_show_photos_that_all_engines_have_and_a_sample_of_many(
     open_fair: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = toys(count=30)
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     fair.build(items)
     fair.offer({**items, "new": Thing([(1, 1, 1)], "a")})
     fair.index("mixed")  # the other engine has not got the new item
-    whole = overview(fair.config, QUICK).maps
+    whole = report_data(fair.config, QUICK).maps
     assert whole.photos == len(whole.points) == 30
     assert {point.record.name for point in whole.points if point.record} == {
         key.title() for key in items
@@ -262,10 +260,10 @@ def test_maps_show_photos_that_all_engines_have_and_a_sample_of_many(
     categories = [point.record.category for point in whole.points if point.record]
     assert whole.labels == categories
     monkeypatch.setattr(maps, "_MOST", 12)
-    part = overview(fair.config, QUICK).maps
+    part = report_data(fair.config, QUICK).maps
     assert (part.photos, len(part.points)) == (30, 12)
-    assert overview(fair.config, QUICK).maps.points == part.points
+    assert report_data(fair.config, QUICK).maps.points == part.points
     assert {point.item for point in part.points} < {point.item for point in whole.points}
-    with Catalogue(fair.config.folder) as catalogue:
-        known = {path for path, _ in catalogue.files()}
+    with Catalog(fair.config.folder) as catalog:
+        known = {path for path, _ in catalog.files()}
     assert {point.photo.path for point in part.points} < known

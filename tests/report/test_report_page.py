@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
-from pipeline.evaluation.evaluate import Plan
-from pipeline.evaluation.reconstruction import Rebuilt, Reconstruction
+from pipeline.evaluation.evaluate import EvaluationOptions
+from pipeline.evaluation.reconstruction import Reconstruction, ReconstructionSample
 from pipeline.images import ImageLimits
 from pipeline.report import charts
-from pipeline.report.data import Overview, Training, overview
+from pipeline.report.data import ReportData, Training, report_data
 from pipeline.report.report_page import report_page
 from tests.engines import Fair, Opener, Thing, open_fair
 from tests.maintenance.test_audit_page import HOSTILE, Page
@@ -27,8 +27,8 @@ from tests.report.test_report_data import toys
 
 __all__ = ["open_fair"]
 
-QUICK = Plan(cost=False)
-SECTIONS = ["quality", "queries", "maps", "training", "distances", "catalogue", "making"]
+QUICK = EvaluationOptions(cost=False)
+SECTIONS = ["quality", "queries", "maps", "training", "distances", "catalog", "making"]
 
 
 class Report(Page):
@@ -48,22 +48,22 @@ class Report(Page):
         return sum(name in attributes.get("class", "").split() for _, attributes in self.elements)
 
 
-def drawn(found: Overview) -> Report:
+def drawn(found: ReportData) -> Report:
     return Report(report_page(found, ImageLimits(), date(2026, 1, 2)))
 
 
-def look(fair: Fair, plan: Plan = QUICK) -> Report:
-    return drawn(overview(fair.config, plan))
+def look(fair: Fair, options: EvaluationOptions = QUICK) -> Report:
+    return drawn(report_data(fair.config, options))
 
 
 @pytest.fixture
-def found(open_fair: Opener) -> Overview:
-    fair = open_fair("colour", "mixed")
+def found(open_fair: Opener) -> ReportData:
+    fair = open_fair("color", "mixed")
     fair.build(toys(count=30))
-    return overview(fair.config)
+    return report_data(fair.config)
 
 
-def test_the_page_stands_alone_and_runs_one_script_of_its_own(found: Overview) -> None:
+def test_the_page_stands_alone_and_runs_one_script_of_its_own(found: ReportData) -> None:
     html = report_page(found, ImageLimits(), date(2026, 1, 2))
     page = Report(html)
     policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
@@ -83,14 +83,14 @@ def test_the_page_stands_alone_and_runs_one_script_of_its_own(found: Overview) -
     assert all(source.startswith("data:image/") for source in sources)
 
 
-def test_every_section_is_there_and_linked_to(found: Overview) -> None:
+def test_every_section_is_there_and_linked_to(found: ReportData) -> None:
     page = drawn(found)
     assert [section["id"] for section in page.all("section")] == SECTIONS
     assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in SECTIONS]
     assert "30 distinct photos; 2 engines; made on 2026-01-02." in page.words
 
 
-def test_the_numbers_are_those_of_the_evaluation(found: Overview) -> None:
+def test_the_numbers_are_those_of_the_evaluation(found: ReportData) -> None:
     page = drawn(found)
     assert found.evaluation is not None
     for system in found.evaluation.systems:
@@ -103,17 +103,17 @@ def test_the_numbers_are_those_of_the_evaluation(found: Overview) -> None:
     assert "available 30" in page.words
 
 
-def test_sheets_mark_what_is_right(found: Overview) -> None:
+def test_sheets_mark_what_is_right(found: ReportData) -> None:
     page = drawn(found)
     answers = [one for sheet in found.sheets for own in sheet.lists.values() for one in own]
     assert page.classes("right") == sum(one.right is True for one in answers)
     assert page.classes("wrong") == sum(one.right is False for one in answers)
     unsure = replace(found, sheets=(replace(found.sheets[0], no_match=("mixed",)),))
     assert "mixed: no good match" in drawn(unsure).words
-    assert "colour: no good match" not in drawn(unsure).words
+    assert "color: no good match" not in drawn(unsure).words
 
 
-def test_each_point_of_a_map_leads_to_its_photo(found: Overview) -> None:
+def test_each_point_of_a_map_leads_to_its_photo(found: ReportData) -> None:
     html = report_page(found, ImageLimits(), date(2026, 1, 2))
     page = Report(html)
     data = json.loads(page.scripts[0])
@@ -124,7 +124,7 @@ def test_each_point_of_a_map_leads_to_its_photo(found: Overview) -> None:
     points = found.maps.points
     assert len(page.all("circle")) == 2 * len(points)
     circles = page.all("circle")[: len(points)]
-    placed = found.maps.positions["colour"] * 1000
+    placed = found.maps.positions["color"] * 1000
     for at, (circle, point) in enumerate(zip(circles, points, strict=True)):
         assert circle["data-at"] == str(at)
         assert [float(circle["cx"]), float(circle["cy"])] == pytest.approx(placed[at], abs=0.06)
@@ -136,10 +136,10 @@ def test_each_point_of_a_map_leads_to_its_photo(found: Overview) -> None:
 
 
 def test_names_from_a_shop_are_text_and_nothing_else(open_fair: Opener) -> None:
-    fair = open_fair("colour", "mixed")
+    fair = open_fair("color", "mixed")
     items = toys(count=24)
     label = f"</script>{HOSTILE}$x^2$"
-    hostile = {f"{HOSTILE} {key}": Thing(one.colours, label) for key, one in items.items()}
+    hostile = {f"{HOSTILE} {key}": Thing(one.colors, label) for key, one in items.items()}
     fair.build(
         {**hostile, **{f"b {key}": Thing([(1, 1, at)], "b") for at, key in enumerate("xyz")}}
     )
@@ -150,7 +150,7 @@ def test_names_from_a_shop_are_text_and_nothing_else(open_fair: Opener) -> None:
     assert any(text[1] == label for text in json.loads(page.scripts[0])["texts"])
 
 
-def test_random_weights_are_marked_wherever_an_engine_is_shown(found: Overview) -> None:
+def test_random_weights_are_marked_wherever_an_engine_is_shown(found: ReportData) -> None:
     assert "RANDOM" not in drawn(found).words
     random = replace(found.engines[1], warning="mixed: RANDOM weights, which know nothing")
     page = drawn(replace(found, engines=(found.engines[0], random)))
@@ -160,7 +160,7 @@ def test_random_weights_are_marked_wherever_an_engine_is_shown(found: Overview) 
 
 
 def test_what_is_missing_is_said(open_fair: Opener) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(toys(count=12, labels=""))
     page = look(fair)
     assert "Not measured: no available item of fair has a category" in page.words
@@ -168,7 +168,7 @@ def test_what_is_missing_is_said(open_fair: Opener) -> None:
     assert "None of them does." in page.words
     assert page.classes("unknown") > 0
     assert page.classes("right") == page.classes("wrong") == 0
-    alone = open_fair("colour")
+    alone = open_fair("color")
     alone.build({"only": Thing([(1, 2, 3)], "a")})
     page = look(alone)
     assert "Not measured: nothing to find" in page.words
@@ -178,24 +178,24 @@ def test_what_is_missing_is_said(open_fair: Opener) -> None:
 
 
 def test_a_photo_that_is_gone_leaves_a_gap(open_fair: Opener) -> None:
-    fair = open_fair("colour")
+    fair = open_fair("color")
     fair.build(toys(count=12))
-    found = overview(fair.config, QUICK)
+    found = report_data(fair.config, QUICK)
     sheet = found.sheets[0]
     assert sheet.photo is not None
     sheet.photo.unlink()
     assert "photo cannot be read" in drawn(found).words
 
 
-def test_training_is_shown_with_photos_rebuilt(found: Overview) -> None:
+def test_training_is_shown_with_photos_rebuilt(found: ReportData) -> None:
     photos = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    measured = Reconstruction("colour", 40, 160, 16, 0.01234, 0.02345)
+    measured = Reconstruction("color", 40, 160, 16, 0.01234, 0.02345)
     trained = replace(found.engines[0], training=Training([0.2, 0.1, 0.05], [0.3, 0.12, 0.15]))
     page = drawn(
         replace(
             found,
             engines=(trained, found.engines[1]),
-            rebuilt=(Rebuilt(measured, photos, 255 - photos, photos // 2),),
+            rebuilt=(ReconstructionSample(measured, photos, 255 - photos, photos // 2),),
         )
     )
     assert "on 40 held-out photos: 0.01234; PCA 0.02345." in page.words
@@ -209,14 +209,14 @@ def test_training_is_shown_with_photos_rebuilt(found: Overview) -> None:
     assert len(shown) == 9
 
 
-def test_charts_take_their_colours_from_the_page(found: Overview) -> None:
+def test_charts_take_their_colors_from_the_page(found: ReportData) -> None:
     assert found.evaluation is not None
-    colour = charts.colours([system.name for system in found.evaluation.systems])
+    color = charts.colors([system.name for system in found.evaluation.systems])
     drawn = [
-        charts.quality_and_cost(found.evaluation, colour),
-        charts.quality_by_label(found.evaluation, colour),
-        charts.distances(found.engines[0], colour["colour"]),
-        charts.training_curve("ae", Training([1.0], [2.0]), colour["colour"]),
+        charts.quality_and_cost(found.evaluation, color),
+        charts.quality_by_label(found.evaluation, color),
+        charts.distances(found.engines[0], color["color"]),
+        charts.training_curve("ae", Training([1.0], [2.0]), color["color"]),
     ]
     for svg in drawn:
         assert svg.startswith('<svg role="img" aria-label="')
@@ -230,7 +230,7 @@ def test_charts_take_their_colours_from_the_page(found: Overview) -> None:
     assert len(known) == len(set(known))
 
 
-def test_settings_to_make_it_again_are_settings(found: Overview) -> None:
+def test_settings_to_make_it_again_are_settings(found: ReportData) -> None:
     import html as markup
 
     import yaml

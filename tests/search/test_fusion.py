@@ -19,8 +19,8 @@ from pipeline.search.fusion import fuse
 
 
 @dataclass(frozen=True)
-class Found:
-    """All that fusion asks of a neighbour."""
+class RankedItem:
+    """All that fusion asks of a neighbor."""
 
     id: int
     key: str
@@ -30,8 +30,8 @@ class Found:
     metadata: Mapping[str, Any]
 
 
-def neighbours(items: Sequence[int]) -> list[Found]:
-    return [Found(i, f"key {i}", f"item {i}", "things", None, {"n": i}) for i in items]
+def neighbors(items: Sequence[int]) -> list[RankedItem]:
+    return [RankedItem(i, f"key {i}", f"item {i}", "things", None, {"n": i}) for i in items]
 
 
 def by_definition(lists: Sequence[Sequence[int]], constant: int = 60) -> list[int]:
@@ -54,7 +54,7 @@ two_lists = st.tuples(
 def test_two_lists_are_fused_by_definition(
     lists: tuple[list[int], list[int]], k: int, constant: int
 ) -> None:
-    named = {f"engine {at}": neighbours(items) for at, items in enumerate(lists)}
+    named = {f"engine {at}": neighbors(items) for at, items in enumerate(lists)}
     found = fuse(named, k, constant)
     assert [one.id for one in found] == by_definition(lists, constant)[:k]
     assert [one.rank for one in found] == list(range(1, len(found) + 1))
@@ -72,7 +72,7 @@ def test_three_lists_are_fused_by_definition() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         lists = [rng.permutation(30)[:20].tolist() for _ in range(3)]
-        found = fuse({f"{at}": neighbours(items) for at, items in enumerate(lists)}, 50)
+        found = fuse({f"{at}": neighbors(items) for at, items in enumerate(lists)}, 50)
         exact = {item: Fraction(0) for item in range(30)}
         for items in lists:
             for rank, item in enumerate(items, 1):
@@ -83,11 +83,11 @@ def test_three_lists_are_fused_by_definition() -> None:
 
 
 def test_a_fused_item_is_told_of_as_the_first_engine_that_has_it_does() -> None:
-    lists: Mapping[str, Sequence[Found]] = {
-        "a": [Found(5, "five", "Five", "odd", Path("a.jpg"), {"price": 3})],
+    lists: Mapping[str, Sequence[RankedItem]] = {
+        "a": [RankedItem(5, "five", "Five", "odd", Path("a.jpg"), {"price": 3})],
         "b": [
-            Found(7, "seven", "Seven", "odd", None, {}),
-            Found(5, "five", "Five", "odd", Path("b.jpg"), {"price": 3}),
+            RankedItem(7, "seven", "Seven", "odd", None, {}),
+            RankedItem(5, "five", "Five", "odd", Path("b.jpg"), {"price": 3}),
         ],
     }
     first, second = fuse(lists, 2)
@@ -99,17 +99,17 @@ def test_a_fused_item_is_told_of_as_the_first_engine_that_has_it_does() -> None:
 
 
 def test_one_list_keeps_its_order_and_no_list_is_empty() -> None:
-    assert [one.id for one in fuse({"a": neighbours([9, 2, 5])}, 2)] == [9, 2]
+    assert [one.id for one in fuse({"a": neighbors([9, 2, 5])}, 2)] == [9, 2]
     assert fuse({}, 3) == []
     assert fuse({"a": [], "b": []}, 3) == []
 
 
 def test_equal_scores_go_by_id() -> None:
-    found = fuse({"a": neighbours([8, 3]), "b": neighbours([3, 8]), "c": []}, 5)
+    found = fuse({"a": neighbors([8, 3]), "b": neighbors([3, 8]), "c": []}, 5)
     assert [one.id for one in found] == [3, 8]
     # 1/3 + 1/6 is 1/2, but not in floating point whatever the order.
     one, other = [9, 8, 2, 7, 6, 5], [4, 10, 11, 12, 13, 2]
-    found = fuse({"a": neighbours(one), "b": neighbours(other)}, 9, constant=0)
+    found = fuse({"a": neighbors(one), "b": neighbors(other)}, 9, constant=0)
     assert [one.id for one in found[:4]] == [4, 9, 2, 8]
 
 
@@ -133,7 +133,7 @@ def test_whole_rankings_are_fused_as_queries_are(
         assert sorted(found.tolist()) == list(range(n))
         size = int(sizes[query])
         lists = {
-            f"{at}": neighbours(order[query, :size][:depth].tolist())
+            f"{at}": neighbors(order[query, :size][:depth].tolist())
             for at, order in enumerate(orders)
         }
         front = [one.id for one in fuse(lists, n)]

@@ -1,4 +1,4 @@
-"""neighbours.py: the graph of a catalogue against one query for each of its items."""
+"""neighbors.py: the graph of a catalog against one query for each of its items."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from pipeline.errors import QueryError
 from pipeline.search import searcher as search_module
 from pipeline.search.neighbor_graph import EDGE, write_graph
-from tests.conftest import Colour, Shop
+from tests.conftest import Color, Shop
 
 
 @pytest.fixture
 def full(shop: Shop) -> Shop:
     """Thirty items of one to three photos, many of them shared."""
     rng = random.Random(3)
-    colours: list[Colour] = [(r, g, 0) for r in range(5) for g in range(5)]
-    shop.build({f"k{n}": rng.choices(colours, k=rng.choice([1, 1, 2, 3])) for n in range(30)})
+    colors: list[Color] = [(r, g, 0) for r in range(5) for g in range(5)]
+    shop.build({f"k{n}": rng.choices(colors, k=rng.choice([1, 1, 2, 3])) for n in range(30)})
     return shop
 
 
 def expected(shop: Shop, k: int) -> list[tuple[int, int, int, float]]:
-    """(item, rank, neighbour, distance), one query at a time."""
+    """(item, rank, neighbor, distance), one query at a time."""
     with shop.searcher() as searcher:
         items = sorted({int(item) for item in searcher.build.ids[:, 1]})
         return [
@@ -37,7 +37,7 @@ def expected(shop: Shop, k: int) -> list[tuple[int, int, int, float]]:
 
 @pytest.mark.parametrize("k", [1, 4, 100])
 @pytest.mark.parametrize("block", [1, 7, 1000])
-def test_every_item_has_the_neighbours_that_a_query_finds(
+def test_every_item_has_the_neighbors_that_a_query_finds(
     full: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, block: int
 ) -> None:
     monkeypatch.setattr(search_module, "_BLOCK", block)
@@ -53,7 +53,7 @@ def test_every_item_has_the_neighbours_that_a_query_finds(
     assert list(zip(*(column.to_pylist() for column in table.columns), strict=True)) == wanted
 
 
-def test_an_item_alone_has_no_neighbour(shop: Shop, tmp_path: Path) -> None:
+def test_an_item_alone_has_no_neighbor(shop: Shop, tmp_path: Path) -> None:
     shop.build({"a": [(1, 0, 0)]})
     with shop.searcher() as searcher:
         for name in ("g.npy", "g.parquet"):

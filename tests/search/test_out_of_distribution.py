@@ -1,4 +1,4 @@
-"""What is unlike anything in the catalogue is said to be, by an autoencoder too."""
+"""What is unlike anything in the catalog is said to be, by an autoencoder too."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pipeline import models
 from pipeline.artifacts import digest, publish
 from pipeline.build import build
 from pipeline.config import Config, SearchSettings
-from pipeline.models.store import LOST, WEIGHTS, ModelFolder
+from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder
 from pipeline.search import searcher as search
 from pipeline.search.searcher import Searcher
 from pipeline.sources.sample.source import SampleSource
-from tests.conftest import ENGINE, ColourModel, Shop, png
+from tests.conftest import ENGINE, ColorModel, Shop, png
 
-GREY, WHITE = (60, 0, 0), (250, 0, 0)
+GRAY, WHITE = (60, 0, 0), (250, 0, 0)
 
 
-class Rebuilding(ColourModel):
+class Rebuilding(ColorModel):
     """Loses the more, the redder a photo is, and by another measure, the greener."""
 
-    def lost(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[override]
+    def reconstruction_errors(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[override]
         red, green, _ = pixels[:, 0, 0].astype(np.float32).T
         return np.stack([red, green / 100], axis=1)
 
 
 @pytest.fixture
 def rebuilding(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A catalogue whose model knows what 100 held-out photos lose: 0 to 99, and 0 to 0.99."""
+    """A catalog whose model knows what 100 held-out photos lose: 0 to 99, and 0 to 0.99."""
 
     def load(name: str, folder: ModelFolder) -> Rebuilding:
         return Rebuilding(name, fingerprint=folder.fingerprint)
@@ -50,7 +50,7 @@ def use_losses(shop: Shop, count: int) -> None:
     with publish(store.folder / digest(content), content) as aside:
         (aside / WEIGHTS).write_text("weights")
         usual = np.arange(count)[:, np.newaxis] * np.float32([1, 0.01])
-        np.save(aside / LOST, usual.astype(np.float32))
+        np.save(aside / RECONSTRUCTION_ERRORS, usual.astype(np.float32))
     shop.model = store.use(store.open(digest(content)))
     shop.build({f"item {n}": [(n, 0, 0)] for n in range(0, 256, 5)})
 
@@ -59,34 +59,34 @@ def test_strangeness_is_the_share_of_held_out_photos_that_are_rebuilt_better(
     rebuilding: Shop,
 ) -> None:
     with rebuilding.searcher() as searcher:
-        (grey,) = searcher.query(png(GREY), 1)
+        (gray,) = searcher.query(png(GRAY), 1)
         (white,) = searcher.query(png(WHITE), 1)
-        assert (grey.strangeness, white.strangeness) == (60, 100)
-        assert not searcher.is_no_match([grey])
-        assert searcher.is_no_match([white])  # though an item of this very colour is there
+        assert (gray.ood_percentile, white.ood_percentile) == (60, 100)
+        assert not searcher.is_no_match([gray])
+        assert searcher.is_no_match([white])  # though an item of this very color is there
         assert white.distance == 0
-        assert searcher.query(png((60, 81, 0)), 1)[0].strangeness == 81
-        both = list(searcher.query_all([png(WHITE), 1, png(GREY)], 1))
-        found = [one[0].strangeness for one in both if isinstance(one, list)]
+        assert searcher.query(png((60, 81, 0)), 1)[0].ood_percentile == 81
+        both = list(searcher.query_all([png(WHITE), 1, png(GRAY)], 1))
+        found = [one[0].ood_percentile for one in both if isinstance(one, list)]
         assert found == [100, None, 60]
         vector = np.array(WHITE, np.float32)
-        assert searcher.query(vector, 1)[0].strangeness is None
+        assert searcher.query(vector, 1)[0].ood_percentile is None
 
 
 def test_nothing_is_strange_where_nobody_asks_or_nobody_knows(rebuilding: Shop) -> None:
-    def strangeness() -> float | None:
+    def ood_percentile() -> float | None:
         with rebuilding.searcher() as searcher:
-            return searcher.query(png(WHITE), 1)[0].strangeness
+            return searcher.query(png(WHITE), 1)[0].ood_percentile
 
-    off = SearchSettings(strangeness=False)
+    off = SearchSettings(out_of_distribution=False)
     rebuilding.config = rebuilding.config.model_copy(update={"search": off})
-    assert strangeness() is None
+    assert ood_percentile() is None
     rebuilding.config = rebuilding.config.model_copy(update={"search": SearchSettings()})
-    assert strangeness() == 100
+    assert ood_percentile() == 100
     use_losses(rebuilding, 29)
-    assert strangeness() is None
+    assert ood_percentile() is None
     use_losses(rebuilding, 30)
-    assert strangeness() == 100
+    assert ood_percentile() == 100
 
 
 # -- With a network --------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_noise_is_flagged_and_more_of_the_same_is_not(searcher: Searcher, tmp_pa
     more = [photo.data for item in SampleSource(80, 0, 48, 9).items() for photo in item.photos]
     # Nearly none would be, if the limits were known from more than 48 photos.
     assert flagged(searcher, [data for data in more if data]) <= 0.15
-    only_distances = SearchSettings(strangeness=False)
+    only_distances = SearchSettings(out_of_distribution=False)
     blind = search.open(
         searcher.config.model_copy(update={"search": only_distances}), "autoencoder"
     )

@@ -1,4 +1,4 @@
-"""search.py: rows become items. Photos are colours here, so every distance is known exactly."""
+"""search.py: rows become items. Photos are colors here, so every distance is known exactly."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from pipeline.config import Config, EmbeddingSettings
 from pipeline.errors import NotBuiltError, PipelineError, QueryError, RejectedImage, StaleIndexError
 from pipeline.index.builds import Build
 from pipeline.models.store import LIBRARIES
-from pipeline.search.searcher import Neighbour, Query
+from pipeline.search.searcher import Hit, Query
 from pipeline.search.searcher import open as open_search
-from pipeline.sources.base import Item, Photo
-from tests.conftest import ENGINE, Colour, ColourModel, ListSource, Shop, png
+from pipeline.sources.base import Item, SourcePhoto
+from tests.conftest import ENGINE, Color, ColorModel, ListSource, Shop, png
 
-Items = dict[str, list[Colour]]
-GRID: list[Colour] = list(itertools.product(range(4), repeat=3))  # type: ignore[arg-type]
+Items = dict[str, list[Color]]
+GRID: list[Color] = list(itertools.product(range(4), repeat=3))  # type: ignore[arg-type]
 
 
 def expected(
     shop: Shop,
-    items: Mapping[str, Sequence[Colour]],
-    near: Sequence[Colour],
+    items: Mapping[str, Sequence[Color]],
+    near: Sequence[Color],
     k: int,
     leave_out: str | None = None,
 ) -> list[tuple[float, int]]:
-    """(distance, id) of the k items nearest to any of these colours, by brute force over items."""
+    """(distance, id) of the k items nearest to any of these colors, by brute force over items."""
     xq = np.array(near, np.float64)
     distances = []
-    for key, colours in items.items():
-        if colours and key != leave_out:
-            apart = np.array(colours, np.float64)[:, np.newaxis] - xq
+    for key, colors in items.items():
+        if colors and key != leave_out:
+            apart = np.array(colors, np.float64)[:, np.newaxis] - xq
             distances.append((float(np.sqrt((apart**2).sum(axis=2)).min()), shop.id_of(key)))
     return sorted(distances)[:k]
 
 
-def answers(neighbours: Sequence[Neighbour]) -> list[tuple[float, int]]:
-    assert [n.rank for n in neighbours] == list(range(1, len(neighbours) + 1))
-    return [(n.distance, n.id) for n in neighbours]
+def answers(neighbors: Sequence[Hit]) -> list[tuple[float, int]]:
+    assert [n.rank for n in neighbors] == list(range(1, len(neighbors) + 1))
+    return [(n.distance, n.id) for n in neighbors]
 
 
-def keys(neighbours: Sequence[Neighbour]) -> list[str]:
-    return [n.key for n in neighbours]
+def keys(neighbors: Sequence[Hit]) -> list[str]:
+    return [n.key for n in neighbors]
 
 
 def items_of(build: Build, row: int) -> list[int]:
@@ -63,14 +63,14 @@ def items_of(build: Build, row: int) -> list[int]:
     return [item for shown, item in build.ids.tolist() if shown == row]
 
 
-def vector(colour: Colour) -> np.ndarray:
-    return np.array(colour, np.float32)
+def vector(color: Color) -> np.ndarray:
+    return np.array(color, np.float32)
 
 
-def random_items(rng: random.Random, count: int, colours: Sequence[Colour]) -> Items:
+def random_items(rng: random.Random, count: int, colors: Sequence[Color]) -> Items:
     """Items of no, one or several photos, many of them shared."""
     numbers = [rng.choice([0, 1, 1, 1, 2, 3]) for _ in range(count)]
-    return {f"item {n}": rng.sample(colours, photos) for n, photos in enumerate(numbers)}
+    return {f"item {n}": rng.sample(colors, photos) for n, photos in enumerate(numbers)}
 
 
 # -- Against the brute force -----------------------------------------------------------------------
@@ -79,16 +79,16 @@ def random_items(rng: random.Random, count: int, colours: Sequence[Colour]) -> I
 @pytest.mark.parametrize("seed", range(4))
 def test_every_query_is_answered_as_by_a_brute_force_over_items(shop: Shop, seed: int) -> None:
     rng = random.Random(seed)
-    colours = rng.sample(GRID, (3, 20, 40, 64)[seed])
-    items = random_items(rng, 40, colours)
+    colors = rng.sample(GRID, (3, 20, 40, 64)[seed])
+    items = random_items(rng, 40, colors)
     # First without the last photo of each item: then its row comes after those of later items.
     shop.build({key: photos[:-1] for key, photos in items.items()})
     shop.build(items)
     searcher = shop.searcher()
     for k in (1, 2, 3, 5, 17, 38, 39, 40, 1000):
-        for colour in (*colours[:2], (1, 1, 1), (9, 0, 0)):
-            found = searcher.query(vector(colour), k)
-            assert answers(found) == expected(shop, items, [colour], k)
+        for color in (*colors[:2], (1, 1, 1), (9, 0, 0)):
+            found = searcher.query(vector(color), k)
+            assert answers(found) == expected(shop, items, [color], k)
         for key in rng.sample([key for key in items if items[key]], 4):
             found = searcher.query(shop.id_of(key), k)
             assert answers(found) == expected(shop, items, items[key], k, leave_out=key)
@@ -112,7 +112,7 @@ def test_ties_at_the_last_place_go_to_the_smallest_id_though_its_row_is_last(sho
 
 
 def test_a_late_row_of_an_early_item_is_not_overlooked(shop: Shop) -> None:
-    near: list[Colour] = list(itertools.product((90, 110), repeat=3))  # type: ignore[misc]
+    near: list[Color] = list(itertools.product((90, 110), repeat=3))  # type: ignore[misc]
     items: Items = {"first": [(0, 0, 0)], **{f"{c}": [c] for c in near[:7]}}
     shop.build(items)
     items["first"] = [(0, 0, 0), near[7]]
@@ -140,13 +140,13 @@ def test_an_item_is_as_near_as_its_nearest_photo_and_is_found_once(shop: Shop) -
 
 
 def test_k_counts_items_though_the_nearest_rows_are_all_of_one(shop: Shop) -> None:
-    many: list[Colour] = [(n, 0, 0) for n in range(30)]
+    many: list[Color] = [(n, 0, 0) for n in range(30)]
     shop.build({"many": many, "far": [(200, 0, 0)], "farther": [(201, 0, 0)]})
     found = shop.searcher().query(vector((0, 0, 0)), 3)
     assert keys(found) == ["many", "far", "farther"]
 
 
-def test_an_item_is_not_its_own_neighbour_but_those_that_share_its_photo_are(shop: Shop) -> None:
+def test_an_item_is_not_its_own_neighbor_but_those_that_share_its_photo_are(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)], "b": [(1, 0, 0)], "c": [(2, 0, 0)]})
     searcher = shop.searcher()
     for item in (1, np.int64(1)):
@@ -160,7 +160,7 @@ def test_an_item_of_several_photos_asks_with_all_of_them(shop: Shop) -> None:
     assert [(n.key, n.distance) for n in found] == [("c", 1.0), ("b", 3.0)]
 
 
-def test_a_lonely_item_has_no_neighbour(shop: Shop) -> None:
+def test_a_lonely_item_has_no_neighbor(shop: Shop) -> None:
     shop.build({"a": [(0, 0, 0), (1, 0, 0)]})
     assert shop.searcher().query(1, 5) == []
 
@@ -195,26 +195,26 @@ def test_a_picture_is_flattened_and_turned_like_its_file(shop: Shop) -> None:
         ]
 
 
-def test_a_photo_of_the_catalogue_finds_its_own_item_first(shop: Shop) -> None:
+def test_a_photo_of_the_catalog_finds_its_own_item_first(shop: Shop) -> None:
     items: Items = {f"{n}": [(n, 2 * n, 0)] for n in range(20)}
     shop.build(items)
     searcher = shop.searcher()
-    for key, (colour,) in items.items():
-        nearest = searcher.query(png(colour), 1)[0]
+    for key, (color,) in items.items():
+        nearest = searcher.query(png(color), 1)[0]
         assert (nearest.key, nearest.distance) == (key, 0.0)
 
 
-# -- What is told of a neighbour -------------------------------------------------------------------
+# -- What is told of a neighbor -------------------------------------------------------------------
 
 
-def test_a_neighbour_is_described_as_the_ledger_does(shop: Shop) -> None:
+def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     shop.build({"cap": [(5, 0, 0)]})
-    with shop.catalogue.transaction():
-        images = shop.catalogue.images(1)
-        shop.catalogue.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
+    with shop.catalog.transaction():
+        images = shop.catalog.images(1)
+        shop.catalog.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
     (found,) = shop.searcher().query(vector((5, 0, 4)), 3)
     path = shop.folder / str(images[0].path)
-    assert found == Neighbour(1, 4.0, None, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
+    assert found == Hit(1, 4.0, None, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
     assert path.read_bytes() == png((5, 0, 0))
 
 
@@ -226,12 +226,12 @@ def test_an_item_removed_since_the_build_is_still_found(shop: Shop) -> None:
 
 def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
-    shop.catalogue.close()
-    for file in shop.folder.glob("catalogue.sqlite*"):
+    shop.catalog.close()
+    for file in shop.folder.glob("catalog.sqlite*"):
         file.unlink()
-    type(shop.catalogue)(shop.folder, create=True).close()
+    type(shop.catalog)(shop.folder, create=True).close()
     found = shop.searcher().query(vector((0, 0, 0)))
-    assert found == [Neighbour(1, 1.0, None, None, 1, "", "", "", None, {})]
+    assert found == [Hit(1, 1.0, None, None, 1, "", "", "", None, {})]
 
 
 def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
@@ -248,7 +248,7 @@ def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
 
 
 def test_an_unknown_engine_is_named_with_those_there_are(shop: Shop) -> None:
-    with pytest.raises(QueryError, match="unknown engine 'vgg'; the configuration has colour"):
+    with pytest.raises(QueryError, match="unknown engine 'vgg'; the configuration has color"):
         open_search(shop.config, "vgg")
 
 
@@ -256,7 +256,7 @@ def test_there_is_nothing_to_open_before_it_is_built(shop: Shop) -> None:
     with pytest.raises(NotBuiltError, match=f"{shop.engine.path}: no index here yet; run"):
         shop.searcher()
     other = Config.model_validate({**shop.config.model_dump(), "name": "other"})
-    with pytest.raises(NotBuiltError, match=f"{other.folder}: no catalogue here yet; run"):
+    with pytest.raises(NotBuiltError, match=f"{other.folder}: no catalog here yet; run"):
         open_search(other, ENGINE)
 
 
@@ -287,7 +287,7 @@ def test_an_item_that_is_not_in_the_index_is_named(shop: Shop, item: int) -> Non
 )
 def test_a_vector_of_another_length_or_not_finite_is_refused(shop: Shop, array: np.ndarray) -> None:
     shop.build({"a": [(1, 0, 0)]})
-    with pytest.raises(QueryError, match="a query vector of colour is 3 finite numbers"):
+    with pytest.raises(QueryError, match="a query vector of color is 3 finite numbers"):
         shop.searcher().query(array)
 
 
@@ -315,7 +315,7 @@ def test_the_configured_limits_hold_for_queries_too(shop: Shop) -> None:
 
 
 def describe(shop: Shop, items: Items, rng: random.Random) -> dict[str, dict[str, object]]:
-    """Build a catalogue whose items have columns; return these."""
+    """Build a catalog whose items have columns; return these."""
     columns = {
         key: {
             "size": rng.randrange(5),
@@ -328,12 +328,12 @@ def describe(shop: Shop, items: Items, rng: random.Random) -> dict[str, dict[str
             key,
             key,
             "even" if int(key[1:]) % 2 == 0 else "odd",
-            tuple(Photo(f"{key}-{c}.png", data=png(c)) for c in colours),
+            tuple(SourcePhoto(f"{key}-{c}.png", data=png(c)) for c in colors),
             columns[key],
         )
-        for key, colours in items.items()
+        for key, colors in items.items()
     ]
-    ingest(ListSource(offers), shop.catalogue, shop.limits)
+    ingest(ListSource(offers), shop.catalog, shop.limits)
     shop.embed()
     shop.index()
     return columns
@@ -342,7 +342,7 @@ def describe(shop: Shop, items: Items, rng: random.Random) -> dict[str, dict[str
 @pytest.mark.parametrize("seed", range(6))
 def test_wanted_items_are_found_as_by_a_brute_force_over_them(shop: Shop, seed: int) -> None:
     rng = random.Random(seed)
-    items = {f"k{n}": colours for n, colours in enumerate(random_items(rng, 40, GRID).values())}
+    items = {f"k{n}": colors for n, colors in enumerate(random_items(rng, 40, GRID).values())}
     columns = describe(shop, items, rng)
     with shop.searcher() as searcher:
         for _ in range(40):
@@ -440,7 +440,7 @@ def test_photos_are_encoded_in_batches_and_read_no_further_than_needed(
         assert len(taken) == 8
         assert len(list(answered)) == 5
         model = searcher.model
-        assert isinstance(model, ColourModel)
+        assert isinstance(model, ColorModel)
         assert model.batches == [4, 4, 2]
 
 

@@ -18,13 +18,13 @@ from PIL import Image, ImageColor
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, Source
 from pipeline.sources.sample.categories import CATEGORIES
-from pipeline.sources.sample.source import COLOURS, SampleSource
+from pipeline.sources.sample.source import COLORS, SampleSource
 
 SIZE = 96
 SMALL = SampleSource(photos=50, near_duplicates=12, size=SIZE)
-# Of a watch, sunglasses or headphones the strap or frame has the colour of the name: the smaller
+# Of a watch, sunglasses or headphones the strap or frame has the color of the name: the smaller
 # part. So it is on a court shoe seen into.
-OF_ONE_COLOUR = frozenset(c.name for c in CATEGORIES) - {
+OF_ONE_COLOR = frozenset(c.name for c in CATEGORIES) - {
     "watches",
     "sunglasses",
     "headphones",
@@ -82,12 +82,12 @@ def test_every_prefix_is_balanced(originals: list[Item]) -> None:
         assert max(counts.values(), default=0) - min(counts[c] for c in categories) <= 1, n
 
 
-def test_a_category_shows_every_colour_and_pattern_before_it_repeats_one() -> None:
-    source = SampleSource(photos=len(CATEGORIES) * len(COLOURS), near_duplicates=0, size=16)
+def test_a_category_shows_every_color_and_pattern_before_it_repeats_one() -> None:
+    source = SampleSource(photos=len(CATEGORIES) * len(COLORS), near_duplicates=0, size=16)
     items = list(source.items())
     for n, category in enumerate(CATEGORIES):
         shown = items[n :: len(CATEGORIES)]
-        assert {item.metadata["colour"] for item in shown} == set(COLOURS)
+        assert {item.metadata["color"] for item in shown} == set(COLORS)
         patterns = [str(item.metadata["pattern"]) for item in shown]
         assert sorted(patterns[: len(category.patterns)]) == sorted(category.patterns)
 
@@ -106,9 +106,9 @@ def test_no_photo_is_blank_or_cut_off(originals: list[Item]) -> None:
     for item in originals:
         image = pixels(item)
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        colour = np.array(COLOURS[str(item.metadata["colour"])], float)
+        color = np.array(COLORS[str(item.metadata["color"])], float)
         assert np.square(image - np.median(border, axis=0)).mean() > 150, item.key
-        assert np.abs(border - colour).max(axis=1).min() > 12, item.key
+        assert np.abs(border - color).max(axis=1).min() > 12, item.key
 
 
 def test_metadata_and_names_are_complete(items: list[Item]) -> None:
@@ -122,10 +122,10 @@ def test_metadata_and_names_are_complete(items: list[Item]) -> None:
     }
     singular = {category.name: category.singular for category in CATEGORIES}
     for item in items:
-        assert set(item.metadata) == {"colour", "pattern", "near_duplicate_of"}
-        colour, pattern = str(item.metadata["colour"]), str(item.metadata["pattern"])
-        assert colour in COLOURS
-        name = " ".join(filter(None, (colour, words[pattern], singular[item.category])))
+        assert set(item.metadata) == {"color", "pattern", "near_duplicate_of"}
+        color, pattern = str(item.metadata["color"]), str(item.metadata["pattern"])
+        assert color in COLORS
+        name = " ".join(filter(None, (color, words[pattern], singular[item.category])))
         assert item.name.removesuffix(" (second photo)") == name[0].upper() + name[1:]
         assert item.photos[0].uri == item.key.replace("-", "/", 1) + ".jpg"
         assert item.key.startswith(f"{item.category}-")
@@ -150,7 +150,7 @@ def test_another_process_draws_the_same_bytes(items: list[Item]) -> None:
 
 
 @pytest.mark.parametrize("photos", [1, 13, 29])
-def test_a_larger_catalogue_begins_with_a_smaller_one(originals: list[Item], photos: int) -> None:
+def test_a_larger_catalog_begins_with_a_smaller_one(originals: list[Item], photos: int) -> None:
     smaller = list(SampleSource(photos=photos, near_duplicates=0, size=SIZE).items())
     assert smaller == originals[:photos]
 
@@ -215,15 +215,15 @@ def test_more_second_photos_than_products_go_round_again() -> None:
     assert items[4].name.endswith(" (photo 3)")
 
 
-def test_the_name_tells_the_colour() -> None:
-    """Of a plain product most pixels are nearer to its colour than to any other of the names.
+def test_the_name_tells_the_color() -> None:
+    """Of a plain product most pixels are nearer to its color than to any other of the names.
 
     The background is taken to be whatever also occurs on the border of the photo.
     """
-    names, palette = list(COLOURS), np.array(list(COLOURS.values()), float)
+    names, palette = list(COLORS), np.array(list(COLORS.values()), float)
     checked = Counter[str]()
     for item in SampleSource(photos=96, near_duplicates=0, size=SIZE, seed=11).items():
-        if item.metadata["pattern"] != "plain" or item.category not in OF_ONE_COLOUR:
+        if item.metadata["pattern"] != "plain" or item.category not in OF_ONE_COLOR:
             continue
         image = pixels(item)
         border = np.concatenate([image[:2], image[-2:]]).reshape(-1, 3)[::4]
@@ -233,22 +233,22 @@ def test_the_name_tells_the_colour() -> None:
         product = inner[gaps > 30**2]
         nearest = np.square(product[:, None] - palette[None]).sum(-1).argmin(axis=1)
         counts = np.bincount(nearest, minlength=len(names))
-        assert names[int(counts.argmax())] == item.metadata["colour"], item.key
+        assert names[int(counts.argmax())] == item.metadata["color"], item.key
         checked[item.category] += 1
-    assert set(checked) == OF_ONE_COLOUR
+    assert set(checked) == OF_ONE_COLOR
 
 
-def test_the_colours_are_what_the_world_calls_them() -> None:
-    """Each is nearest to the CSS colour of its name, or to the one that CSS has in its place."""
-    css = {name: name.replace(" ", "") for name in COLOURS}
+def test_the_colors_are_what_the_world_calls_them() -> None:
+    """Each is nearest to the CSS color of its name, or to the one that CSS has in its place."""
+    css = {name: name.replace(" ", "") for name in COLORS}
     css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "darkslategray"}
     css |= {"cream": "antiquewhite", "red": "crimson", "orange": "darkorange"}
     css |= {"navy": "midnightblue"}
-    reference = {name: ImageColor.getrgb(css[name])[:3] for name in COLOURS}
-    for name, colour in COLOURS.items():
-        assert min(reference, key=lambda other: math.dist(colour, reference[other])) == name
-    assert len(COLOURS) >= 12
-    gaps = [math.dist(a, b) for a, b in combinations(COLOURS.values(), 2)]
+    reference = {name: ImageColor.getrgb(css[name])[:3] for name in COLORS}
+    for name, color in COLORS.items():
+        assert min(reference, key=lambda other: math.dist(color, reference[other])) == name
+    assert len(COLORS) >= 12
+    gaps = [math.dist(a, b) for a, b in combinations(COLORS.values(), 2)]
     assert min(gaps) > 40
 
 

@@ -1,4 +1,4 @@
-"""Audit a catalogue: the ledger and its photos → what is worth a look. Changes nothing."""
+"""Audit a catalog: the ledger and its photos → what is worth a look. Changes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 
 from pipeline.catalog import stats as survey
-from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import read
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
@@ -27,39 +27,39 @@ _DEFAULTS = AuditLimits()
 
 
 def audit(config: Config, progress: Progress = SILENT, limits: AuditLimits = _DEFAULTS) -> Audit:
-    """Look at every item of a catalogue and, once, at every distinct photo.
+    """Look at every item of a catalog and, once, at every distinct photo.
 
     A photo that can no longer be read is a finding; a bad disk raises OSError.
 
     Raises:
-        NotBuiltError: there is no catalogue yet.
+        NotBuiltError: there is no catalog yet.
     """
-    with Catalogue(config.folder) as catalogue:
-        measures, unreadable = _measures(catalogue, config, progress)
+    with Catalog(config.folder) as catalog:
+        measures, unreadable = _measures(catalog, config, progress)
         alike = [
-            pictures.Alike(rows, survey.spread(catalogue, measures["photo"][rows].tolist()))
-            for rows in clusters(measures, limits.distance, limits.colour)
+            pictures.Alike(rows, survey.spread(catalog, measures["photo"][rows].tolist()))
+            for rows in clusters(measures, limits.distance, limits.color)
         ]
         return Audit(
-            config.catalogue,
-            survey.item_count(catalogue),
-            catalogue.photo_count(),
-            without_photo=ledger.without_photo(catalogue, limits),
-            shared_photos=ledger.shared_photos(catalogue, limits),
-            near_identical=pictures.near_identical(catalogue, measures, alike, limits),
-            plain=pictures.plain(catalogue, measures, limits),
-            across_categories=pictures.across_categories(catalogue, measures, alike, limits),
-            small=ledger.small(catalogue, limits),
-            blurred=pictures.blurred(catalogue, measures, limits),
-            unreadable=pictures.unreadable(catalogue, unreadable, limits),
-            small_categories=ledger.small_categories(catalogue, limits),
-            without_category=ledger.without_category(catalogue, limits),
+            config.catalog,
+            survey.item_count(catalog),
+            catalog.photo_count(),
+            without_photo=ledger.without_photo(catalog, limits),
+            shared_photos=ledger.shared_photos(catalog, limits),
+            near_identical=pictures.near_identical(catalog, measures, alike, limits),
+            plain=pictures.plain(catalog, measures, limits),
+            across_categories=pictures.across_categories(catalog, measures, alike, limits),
+            small=ledger.small(catalog, limits),
+            blurred=pictures.blurred(catalog, measures, limits),
+            unreadable=pictures.unreadable(catalog, unreadable, limits),
+            small_categories=ledger.small_categories(catalog, limits),
+            without_category=ledger.without_category(catalog, limits),
             limits=limits,
         )
 
 
 def _measures(
-    catalogue: Catalogue, config: Config, progress: Progress
+    catalog: Catalog, config: Config, progress: Progress
 ) -> tuple[Measures, dict[str, list[int]]]:
     """Measure every photo; of those that cannot be read, reason → their ids."""
     limits = ImageLimits(**config.images.model_dump())
@@ -72,8 +72,8 @@ def _measures(
 
     rows = bytearray()
     unreadable: dict[str, list[int]] = defaultdict(list)
-    looked = ordered_map(look, catalogue.photos(), config.embedding.decoders, _AHEAD)
-    with progress.task("looking at photos", catalogue.photo_count(), "photos") as advance:
+    looked = ordered_map(look, catalog.photos(), config.embedding.decoders, _AHEAD)
+    with progress.task("looking at photos", catalog.photo_count(), "photos") as advance:
         for photo, found in looked:
             if isinstance(found, RejectedImage):
                 unreadable[found.reason].append(photo)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pipeline.catalog.stats import Shown
+from pipeline.catalog.stats import ItemSummary
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class AuditLimits:
     one that was made smaller, brighter and encoded again in 91% and 87%, one that is 10% brighter
     in 85%. At 16 bits, ties of other patterns begin to pass for each other in S.
     """
-    colour: int = 8
+    color: int = 8
     """Levels, of 256, by which the Cb and Cr of 6×6 cells of near-identical photos differ at most.
 
-    Tells a product's colours from each other, which the hash cannot see, and lets 95% of the copies
+    Tells a product's colors from each other, which the hash cannot see, and lets 95% of the copies
     pass that are 10% darker or brighter. Within both limits are no different photos in F, and 95
     clusters in S: 91 of one product or of its shades, 4 of ties laid out alike.
     """
     plain: float = 0.97
-    """Share of a photo within 12 levels of one colour from which it counts as a plain picture.
+    """Share of a photo within 12 levels of one color from which it counts as a plain picture.
 
     So are 1 photo of F and 22 of S, small jewels on white but for one blank. Of placeholders drawn
     as a line or two of text on a plain ground 70% are; larger lettering shows as a shared photo.
@@ -53,7 +53,7 @@ class AuditLimits:
     none of three.
     """
     items: int = 4
-    """Available items below which a category is small: each of 4 has 3 neighbours of its kind."""
+    """Available items below which a category is small: each of 4 has 3 neighbors of its kind."""
     examples: int = 24
     """Groups of a finding, or photos of a list, to tell one by one."""
     members: int = 6
@@ -61,7 +61,7 @@ class AuditLimits:
 
 
 @dataclass(frozen=True)
-class Example(Shown):
+class Example(ItemSummary):
     """An item that a finding is about, with what was measured of its photo."""
 
     measure: float | None = None
@@ -97,9 +97,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything that is worth a look in a catalogue of `items` items and `photos` photos."""
+    """Everything that is worth a look in a catalog of `items` items and `photos` photos."""
 
-    catalogue: str
+    catalog: str
     items: int
     photos: int
     limits: AuditLimits
@@ -120,10 +120,10 @@ class Audit:
         named = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: one for name, one in named.items() if isinstance(one, Finding)}
 
-    def facts(self) -> dict[str, Any]:
-        """Everything as JSON-able facts."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
         return {
-            "catalogue": self.catalogue,
+            "catalog": self.catalog,
             "items": self.items,
             "photos": self.photos,
             "limits": asdict(self.limits),

@@ -7,20 +7,20 @@ from itertools import islice
 from typing import TypeVar
 
 from pipeline.catalog import stats as survey
-from pipeline.catalog.catalog import Catalogue
-from pipeline.catalog.stats import Shown, Spread
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.stats import ItemSummary, Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Example, Finding, Group
 from pipeline.report.text import counted
 
 T = TypeVar("T")
 
 
-def without_photo(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+def without_photo(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Items that are not available, by how they ended."""
-    states = list(survey.without_photo(catalogue))
+    states = list(survey.without_photo(catalog))
     groups = []
     for state, reason, count in states[: limits.examples]:
-        shown = survey.items_in_state(catalogue, state, reason, limits.members)
+        shown = survey.items_in_state(catalog, state, reason, limits.members)
         label = f"{state}: {reason}" if reason else state
         groups.append(Group(label, count, examples(shown)))
     return Finding(
@@ -34,12 +34,12 @@ def without_photo(catalogue: Catalogue, limits: AuditLimits) -> Finding:
     )
 
 
-def shared_photos(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+def shared_photos(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Photos that several items show, byte for byte the same, most items first."""
     groups = []
-    first, count = first_of(survey.shared_photos(catalogue), limits.examples)
+    first, count = first_of(survey.shared_photos(catalog), limits.examples)
     for photo, spread in first:
-        shown = survey.items_showing(catalogue, photo, limits.members)
+        shown = survey.items_showing(catalog, photo, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
     return Finding(
         "One photo on several items",
@@ -52,24 +52,24 @@ def shared_photos(catalogue: Catalogue, limits: AuditLimits) -> Finding:
     )
 
 
-def small(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+def small(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Photos that arrived with too few pixels."""
-    first, count = first_of(survey.small_photos(catalogue, limits.side), limits.examples)
+    first, count = first_of(survey.small_photos(catalog, limits.side), limits.examples)
     return one_group(
         "Very small photos",
         f"Photos that arrived with a shorter side of less than {limits.side} pixels.",
         count,
-        one_each(catalogue, first),
+        one_each(catalog, first),
         "pixels of the shorter side",
     )
 
 
-def small_categories(catalogue: Catalogue, limits: AuditLimits) -> Finding:
-    """Categories with so few items that their neighbours are of other ones."""
-    first, count = first_of(survey.small_categories(catalogue, limits.items), limits.examples)
+def small_categories(catalog: Catalog, limits: AuditLimits) -> Finding:
+    """Categories with so few items that their neighbors are of other ones."""
+    first, count = first_of(survey.small_categories(catalog, limits.items), limits.examples)
     groups = []
     for name, size in first:
-        shown = survey.items_of_category(catalogue, name, limits.members)
+        shown = survey.items_of_category(catalog, name, limits.members)
         groups.append(Group(name, size, examples(shown)))
     return Finding(
         "Categories with few items",
@@ -82,13 +82,13 @@ def small_categories(catalogue: Catalogue, limits: AuditLimits) -> Finding:
     )
 
 
-def without_category(catalogue: Catalogue, limits: AuditLimits) -> Finding:
+def without_category(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Available items of no category."""
-    shown = survey.items_of_category(catalogue, "", limits.examples)
+    shown = survey.items_of_category(catalog, "", limits.examples)
     return one_group(
         "Items without a category",
         "Available items that the source gives no category.",
-        survey.category_size(catalogue, ""),
+        survey.category_size(catalog, ""),
         examples(shown),
         unit="item",
     )
@@ -107,18 +107,16 @@ def one_group(
     return Finding(title, meaning, unit, unit, count, groups, len(groups), measure)
 
 
-def one_each(
-    catalogue: Catalogue, photos: Iterable[tuple[int, float | None]]
-) -> tuple[Example, ...]:
+def one_each(catalog: Catalog, photos: Iterable[tuple[int, float | None]]) -> tuple[Example, ...]:
     """Turn (image id, measure) into the first item that shows each photo."""
     return tuple(
         Example(**vars(shown), measure=measure)
         for photo, measure in photos
-        for shown in survey.items_showing(catalogue, photo, 1)
+        for shown in survey.items_showing(catalog, photo, 1)
     )
 
 
-def examples(shown: Sequence[Shown]) -> tuple[Example, ...]:
+def examples(shown: Sequence[ItemSummary]) -> tuple[Example, ...]:
     """Items as examples of which nothing was measured."""
     return tuple(Example(**vars(one)) for one in shown)
 

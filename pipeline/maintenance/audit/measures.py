@@ -22,7 +22,7 @@ MEASURES = np.dtype(
     [
         ("photo", np.int64),
         ("hash", np.uint64, HASH_SIDE**2 // 64),
-        ("colour", np.uint8, 2 * _CELLS**2),
+        ("color", np.uint8, 2 * _CELLS**2),
         ("plain", np.float32),
         ("sharpness", np.float32),
     ]
@@ -32,25 +32,25 @@ MEASURES = np.dtype(
 def measure(photo: int, image: Image.Image) -> Measures:
     """Measure an RGB image; returns one row, (1,), with `photo` as its id.
 
-    `hash` is the perceptual hash by `imagehash.phash`, `colour` the mean Cb and Cr of 6×6 cells.
+    `hash` is the perceptual hash by `imagehash.phash`, `color` the mean Cb and Cr of 6×6 cells.
     """
     small = _at_most(image, SIDE)
     cells = small.convert("YCbCr").resize((_CELLS, _CELLS), Image.Resampling.BOX)
     row = np.zeros(1, MEASURES)
     row["photo"] = photo
     row["hash"] = np.packbits(imagehash.phash(small, HASH_SIDE).hash).view(np.uint64)
-    row["colour"] = np.asarray(cells)[..., 1:].ravel()
+    row["color"] = np.asarray(cells)[..., 1:].ravel()
     row["plain"] = plainness(np.asarray(small))
     row["sharpness"] = sharpness(np.asarray(small.convert("L"), np.float32))
     return row
 
 
 def plainness(pixels: U8Image) -> float:
-    """Share of the pixels within 12 levels, in each channel, of the median colour."""
+    """Share of the pixels within 12 levels, in each channel, of the median color."""
     channels = np.ascontiguousarray(pixels.reshape(-1, 3).T, np.int16)
-    # If one colour fills half of a picture, the median is that colour.
-    colour = np.median(channels, axis=1, keepdims=True)
-    return float(np.mean((np.abs(channels - colour) <= _LEVELS).all(axis=0)))
+    # If one color fills half of a picture, the median is that color.
+    color = np.median(channels, axis=1, keepdims=True)
+    return float(np.mean((np.abs(channels - color) <= _LEVELS).all(axis=0)))
 
 
 def sharpness(luma: npt.NDArray[Any]) -> float:
@@ -60,10 +60,10 @@ def sharpness(luma: npt.NDArray[Any]) -> float:
     the Laplacian's variance: that is small too where a sharp product fills little of the photo.
     """
     around = np.pad(luma, 1, mode="edge")
-    neighbours = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
+    neighbors = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
     low, high = np.percentile(luma, (0.5, 99.5))
     # + 8 levels: what JPEG leaves on a plain surface is no edge.
-    return float(np.percentile(np.abs(neighbours - 4 * luma), 99.5) / (high - low + 8))
+    return float(np.percentile(np.abs(neighbors - 4 * luma), 99.5) / (high - low + 8))
 
 
 def _at_most(image: Image.Image, side: int) -> Image.Image:

@@ -16,21 +16,21 @@ _BLOCK = 1 << 16  # pairs compared at a time
 _ODD = 0x9E3779B97F4A7C15
 
 
-def clusters(measures: Measures, distance: int, colour: int) -> list[I64]:
-    """Link photos whose hashes and colours are near; return the rows of each cluster of several.
+def clusters(measures: Measures, distance: int, color: int) -> list[I64]:
+    """Link photos whose hashes and colors are near; return the rows of each cluster of several.
 
     The largest cluster comes first, and rows are ascending. Two photos of a cluster are linked by
     a chain of photos: they need not be near each other themselves.
     """
     # Equal ones are near: one of them stands for all in the search, however many there are.
-    looks = np.hstack((measures["hash"].view(np.uint8), measures["colour"]))
+    looks = np.hstack((measures["hash"].view(np.uint8), measures["color"]))
     rows = looks.view(f"V{looks.shape[1]}").ravel()
     _, firsts, kind = np.unique(rows, return_index=True, return_inverse=True)
     kinds = measures[firsts]
-    colours = kinds["colour"].astype(np.int16)
+    colors = kinds["color"].astype(np.int16)
     root = np.arange(len(kinds))
     for a, b in near_pairs(kinds["hash"], distance, root):
-        alike = np.abs(colours[a] - colours[b]).max(axis=1, initial=0) <= colour
+        alike = np.abs(colors[a] - colors[b]).max(axis=1, initial=0) <= color
         _link(root, a[alike], b[alike])
     label = root[kind]
     several = np.flatnonzero(np.bincount(label)[label] > 1)
@@ -51,7 +51,7 @@ def near_pairs(hashes: U64, distance: int, root: I64 | None = None) -> Iterator[
     width = hashes.shape[1] * 64
     weights = np.uint64(_ODD) * np.arange(1, 2 * hashes.shape[1], 2, dtype=np.uint64)
     for band in range(distance + 1):
-        # Every so-manyth bit: neighbouring bits of a hash say much the same.
+        # Every so-manyth bit: neighboring bits of a hash say much the same.
         mask = np.packbits(np.arange(width) % (distance + 1) == band).view(np.uint64)
         # Unequal bands may meet in one sum, which costs a comparison; equal ones always do.
         for a, b in _pairs_apart((hashes & mask) @ weights, root):

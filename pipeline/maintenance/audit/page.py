@@ -14,7 +14,7 @@ from pipeline.maintenance.audit import Audit, Example, Finding, Group
 from pipeline.report.templates import LOADER, TEMPLATES, thumbnail
 
 
-class Tile(NamedTuple):
+class PhotoCard(NamedTuple):
     """A photo as a data: URI, "" if it cannot be read, None if there is none, and its items."""
 
     picture: str | None
@@ -28,11 +28,13 @@ def audit_page(audit: Audit, limits: ImageLimits) -> str:
     def picture(path: str) -> str:
         return thumbnail(Path(path), limits.for_stored())
 
-    def tiles(finding: Finding, group: Group) -> list[Tile]:
+    def tiles(finding: Finding, group: Group) -> list[PhotoCard]:
         """A tile for each example; those that show one photo, in files of their own, share one."""
         if finding is audit.shared_photos:
-            return [Tile(picture(str(group.examples[0].photo)), group.examples)]
-        return [Tile(picture(one.photo) if one.photo else None, (one,)) for one in group.examples]
+            return [PhotoCard(picture(str(group.examples[0].photo)), group.examples)]
+        return [
+            PhotoCard(picture(one.photo) if one.photo else None, (one,)) for one in group.examples
+        ]
 
     own = PackageLoader("pipeline", "maintenance/audit")
     templates = TEMPLATES.overlay(loader=ChoiceLoader([own, LOADER]))

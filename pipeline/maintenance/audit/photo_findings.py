@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.catalog import stats as survey
-from pipeline.catalog.catalog import Catalogue
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Finding, Group
 from pipeline.maintenance.audit.ledger_findings import examples, how_different, one_each, one_group
@@ -26,20 +26,20 @@ class Alike:
 
 
 def near_identical(
-    catalogue: Catalogue, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+    catalog: Catalog, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
 ) -> Finding:
     """Clusters of distinct photos that look the same, the largest first."""
     groups = []
     for cluster in alike[: limits.examples]:
         members = measures[cluster.rows[: limits.members]]
         bits = np.bitwise_count(members["hash"] ^ members["hash"][0]).sum(axis=1)
-        shown = one_each(catalogue, zip(members["photo"].tolist(), bits.tolist(), strict=True))
+        shown = one_each(catalog, zip(members["photo"].tolist(), bits.tolist(), strict=True))
         label = f"on {counted(cluster.spread.items, 'item')}, {how_different(cluster.spread)}"
         groups.append(Group(label, len(cluster.rows), shown))
     return Finding(
         "Near-identical photos",
         "Different files that look the same: perceptual hashes at most"
-        f" {limits.distance} of 256 bits apart, and colours at most {limits.colour} of 256 levels.",
+        f" {limits.distance} of 256 bits apart, and colors at most {limits.color} of 256 levels.",
         "photo",
         "photo",
         sum(len(cluster.rows) for cluster in alike),
@@ -50,7 +50,7 @@ def near_identical(
 
 
 def across_categories(
-    catalogue: Catalogue, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+    catalog: Catalog, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
 ) -> Finding:
     """Pictures, be they one photo or near-identical ones, on items of several categories."""
     found: list[tuple[Spread, list[int]]] = []
@@ -62,13 +62,13 @@ def across_categories(
             found.append((cluster.spread, photos))
     found += (
         (spread, [photo])
-        for photo, spread in survey.shared_photos(catalogue)
+        for photo, spread in survey.shared_photos(catalog)
         if spread.categories >= limits.categories and photo not in clustered
     )
     found.sort(key=lambda one: (-one[0].categories, -one[0].items, one[1]))
     groups = []
     for spread, photos in found[: limits.examples]:
-        shown = survey.categories_showing(catalogue, photos, limits.members)
+        shown = survey.categories_showing(catalog, photos, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
     return Finding(
         "Likely placeholders: one picture in several categories",
@@ -82,20 +82,20 @@ def across_categories(
     )
 
 
-def plain(catalogue: Catalogue, measures: Measures, limits: AuditLimits) -> Finding:
-    """Pictures that are nearly of one colour, the plainest first."""
+def plain(catalog: Catalog, measures: Measures, limits: AuditLimits) -> Finding:
+    """Pictures that are nearly of one color, the plainest first."""
     rows = np.flatnonzero(measures["plain"] >= limits.plain)
     rows = rows[np.argsort(-measures["plain"][rows], kind="stable")]
     return one_group(
         "Likely placeholders: plain pictures",
-        f"Photos of which {limits.plain:.0%} or more is of one colour.",
+        f"Photos of which {limits.plain:.0%} or more is of one color.",
         len(rows),
-        one_each(catalogue, _values(measures[rows[: limits.examples]], "plain")),
-        "share of one colour",
+        one_each(catalog, _values(measures[rows[: limits.examples]], "plain")),
+        "share of one color",
     )
 
 
-def blurred(catalogue: Catalogue, measures: Measures, limits: AuditLimits) -> Finding:
+def blurred(catalog: Catalog, measures: Measures, limits: AuditLimits) -> Finding:
     """Photos without a sharp edge, the worst first; plain pictures, which need none, left out."""
     sharpness = measures["sharpness"]
     rows = np.flatnonzero((sharpness < limits.sharpness) & (measures["plain"] < limits.plain))
@@ -105,18 +105,18 @@ def blurred(catalogue: Catalogue, measures: Measures, limits: AuditLimits) -> Fi
         f"Photos whose strongest edges are weaker than {limits.sharpness:g} of their contrast, seen"
         " at 256 pixels: out of focus, or enlarged from a smaller one.",
         len(rows),
-        one_each(catalogue, _values(measures[rows[: limits.examples]], "sharpness")),
+        one_each(catalog, _values(measures[rows[: limits.examples]], "sharpness")),
         "sharpness",
     )
 
 
 def unreadable(
-    catalogue: Catalogue, reasons: Mapping[str, Sequence[int]], limits: AuditLimits
+    catalog: Catalog, reasons: Mapping[str, Sequence[int]], limits: AuditLimits
 ) -> Finding:
     """Photos that were there when they were ingested, by what is wrong with them now."""
     groups = []
     for reason, photos in sorted(reasons.items(), key=lambda one: (-len(one[1]), one[0])):
-        shown = one_each(catalogue, ((photo, None) for photo in photos[: limits.members]))
+        shown = one_each(catalog, ((photo, None) for photo in photos[: limits.members]))
         groups.append(Group(reason, len(photos), shown))
     return Finding(
         "Unreadable photos",

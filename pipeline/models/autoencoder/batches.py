@@ -47,7 +47,7 @@ def batches_of(
     """A `tf.data` pipeline of batches in this order: what is shown, what it should be, whose it is.
 
     The first two are (n, h, w, 3) float32 in 0..1: moved, and as moved or, if `clean`, as it was.
-    What a transform brings in from beyond the border is the colour of the nearest pixel. The third
+    What a transform brings in from beyond the border is the color of the nearest pixel. The third
     are the photos' numbers, (n,) int64.
     """
     tf = import_tensorflow()

@@ -1,9 +1,9 @@
 """Descriptors: what a photo shows in numbers that need no training, as fixed convolutions.
 
-    shape        histograms of gradient directions in 8×8 cells, each normalised with its neighbours
+    shape        histograms of gradient directions in 8×8 cells, each normalized with its neighbors
                  (Dalal and Triggs, Histograms of oriented gradients for human detection, CVPR 2005)
     silhouette   where the photo is not white, in 16×16 cells
-    colours      one joint histogram of 6×6×6 colours in L*a*b* (Swain and Ballard, Color indexing,
+    colors      one joint histogram of 6×6×6 colors in L*a*b* (Swain and Ballard, Color indexing,
                  IJCV 7, 1991), of which roots are taken
     pixels       the photo itself in 16×16 cells
 
@@ -27,9 +27,9 @@ Ids = npt.NDArray[np.int64]
 
 _CELLS, _COARSE = 8, 16  # a side
 _DIRECTIONS = 9  # of gradients, whose sign does not count
-_CLIP = 0.2  # of a normalised block, so that no single edge decides
+_CLIP = 0.2  # of a normalized block, so that no single edge decides
 _WHITE, _STEEPNESS = 0.93, 40.0  # what is darker than that is no white ground
-_COLOURS = 6  # along each axis of L*a*b*
+_COLORS = 6  # along each axis of L*a*b*
 _AXES = ((0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0))
 _EPSILON = 1e-4
 _BATCH = 256  # photos described at a time
@@ -44,7 +44,7 @@ def describe(photos: Any) -> dict[str, Any]:
     flat = {
         "shape": _shape(photos),
         "silhouette": _coarse(tf.sigmoid((_WHITE - tf.reduce_min(photos, -1, True)) * _STEEPNESS)),
-        "colours": _colours(photos),
+        "colors": _colors(photos),
         "pixels": _coarse(photos),
     }
     return {name: tf.reshape(x, (-1, math.prod(x.shape[1:]))) for name, x in flat.items()}
@@ -53,7 +53,7 @@ def describe(photos: Any) -> dict[str, Any]:
 def layer(name: str) -> Any:
     """Return a Keras layer: (n, side, side, 3) in 0..1 → (n, numbers), all descriptors in a row.
 
-    Each is centred and scaled to one total variance by the photos that `adapt` has seen; until
+    Each is centered and scaled to one total variance by the photos that `adapt` has seen; until
     then they are as they are.
     """
     keras, tf = import_keras(), import_tensorflow()
@@ -126,9 +126,9 @@ def _coarse(photos: Any) -> Any:
 def _shape(photos: Any) -> Any:
     """(n, side, side, 3) → (n, 7, 7, 36): four cells of nine directions in each block."""
     tf = import_tensorflow()
-    grey = tf.reduce_mean(photos, axis=-1, keepdims=True)
-    across = tf.pad(grey[:, :, 2:] - grey[:, :, :-2], ((0, 0), (0, 0), (1, 1), (0, 0)))
-    down = tf.pad(grey[:, 2:] - grey[:, :-2], ((0, 0), (1, 1), (0, 0), (0, 0)))
+    gray = tf.reduce_mean(photos, axis=-1, keepdims=True)
+    across = tf.pad(gray[:, :, 2:] - gray[:, :, :-2], ((0, 0), (0, 0), (1, 1), (0, 0)))
+    down = tf.pad(gray[:, 2:] - gray[:, :-2], ((0, 0), (1, 1), (0, 0), (0, 0)))
     length = tf.sqrt(across**2 + down**2 + 1e-8)
     angles = [math.pi * at / _DIRECTIONS for at in range(_DIRECTIONS)]
     along = tf.abs(across * [math.cos(a) for a in angles] + down * [math.sin(a) for a in angles])
@@ -147,20 +147,20 @@ def _unit(blocks: Any) -> Any:
     return blocks / tf.sqrt(tf.reduce_sum(blocks**2, axis=-1, keepdims=True) + _EPSILON)
 
 
-def _colours(photos: Any) -> Any:
-    """(n, side, side, 3) → (n, 216): roots of the share of each colour; a pixel counts for two."""
+def _colors(photos: Any) -> Any:
+    """(n, side, side, 3) → (n, 216): roots of the share of each color; a pixel counts for two."""
     tf = import_tensorflow()
     lab = _lab(tf.nn.avg_pool2d(photos, 2, 2, "VALID"))
-    centres = tf.range(_COLOURS, dtype=tf.float32)
+    centers = tf.range(_COLORS, dtype=tf.float32)
     shares = []
     for at, (low, high) in enumerate(_AXES):
-        place = tf.clip_by_value((lab[..., at] - low) / (high - low), 0, 1) * _COLOURS - 0.5
-        place = tf.clip_by_value(place, 0, _COLOURS - 1)[..., tf.newaxis]
-        shares.append(tf.nn.relu(1 - tf.abs(place - centres)))
+        place = tf.clip_by_value((lab[..., at] - low) / (high - low), 0, 1) * _COLORS - 0.5
+        place = tf.clip_by_value(place, 0, _COLORS - 1)[..., tf.newaxis]
+        shares.append(tf.nn.relu(1 - tf.abs(place - centers)))
     pixels = lab.shape[1] * lab.shape[2]
-    lightness, a, b = (tf.reshape(share, (-1, pixels, _COLOURS)) for share in shares)
+    lightness, a, b = (tf.reshape(share, (-1, pixels, _COLORS)) for share in shares)
     # Two axes pixel by pixel, the third as a product of matrices: all three would take long.
-    two = tf.reshape(lightness[..., tf.newaxis] * a[:, :, tf.newaxis], (-1, pixels, _COLOURS**2))
+    two = tf.reshape(lightness[..., tf.newaxis] * a[:, :, tf.newaxis], (-1, pixels, _COLORS**2))
     return tf.sqrt(tf.matmul(two, b, transpose_a=True) / pixels + 1e-6)
 
 

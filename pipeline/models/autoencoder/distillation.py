@@ -1,6 +1,6 @@
 """A guide: what a latent is taught beside rebuilding pixels.
 
-Squared errors of pixels are mostly about colours and backgrounds. So each photo also gets a target,
+Squared errors of pixels are mostly about colors and backgrounds. So each photo also gets a target,
 a short vector made of descriptors (`descriptors.py`) and, if there is a teacher, of the vector that
 this other engine has of it. The latent has to rebuild the target and, above all, to have near what
 is near there. Everything is of the photo as it is and in the mirror: a shoe that points to the left
@@ -22,7 +22,7 @@ from pipeline.models.base import F32Matrix
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
-_FITTED = 10_000  # photos from which components are learnt: more changes nothing
+_FITTED = 10_000  # photos from which components are learned: more changes nothing
 _BATCH = 256
 
 
@@ -31,13 +31,13 @@ class Guide:
     """What some photos are to be rebuilt as, and which of them are to be near each other."""
 
     targets: F32Matrix
-    """(n, components) float32, centred, of a total variance of about 1."""
-    neighbours: Ids
+    """(n, components) float32, centered, of a total variance of about 1."""
+    neighbors: Ids
     """(n, k) int64: the rows of the nearest others by their targets; a lone photo has itself."""
 
 
 class Targets:
-    """From photos to targets, learnt from those that are trained on."""
+    """From photos to targets, learned from those that are trained on."""
 
     def __init__(
         self, photos: U8Photos, teacher: F32Matrix | None, settings: GuideSettings, seed: int
@@ -75,7 +75,7 @@ class Targets:
             rows = np.arange(start, min(start + _BATCH, len(photos)))
             found.append(self.pca.transform(self._joined(self._parts(photos, teacher, rows))))
         targets = (np.concatenate(found) / self.total).astype(np.float32)
-        count = min(self.settings.neighbours, len(photos) - 1)
+        count = min(self.settings.neighbors, len(photos) - 1)
         if not count:
             return Guide(targets, np.zeros((len(photos), 1), np.int64))
         search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(targets)
@@ -87,7 +87,7 @@ class Targets:
         weights = {
             "shape": s.shape,
             "silhouette": s.silhouette,
-            "colours": s.colours,
+            "colors": s.colors,
             "pixels": s.pixels,
         }
         return {name: weight for name, weight in weights.items() if weight}
@@ -113,14 +113,14 @@ class Targets:
 def pairs(guide: Guide, order: Ids, batch: int, random: np.random.Generator | None) -> Ids:
     """Arrange photos for training in pairs: (n,) rows → (2n,) rows, `batch` of them at a time.
 
-    The first half of each batch are the rows of `order`, the second a neighbour of each: one drawn
+    The first half of each batch are the rows of `order`, the second a neighbor of each: one drawn
     at random, or without `random` the nearest.
     """
     half = max(1, batch // 2)
-    count = guide.neighbours.shape[1]
+    count = guide.neighbors.shape[1]
     arranged = []
     for start in range(0, len(order), half):
         rows = order[start : start + half]
         which = random.integers(count, size=len(rows)) if random else np.zeros(len(rows), int)
-        arranged += [rows, guide.neighbours[rows, which]]
+        arranged += [rows, guide.neighbors[rows, which]]
     return np.concatenate(arranged)

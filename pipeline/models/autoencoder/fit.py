@@ -91,7 +91,7 @@ class Fit:
         tf.config.experimental.enable_op_determinism()
         batch = min(self.training.batch_size, len(seen))
         if guides:
-            batch = 2 * max(1, self.training.batch_size // 2)  # a photo and a neighbour of it
+            batch = 2 * max(1, self.training.batch_size // 2)  # a photo and a neighbor of it
         network, objective, strategy = self._compiled(seen, batch, guides)
         trained = objective.trained
         history = self._resume(trained)

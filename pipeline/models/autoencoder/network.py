@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import descriptors
 from pipeline.models.autoencoder.noise import layer as noise_layer
-from pipeline.models.base import PLAIN, KerasModel, import_keras, load_weights
+from pipeline.models.base import VARIANCE_EPS, KerasModel, import_keras, load_weights
 from pipeline.models.store import ModelFolder
 from pipeline.progress import Advance, ignored
 
@@ -29,7 +29,7 @@ _BATCH = 64  # photos rebuilt at a time
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
     fields = {
-        *("type", "architecture", "input_size", "latent", "standardise", "resize", "normalise")
+        *("type", "architecture", "input_size", "latent", "standardize", "resize", "normalize")
     }
     return {"version": 1, **settings.model_dump(mode="json", include=fields)}
 
@@ -41,17 +41,17 @@ def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
 
 
 def build(
-    architecture: str, size: int, latent: int, *, standardise: bool = False, noise: float = 0
+    architecture: str, size: int, latent: int, *, standardize: bool = False, noise: float = 0
 ) -> Any:
     """Return an untrained `keras.Model`: (n, size, size, 3) float32 in 0..1 → the same.
 
     Its layer `latent_space` has `latent` numbers a photo, each of a variance of about 1 over the
-    photos trained on if `standardise`, and of an arbitrary one if not. `noise` is the deviation of
+    photos trained on if `standardize`, and of an arbitrary one if not. `noise` is the deviation of
     what is added to descriptors, where there are any, in training.
     """
     if architecture == "descriptor":
-        return _descriptor(size, latent, standardise, noise)
-    return {"article": _article, "strided": _strided}[architecture](size, latent, standardise)
+        return _descriptor(size, latent, standardize, noise)
+    return {"article": _article, "strided": _strided}[architecture](size, latent, standardize)
 
 
 def network_of(embedding: Mapping[str, Any]) -> Any:
@@ -60,7 +60,7 @@ def network_of(embedding: Mapping[str, Any]) -> Any:
         embedding["architecture"],
         embedding["input_size"],
         embedding["latent"],
-        standardise=embedding["standardise"],
+        standardize=embedding["standardize"],
     )
 
 
@@ -75,14 +75,14 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
         input_size=(spec["input_size"], spec["input_size"]),
         fingerprint=folder.fingerprint,
         resize=spec["resize"],
-        normalise=spec["normalise"],
+        normalize=spec["normalize"],
         network=encoder(network),
         rebuild=network,
     )
 
 
 def adapt(network: Any, photos: U8Photos) -> None:
-    """Centre and scale the descriptors of an untrained network, if it has any, by some photos.
+    """Center and scale the descriptors of an untrained network, if it has any, by some photos.
 
     `photos` is (n, size, size, 3) uint8; each descriptor gets the same total variance.
     """
@@ -108,9 +108,10 @@ def encoder(network: Any) -> Any:
 
 
 def errors(network: Any, photos: U8Photos, rows: Ids, advance: Advance = ignored) -> F64Matrix:
-    """Rebuild some rows of (n, h, w, 3) uint8 → (rows, 2) float64, as `KerasModel.lost` has them.
+    """Rebuild some rows of (n, h, w, 3) uint8 → (rows, 2) float64.
 
-    Memory holds a batch of photos.
+    The columns are the two measures of `EmbeddingModel.reconstruction_errors`. Memory holds
+    a batch of photos.
     """
     found = [np.empty((0, 2))]
     for start in range(0, len(rows), _BATCH):
@@ -118,12 +119,12 @@ def errors(network: Any, photos: U8Photos, rows: Ids, advance: Advance = ignored
         rest = np.asarray(network(pixels, training=False)) - pixels
         error = np.square(rest).mean(axis=(1, 2, 3), dtype=np.float64)
         variance = pixels.var(axis=(1, 2), dtype=np.float64).mean(axis=1)
-        found.append(np.column_stack([error, error / (variance + PLAIN)]))
+        found.append(np.column_stack([error, error / (variance + VARIANCE_EPS)]))
         advance(len(pixels))
     return np.concatenate(found)
 
 
-def _article(size: int, latent: int, standardise: bool) -> Any:
+def _article(size: int, latent: int, standardize: bool) -> Any:
     """The published graph, 138,507,923 parameters at 256×256.
 
     The article's code gives its third encoder convolution the input again, so the first two play
@@ -144,7 +145,7 @@ def _article(size: int, latent: int, standardise: bool) -> Any:
     x = block(layers.Conv2D, 64, image)
     shape = x.shape[1:]
     x = layers.Flatten()(x)
-    x = _latent(x, latent, standardise)
+    x = _latent(x, latent, standardize)
     x = layers.Dense(shape[0] * shape[1] * shape[2])(x)
     x = layers.Reshape(shape)(x)
     for filters in (64, 64, 32):
@@ -154,13 +155,13 @@ def _article(size: int, latent: int, standardise: bool) -> Any:
     return keras.Model(image, x, name="autoencoder")
 
 
-def _strided(size: int, latent: int, standardise: bool) -> Any:
+def _strided(size: int, latent: int, standardize: bool) -> Any:
     """A network for machines without a GPU: 1.2 million parameters at 64×64.
 
     What 16 numbers can rebuild of a photo is coarse, so all work is done at a quarter of its
     resolution and below: patches of 4×4 pixels, then strides of 2 down to a map of at most 4×4,
-    with batch normalisation and ReLU between. The decoder mirrors that; its transposed kernels are
-    twice their stride wide, so that neighbours overlap and no grid shows.
+    with batch normalization and ReLU between. The decoder mirrors that; its transposed kernels are
+    twice their stride wide, so that neighbors overlap and no grid shows.
     """
     layers = import_keras().layers
     border, widths = _pyramid(size, _WIDTH)
@@ -169,12 +170,12 @@ def _strided(size: int, latent: int, standardise: bool) -> Any:
     x = _active(layers.Conv2D(widths[0], 4, strides=4)(x))
     for width in widths[1:]:
         x = _active(layers.Conv2D(width, 3, strides=2, padding="same")(x))
-    x = _latent(layers.Flatten()(x), latent, standardise)
+    x = _latent(layers.Flatten()(x), latent, standardize)
     return import_keras().Model(image, _decoded(x, size, _WIDTH), name="autoencoder")
 
 
-def _descriptor(size: int, latent: int, standardise: bool, noise: float) -> Any:
-    """An encoder whose first layers are fixed: for catalogues too small to learn good ones from.
+def _descriptor(size: int, latent: int, standardize: bool, noise: float) -> Any:
+    """An encoder whose first layers are fixed: for catalogs too small to learn good ones from.
 
     Descriptors of the photo (`descriptors.py`), a hidden layer of 512, and the latent; the decoder
     is that of `strided` at half its width. 1.8 million weights to learn at 64×64.
@@ -184,13 +185,13 @@ def _descriptor(size: int, latent: int, standardise: bool, noise: float) -> Any:
     x = descriptors.layer(DESCRIPTORS)(image)
     x = noise_layer(noise)(x)
     x = _active(layers.Dense(_HIDDEN)(x))
-    x = _latent(x, latent, standardise)
+    x = _latent(x, latent, standardize)
     return import_keras().Model(image, _decoded(x, size, _WIDTH // 2), name="autoencoder")
 
 
-def _latent(x: Any, latent: int, standardise: bool) -> Any:
+def _latent(x: Any, latent: int, standardize: bool) -> Any:
     layers = import_keras().layers
-    if not standardise:
+    if not standardize:
         return layers.Dense(latent, name=LATENT)(x)
     scaled = layers.BatchNormalization(momentum=0.9, center=False, scale=False, name=LATENT)
     return scaled(layers.Dense(latent)(x))

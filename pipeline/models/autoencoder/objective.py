@@ -38,13 +38,13 @@ class PixelError:
 
 
 class Guided:
-    """Rebuild pixels and targets, keep neighbours near, and use all axes of the latent alike.
+    """Rebuild pixels and targets, keep neighbors near, and use all axes of the latent alike.
 
     - Errors are shares of what there is to explain: of the pixels' variance, of the targets'.
-    - Neighbours: a photo has to tell a neighbour of its own from those of the rest of the batch, by
+    - Neighbors: a photo has to tell a neighbor of its own from those of the rest of the batch, by
       exp(−‖s·z−s·y‖²) (InfoNCE of van den Oord, Li and Vinyals, Representation learning with
-      contrastive predictive coding, 2018, with the Gaussian kernel of stochastic neighbour
-      embedding); s is learnt.
+      contrastive predictive coding, 2018, with the Gaussian kernel of stochastic neighbor
+      embedding); s is learned.
     - Correlations between axes are squared and added up, as by Bardes, Ponce and LeCun, VICReg,
       ICLR 2022: without it a few axes carry everything.
     """
@@ -78,7 +78,7 @@ class Guided:
 
 
 def _tell_apart(latents: Any) -> Any:
-    """(2n, d): the first half has to find its neighbours, the second half, among all others."""
+    """(2n, d): the first half has to find its neighbors, the second half, among all others."""
     tf = import_tensorflow()
     asking, answers = latents[: tf.shape(latents)[0] // 2], latents[tf.shape(latents)[0] // 2 :]
     every = tf.concat([asking, answers], axis=0)
@@ -97,14 +97,14 @@ def _tell_apart(latents: Any) -> Any:
 def _correlation(latent: Any) -> Any:
     """(n, d) → the sum of squared correlations between its axes."""
     tf = import_tensorflow()
-    centred = latent - tf.reduce_mean(latent, axis=0)
-    scaled = centred / tf.sqrt(tf.reduce_mean(centred**2, axis=0) + 1e-6)
+    centered = latent - tf.reduce_mean(latent, axis=0)
+    scaled = centered / tf.sqrt(tf.reduce_mean(centered**2, axis=0) + 1e-6)
     matrix = tf.matmul(scaled, scaled, transpose_a=True) / tf.cast(tf.shape(latent)[0], tf.float32)
     return tf.reduce_sum(matrix**2) - tf.reduce_sum(tf.linalg.diag_part(matrix) ** 2)
 
 
 def _scale() -> Any:
-    """Return a Keras layer that multiplies by one positive number, which is learnt."""
+    """Return a Keras layer that multiplies by one positive number, which is learned."""
     keras, tf = import_keras(), import_tensorflow()
 
     class Scale(keras.layers.Layer):  # type: ignore[name-defined,misc]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.cache_dirs import keep_out_of_home
+from pipeline.cache_dirs import redirect_cache_dirs
 
 
 def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file: Path) -> None:
@@ -28,7 +28,7 @@ def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file
 
 def loss_curve(training: Sequence[float], validation: Sequence[float], file: Path) -> None:
     """Plot mean squared errors by epoch, with the best validation loss marked."""
-    keep_out_of_home()
+    redirect_cache_dirs()
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

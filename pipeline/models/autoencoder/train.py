@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pipeline import images
 from pipeline.artifacts import digest, publish, write_json
-from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import Prepared, prepare_all
 from pipeline.catalog.pixel_files import PixelFile, PixelFolder
 from pipeline.config import AutoencoderSettings, GuideSettings, TrainingSettings
@@ -29,7 +29,7 @@ from pipeline.models.autoencoder import pictures
 from pipeline.models.autoencoder.distillation import Guide, Targets
 from pipeline.models.autoencoder.fit import Fit
 from pipeline.models.base import F32Matrix, save_weights, weights_digest
-from pipeline.models.store import LOST, WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Advance, Progress
 
 U8Hashes = npt.NDArray[np.uint8]
@@ -42,7 +42,7 @@ _SHOWN = 12  # photos in the picture of reconstructions
 def train(
     name: str,
     settings: AutoencoderSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     store: ModelStore,
     limits: ImageLimits,
     decoders: int = 2,
@@ -51,7 +51,7 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     teacher: TeacherVectors | None = None,
 ) -> ModelFolder:
-    """Train on the catalogue's photos and publish the model, resuming a run that was killed.
+    """Train on the catalog's photos and publish the model, resuming a run that was killed.
 
     `recipe` is what the model is known by, if that is more than the settings: its teacher's, whose
     vectors of photos `teacher` returns. The decoded photos stay in a `PixelFolder` beside the
@@ -60,7 +60,7 @@ def train(
     Raises:
         TrainingError: there are too few photos to train and validate on, or the loss is not finite.
     """
-    photos = list(catalogue.photos())
+    photos = list(catalog.photos())
     training, validation = split(photos, settings.training)
     recipe = recipe or autoencoder.recipe(settings)
     side = (settings.input_size, settings.input_size)
@@ -76,13 +76,13 @@ def train(
                 prepare = partial(images.resize, size=side, method=settings.resize)
                 prepared = prepare_all(members, prepare, limits, decoders, ahead=64)
                 for photo, rejected in file.fill(_ticking(prepared, tick)):
-                    catalogue.fail_photo(photo, rejected.reason)
+                    catalog.fail_photo(photo, rejected.reason)
         return file
 
     seen, unseen = decoded("training", training), decoded("validation", validation)
     if not len(seen.photos) or not len(unseen.photos):
         raise TrainingError(
-            f"{catalogue.folder}: {len(photos)} readable photos are too few to train {name} on"
+            f"{catalog.folder}: {len(photos)} readable photos are too few to train {name} on"
             " some and validate on others; add photos or change training.validation"
         )
     make = partial(
@@ -90,7 +90,7 @@ def train(
         settings.architecture,
         settings.input_size,
         settings.latent,
-        standardise=settings.standardise,
+        standardize=settings.standardize,
         noise=settings.training.augment.descriptor_noise,
     )
     guides = None
@@ -117,7 +117,11 @@ def train(
         write_json(aside / "history.json", asdict(history))
         np.save(aside / "training.npy", seen.photos, allow_pickle=False)
         np.save(aside / "validation.npy", unseen.photos, allow_pickle=False)
-        np.save(aside / LOST, np.sort(errors, axis=0).astype(np.float32), allow_pickle=False)
+        np.save(
+            aside / RECONSTRUCTION_ERRORS,
+            np.sort(errors, axis=0).astype(np.float32),
+            allow_pickle=False,
+        )
         pictures.loss_curve(history.loss, history.val_loss, aside / "loss.png")
         shown = np.asarray(unseen.pixels[:_SHOWN])
         rebuilt = np.asarray(network(shown / np.float32(255), training=False))
@@ -169,17 +173,17 @@ def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo],
     if training.split == "first":
         count = max(1, int(len(photos) * training.validation))
         return photos[count:], photos[:count]
-    # The photo of the lowest hash is always held out: a small catalogue needs one too.
+    # The photo of the lowest hash is always held out: a small catalog needs one too.
     lowest = min((photo.sha256 for photo in photos), default=b"")
     limit = max(lowest[:8], int(training.validation * 2**64).to_bytes(8, "big"))
     held_out = [photo for photo in photos if photo.sha256[:8] <= limit]
     return [photo for photo in photos if photo.sha256[:8] > limit], held_out
 
 
-def covers(model: ModelFolder, catalogue: Catalogue, share: float) -> bool:
-    """Whether at most `share` of the catalogue's photos are new since the model was trained."""
+def covers(model: ModelFolder, catalog: Catalog, share: float) -> bool:
+    """Whether at most `share` of the catalog's photos are new since the model was trained."""
     known = {row.tobytes() for part in ("training", "validation") for row in model.photos(part)}
-    photos = [photo.sha256 for photo in catalogue.photos()]
+    photos = [photo.sha256 for photo in catalog.photos()]
     new = sum(photo not in known for photo in photos)
     return new <= share * len(photos)
 

@@ -30,7 +30,7 @@ def draw_bag(pen: Pen) -> None:
 def _tote(pen: Pen) -> None:
     rng = pen.rng
     top, low, rise = rng.uniform(24, 30), rng.uniform(26, 34), rng.uniform(6, 16)
-    leather = rng.choice((mix(pen.colour, SHADE, 0.4), (128, 84, 54), pen.accent))
+    leather = rng.choice((mix(pen.color, SHADE, 0.4), (128, 84, 54), pen.accent))
     arch = [(38, 46), (39, rise + 8), (50, rise), (61, rise + 8), (62, 46)]
     pen.paint(pen.stroke([(x + 1.5, y - 3) for x, y in arch], 2.6), mix(leather, SHADE, 0.4), 0.3)
     half = ((0, 37), (top, 36, 1), (low, 88, 1), (low - 1.5, 92, 1), (0, 93))
@@ -48,7 +48,7 @@ def _tote(pen: Pen) -> None:
 def _handbag(pen: Pen) -> None:
     rng = pen.rng
     wide, rise, metal = rng.uniform(32, 38), rng.uniform(8, 20), rng.choice((GOLD, STEEL))
-    trim = mix(pen.colour, SHADE, 0.3)
+    trim = mix(pen.color, SHADE, 0.3)
     arch = [(30, 44), (33, rise + 7), (50, rise), (67, rise + 7), (70, 44)]
     pen.paint(pen.stroke(arch, 4.2), trim, depth=0.6, reach=3)
     half = ((0, 38), (wide - 6, 38), (wide - 3, 42), (wide, 82), (wide - 4, 88), (0, 89))
@@ -68,12 +68,12 @@ def _handbag(pen: Pen) -> None:
 
 def _backpack(pen: Pen) -> None:
     rng = pen.rng
-    wide, trim = rng.uniform(26, 30), rng.choice((pen.accent, mix(pen.colour, SHADE, 0.35)))
+    wide, trim = rng.uniform(26, 30), rng.choice((pen.accent, mix(pen.color, SHADE, 0.35)))
     pen.paint(pen.stroke([(43, 14), (44, 6), (50, 4), (56, 6), (57, 14)], 3), trim, 0.5, 2)
     for way in (-1, 1):
         strap = ((wide - 8, 24), (wide + 7, 40), (wide + 3, 84))
         line = pen.stroke(beside(way, strap), 4.5)
-        pen.paint(line, mix(pen.colour, SHADE, 0.5), depth=0.4, reach=3)
+        pen.paint(line, mix(pen.color, SHADE, 0.5), depth=0.4, reach=3)
     top = ((0, 9), (wide - 10, 12), (wide - 1, 28))
     outline = mirrored([*top, (wide + 1, 60), (wide, 88), (wide - 6, 94), (0, 95)])
     body = pen.paint(pen.blob(outline), pen.fabric(), depth=0.5, reach=9)
@@ -102,7 +102,7 @@ def draw_watch(pen: Pen) -> None:
         for points in (seam, [(x, 100 - y) for x, y in seam]):
             pen.crease(strap, points, 0.5, 0.35, 0.25)
     for y in (76.0, 80.0, 84.0):
-        pen.paint(pen.oval(49.1, y - 0.9, 50.9, y + 0.9), mix(pen.colour, INK, 0.8), depth=0)
+        pen.paint(pen.oval(49.1, y - 0.9, 50.9, y + 0.9), mix(pen.color, INK, 0.8), depth=0)
     square = rng.random() < 0.35
     pen.paint(pen.box(48 + r, 47, 54 + r, 53, 1), metal, depth=0.6, reach=2)
 
@@ -114,7 +114,7 @@ def draw_watch(pen: Pen) -> None:
     case = face(r)
     pen.shadow(strap, case, 0.6)
     pen.paint(case, metal, depth=0.7, reach=3.5)
-    dial = rng.choice((CHALK, PAPER, mix(pen.colour, INK, 0.35), (28, 30, 38)))
+    dial = rng.choice((CHALK, PAPER, mix(pen.color, INK, 0.35), (28, 30, 38)))
     plate = pen.paint(face(r - 3), dial, depth=0.3, reach=3)
     ink = CHALK if is_dark(dial) else INK
     for hour in range(12):
@@ -140,7 +140,7 @@ def draw_headphones(pen: Pen) -> None:
     band: list[tuple[float, float]]
     band = [(50 - wide, drop), (50 - wide + 1, drop - 22), (50 - wide * 0.62, top + 6), (50, top)]
     band += [(100 - x, y) for x, y in reversed(band[:-1])]
-    trim = rng.choice((INK, STEEL, mix(pen.colour, SHADE, 0.5)))
+    trim = rng.choice((INK, STEEL, mix(pen.color, SHADE, 0.5)))
     pen.paint(pen.stroke(band, 6.5), pen.fabric(), depth=0.6, reach=3)
     pad = [(50 + (x - 50) * 0.9, y + 4.4) for x, y in band[2:-2]]
     pen.paint(pen.stroke(pad, 4), mix(trim, INK, 0.4), depth=0.5, reach=2)
@@ -168,12 +168,12 @@ def draw_sunglasses(pen: Pen) -> None:
     rng = pen.rng
     shape = rng.choice(tuple(LENSES))
     lens, rim = LENSES[shape], rng.uniform(1.17, 1.26) - 0.06 * (shape == "aviator")
-    tint = rng.choice(((40, 38, 44), (66, 46, 36), (38, 56, 60), mix(pen.colour, INK, 0.45)))
+    tint = rng.choice(((40, 38, 44), (66, 46, 36), (38, 56, 60), mix(pen.color, INK, 0.45)))
     spread, reach = rng.uniform(28, 40), rng.uniform(12, 22)
     for way in (-1, 1):
         arm = ((42, 43), (spread, reach + 6), (spread - 4, reach))
         line = pen.stroke(beside(way, arm), 2.8)
-        pen.paint(line, mix(pen.colour, SHADE, 0.25), depth=0.5, reach=2)
+        pen.paint(line, mix(pen.color, SHADE, 0.25), depth=0.5, reach=2)
 
     def pane(way: int, size: float) -> Image.Image:
         return pen.blob(

@@ -36,7 +36,7 @@ def draw_shirt(pen: Pen) -> None:
         x, y, lean = rng.uniform(32, 68), rng.uniform(45, 70), rng.uniform(-8, 8)
         pen.crease(torso, [(x, y), (x + lean / 2, y + 9), (x + lean, y + 18)], 2.2, 0.16, 0.12)
     pen.crease(torso, [(50 - hip, hem - 2.6), (50, hem - 1.2), (50 + hip, hem - 2.6)], 0.6, 0.3)
-    trim = rng.choice((pen.colour, pen.accent)) if pen.pattern == "plain" else pen.colour
+    trim = rng.choice((pen.color, pen.accent)) if pen.pattern == "plain" else pen.color
     if cut in ("crew", "v"):
         neck: Points = [(41, 13), (44, dip - 4), (50, dip), (56, dip - 4), (59, 13)]
         if cut == "v":
@@ -61,7 +61,7 @@ def draw_dress(pen: Pen) -> None:
     if sleeve == "straps":
         for way in (-1, 1):
             strap = pen.stroke(beside(way, [(9, 6), (10, 20)]), 2.6)
-            pen.paint(strap, mix(pen.colour, SHADE, 0.1), depth=0.3, reach=2)
+            pen.paint(strap, mix(pen.color, SHADE, 0.1), depth=0.3, reach=2)
         top: Points = ((0, 19), (7, 15), (12, 16, 1), (14.5, 25))
     else:
         pen.paint(pen.oval(42.5, 4.6, 57.5, 15), pen.fabric(dim=0.45), depth=0.2)
@@ -87,7 +87,7 @@ def draw_dress(pen: Pen) -> None:
         pen.crease(skirt, [(50 + 9 * fold, waist + 3), (middle, (waist + hem) / 2), (low, end)], 2)
     if rng.random() < 0.6:
         belt = pen.box(38.6, waist - 2, 61.4, waist + 2, 1)
-        dark = mix(pen.accent if rng.random() < 0.5 else pen.colour, SHADE, 0.35)
+        dark = mix(pen.accent if rng.random() < 0.5 else pen.color, SHADE, 0.35)
         pen.paint(belt, dark, depth=0.5, reach=2)
 
 
@@ -101,14 +101,14 @@ def _trainer(pen: Pen) -> None:
     rng = pen.rng
     collar, sole = rng.uniform(34, 40), rng.choice((CHALK, CHALK, (226, 196, 150), INK))
     inner = pen.blob([(15, collar + 2), (27, collar + 1), (42, collar - 4), (42, 50), (20, 52)])
-    pen.paint(inner, mix(pen.colour, SHADE, 0.6), depth=0.2)
+    pen.paint(inner, mix(pen.color, SHADE, 0.6), depth=0.2)
     tongue = pen.blob([(36, collar - 4), (43, collar - 8), (56, 50), (44, 52)])
     pen.paint(tongue, mix(pen.accent, SHADE, 0.05), depth=0.4, reach=3)
     back = ((12, collar, 1), (20, collar + 9), (32, collar + 9), (41, collar - 1, 1))
     front = ((52, 48), (66, 57), (84, 61), (93, 70), (93, 77, 1), (10, 77, 1), (12, 58))
     upper = pen.paint(pen.blob([*back, *front]), pen.fabric(), depth=0.5, reach=7)
     toe = overlap(pen.oval(77, 58, 108, 92), upper)
-    trim = mix(pen.colour, sole, 0.75) if rng.random() < 0.5 else mix(pen.colour, SHADE, 0.25)
+    trim = mix(pen.color, sole, 0.75) if rng.random() < 0.5 else mix(pen.color, SHADE, 0.25)
     pen.paint(toe, trim, depth=0.5, reach=4)
     heel = overlap(pen.blob([(6, 50), (16, 50), (21, 62), (22, 80), (6, 80)]), upper)
     pen.paint(heel, trim, depth=0.4, reach=4)
@@ -138,13 +138,13 @@ def _trainer(pen: Pen) -> None:
 def _boot(pen: Pen) -> None:
     rng = pen.rng
     top = rng.uniform(8, 26)
-    pen.paint(pen.oval(19, top - 3, 49, top + 4), mix(pen.colour, SHADE, 0.6), depth=0.2)
+    pen.paint(pen.oval(19, top - 3, 49, top + 4), mix(pen.color, SHADE, 0.6), depth=0.2)
     shaft = ((19, top, 1), (34, top + 3), (49, top, 1), (49, 42), (58, 56), (78, 62), (91, 72))
     boot = pen.blob([*shaft, (92, 80, 1), (15, 80, 1), (15, 66), (20, 46)])
     pen.paint(boot, pen.fabric(), depth=0.55, reach=8)
     gore = overlap(pen.polygon([(29, top + 2), (41, top + 2), (38, 46), (32, 46)]), boot)
     if rng.random() < 0.5:
-        pen.paint(gore, mix(pen.colour, INK, 0.65), depth=0.3, reach=2)
+        pen.paint(gore, mix(pen.color, INK, 0.65), depth=0.3, reach=2)
     else:
         for y in np.arange(top + 8, 56, 6).tolist():
             bend = max(0.0, y - 42) * 0.55
@@ -158,9 +158,9 @@ def _boot(pen: Pen) -> None:
 def _court_shoe(pen: Pen) -> None:
     heel = pen.rng.uniform(0, 12)
     stem = [(12, 50 - heel), (24, 58 - heel), (19, 88), (15, 88)]
-    pen.paint(pen.polygon(stem), mix(pen.colour, SHADE, 0.25), depth=0.5, reach=3)
+    pen.paint(pen.polygon(stem), mix(pen.color, SHADE, 0.25), depth=0.5, reach=3)
     inside = pen.blob([(13, 40 - heel), (30, 46 - heel), (58, 70), (66, 66), (60, 78), (24, 60)])
-    pen.paint(inside, mix(pen.colour, SHADE, 0.2), depth=0.3)
+    pen.paint(inside, mix(pen.color, SHADE, 0.2), depth=0.3)
     back = ((11, 38 - heel, 1), (24, 53 - heel), (42, 68 - heel * 0.4), (56, 72), (70, 65, 1))
     toe = ((84, 73), (96, 84), (95, 88, 1), (66, 88, 1), (54, 83), (36, 68 - heel * 0.5))
     upper = pen.blob([*back, *toe, (24, 60 - heel), (11, 52 - heel)])

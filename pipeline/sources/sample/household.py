@@ -30,7 +30,7 @@ def draw_mug(pen: Pen) -> None:
     y0, y1 = top + 12, rng.uniform(64, 74)
     loop = ((-4, y0), (12, y0 - 2), (19, (y0 + y1) / 2), (10, y1), (-5, y1))
     handle = pen.stroke([(grip + x, y) for x, y in loop], 6)
-    pen.paint(handle, mix(pen.colour, SHADE, 0.08), depth=0.65, reach=3.5)
+    pen.paint(handle, mix(pen.color, SHADE, 0.08), depth=0.65, reach=3.5)
     half: Points = ((0, top), (mouth, top, 1), (waist, (top + low) / 2), (foot + 1, low - 5))
     outline = mirrored([*half, (foot - 2, low + 1), (0, low + 4)])
     outline = [(x + axis - 50, *rest) for x, *rest in outline]
@@ -39,9 +39,9 @@ def draw_mug(pen: Pen) -> None:
     )
     pen.tube(body, axis - max(mouth, waist), axis + max(mouth, waist))
     rim = pen.oval(axis - mouth, top - 5.5, axis + mouth, top + 5.5)
-    pen.paint(rim, mix(pen.colour, CHALK, 0.55), depth=0.25, reach=2)
+    pen.paint(rim, mix(pen.color, CHALK, 0.55), depth=0.25, reach=2)
     hole = pen.oval(axis - mouth + 1.8, top - 4.2, axis + mouth - 1.8, top + 4.6)
-    inside = rng.choice((CHALK, mix(pen.colour, CHALK, 0.25)))
+    inside = rng.choice((CHALK, mix(pen.color, CHALK, 0.25)))
     pen.paint(hole, mix(inside, SHADE, 0.3), depth=0)
     pen.gleam(hole, [(axis - 5, top + 9), (axis + 24, top + 8), (axis + 24, top - 6)], 0.4, 4)
     if rng.random() < 0.45:
@@ -78,7 +78,7 @@ def draw_bottle(pen: Pen) -> None:
         label = pen.paint(overlap(pen.blob(edge), body), PAPER, depth=0)
         for line, width in ((5.5, 7.0), (9.5, 4.5), (14, 8.0)):
             words = pen.box(50 - width, y + line + 1.4, 50 + width, y + line + 3.2)
-            pen.paint(words, mix(pen.colour, INK, 0.4), depth=0)
+            pen.paint(words, mix(pen.color, INK, 0.4), depth=0)
         pen.tube(label, 50 - r, 50 + r, 0.3)
 
 
@@ -89,7 +89,7 @@ def draw_lamp(pen: Pen) -> None:
     foot, metal = rng.choice(("ceramic", "rod", "tripod")), rng.choice((GOLD, STEEL, INK))
     pen.paint(pen.box(48.6, 40, 51.4, 90), metal, depth=0.5, reach=2)
     if foot == "ceramic":
-        glaze = mix(pen.accent, pen.colour, rng.choice((0.0, 1.0)))
+        glaze = mix(pen.accent, pen.color, rng.choice((0.0, 1.0)))
         wide = rng.uniform(11, 16)
         half = ((0, 58), (4, 58), (wide, 73), (wide * 0.8, 86), (7, 92, 1), (0, 93))
         vase = pen.paint(pen.blob(mirrored(half)), glaze, depth=0.2)
@@ -103,7 +103,7 @@ def draw_lamp(pen: Pen) -> None:
         for x, y in ((52, 89), (33, 94), (67, 94)):
             pen.paint(pen.bar((50, 56), (x, y), 3, 2.4), wood, depth=0.5, reach=2)
     inner = pen.oval(50 - low, edge - 5, 50 + low, edge + 5)
-    pen.paint(inner, mix((255, 236, 190), pen.colour, 0.25), depth=0.3, reach=3)
+    pen.paint(inner, mix((255, 236, 190), pen.color, 0.25), depth=0.3, reach=3)
     rise = ((0, 6.6), (top * 0.7, 7.4), (top, 10, 1))
     sag = ((low, edge - 1, 1), (low * 0.7, edge + 2.6), (0, edge + 3.4))
     shade = pen.paint(pen.blob(mirrored([*rise, *sag])), pen.fabric(tube=(50, low, 3.5)), 0.15)
@@ -112,7 +112,7 @@ def draw_lamp(pen: Pen) -> None:
     pen.gleam(shade, glow, 0.24, 9)
     for end, middle, reach in ((edge - 1, edge + 2.8, low), (6.8, 7.2, top)):
         rim = [(50 - reach, end), (50, middle), (50 + reach, end)]
-        pen.paint(overlap(pen.stroke(rim, 1.3), shade), mix(pen.colour, SHADE, 0.3), depth=0)
+        pen.paint(overlap(pen.stroke(rim, 1.3), shade), mix(pen.color, SHADE, 0.3), depth=0)
 
 
 def draw_chair(pen: Pen) -> None:
@@ -147,7 +147,7 @@ def _armchair(pen: Pen) -> None:
     half: Points = ((0, top - 1), (wide - 12, top), (wide - 5, top + 5), (wide - 4, 62), (0, 64))
     back = pen.paint(pen.blob(mirrored(half)), pen.fabric(dim=0.1), depth=0.6, reach=7)
     if rng.random() < 0.5:
-        button = mix(pen.colour, SHADE, 0.4)
+        button = mix(pen.color, SHADE, 0.4)
         for x, drop in ((38, 14), (50, 14), (62, 14), (44, 23), (56, 23)):
             y = top + drop
             pen.crease(back, [(x - 4, y - 4), (x, y), (x + 4, y - 4)], 1, 0.2)
@@ -176,7 +176,7 @@ def draw_book(pen: Pen) -> None:
     y0, y1, rise = rng.uniform(14, 20), rng.uniform(84, 92), thick * 0.55
     x2, y2, y3 = x1 + thick, y0 - rise, y1 - rise
     rear = [(x0 + thick, y2 - 1), (x2 + 1, y2 - 1), (x2 + 1, y3 + 1), (x1, y1), (x0, y1), (x0, y0)]
-    pen.paint(pen.polygon(rear), mix(pen.colour, SHADE, 0.4), depth=0.2)
+    pen.paint(pen.polygon(rear), mix(pen.color, SHADE, 0.4), depth=0.2)
     fore = pen.polygon([(x1 - 1, y0), (x2 - 1, y2), (x2 - 1, y3 - 1), (x1 - 1, y1 - 1)])
     head = pen.polygon([(x0 + 1, y0), (x0 + thick, y2), (x2 - 1, y2), (x1, y0)])
     pen.paint(head, PAPER, depth=0)
@@ -188,13 +188,13 @@ def draw_book(pen: Pen) -> None:
     cover = pen.paint(pen.box(x0, y0, x1, y1, 0.8), pen.fabric(), depth=0.25, reach=3)
     pen.crease(cover, [(x0 + 4, y0), (x0 + 4, y1)], 1, 0.4, 0.3)
     title, middle = rng.choice(TITLES), (x0 + x1) / 2 + 2
-    light = is_dark(pen.colour)
+    light = is_dark(pen.color)
     ink = PAPER if light else INK
     y = y0 + rng.choice((8.0, 20.0, 34.0))
     if pen.pattern != "plain" or rng.random() < 0.4:
         plate = pen.box(middle - 17, y - 2, middle + 17, y + 20, 1)
-        pen.paint(plate, PAPER if light else mix(pen.colour, INK, 0.75), depth=0.15, reach=1)
-        ink = mix(pen.colour, INK, 0.5) if light else PAPER
+        pen.paint(plate, PAPER if light else mix(pen.color, INK, 0.75), depth=0.15, reach=1)
+        ink = mix(pen.color, INK, 0.5) if light else PAPER
     elif y < y0 + 30:
         disc = pen.oval(middle - 10, y + 18, middle + 10, y + 38)
         pen.paint(disc, pen.accent, depth=0.1, reach=2)

@@ -12,31 +12,31 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from pipeline.sources.sample.outlines import Points, smooth
 
-Colour = tuple[int, int, int]
-Paint = Colour | Image.Image
+Color = tuple[int, int, int]
+Paint = Color | Image.Image
 Floats = NDArray[np.float32]
 
-INK: Colour = (38, 36, 42)
-STEEL: Colour = (186, 190, 196)
-GOLD: Colour = (205, 165, 92)
-PAPER: Colour = (246, 241, 228)
-CHALK: Colour = (244, 243, 240)
-WOODS: tuple[Colour, ...] = ((176, 126, 82), (133, 90, 58), (205, 164, 116))
-SHADE: Colour = (22, 16, 30)
-LIGHT: Colour = (255, 255, 255)
+INK: Color = (38, 36, 42)
+STEEL: Color = (186, 190, 196)
+GOLD: Color = (205, 165, 92)
+PAPER: Color = (246, 241, 228)
+CHALK: Color = (244, 243, 240)
+WOODS: tuple[Color, ...] = ((176, 126, 82), (133, 90, 58), (205, 164, 116))
+SHADE: Color = (22, 16, 30)
+LIGHT: Color = (255, 255, 255)
 # Shading is soft: at a quarter of the resolution it looks the same and costs a sixteenth.
 COARSE = 4
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour that is `share` (0 to 1) of the way from `first` to `second`."""
+def mix(first: Color, second: Color, share: float) -> Color:
+    """The color that is `share` (0 to 1) of the way from `first` to `second`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
-def is_dark(colour: Colour) -> bool:
-    """Whether light ink shows on the colour better than dark ink does."""
-    return sum(colour) < 400
+def is_dark(color: Color) -> bool:
+    """Whether light ink shows on the color better than dark ink does."""
+    return sum(color) < 400
 
 
 def faded(mask: Image.Image, share: float) -> Image.Image:
@@ -65,12 +65,12 @@ class Pen:
     """Draws one product on a transparent square of `side` pixels."""
 
     def __init__(
-        self, side: int, rng: random.Random, colour: Colour, accent: Colour, pattern: str
+        self, side: int, rng: random.Random, color: Color, accent: Color, pattern: str
     ) -> None:
         self.side, self.rng, self.pattern = side, rng, pattern
-        self.colour, self.accent = colour, accent
-        # The hidden pixels have the product's colour, so that resampled edges get no dark fringe.
-        self.image = Image.new("RGB", (side, side), colour)
+        self.color, self.accent = color, accent
+        # The hidden pixels have the product's color, so that resampled edges get no dark fringe.
+        self.image = Image.new("RGB", (side, side), color)
         self.alpha = Image.new("L", (side, side), 0)
         self._period = rng.uniform(0.85, 1.3)
         self._angle = rng.choice((0.0, 90.0, 90.0, rng.uniform(20, 70)))
@@ -137,7 +137,7 @@ class Pen:
         return made
 
     def _weave(self, turn: float, tube: tuple[float, float, float] | None, dim: float) -> Paint:
-        base, accent = mix(self.colour, SHADE, dim), mix(self.accent, SHADE, dim)
+        base, accent = mix(self.color, SHADE, dim), mix(self.accent, SHADE, dim)
         if self.pattern == "plain":
             return base
         x, y = _grid(self.side)
@@ -193,7 +193,7 @@ class Pen:
             self._tint(mask, ImageChops.subtract(light, dark), LIGHT, depth * 0.7)
         return mask
 
-    def _tint(self, mask: Image.Image, amount: Image.Image, tint: Colour, share: float) -> None:
+    def _tint(self, mask: Image.Image, amount: Image.Image, tint: Color, share: float) -> None:
         """Blend a tint into the mask; `amount` may be of any size and is stretched over it."""
         shape, tinted = mask.getbbox(), amount.getbbox()
         if shape is None or tinted is None:

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pipeline.sources.sample.pen import SHADE, WOODS, Colour, Floats, Pen, faded, mix
+from pipeline.sources.sample.pen import SHADE, WOODS, Color, Floats, Pen, faded, mix
 
-DUSTY: tuple[Colour, ...] = (
+DUSTY: tuple[Color, ...] = (
     (184, 204, 220),
     (190, 208, 190),
     (240, 210, 200),
     (178, 190, 202),
     (206, 190, 214),
 )
-PASTELS: tuple[Colour, ...] = (
+PASTELS: tuple[Color, ...] = (
     (247, 226, 222),
     (222, 234, 245),
     (226, 240, 228),
@@ -27,7 +27,7 @@ PASTELS: tuple[Colour, ...] = (
     (234, 228, 244),
     (216, 238, 238),
 )
-GREYS: tuple[Colour, ...] = ((236, 237, 239), (226, 227, 230), (214, 217, 222))
+GRAYS: tuple[Color, ...] = ((236, 237, 239), (226, 227, 230), (214, 217, 222))
 # The product is drawn, and the scene put together, this many times larger than the photo: the
 # two reductions smooth every edge.
 DRAWN = 3
@@ -45,7 +45,7 @@ def compose(pen: Pen, size: int, rng: random.Random, *, stands: bool, mirrors: b
     fill = rng.uniform(0.66, 0.82) if stands else rng.uniform(0.7, 0.88)
     scale = min(fill * side / max(right - left, bottom - top), 1.15 * side / pen.side)
     tilt = np.radians(rng.uniform(-2, 2) if stands else rng.gauss(0, 5))
-    centre = side * (0.5 + rng.uniform(-0.035, 0.035))
+    center = side * (0.5 + rng.uniform(-0.035, 0.035))
     middle = side * (0.5 + rng.uniform(-0.03, 0.03))
     half = (bottom - top) / 2 * scale
     if stands:
@@ -55,15 +55,15 @@ def compose(pen: Pen, size: int, rng: random.Random, *, stands: bool, mirrors: b
     cos, sin = float(np.cos(tilt)) / scale, float(np.sin(tilt)) / scale
     x0, y0 = (left + right) / 2, (top + bottom) / 2
     matrix = (
-        cos, sin, x0 - cos * centre - sin * middle,
-        -sin, cos, y0 - cos * middle + sin * centre,
+        cos, sin, x0 - cos * center - sin * middle,
+        -sin, cos, y0 - cos * middle + sin * center,
     )  # fmt: skip
     image, alpha = (
         layer.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         for layer in (pen.image, pen.alpha)
     )
     floor = middle + half
-    scene = _background(rng, side, stands, floor / side, pen.colour)
+    scene = _background(rng, side, stands, floor / side, pen.color)
     for mask, share in _shadows(alpha, stands, rng, floor):
         dimmed = faded(mask, share).resize(scene.size, Image.Resampling.BILINEAR)
         scene.paste(SHADE, None, dimmed)
@@ -73,11 +73,11 @@ def compose(pen: Pen, size: int, rng: random.Random, *, stands: bool, mirrors: b
 
 
 def _background(
-    rng: random.Random, side: int, stands: bool, floor: float, colour: Colour
+    rng: random.Random, side: int, stands: bool, floor: float, color: Color
 ) -> Image.Image:
-    """A surface that the product's colour stands out from; `floor`: where it stands, 0 to 1."""
+    """A surface that the product's color stands out from; `floor`: where it stands, 0 to 1."""
     size = side // COMPOSED
-    kind, base = rng.choice(_surfaces(colour))
+    kind, base = rng.choice(_surfaces(color))
     line: Floats = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     x, y = line[None, :, None], line[:, None, None]
     horizon = floor - rng.uniform(0.08, 0.24)
@@ -85,7 +85,7 @@ def _background(
     pixels: Floats = np.broadcast_to(np.array(base, np.float32), (size, size, 3))
     if kind == "wood":
         planks = _planks(rng, size, base)
-        walls = [c for c in (*GREYS, *PASTELS, *DUSTY) if _far(c, colour)]
+        walls = [c for c in (*GRAYS, *PASTELS, *DUSTY) if _far(c, color)]
         wall = np.array(rng.choice(walls), np.float32)
         pixels = wall + (planks - wall) * below if stands else planks
     elif kind == "room":
@@ -99,22 +99,22 @@ def _background(
     return Image.fromarray(shown).resize((side, side), Image.Resampling.BILINEAR)
 
 
-def _surfaces(colour: Colour) -> list[tuple[str, Colour]]:
-    """Every kind and colour of background that suits the product, the common ones repeated."""
-    white: Colour = (254, 254, 254)
+def _surfaces(color: Color) -> list[tuple[str, Color]]:
+    """Every kind and color of background that suits the product, the common ones repeated."""
+    white: Color = (254, 254, 254)
     offers = [("white", white)] * 8
-    offers += [(kind, c) for c in (*GREYS, *PASTELS) for kind in ("plain", "studio")]
+    offers += [(kind, c) for c in (*GRAYS, *PASTELS) for kind in ("plain", "studio")]
     offers += [(kind, c) for c in DUSTY for kind in ("studio", "room")]
-    # The grain of wood wanders some way from the wood's colour.
-    offers += [("wood", wood) for wood in WOODS if _far(wood, colour, 85)] * 2
-    return [(kind, c) for kind, c in offers if _far(c, colour)]
+    # The grain of wood wanders some way from the wood's color.
+    offers += [("wood", wood) for wood in WOODS if _far(wood, color, 85)] * 2
+    return [(kind, c) for kind, c in offers if _far(c, color)]
 
 
-def _far(first: Colour, second: Colour, least: float = 55) -> bool:
+def _far(first: Color, second: Color, least: float = 55) -> bool:
     return math.dist(first, second) > least
 
 
-def _planks(rng: random.Random, size: int, wood: Colour) -> Floats:
+def _planks(rng: random.Random, size: int, wood: Color) -> Floats:
     """A wooden table from above: (size, size, 3), 0 to 255, the grain from left to right."""
     noise = np.random.default_rng(rng.getrandbits(64))
     grain = np.zeros((size, size), np.float32)

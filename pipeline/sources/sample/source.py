@@ -1,4 +1,4 @@
-"""The built-in sample catalogue: a seed → drawn product photos, no network and no files."""
+"""The built-in sample catalog: a seed → drawn product photos, no network and no files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import PIL
 
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Item, Photo
+from pipeline.sources.base import Item, SourcePhoto
 from pipeline.sources.sample.categories import CATEGORIES, Category
-from pipeline.sources.sample.pen import SHADE, Colour, Pen, is_dark, mix
+from pipeline.sources.sample.pen import SHADE, Color, Pen, is_dark, mix
 from pipeline.sources.sample.scene import DRAWN, compose, photograph
 
-COLOURS: dict[str, Colour] = {
+COLORS: dict[str, Color] = {
     "red": (200, 40, 48),
     "orange": (240, 118, 38),
     "mustard": (222, 172, 52),
@@ -48,7 +48,7 @@ class Product:
     number: int
     category: Category
     serial: int
-    colour: str
+    color: str
     pattern: str
 
     @property
@@ -59,14 +59,14 @@ class Product:
     @property
     def title(self) -> str:
         """A name for people, such as "Navy striped shirt"."""
-        return f"{self.colour} {ADJECTIVES[self.pattern]}{self.category.singular}".capitalize()
+        return f"{self.color} {ADJECTIVES[self.pattern]}{self.category.singular}".capitalize()
 
 
 @dataclass(frozen=True)
 class SampleSource:
-    """A catalogue of `photos` drawn products, then `near_duplicates` second photos of some.
+    """A catalog of `photos` drawn products, then `near_duplicates` second photos of some.
 
-    Item n depends on (seed, size, n) alone: a larger catalogue begins with the smaller one's
+    Item n depends on (seed, size, n) alone: a larger catalog begins with the smaller one's
     products, and machines with the same Pillow and NumPy draw the same bytes. Photos are JPEG,
     RGB, size by size pixels.
     """
@@ -80,7 +80,7 @@ class SampleSource:
         for name, least in (("photos", 1), ("near_duplicates", 0), ("size", 16)):
             value = getattr(self, name)
             if value < least:
-                raise ConfigError(f"sample catalogue: {name} is {value}; use {least} or more")
+                raise ConfigError(f"sample catalog: {name} is {value}; use {least} or more")
 
     @property
     def version(self) -> str:
@@ -112,9 +112,9 @@ class SampleSource:
     def _product(self, number: int) -> Product:
         serial, place = divmod(number, len(CATEGORIES))
         category = CATEGORIES[place]
-        colour = self._dealt("colours", category, serial, tuple(COLOURS))
+        color = self._dealt("colors", category, serial, tuple(COLORS))
         pattern = self._dealt("patterns", category, serial, category.patterns)
-        return Product(number, category, serial, colour, pattern)
+        return Product(number, category, serial, color, pattern)
 
     def _dealt(self, what: str, category: Category, serial: int, pack: tuple[str, ...]) -> str:
         """Card `serial` of shuffled packs: a category shows all of one before any comes again."""
@@ -133,9 +133,9 @@ class SampleSource:
             key=f"{folder}-{file}",
             name=name,
             category=folder,
-            photos=(Photo(f"{folder}/{file}.jpg", data=self._draw(product, take)),),
+            photos=(SourcePhoto(f"{folder}/{file}.jpg", data=self._draw(product, take)),),
             metadata={
-                "colour": product.colour,
+                "color": product.color,
                 "pattern": product.pattern,
                 "near_duplicate_of": original,
             },
@@ -144,16 +144,16 @@ class SampleSource:
     def _draw(self, product: Product, take: int) -> bytes:
         """The product's photo as JPEG; later takes show the same scene through other cameras."""
         rng, category = self._rng("scene", product.number), product.category
-        colour = COLOURS[product.colour]
-        pen = Pen(self.size * DRAWN, rng, colour, _accent(rng, colour), product.pattern)
+        color = COLORS[product.color]
+        pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), product.pattern)
         category.draw(pen)
         scene = compose(pen, self.size, rng, stands=category.stands, mirrors=category.mirrors)
         camera = self._rng("camera", product.number, take)
         return photograph(scene, self.size, camera, again=take > 1)
 
 
-def _accent(rng: random.Random, colour: Colour) -> Colour:
-    """The second colour of a pattern, easily told from the first."""
-    if is_dark(colour):
-        return rng.choice(((245, 242, 234), (245, 242, 234), mix(colour, (255, 250, 240), 0.62)))
-    return rng.choice(((250, 248, 244), COLOURS["navy"], mix(colour, SHADE, 0.45), COLOURS["red"]))
+def _accent(rng: random.Random, color: Color) -> Color:
+    """The second color of a pattern, easily told from the first."""
+    if is_dark(color):
+        return rng.choice(((245, 242, 234), (245, 242, 234), mix(color, (255, 250, 240), 0.62)))
+    return rng.choice(((250, 248, 244), COLORS["navy"], mix(color, SHADE, 0.45), COLORS["red"]))

@@ -33,12 +33,12 @@ PHOTOS = np.stack([drawn(seed) for seed in range(6)])
 def shape_by_hand(photo: Photo) -> Photo:
     """Histograms of oriented gradients of an (s, s, 3) photo in 0..1."""
     side = len(photo)
-    grey = photo.mean(axis=2)
+    gray = photo.mean(axis=2)
     cells = np.zeros((8, 8, 9))
     for y in range(side):
         for x in range(side):
-            dx = grey[y, x + 1] - grey[y, x - 1] if 0 < x < side - 1 else 0
-            dy = grey[y + 1, x] - grey[y - 1, x] if 0 < y < side - 1 else 0
+            dx = gray[y, x + 1] - gray[y, x - 1] if 0 < x < side - 1 else 0
+            dy = gray[y + 1, x] - gray[y - 1, x] if 0 < y < side - 1 else 0
             length = math.hypot(dx, dy)
             if length < 1e-3:
                 continue
@@ -58,7 +58,7 @@ def shape_by_hand(photo: Photo) -> Photo:
     return blocks.ravel()
 
 
-def colours_by_hand(photo: Photo) -> Photo:
+def colors_by_hand(photo: Photo) -> Photo:
     """A histogram over L*a*b*, by Pillow-free formulas, of the photo at half its size."""
     side = len(photo) // 2
     small = photo.reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).reshape(-1, 3)
@@ -89,11 +89,11 @@ def colours_by_hand(photo: Photo) -> Photo:
 def test_descriptors_are_what_they_are_said_to_be(side: int) -> None:
     photos = np.stack([drawn(seed, side) for seed in range(3)])
     found = {name: part.numpy() for name, part in describe(photos / np.float32(255)).items()}
-    assert list(found) == ["shape", "silhouette", "colours", "pixels"]
+    assert list(found) == ["shape", "silhouette", "colors", "pixels"]
     cell = side // 16
     for at, photo in enumerate(photos / 255.0):
         np.testing.assert_allclose(found["shape"][at], shape_by_hand(photo), atol=2e-3)
-        np.testing.assert_allclose(found["colours"][at], colours_by_hand(photo), atol=3e-3)
+        np.testing.assert_allclose(found["colors"][at], colors_by_hand(photo), atol=3e-3)
         coarse = photo.reshape(16, cell, 16, cell, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(found["pixels"][at], coarse.ravel(), atol=1e-5)
         dark = 1 / (1 + np.exp(-40 * (0.93 - photo.min(axis=2))))
@@ -115,10 +115,10 @@ def test_mirrored_descriptors_are_those_of_both_and_the_same_for_both() -> None:
     assert np.abs(both["shape"] - alone["shape"]).max() > 0.05
 
 
-def test_colours_do_not_depend_on_where_they_are() -> None:
+def test_colors_do_not_depend_on_where_they_are() -> None:
     turned = described(np.rot90(PHOTOS, axes=(1, 2)).copy(), np.arange(6))
     upright = described(PHOTOS, np.arange(6))
-    np.testing.assert_allclose(turned["colours"], upright["colours"], atol=1e-6)
+    np.testing.assert_allclose(turned["colors"], upright["colors"], atol=1e-6)
     assert np.abs(turned["shape"] - upright["shape"]).max() > 0.1
 
 
@@ -128,7 +128,7 @@ def test_a_blank_photo_has_finite_descriptors() -> None:
         assert all(np.isfinite(part).all() for part in described(blank, np.arange(1)).values())
 
 
-def test_adapted_descriptors_are_centred_and_weigh_the_same() -> None:
+def test_adapted_descriptors_are_centered_and_weigh_the_same() -> None:
     network = autoencoder.build("descriptor", 64, 16)
     autoencoder.adapt(network, PHOTOS)
     layer = network.get_layer(autoencoder.DESCRIPTORS)

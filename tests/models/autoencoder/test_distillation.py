@@ -25,7 +25,7 @@ F32 = npt.NDArray[np.float32]
 
 def settings(**more: Any) -> GuideSettings:
     return GuideSettings.model_validate(
-        {"shape": 0, "silhouette": 0, "neighbours": 5, "components": 400, **more}
+        {"shape": 0, "silhouette": 0, "neighbors": 5, "components": 400, **more}
     )
 
 
@@ -39,14 +39,14 @@ def nearest(vectors: npt.NDArray[Any], count: int) -> list[set[int]]:
 
 
 def test_targets_have_near_what_the_weighted_parts_have_near() -> None:
-    chosen = settings(shape=1, colours=0.5)
+    chosen = settings(shape=1, colors=0.5)
     guide = Targets(PHOTOS, None, chosen, 7).guide(PHOTOS, None)
     parts = described(PHOTOS, ROWS, mirrored=True)
     whole = [
         weight * parts[name] / np.sqrt(parts[name].var(axis=0).sum())
-        for name, weight in (("shape", 1), ("colours", 0.5))
+        for name, weight in (("shape", 1), ("colors", 0.5))
     ]
-    assert [set(row.tolist()) for row in guide.neighbours] == nearest(np.hstack(whole), 5)
+    assert [set(row.tolist()) for row in guide.neighbors] == nearest(np.hstack(whole), 5)
     assert guide.targets.dtype == np.float32
     assert guide.targets.mean(axis=0) == pytest.approx(0, abs=1e-4)
     assert guide.targets.var(axis=0).sum() == pytest.approx(1, rel=0.05)
@@ -55,9 +55,9 @@ def test_targets_have_near_what_the_weighted_parts_have_near() -> None:
 def test_a_teacher_alone_decides_by_the_roots_of_its_numbers() -> None:
     guide = Targets(PHOTOS, TEACHER, settings(teacher="t"), 7).guide(PHOTOS, TEACHER)
     roots = np.sign(TEACHER) * np.sqrt(np.abs(TEACHER))
-    assert [set(row.tolist()) for row in guide.neighbours] == nearest(roots, 5)
-    centred = roots - roots.mean(axis=0)
-    real = np.linalg.norm(centred[:, np.newaxis] - centred, axis=2)
+    assert [set(row.tolist()) for row in guide.neighbors] == nearest(roots, 5)
+    centered = roots - roots.mean(axis=0)
+    real = np.linalg.norm(centered[:, np.newaxis] - centered, axis=2)
     apart = np.linalg.norm(guide.targets[:, np.newaxis] - guide.targets, axis=2)
     assert apart / apart.max() == pytest.approx(real / real.max(), abs=1e-3)
 
@@ -68,7 +68,7 @@ def test_a_photo_and_its_mirror_image_have_one_target() -> None:
     np.testing.assert_allclose(mirrored.targets, targets.guide(PHOTOS, None).targets, atol=1e-4)
 
 
-def test_targets_of_other_photos_are_measured_as_those_learnt_from() -> None:
+def test_targets_of_other_photos_are_measured_as_those_learned_from() -> None:
     targets = Targets(PHOTOS[:30], None, settings(shape=1, components=8), 7)
     whole = targets.guide(PHOTOS, None).targets
     assert whole.shape == (40, 8)
@@ -81,15 +81,15 @@ def test_few_or_equal_photos_have_a_guide(count: int) -> None:
     zeros = np.zeros((count, 6), np.float32)
     guide = Targets(same, zeros, settings(shape=1, teacher="t"), 7).guide(same, zeros)
     assert np.isfinite(guide.targets).all()
-    assert guide.neighbours.shape == (count, max(1, count - 1))
-    for row, others in enumerate(guide.neighbours.tolist()):
+    assert guide.neighbors.shape == (count, max(1, count - 1))
+    for row, others in enumerate(guide.neighbors.tolist()):
         assert set(others) == (set(range(count)) - {row} or {0})
 
 
 # -- Pairs -----------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_photos_and_then_a_neighbour_of_each() -> None:
+def test_a_batch_is_photos_and_then_a_neighbor_of_each() -> None:
     guide = Guide(np.zeros((10, 1), np.float32), (ROWS[:10, np.newaxis] + [1, 2, 3]) % 10)
     order = np.random.default_rng(1).permutation(10)
     nearest_ones = pairs(guide, order, 6, None)
@@ -110,7 +110,7 @@ def test_a_batch_is_photos_and_then_a_neighbour_of_each() -> None:
 # -- The loss --------------------------------------------------------------------------------------
 
 
-def test_telling_apart_is_the_logarithm_of_the_neighbours_share() -> None:
+def test_telling_apart_is_the_logarithm_of_the_neighbors_share() -> None:
     latents = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
     found = float(objective._tell_apart(import_tensorflow().constant(latents)))
     losses = []

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline import images, models
 from pipeline.artifacts import digest
-from pipeline.catalog.catalog import Catalogue, Photo
+from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.ingest import ingest
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.embeddings.store import EmbeddingStore
@@ -48,17 +48,17 @@ def settings(**training: object) -> AutoencoderSettings:
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
-    with Catalogue(tmp_path_factory.mktemp("catalogue"), create=True) as catalogue:
-        ingest(SampleSource(30, 0, 64), catalogue, LIMITS)
-        yield catalogue
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    with Catalog(tmp_path_factory.mktemp("catalog"), create=True) as catalog:
+        ingest(SampleSource(30, 0, 64), catalog, LIMITS)
+        yield catalog
 
 
 @pytest.fixture(scope="module")
-def model(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """Four undisturbed epochs."""
     store = ModelStore(tmp_path_factory.mktemp("model"))
-    return train("ae", settings(), catalogue, store, LIMITS)
+    return train("ae", settings(), catalog, store, LIMITS)
 
 
 class Stop(Exception):
@@ -77,22 +77,22 @@ class StopAfter(Silent):
 
 
 def test_the_same_seed_gives_the_same_weights(
-    model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+    model: ModelFolder, catalog: Catalog, tmp_path: Path
 ) -> None:
-    again = train("ae", settings(), catalogue, ModelStore(tmp_path / "again"), LIMITS)
-    other = train("ae", settings(seed=8), catalogue, ModelStore(tmp_path / "other"), LIMITS)
+    again = train("ae", settings(), catalog, ModelStore(tmp_path / "again"), LIMITS)
+    other = train("ae", settings(seed=8), catalog, ModelStore(tmp_path / "other"), LIMITS)
     assert again.manifest["weights"] == model.manifest["weights"] != other.manifest["weights"]
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_stopped_run_resumes_after_its_last_epoch(
-    epoch: int, model: ModelFolder, catalogue: Catalogue, tmp_path: Path
+    epoch: int, model: ModelFolder, catalog: Catalog, tmp_path: Path
 ) -> None:
     store = ModelStore(tmp_path)
     with pytest.raises(Stop):
-        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+        train("ae", settings(), catalog, store, LIMITS, progress=StopAfter(epoch))
     assert store.current() is None
-    resumed = train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(epoch))
+    resumed = train("ae", settings(), catalog, store, LIMITS, progress=StopAfter(epoch))
     for name in (WEIGHTS, "history.json", "training.npy", "validation.npy"):
         assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
     assert resumed.path.name == model.path.name
@@ -100,28 +100,28 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
 
 
 GUIDED = {
-    "guide": {"colours": 0.5, "components": 16, "neighbours": 3},
+    "guide": {"colors": 0.5, "components": 16, "neighbors": 3},
     "augment": {"flip": True, "clean": True, "descriptor_noise": 0.3, "noise": 0.05},
     "weight_decay": 0.01,
 }
 
 
-def test_a_guided_run_is_resumed_to_the_same_bytes(catalogue: Catalogue, tmp_path: Path) -> None:
-    chosen = settings(epochs=2, **GUIDED).model_copy(
-        update={"architecture": "descriptor", "standardise": True}
+def test_a_guided_run_is_resumed_to_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
+    chosen = settings(epochs=4, **GUIDED).model_copy(
+        update={"architecture": "descriptor", "standardize": True}
     )
-    whole = train("ae", chosen, catalogue, ModelStore(tmp_path / "whole"), LIMITS)
+    whole = train("ae", chosen, catalog, ModelStore(tmp_path / "whole"), LIMITS)
     store = ModelStore(tmp_path / "part")
     with pytest.raises(Stop):
-        train("ae", chosen, catalogue, store, LIMITS, progress=StopAfter(1))
-    resumed = train("ae", chosen, catalogue, store, LIMITS)
+        train("ae", chosen, catalog, store, LIMITS, progress=StopAfter(1))
+    resumed = train("ae", chosen, catalog, store, LIMITS)
     assert resumed.path.name == whole.path.name
     for name in (WEIGHTS, "history.json"):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
     history = json.loads((whole.path / "history.json").read_text())
     assert history["loss"][-1] < history["loss"][0]
     loaded = models.load("ae", resumed)
-    seen = np.stack([_pixels(photo, chosen) for photo in catalogue.photos()])
+    seen = np.stack([_pixels(photo, chosen) for photo in catalog.photos()])
     assert (loaded.encode(seen) == loaded.encode(seen)).all()  # and no noise
 
 
@@ -137,8 +137,8 @@ def test_a_batch_of_a_guided_run_holds_whole_pairs(
 
     monkeypatch.setattr(fit, "batches_of", batches)
     photos = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
-    neighbours = (np.arange(9)[:, np.newaxis] + [1, 2]) % 9
-    guide = Guide(np.zeros((9, 2), np.float32), neighbours)
+    neighbors = (np.arange(9)[:, np.newaxis] + [1, 2]) % 9
+    guide = Guide(np.zeros((9, 2), np.float32), neighbors)
     training = settings(batch_size=size, epochs=1, guide={}).training
     make = partial(autoencoder.build, "strided", 32, 2)
     fit.Fit("ae", make, training, tmp_path, SILENT).run(photos, photos, (guide, guide))
@@ -155,17 +155,17 @@ def _pixels(photo: Photo, chosen: AutoencoderSettings) -> np.ndarray:
     return images.resize(image, (chosen.input_size,) * 2, chosen.resize)
 
 
-def test_a_teacher_decides_what_is_near(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_teacher_decides_what_is_near(catalog: Catalog, tmp_path: Path) -> None:
     """One whose vectors say nothing but how bright a photo is."""
-    photos = list(catalogue.photos())
+    photos = list(catalog.photos())
     bright = np.array([np.asarray(Image.open(p.path)).mean() for p in photos], np.float32)
     vectors = EmbeddingStore(tmp_path / "vectors")
     for part in np.array_split(np.arange(len(photos)), 3):
         vectors.write([photos[at].sha256 for at in part], bright[part, np.newaxis])
-    guide = {"teacher": "t", "shape": 0, "silhouette": 0, "neighbours": 3, "rebuild_targets": 1}
+    guide = {"teacher": "t", "shape": 0, "silhouette": 0, "neighbors": 3, "rebuild_targets": 1}
     chosen = settings(epochs=60, guide=guide, augment={}, learning_rate=3e-3)
     model = train(
-        "ae", chosen, catalogue, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
+        "ae", chosen, catalog, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
     )
     known = {row.tobytes() for row in model.photos("training")}
     seen = [at for at, photo in enumerate(photos) if photo.sha256 in known]
@@ -180,26 +180,26 @@ def test_a_teacher_decides_what_is_near(catalogue: Catalogue, tmp_path: Path) ->
 
 
 def test_a_resumed_run_keeps_its_own_division_of_the_photos(
-    model: ModelFolder, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelFolder, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ModelStore(tmp_path)
     with pytest.raises(Stop):
-        train("ae", settings(), catalogue, store, LIMITS, progress=StopAfter(1))
+        train("ae", settings(), catalog, store, LIMITS, progress=StopAfter(1))
     monkeypatch.setattr(train_module, "split", lambda photos, _: (photos[::2], photos[1::2]))
-    resumed = train("ae", settings(), catalogue, store, LIMITS)
+    resumed = train("ae", settings(), catalog, store, LIMITS)
     for part in ("training", "validation"):
         assert resumed.photos(part).tolist() == model.photos(part).tolist()
     assert resumed.manifest["weights"] == model.manifest["weights"]
 
 
-def test_a_run_begun_on_other_photos_is_begun_again(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_run_begun_on_other_photos_is_begun_again(catalog: Catalog, tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "model")
     short = settings(epochs=2)
     with pytest.raises(Stop):
-        train("ae", short, catalogue, store, LIMITS, progress=StopAfter(1))
+        train("ae", short, catalog, store, LIMITS, progress=StopAfter(1))
     (work,) = store.folder.glob(".*.training")
     assert work.name == f".{digest(models.recipe(short))}.training"
-    with Catalogue(tmp_path / "grown", create=True) as grown:
+    with Catalog(tmp_path / "grown", create=True) as grown:
         ingest(SampleSource(36, 0, 64), grown, LIMITS)
         model = train("ae", short, grown, store, LIMITS)
         photos = {photo.sha256 for photo in grown.photos()}
@@ -209,18 +209,16 @@ def test_a_run_begun_on_other_photos_is_begun_again(catalogue: Catalogue, tmp_pa
     assert not work.exists()
 
 
-def test_the_best_epoch_is_kept_and_its_loss_is_true(
-    model: ModelFolder, catalogue: Catalogue
-) -> None:
+def test_the_best_epoch_is_kept_and_its_loss_is_true(model: ModelFolder, catalog: Catalog) -> None:
     history = json.loads((model.path / "history.json").read_text())
     assert len(history["loss"]) == len(history["val_loss"]) == 4
     assert model.manifest["validation_mse"] == pytest.approx(min(history["val_loss"]), rel=1e-5)
     held_out = {row.tobytes() for row in model.photos("validation")}
-    unseen = np.stack([_pixels(p, settings()) for p in catalogue.photos() if p.sha256 in held_out])
+    unseen = np.stack([_pixels(p, settings()) for p in catalog.photos() if p.sha256 in held_out])
     rebuilding = models.load("ae", model)
-    lost = rebuilding.lost(unseen)
+    lost = rebuilding.reconstruction_errors(unseen)
     assert lost is not None
-    np.testing.assert_allclose(model.lost(), np.sort(lost, axis=0), rtol=1e-3)
+    np.testing.assert_allclose(model.reconstruction_errors(), np.sort(lost, axis=0), rtol=1e-3)
     photos = unseen / np.float32(255)
     rest = (np.asarray(rebuilding.rebuild(photos)) - photos) ** 2
     error = rest.mean(axis=(1, 2, 3))
@@ -233,7 +231,7 @@ def test_the_best_epoch_is_kept_and_its_loss_is_true(
     held_out = {row.tobytes() for row in model.photos("validation")}
     photos = [
         np.asarray(Image.open(photo.path).resize((32, 32), Image.Resampling.NEAREST)) / 255
-        for photo in catalogue.photos()
+        for photo in catalog.photos()
         if photo.sha256 in held_out
     ]
     pixels = np.stack(photos).astype(np.float32)
@@ -241,20 +239,20 @@ def test_the_best_epoch_is_kept_and_its_loss_is_true(
     assert error == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
 
 
-def test_the_model_folder_describes_itself(model: ModelFolder, catalogue: Catalogue) -> None:
+def test_the_model_folder_describes_itself(model: ModelFolder, catalog: Catalog) -> None:
     for name in ("loss.png", "photos.png"):
         with Image.open(model.path / name) as picture:
             assert picture.width > 300
     trained, held_out = model.photos("training"), model.photos("validation")
     known = {row.tobytes() for row in np.concatenate([trained, held_out])}
-    assert known == {photo.sha256 for photo in catalogue.photos()}
+    assert known == {photo.sha256 for photo in catalog.photos()}
     assert len(trained) + len(held_out) == 30
     assert model.weights_file.stat().st_size < 5 * model.manifest["parameters"] + 200_000
 
 
-def test_patience_ends_a_run_that_no_longer_improves(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_patience_ends_a_run_that_no_longer_improves(catalog: Catalog, tmp_path: Path) -> None:
     hopeless = settings(epochs=30, patience=2, learning_rate=1e-12, schedule="constant")
-    model = train("ae", hopeless, catalogue, ModelStore(tmp_path), LIMITS)
+    model = train("ae", hopeless, catalog, ModelStore(tmp_path), LIMITS)
     assert model.manifest["epochs"] < 30
     history = History(**json.loads((model.path / "history.json").read_text()))
     assert history.epochs - 1 - history.best == 2
@@ -271,7 +269,7 @@ def test_a_run_is_over_when_patience_is_spent(
     assert History(losses, losses).is_over(training) is over
 
 
-def test_a_loss_that_explodes_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_loss_that_explodes_is_said(catalog: Catalog, tmp_path: Path) -> None:
     work = ModelStore(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         original = autoencoder.build
@@ -283,15 +281,15 @@ def test_a_loss_that_explodes_is_said(catalogue: Catalogue, tmp_path: Path) -> N
 
         patch.setattr(autoencoder, "build", infinite)
         with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
-            train("ae", settings(), catalogue, work, LIMITS)
+            train("ae", settings(), catalog, work, LIMITS)
     assert work.current() is None
 
 
 def test_one_photo_is_too_few(tmp_path: Path) -> None:
-    with Catalogue(tmp_path, create=True) as catalogue:
-        ingest(SampleSource(1, 0, 64), catalogue, LIMITS)
+    with Catalog(tmp_path, create=True) as catalog:
+        ingest(SampleSource(1, 0, 64), catalog, LIMITS)
         with pytest.raises(TrainingError, match="1 readable photos are too few"):
-            train("ae", settings(), catalogue, ModelStore(tmp_path / "model"), LIMITS)
+            train("ae", settings(), catalog, ModelStore(tmp_path / "model"), LIMITS)
 
 
 def photos(count: int) -> list[Photo]:
@@ -315,10 +313,8 @@ def test_hash_never_moves_a_photo_to_the_other_side() -> None:
     assert set(some_held_out) <= set(held_out)
 
 
-def test_a_model_covers_a_catalogue_until_too_much_is_new(
-    model: ModelFolder, tmp_path: Path
-) -> None:
-    with Catalogue(tmp_path, create=True) as grown:
+def test_a_model_covers_a_catalog_until_too_much_is_new(model: ModelFolder, tmp_path: Path) -> None:
+    with Catalog(tmp_path, create=True) as grown:
         ingest(SampleSource(40, 0, 64), grown, LIMITS)  # begins with the 30 it was trained on
         assert covers(model, grown, 0.25)
         assert not covers(model, grown, 0.24)

@@ -1,4 +1,4 @@
-"""Real photos, end to end: build, verify, and compare neighbours with NumPy's brute force.
+"""Real photos, end to end: build, verify, and compare neighbors with NumPy's brute force.
 
 Needs the folder of the reference data: `flipkart-700/`, `fashion-18322.tar` and
 `mobilenet_v2_imagenet_notop.weights.h5`.
@@ -64,7 +64,7 @@ engines:
 
 
 def measure(data: Path | None) -> list[dict[str, object]]:
-    """Build both catalogues with every engine and check each."""
+    """Build both catalogs with every engine and check each."""
     weights = data / "mobilenet_v2_imagenet_notop.weights.h5" if data else None
     if data is None or weights is None or not weights.is_file():
         return [{"skipped": "needs the reference data: make bench DATA=its folder"}]
@@ -86,7 +86,7 @@ def measure(data: Path | None) -> list[dict[str, object]]:
             states = report.ingest.counts if report.ingest else {}
             rows += [
                 {
-                    "catalogue": name,
+                    "catalog": name,
                     "states": states,
                     "verify": problems or "clean",
                     "engine": engine,
