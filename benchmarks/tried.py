@@ -18,28 +18,34 @@ Change = dict[str, Any]
 PIXELS: Change = {
     "architecture": "strided",
     "standardize": False,
-    "training.guide": None,
+    "training.distillation": None,
     "training.weight_decay": 0,
     "training.augment": {"flip": True, "shift": 0.05, "zoom": 0.1, "noise": 0.1},
 }
 CONVOLUTIONS: Change = {
     "architecture": "strided",
-    "training.augment": {"flip": True, "clean": True, "shift": 0.05, "zoom": 0.1, "noise": 0.1},
+    "training.augment": {
+        "flip": True,
+        "clean_target": True,
+        "shift": 0.05,
+        "zoom": 0.1,
+        "noise": 0.1,
+    },
 }
-NO_TEACHER: Change = {"training.guide.teacher": None, "training.guide.shape": 1}
+NO_TEACHER: Change = {"training.distillation.teacher": None, "training.distillation.hog": 1}
 TRIED: dict[str, dict[str, Change]] = {
     "flipkart": {
         "pixels alone": {**PIXELS, "training.batch_size": 16, "training.epochs": 100},
         "strided convolutions, guided": CONVOLUTIONS,
         "no teacher": {
             **NO_TEACHER,
-            "training.guide.silhouette": 0.7,
-            "training.guide.colors": 0.7,
+            "training.distillation.foreground_mask": 0.7,
+            "training.distillation.lab_histogram": 0.7,
         },
-        "teacher and shape": {"training.guide.shape": 0.5},
+        "teacher and shape": {"training.distillation.hog": 0.5},
         "latent not standardized": {"standardize": False},
-        "correlations allowed": {"training.guide.decorrelate": 0},
-        "targets rebuilt with ten times the weight": {"training.guide.rebuild_targets": 1},
+        "correlations allowed": {"training.distillation.decorrelation_weight": 0},
+        "targets rebuilt with ten times the weight": {"training.distillation.target_weight": 1},
         "less noise": {"training.augment.descriptor_noise": 0.3},
     },
     "fashion": {

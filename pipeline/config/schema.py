@@ -160,30 +160,31 @@ class AugmentSettings(Settings):
     zoom: float = Field(0, ge=0, le=0.5)
     noise: float = Field(0, ge=0, le=1)
     descriptor_noise: float = Field(0, ge=0, le=10)
-    clean: bool = False
+    clean_target: bool = False
 
 
-class GuideSettings(Settings):
+class DistillationSettings(Settings):
     """What a latent is taught beside rebuilding pixels."""
 
     teacher: str | None = None
     teacher_weight: float = Field(1, ge=0)
-    shape: float = Field(1, ge=0)
-    silhouette: float = Field(0.7, ge=0)
-    colors: float = Field(0, ge=0)
+    hog: float = Field(1, ge=0)
+    foreground_mask: float = Field(0.7, ge=0)
+    lab_histogram: float = Field(0, ge=0)
     pixels: float = Field(0, ge=0)
     components: int = Field(128, ge=1)
     neighbors: int = Field(15, ge=1)
-    rebuild_pixels: float = Field(0.1, ge=0)
-    rebuild_targets: float = Field(0.1, ge=0)
-    decorrelate: float = Field(0.1, ge=0)
+    pixel_weight: float = Field(0.1, ge=0)
+    target_weight: float = Field(0.1, ge=0)
+    decorrelation_weight: float = Field(0.1, ge=0)
 
     @model_validator(mode="after")
-    def _weights(self) -> GuideSettings:
+    def _weights(self) -> DistillationSettings:
         taught = self.teacher_weight if self.teacher else 0
-        if not any((taught, self.shape, self.silhouette, self.colors, self.pixels)):
+        if not any((taught, self.hog, self.foreground_mask, self.lab_histogram, self.pixels)):
             raise ValueError(
-                "nothing guides: weigh shape, silhouette, colors or pixels, or name a teacher"
+                "all weights are 0: give one to hog, foreground_mask, lab_histogram or pixels, or"
+                " name a teacher"
             )
         return self
 
@@ -197,9 +198,9 @@ class TrainingSettings(Settings):
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = Field(0, ge=0, le=1)
     augment: AugmentSettings = AugmentSettings()
-    guide: GuideSettings | None = None
+    distillation: DistillationSettings | None = None
     patience: int | None = Field(None, ge=1)
-    validation: float = Field(0.2, gt=0, lt=1)
+    validation_split: float = Field(0.2, gt=0, lt=1)
     split: Literal["first", "hash"] = "hash"
     seed: int = Field(7, ge=0, lt=2**32)
     mixed_precision: bool = False
@@ -212,7 +213,7 @@ class AutoencoderSettings(Settings):
     type: Literal["autoencoder"]
     architecture: Literal["article", "strided", "descriptor"] = "article"
     input_size: int = Field(256, ge=32, le=256)
-    latent: int = Field(16, ge=1, le=4096)
+    latent_dim: int = Field(16, ge=1, le=4096)
     standardize: bool = False
     resize: Resize = "nearest"
     normalize: bool = False
@@ -221,11 +222,11 @@ class AutoencoderSettings(Settings):
     @property
     def teacher(self) -> str | None:
         """The engine whose vectors guide its training, if any does."""
-        return self.training.guide.teacher if self.training.guide else None
+        return self.training.distillation.teacher if self.training.distillation else None
 
     @model_validator(mode="after")
     def _size(self) -> AutoencoderSettings:
-        guided = self.architecture == "descriptor" or self.training.guide is not None
+        guided = self.architecture == "descriptor" or self.training.distillation is not None
         if guided and self.input_size % 16:
             raise ValueError(
                 f"input_size: {self.input_size} is no multiple of 16, which descriptors need"
@@ -271,7 +272,7 @@ class IndexSettings(Settings):
 class SearchSettings(Settings):
     """What answers say of themselves."""
 
-    no_match: float = Field(99, ge=0, le=100)
+    no_match_percentile: float = Field(99, ge=0, le=100)
     out_of_distribution: bool = True
 
 
@@ -304,8 +305,8 @@ class Config(Settings):
             if teacher and not isinstance(self.engines.get(teacher), PretrainedSettings):
                 known = [n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)]
                 raise ValueError(
-                    f"engines.{name}.training.guide.teacher: {teacher!r} is no pretrained engine;"
-                    f" {'give one of ' + ', '.join(known) if known else 'there is none'}"
+                    f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
+                    f" engine; {'give one of ' + ', '.join(known) if known else 'there is none'}"
                 )
         return self
 

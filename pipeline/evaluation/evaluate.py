@@ -135,7 +135,7 @@ class _Evaluator:
         }
         # PCA of as many numbers preprocesses photos as the first autoencoder of that latent.
         self.baselines = {
-            one.latent: self.preprocessing[name] for name, one in reversed(trained.items())
+            one.latent_dim: self.preprocessing[name] for name, one in reversed(trained.items())
         } or {_COMPONENTS: _PREPROCESSING}
         photos = list(self.catalog.photos())
         used = {*self.baselines.values(), *self.preprocessing.values()}

@@ -61,7 +61,7 @@ def engine_facts(searcher: Searcher) -> EngineFacts:
         raise NotBuiltError(f"{searcher.build.path}: its model is gone; run `imgsearch build`")
     losses = read_json(model.path / "history.json") if "epochs" in model.manifest else None
     distances = searcher.calibration.distances
-    percentile = searcher.config.search.no_match
+    percentile = searcher.config.search.no_match_percentile
     settings = searcher.config.engines[searcher.engine]
     network = settings.network if settings.type == "pretrained" else settings.architecture
     return EngineFacts(

@@ -201,12 +201,12 @@ class Searcher:
         """Whether the query shows nothing that is here.
 
         That is, if its nearest neighbor is further away, or the query stranger, than is usual in
-        this catalog: beyond the percentile `search.no_match`.
+        this catalog: beyond the percentile `search.no_match_percentile`.
         """
         if not neighbors:
             return False
         known = (neighbors[0].percentile, neighbors[0].ood_percentile)
-        limit = self.config.search.no_match
+        limit = self.config.search.no_match_percentile
         return any(percentile is not None and percentile > limit for percentile in known)
 
     def graph(self, k: int) -> Iterator[list[tuple[int, list[RankedItem]]]]:

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.config import (
     AutoencoderSettings,
     Config,
+    DistillationSettings,
     FolderSettings,
-    GuideSettings,
     PretrainedSettings,
     load_config,
 )
@@ -75,10 +75,10 @@ def test_the_flipkart_file_has_the_articles_values() -> None:
     config = load_config(REPOSITORY / "config" / "flipkart.yaml")
     trained, pretrained = config.engines.values()
     assert isinstance(trained, AutoencoderSettings)
-    assert (trained.architecture, trained.input_size, trained.latent) == ("article", 256, 16)
+    assert (trained.architecture, trained.input_size, trained.latent_dim) == ("article", 256, 16)
     assert (trained.training.batch_size, trained.training.epochs) == (16, 100)
     assert trained.training.split == "first"
-    assert trained.training.validation == 0.2
+    assert trained.training.validation_split == 0.2
     assert isinstance(pretrained, PretrainedSettings)
     assert (pretrained.network, pretrained.layer, pretrained.input_size) == ("VGG16", "fc1", 224)
     assert pretrained.normalize
@@ -157,7 +157,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("engines.small.type=magic", "engines.small: "),
         ("engines.small.input_size=31", "engines.small.input_size: "),
         ("engines.small.resize=nicest", "engines.small.resize: "),
-        ("engines.small.training.validation=1", "engines.small.training.validation: "),
+        ("engines.small.training.validation_split=1", "engines.small.training.validation_split: "),
         ("engines.small.training.learning_rate=.nan", "engines.small.training.learning_rate: "),
         ("engines.small.training.split=1", "engines.small.training.split: "),
         ("source={}", "source: "),
@@ -172,7 +172,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("engines.images={type: pretrained}", "'images' is taken in a catalog's folder"),
         ("engines={catalog.sqlite-wal: {type: pretrained}}", "is taken in a catalog's folder"),
         ("engines={.hidden: {type: pretrained}}", "'.hidden' cannot be a name"),
-        ("engines.small.latent=4097", "engines.small.latent: "),
+        ("engines.small.latent_dim=4097", "engines.small.latent_dim: "),
         ("engines.small.training.seed=4294967296", "engines.small.training.seed: "),
         ("engines.small.training.seed=-1", "engines.small.training.seed: "),
         ("engines.large.seed=4294967296", "engines.large.seed: "),
@@ -384,7 +384,11 @@ def test_whatever_is_written_it_loads_or_is_one_line(keys: list[str], value: Any
         assert "\n" not in outcome
 
 
-GUIDED = {"type": "autoencoder", "input_size": 64, "training": {"guide": {"teacher": "vgg16"}}}
+GUIDED = {
+    "type": "autoencoder",
+    "input_size": 64,
+    "training": {"distillation": {"teacher": "vgg16"}},
+}
 
 
 def test_a_teacher_is_a_pretrained_engine_of_the_same_file(tmp_path: Path) -> None:
@@ -401,7 +405,9 @@ def test_a_teacher_is_a_pretrained_engine_of_the_same_file(tmp_path: Path) -> No
         with_engines(ae=GUIDED, vgg16={"type": "autoencoder"})
 
 
-@pytest.mark.parametrize("change", [{"architecture": "descriptor"}, {"training": {"guide": {}}}])
+@pytest.mark.parametrize(
+    "change", [{"architecture": "descriptor"}, {"training": {"distillation": {}}}]
+)
 def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
     fitting = {"type": "autoencoder", "input_size": 96, **change}
     assert AutoencoderSettings.model_validate(fitting).input_size == 96
@@ -411,9 +417,9 @@ def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
 
 
 def test_a_guide_is_guided_by_something() -> None:
-    none = {"shape": 0, "silhouette": 0, "colors": 0, "pixels": 0}
+    none = {"hog": 0, "foreground_mask": 0, "lab_histogram": 0, "pixels": 0}
     for weights in (none, {**none, "teacher": "vgg16", "teacher_weight": 0}):
-        with pytest.raises(ValueError, match="nothing guides"):
-            GuideSettings.model_validate(weights)
+        with pytest.raises(ValueError, match="all weights are 0"):
+            DistillationSettings.model_validate(weights)
     for weights in ({**none, "pixels": 1}, {**none, "teacher": "vgg16"}, {}):
-        GuideSettings.model_validate(weights)
+        DistillationSettings.model_validate(weights)

@@ -164,7 +164,7 @@ def taught(root: Path, **teacher: object) -> Config:
             "type": "autoencoder",
             "architecture": "descriptor",
             "input_size": 32,
-            "training": {"batch_size": 4, "epochs": 2, "guide": guide},
+            "training": {"batch_size": 4, "epochs": 2, "distillation": guide},
         }
     )
     return config.model_copy(update={"engines": {"pupil": pupil, **config.engines}})

@@ -126,7 +126,7 @@ def test_what_is_unlike_all_photos_has_no_good_match(shop: Shop) -> None:
         alien = searcher.query(png(NOISE), 2)
         assert searcher.is_no_match(alien)
         assert alien[0].percentile == 100
-        never = SearchSettings(no_match=100)
+        never = SearchSettings(no_match_percentile=100)
         searcher.config = searcher.config.model_copy(update={"search": never})
         assert not searcher.is_no_match(alien)
 

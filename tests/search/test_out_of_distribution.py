@@ -107,7 +107,7 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
                     "resize": "bilinear",
                     "training": {
                         **{"batch_size": 8, "epochs": 30, "learning_rate": 0.003},
-                        **{"schedule": "cosine", "validation": 0.3},
+                        **{"schedule": "cosine", "validation_split": 0.3},
                     },
                 }
             },

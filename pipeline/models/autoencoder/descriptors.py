@@ -1,6 +1,6 @@
 """Descriptors: what a photo shows in numbers that need no training, as fixed convolutions.
 
-    shape        histograms of gradient directions in 8×8 cells, each normalized with its neighbors
+    hog          histograms of gradient directions in 8×8 cells, each normalized with its neighbors
                  (Dalal and Triggs, Histograms of oriented gradients for human detection, CVPR 2005)
     silhouette   where the photo is not white, in 16×16 cells
     colors      one joint histogram of 6×6×6 colors in L*a*b* (Swain and Ballard, Color indexing,
@@ -42,9 +42,11 @@ def describe(photos: Any) -> dict[str, Any]:
     """(n, side, side, 3) float32 in 0..1 → each descriptor: (n, its numbers) float32 tensors."""
     tf = import_tensorflow()
     flat = {
-        "shape": _shape(photos),
-        "silhouette": _coarse(tf.sigmoid((_WHITE - tf.reduce_min(photos, -1, True)) * _STEEPNESS)),
-        "colors": _colors(photos),
+        "hog": _hog(photos),
+        "foreground_mask": _coarse(
+            tf.sigmoid((_WHITE - tf.reduce_min(photos, -1, True)) * _STEEPNESS)
+        ),
+        "lab_histogram": _lab_histogram(photos),
         "pixels": _coarse(photos),
     }
     return {name: tf.reshape(x, (-1, math.prod(x.shape[1:]))) for name, x in flat.items()}
@@ -123,7 +125,7 @@ def _coarse(photos: Any) -> Any:
     return tf.nn.avg_pool2d(photos, cell, cell, "VALID")
 
 
-def _shape(photos: Any) -> Any:
+def _hog(photos: Any) -> Any:
     """(n, side, side, 3) → (n, 7, 7, 36): four cells of nine directions in each block."""
     tf = import_tensorflow()
     gray = tf.reduce_mean(photos, axis=-1, keepdims=True)
@@ -147,7 +149,7 @@ def _unit(blocks: Any) -> Any:
     return blocks / tf.sqrt(tf.reduce_sum(blocks**2, axis=-1, keepdims=True) + _EPSILON)
 
 
-def _colors(photos: Any) -> Any:
+def _lab_histogram(photos: Any) -> Any:
     """(n, side, side, 3) → (n, 216): roots of the share of each color; a pixel counts for two."""
     tf = import_tensorflow()
     lab = _lab(tf.nn.avg_pool2d(photos, 2, 2, "VALID"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import GuideSettings
+from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder import descriptors
 from pipeline.models.base import F32Matrix
 
@@ -40,7 +40,7 @@ class Targets:
     """From photos to targets, learned from those that are trained on."""
 
     def __init__(
-        self, photos: U8Photos, teacher: F32Matrix | None, settings: GuideSettings, seed: int
+        self, photos: U8Photos, teacher: F32Matrix | None, settings: DistillationSettings, seed: int
     ) -> None:
         from sklearn.decomposition import PCA
 
@@ -85,9 +85,9 @@ class Targets:
         """The descriptors that count, and their weights."""
         s = self.settings
         weights = {
-            "shape": s.shape,
-            "silhouette": s.silhouette,
-            "colors": s.colors,
+            "hog": s.hog,
+            "foreground_mask": s.foreground_mask,
+            "lab_histogram": s.lab_histogram,
             "pixels": s.pixels,
         }
         return {name: weight for name, weight in weights.items() if weight}

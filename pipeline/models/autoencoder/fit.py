@@ -115,7 +115,7 @@ class Fit:
                 # An empty share of a last batch would spoil a device's batch statistics.
                 even = strategy.num_replicas_in_sync > 1
                 batches = batches_of(
-                    seen, order, batch, moves, clean=augment.clean, drop_remainder=even
+                    seen, order, batch, moves, clean=augment.clean_target, drop_remainder=even
                 )
                 shared = strategy.experimental_distribute_dataset(batches)
                 history.loss.append(_mean(train, shared, advance))
@@ -172,7 +172,7 @@ class Fit:
     def _objective(
         self, network: Any, seen: U8Photos, guides: tuple[Guide, Guide] | None
     ) -> Objective:
-        settings = self.training.guide
+        settings = self.training.distillation
         if settings is None or guides is None:
             return PixelError(network)
         sample = seen[:: max(1, len(seen) // _MEASURED)].astype(np.float32) / 255

@@ -29,7 +29,7 @@ _BATCH = 64  # photos rebuilt at a time
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
     fields = {
-        *("type", "architecture", "input_size", "latent", "standardize", "resize", "normalize")
+        *("type", "architecture", "input_size", "latent_dim", "standardize", "resize", "normalize")
     }
     return {"version": 1, **settings.model_dump(mode="json", include=fields)}
 
@@ -59,7 +59,7 @@ def network_of(embedding: Mapping[str, Any]) -> Any:
     return build(
         embedding["architecture"],
         embedding["input_size"],
-        embedding["latent"],
+        embedding["latent_dim"],
         standardize=embedding["standardize"],
     )
 
@@ -71,7 +71,7 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
     load_weights(network, folder)
     return KerasModel(
         name=name,
-        dim=spec["latent"],
+        dim=spec["latent_dim"],
         input_size=(spec["input_size"], spec["input_size"]),
         fingerprint=folder.fingerprint,
         resize=spec["resize"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pipeline.config import GuideSettings
+from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder.network import LATENT
 from pipeline.models.base import import_keras, import_tensorflow
 
@@ -50,7 +50,7 @@ class Guided:
     """
 
     def __init__(
-        self, network: Any, settings: GuideSettings, components: int, variance: float
+        self, network: Any, settings: DistillationSettings, components: int, variance: float
     ) -> None:
         keras = import_keras()
         self.settings, self.variance = settings, variance
@@ -70,10 +70,10 @@ class Guided:
         off = rebuilt_targets - tf.gather(targets, rows)
         target = tf.reduce_mean(tf.reduce_sum(tf.square(off), axis=1))
         return (
-            s.rebuild_pixels * pixels
-            + s.rebuild_targets * target
+            s.pixel_weight * pixels
+            + s.target_weight * target
             + _tell_apart(scaled)
-            + s.decorrelate * _correlation(latent)
+            + s.decorrelation_weight * _correlation(latent)
         )
 
 

@@ -21,7 +21,7 @@ from pipeline.artifacts import digest, publish, write_json
 from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import Prepared, prepare_all
 from pipeline.catalog.pixel_files import PixelFile, PixelFolder
-from pipeline.config import AutoencoderSettings, GuideSettings, TrainingSettings
+from pipeline.config import AutoencoderSettings, DistillationSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder import network as autoencoder
@@ -83,20 +83,22 @@ def train(
     if not len(seen.photos) or not len(unseen.photos):
         raise TrainingError(
             f"{catalog.folder}: {len(photos)} readable photos are too few to train {name} on"
-            " some and validate on others; add photos or change training.validation"
+            " some and validate on others; add photos or change training.validation_split"
         )
     make = partial(
         autoencoder.build,
         settings.architecture,
         settings.input_size,
-        settings.latent,
+        settings.latent_dim,
         standardize=settings.standardize,
         noise=settings.training.augment.descriptor_noise,
     )
     guides = None
-    if settings.training.guide:
+    if settings.training.distillation:
         progress.note(f"{name}: looking at what photos show, to be guided by it")
-        guides = _guides(settings.training.guide, seen, unseen, teacher, settings.training.seed)
+        guides = _guides(
+            settings.training.distillation, seen, unseen, teacher, settings.training.seed
+        )
     fit = Fit(name, make, settings.training, work, progress)
     network, history = fit.run(seen.pixels, unseen.pixels, guides)
     weights = weights_digest(network)
@@ -104,7 +106,7 @@ def train(
     content = {
         "recipe": recipe,
         "embedding": autoencoder.embedding(settings),
-        "dim": settings.latent,
+        "dim": settings.latent_dim,
         "weights": weights,
         "parameters": int(network.count_params()),
         "epochs": history.epochs,
@@ -132,7 +134,7 @@ def train(
 
 
 def _guides(
-    settings: GuideSettings,
+    settings: DistillationSettings,
     seen: PixelFile,
     unseen: PixelFile,
     teacher: TeacherVectors | None,
@@ -171,11 +173,11 @@ def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo],
     sides when others come or go.
     """
     if training.split == "first":
-        count = max(1, int(len(photos) * training.validation))
+        count = max(1, int(len(photos) * training.validation_split))
         return photos[count:], photos[:count]
     # The photo of the lowest hash is always held out: a small catalog needs one too.
     lowest = min((photo.sha256 for photo in photos), default=b"")
-    limit = max(lowest[:8], int(training.validation * 2**64).to_bytes(8, "big"))
+    limit = max(lowest[:8], int(training.validation_split * 2**64).to_bytes(8, "big"))
     held_out = [photo for photo in photos if photo.sha256[:8] <= limit]
     return [photo for photo in photos if photo.sha256[:8] > limit], held_out
 

@@ -89,16 +89,16 @@ def colors_by_hand(photo: Photo) -> Photo:
 def test_descriptors_are_what_they_are_said_to_be(side: int) -> None:
     photos = np.stack([drawn(seed, side) for seed in range(3)])
     found = {name: part.numpy() for name, part in describe(photos / np.float32(255)).items()}
-    assert list(found) == ["shape", "silhouette", "colors", "pixels"]
+    assert list(found) == ["hog", "foreground_mask", "lab_histogram", "pixels"]
     cell = side // 16
     for at, photo in enumerate(photos / 255.0):
-        np.testing.assert_allclose(found["shape"][at], shape_by_hand(photo), atol=2e-3)
-        np.testing.assert_allclose(found["colors"][at], colors_by_hand(photo), atol=3e-3)
+        np.testing.assert_allclose(found["hog"][at], shape_by_hand(photo), atol=2e-3)
+        np.testing.assert_allclose(found["lab_histogram"][at], colors_by_hand(photo), atol=3e-3)
         coarse = photo.reshape(16, cell, 16, cell, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(found["pixels"][at], coarse.ravel(), atol=1e-5)
         dark = 1 / (1 + np.exp(-40 * (0.93 - photo.min(axis=2))))
         coarse = dark.reshape(16, cell, 16, cell).mean(axis=(1, 3))
-        np.testing.assert_allclose(found["silhouette"][at], coarse.ravel(), atol=1e-4)
+        np.testing.assert_allclose(found["foreground_mask"][at], coarse.ravel(), atol=1e-4)
     assert descriptors.sizes(side) == {name: part.shape[1] for name, part in found.items()}
 
 
@@ -112,14 +112,14 @@ def test_mirrored_descriptors_are_those_of_both_and_the_same_for_both() -> None:
         assert part.dtype == np.float32
         np.testing.assert_allclose(part, (alone[name] + other[name]) / 2, atol=1e-6)
         np.testing.assert_allclose(part, again[name], atol=1e-6)
-    assert np.abs(both["shape"] - alone["shape"]).max() > 0.05
+    assert np.abs(both["hog"] - alone["hog"]).max() > 0.05
 
 
 def test_colors_do_not_depend_on_where_they_are() -> None:
     turned = described(np.rot90(PHOTOS, axes=(1, 2)).copy(), np.arange(6))
     upright = described(PHOTOS, np.arange(6))
-    np.testing.assert_allclose(turned["colors"], upright["colors"], atol=1e-6)
-    assert np.abs(turned["shape"] - upright["shape"]).max() > 0.1
+    np.testing.assert_allclose(turned["lab_histogram"], upright["lab_histogram"], atol=1e-6)
+    assert np.abs(turned["hog"] - upright["hog"]).max() > 0.1
 
 
 def test_a_blank_photo_has_finite_descriptors() -> None:

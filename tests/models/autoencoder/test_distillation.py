@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.special import logsumexp
 
-from pipeline.config import GuideSettings
+from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder import objective
 from pipeline.models.autoencoder.descriptors import described
 from pipeline.models.autoencoder.distillation import Guide, Targets, pairs
@@ -23,9 +23,9 @@ TEACHER = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
 F32 = npt.NDArray[np.float32]
 
 
-def settings(**more: Any) -> GuideSettings:
-    return GuideSettings.model_validate(
-        {"shape": 0, "silhouette": 0, "neighbors": 5, "components": 400, **more}
+def settings(**more: Any) -> DistillationSettings:
+    return DistillationSettings.model_validate(
+        {"hog": 0, "foreground_mask": 0, "neighbors": 5, "components": 400, **more}
     )
 
 
@@ -39,12 +39,12 @@ def nearest(vectors: npt.NDArray[Any], count: int) -> list[set[int]]:
 
 
 def test_targets_have_near_what_the_weighted_parts_have_near() -> None:
-    chosen = settings(shape=1, colors=0.5)
+    chosen = settings(hog=1, lab_histogram=0.5)
     guide = Targets(PHOTOS, None, chosen, 7).guide(PHOTOS, None)
     parts = described(PHOTOS, ROWS, mirrored=True)
     whole = [
         weight * parts[name] / np.sqrt(parts[name].var(axis=0).sum())
-        for name, weight in (("shape", 1), ("colors", 0.5))
+        for name, weight in (("hog", 1), ("lab_histogram", 0.5))
     ]
     assert [set(row.tolist()) for row in guide.neighbors] == nearest(np.hstack(whole), 5)
     assert guide.targets.dtype == np.float32
@@ -63,13 +63,13 @@ def test_a_teacher_alone_decides_by_the_roots_of_its_numbers() -> None:
 
 
 def test_a_photo_and_its_mirror_image_have_one_target() -> None:
-    targets = Targets(PHOTOS, None, settings(shape=1, silhouette=1, pixels=1), 7)
+    targets = Targets(PHOTOS, None, settings(hog=1, foreground_mask=1, pixels=1), 7)
     mirrored = targets.guide(np.ascontiguousarray(PHOTOS[:, :, ::-1]), None)
     np.testing.assert_allclose(mirrored.targets, targets.guide(PHOTOS, None).targets, atol=1e-4)
 
 
 def test_targets_of_other_photos_are_measured_as_those_learned_from() -> None:
-    targets = Targets(PHOTOS[:30], None, settings(shape=1, components=8), 7)
+    targets = Targets(PHOTOS[:30], None, settings(hog=1, components=8), 7)
     whole = targets.guide(PHOTOS, None).targets
     assert whole.shape == (40, 8)
     np.testing.assert_allclose(targets.guide(PHOTOS[30:], None).targets, whole[30:], atol=1e-5)
@@ -79,7 +79,7 @@ def test_targets_of_other_photos_are_measured_as_those_learned_from() -> None:
 def test_few_or_equal_photos_have_a_guide(count: int) -> None:
     same = np.repeat(PHOTOS[:1], count, axis=0)
     zeros = np.zeros((count, 6), np.float32)
-    guide = Targets(same, zeros, settings(shape=1, teacher="t"), 7).guide(same, zeros)
+    guide = Targets(same, zeros, settings(hog=1, teacher="t"), 7).guide(same, zeros)
     assert np.isfinite(guide.targets).all()
     assert guide.neighbors.shape == (count, max(1, count - 1))
     for row, others in enumerate(guide.neighbors.tolist()):
@@ -145,24 +145,24 @@ def test_a_guided_loss_is_the_weighted_sum_of_its_parts() -> None:
     photos, shown = rng.random((2, 10, 8, 8, 3)).astype(np.float32)
     wanted = rng.standard_normal((40, 5)).astype(np.float32)
     rows = rng.permutation(40)[:10]
-    base = {"rebuild_pixels": 0, "rebuild_targets": 0, "decorrelate": 0}
+    base = {"pixel_weight": 0, "target_weight": 0, "decorrelation_weight": 0}
 
     def loss(**weights: float) -> float:
-        chosen = GuideSettings.model_validate({**base, **weights})
+        chosen = DistillationSettings.model_validate({**base, **weights})
         guided = Guided(network(), chosen, 5, variance=0.5)
         return float(guided.loss(tf.constant(shown), tf.constant(photos), rows, wanted, False))
 
-    guided = Guided(network(), GuideSettings(), 5, variance=0.5)
+    guided = Guided(network(), DistillationSettings(), 5, variance=0.5)
     rebuilt, targets, latent, scaled = (one.numpy() for one in guided.trained(shown))
     alone = loss()
     assert alone == pytest.approx(float(objective._tell_apart(tf.constant(scaled))), rel=1e-5)
     assert latent == pytest.approx(scaled)  # the scale begins at 1
     pixels = ((rebuilt - photos) ** 2).mean() / 0.5
-    assert loss(rebuild_pixels=2) == pytest.approx(alone + 2 * pixels, rel=1e-5)
+    assert loss(pixel_weight=2) == pytest.approx(alone + 2 * pixels, rel=1e-5)
     off = ((targets - wanted[rows]) ** 2).sum(axis=1).mean()
-    assert loss(rebuild_targets=3) == pytest.approx(alone + 3 * off, rel=1e-4)
+    assert loss(target_weight=3) == pytest.approx(alone + 3 * off, rel=1e-4)
     correlated = (np.corrcoef(latent.T) ** 2).sum() - 3
-    assert loss(decorrelate=4) == pytest.approx(alone + 4 * correlated, rel=1e-3)
+    assert loss(decorrelation_weight=4) == pytest.approx(alone + 4 * correlated, rel=1e-3)
 
 
 def test_without_a_guide_the_loss_is_the_error_of_pixels() -> None:

@@ -100,8 +100,8 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
 
 
 GUIDED = {
-    "guide": {"colors": 0.5, "components": 16, "neighbors": 3},
-    "augment": {"flip": True, "clean": True, "descriptor_noise": 0.3, "noise": 0.05},
+    "distillation": {"lab_histogram": 0.5, "components": 16, "neighbors": 3},
+    "augment": {"flip": True, "clean_target": True, "descriptor_noise": 0.3, "noise": 0.05},
     "weight_decay": 0.01,
 }
 
@@ -139,7 +139,7 @@ def test_a_batch_of_a_guided_run_holds_whole_pairs(
     photos = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
     neighbors = (np.arange(9)[:, np.newaxis] + [1, 2]) % 9
     guide = Guide(np.zeros((9, 2), np.float32), neighbors)
-    training = settings(batch_size=size, epochs=1, guide={}).training
+    training = settings(batch_size=size, epochs=1, distillation={}).training
     make = partial(autoencoder.build, "strided", 32, 2)
     fit.Fit("ae", make, training, tmp_path, SILENT).run(photos, photos, (guide, guide))
     assert [batch for _, batch in seen] == [taken, taken]
@@ -162,8 +162,14 @@ def test_a_teacher_decides_what_is_near(catalog: Catalog, tmp_path: Path) -> Non
     vectors = EmbeddingStore(tmp_path / "vectors")
     for part in np.array_split(np.arange(len(photos)), 3):
         vectors.write([photos[at].sha256 for at in part], bright[part, np.newaxis])
-    guide = {"teacher": "t", "shape": 0, "silhouette": 0, "neighbors": 3, "rebuild_targets": 1}
-    chosen = settings(epochs=60, guide=guide, augment={}, learning_rate=3e-3)
+    distillation = {
+        "teacher": "t",
+        "hog": 0,
+        "foreground_mask": 0,
+        "neighbors": 3,
+        "target_weight": 1,
+    }
+    chosen = settings(epochs=60, distillation=distillation, augment={}, learning_rate=3e-3)
     model = train(
         "ae", chosen, catalog, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
     )
@@ -298,17 +304,19 @@ def photos(count: int) -> list[Photo]:
 
 
 def test_first_holds_out_what_keras_holds_out() -> None:
-    training, validation = split(photos(18_322), TrainingSettings(validation=0.2, split="first"))
+    training, validation = split(
+        photos(18_322), TrainingSettings(validation_split=0.2, split="first")
+    )
     assert (len(training), len(validation)) == (14_658, 3_664)  # the article's numbers
     assert [photo.id for photo in validation] == list(range(3_664))
 
 
 def test_hash_never_moves_a_photo_to_the_other_side() -> None:
     half, all_of_them = photos(4_000)[:2_000], photos(4_000)
-    seen, held_out = split(all_of_them, TrainingSettings(validation=0.2))
+    seen, held_out = split(all_of_them, TrainingSettings(validation_split=0.2))
     assert len(held_out) == pytest.approx(800, rel=0.1)
     assert {p.sha256 for p in seen}.isdisjoint(p.sha256 for p in held_out)
-    some_seen, some_held_out = split(half, TrainingSettings(validation=0.2))
+    some_seen, some_held_out = split(half, TrainingSettings(validation_split=0.2))
     assert set(some_seen) <= set(seen)
     assert set(some_held_out) <= set(held_out)
 
