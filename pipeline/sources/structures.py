@@ -9,7 +9,9 @@ from typing import Any
 
 from pipeline.sources import ruby
 
-_DEEP = 50  # levels of nesting; no product has as many, and JSON cannot be written much deeper
+_MAX_DEPTH = 50  # no product is nested as deeply, and JSON cannot be written much deeper
+# What `surrogateescape` makes of a byte that is not UTF-8 → the character of Windows-1252.
+_WINDOWS = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
 
 
 def structured(value: Any) -> Any:
@@ -33,7 +35,7 @@ def listed(text: str) -> list[Any] | None:
         return None
 
 
-def plain(value: Any, depth: int = _DEEP) -> Any:
+def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """Make a value JSON-able: no NaN, valid text, and text for whatever JSON has no type for.
 
     Raises:
@@ -50,7 +52,7 @@ def plain(value: Any, depth: int = _DEEP) -> Any:
     if not isinstance(value, dict | list):
         return _text(value) if isinstance(value, bytes) else valid(str(value))
     if depth == 0:
-        raise ValueError(f"nested more than {_DEEP} levels deep")
+        raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         value = list(value.items())
     elif not value or not isinstance(value[0], tuple):
@@ -67,6 +69,19 @@ def valid(text: str) -> str:
         except UnicodeEncodeError:
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def from_windows(text: str) -> str:
+    """Turn bytes that UTF-8 could not decode, kept by `surrogateescape`, into Windows-1252.
+
+    They nearly always are in that encoding.
+    """
+    return text if text.isascii() else text.translate(_WINDOWS)
+
+
+def decode_utf8(data: bytes) -> str:
+    """Decode UTF-8, and any bytes in it that are not UTF-8 as Windows-1252."""
+    return from_windows(data.decode("utf-8", "surrogateescape"))
 
 
 def _finite(number: float | str) -> float | None:
@@ -96,12 +111,12 @@ def _text(data: bytes) -> str:
         return data.hex() if len(data) <= 64 else f"{len(data)} bytes"
 
 
-def _by_key(value: Any, depth: int = _DEEP) -> Any:
+def _by_key(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """Turn lists of {"key": …, "value": …} into mappings; values without a key are under ""."""
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
-        raise ValueError(f"nested more than {_DEEP} levels deep")
+        raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         if value.keys() != _PAIR or not _is_pair(value):
             return {key: _by_key(inner, depth - 1) for key, inner in value.items()}

@@ -347,6 +347,10 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
         ("file,what\na.png,x\n", "columns file and label"),
         ("file,label\n,x\n", "no labeled photos"),
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
+        ("sep=;\nfile;label\ngone.png;a\n", "nothing to find: of 0 queries"),
+        ("file\tlabel\ngone.png\tä\n", "nothing to find: of 0 queries"),
+        ('file,label\na.png,x\nb.png,"y\n', "cannot read row 2 of the query set"),
+        ("", r"cannot read the query set: .*queries\.csv: no heading"),
         (None, "cannot read the query set"),
     ],
 )

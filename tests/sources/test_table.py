@@ -15,6 +15,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
 from pipeline.errors import SourceError
-from pipeline.sources import create, rows, ruby
+from pipeline.sources import create, csv_rows, ruby
 from pipeline.sources.base import Item, Skipped
 from pipeline.sources.structures import structured
 from pipeline.sources.table import TableSource
@@ -48,12 +49,17 @@ def opened(file: Path, columns: dict[str, Any] | None = None, **chosen: Any) -> 
 
 
 def rows_of(
-    folder: Path, content: str | bytes, columns: dict[str, Any] | None = None, **chosen: Any
+    folder: Path,
+    content: str | bytes,
+    columns: dict[str, Any] | None = None,
+    max_row_chars: int = csv_rows.MAX_ROW_CHARS,
+    **chosen: Any,
 ) -> list[Item | Skipped]:
     """What the rows of a CSV file with this content are."""
     file = folder / "products.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    found = list(opened(file, columns, **chosen).items())
+    source = replace(opened(file, columns, **chosen), max_row_chars=max_row_chars)
+    found = list(source.items())
     assert [one.row for one in found] == list(range(1, len(found) + 1))
     return found
 
@@ -244,28 +250,23 @@ def test_rows_come_before_the_file_ends(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_a_quote_never_closed_takes_no_more_memory_than_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "MANY", 10_000)
+def test_a_quote_never_closed_takes_no_more_memory_than_a_row(tmp_path: Path) -> None:
     file = tmp_path / "products.csv"
     with file.open("w") as out:
         out.write(",".join(HEADER) + f'\nx,"{URL},T,C\n')
         out.writelines(f"a,{URL},{'T' * 400},C\n" for _ in range(5_000))
-    count, peak = peak_of(opened(file))
+    count, peak = peak_of(replace(opened(file), max_row_chars=10_000))
     assert count == 5_001
     assert peak < 1_000_000 < file.stat().st_size
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_line_without_an_end_is_one_unreadable_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
-) -> None:
-    monkeypatch.setattr(rows, "MANY", 10_000)
+def test_a_line_without_an_end_is_one_unreadable_row(tmp_path: Path, quote: str) -> None:
     long = [f"x,{quote}" + "y" * size for size in (9_999, 10_000, 25_000, 10_001 * 2 - 3)]
     good = f'a,{URL},"two\nlines",C'
     content = "\n".join([",".join(HEADER), *(line for one in long for line in (one, good))])
-    assert outcomes(rows_of(tmp_path, content)) == ["unreadable row", "a"] * 4
+    found = rows_of(tmp_path, content, max_row_chars=10_000)
+    assert outcomes(found) == ["unreadable row", "a"] * 4
 
 
 @pytest.mark.parametrize("line", ['a","', '"', '""', '"""', 'a"', 'a,"b', ',"""', '"a""', "x"])
@@ -274,15 +275,15 @@ def test_no_line_is_read_again_and_again(
 ) -> None:
     taken = 0
 
-    class Counting(rows._Lines):
+    class Counting(csv_rows._Lines):
         def __next__(self) -> str:
             nonlocal taken
             taken += 1
             return super().__next__()
 
-    monkeypatch.setattr(rows, "MANY", 2_000)
-    monkeypatch.setattr(rows, "_Lines", Counting)
-    found = rows_of(tmp_path, ",".join(HEADER) + "\n" + f"{line}\n" * 5_000 + "a,b,c,d\n")
+    monkeypatch.setattr(csv_rows, "_Lines", Counting)
+    content = ",".join(HEADER) + "\n" + f"{line}\n" * 5_000 + "a,b,c,d\n"
+    found = rows_of(tmp_path, content, max_row_chars=2_000)
     assert taken < 3 * 5_000
     assert outcomes(found)[-1] == "a"
 
@@ -410,6 +411,13 @@ def test_the_columns_of_no_table_are_shown_in_a_line(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 1_000
     with pytest.raises(SourceError, match=r"id;image \(is source\.delimiter right\?\)$"):
         rows_of(tmp_path, "id;image\na;b\n")
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;"])
+def test_a_first_line_may_name_the_delimiter(tmp_path: Path, first: str) -> None:
+    content = f"{first}\r\n" + table([("a", URL, "A, B", "C")], delimiter=";")
+    item = item_of(tmp_path, content)
+    assert (item.row, item.name, item.category) == (1, "A, B", "C")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\r\n", b"\xef\xbb\xbf", b" , ,\n", b'"id,image\n'])
