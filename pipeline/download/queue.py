@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.records import ImageRecord, State
 
-_PAGE = 1000  # URLs read at a time, so that a catalog of any size streams
 _FIRST = (  # of the images that show a URL and are in one state
     "state = :state AND id > :after AND (state = 'pending' OR tried_at IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM images"
@@ -73,11 +72,8 @@ class Downloads:
 
     def urls(self, state: State) -> Iterator[str]:
         """Stream these URLs, each once; the ledger may be written to meanwhile."""
-        query = f"SELECT id, uri FROM images AS image WHERE {_FIRST} ORDER BY id LIMIT {_PAGE}"  # noqa: S608
-        after = 0
-        while page := list(self.catalog.select(query, {"state": state, "after": after})):
-            yield from (row["uri"] for row in page)
-            after = page[-1]["id"]
+        query = f"SELECT id, uri FROM images AS image WHERE {_FIRST}"  # noqa: S608
+        return (row["uri"] for row in self.catalog.select_pages(query, {"state": state}))
 
     def end(self, state: State, record: ImageRecord) -> None:
         """Record what became of a URL whose images were in `state`, and commit."""

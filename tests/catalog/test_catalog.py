@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pipeline import artifacts
-from pipeline.catalog import catalog as catalog_module
 from pipeline.catalog.catalog import Catalog, ImageRecord, ItemRecord, Photo, State
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from tests.conftest import tree
@@ -141,9 +140,9 @@ def test_an_id_is_not_used_again_even_if_its_row_was_deleted(catalog: Catalog) -
 
 
 def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog,
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_PAGE", 2)
+    catalog.page_size = 2
     names = ["a", "b", "a", "c", "b", "d", "d", "e", "a"]
     for number, name in enumerate(names):
         put(catalog, 1, f"item {number}", image(name))
@@ -164,9 +163,9 @@ def test_a_photo_of_a_removed_item_is_read_from_the_item_that_still_shows_it(
 
 
 def test_photos_can_be_read_while_they_fail(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog,
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_PAGE", 2)
+    catalog.page_size = 2
     for name in "abcdefg":
         put(catalog, 1, name, image(name))
     seen = []
@@ -349,6 +348,26 @@ def test_a_photo_is_read_from_the_items_own_file_if_it_has_one(catalog: Catalog)
     assert catalog.photo_path(sha("x"), second) == catalog.folder / "images/two"
     assert catalog.photo_path(sha("x"), 99) == Path("/one")
     assert catalog.photo_path(sha("y")) is None
+
+
+def test_a_photo_is_read_from_an_available_file_first(catalog: Catalog) -> None:
+    failed = ImageRecord("x", State.FAILED, path="/gone", sha256=sha("x"))
+    first = put(catalog, 1, "a", failed)
+    assert catalog.photo_path(sha("x"), first) == Path("/gone")  # there is no other
+    put(catalog, 1, "b", copy("x", "/copy"))
+    third = put(catalog, 1, "c", failed, copy("x", "/third"))
+    assert catalog.photo_path(sha("x")) == Path("/copy")
+    assert catalog.photo_path(sha("x"), first) == Path("/copy")
+    assert catalog.photo_path(sha("x"), third) == Path("/third")
+
+
+def test_an_item_is_shown_by_its_first_available_image(catalog: Catalog) -> None:
+    missing = ImageRecord("y", State.FAILED, "photo missing", path="/gone", sha256=sha("y"))
+    shown = put(catalog, 1, "a", missing, copy("b", "images/b"), copy("a", "/a"))
+    hidden = put(catalog, 1, "b", missing)
+    assert catalog.item_photo(shown) == catalog.folder / "images/b"
+    assert catalog.item_photo(hidden) is None
+    assert catalog.item_photo(99) is None
 
 
 def test_there_is_no_catalog_before_it_is_built(tmp_path: Path) -> None:

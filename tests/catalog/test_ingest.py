@@ -17,7 +17,6 @@ from PIL import Image
 
 from pipeline import artifacts, images
 from pipeline.catalog import catalog as catalog_module
-from pipeline.catalog import ingest as ingest_module
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import MetadataSettings
@@ -48,12 +47,15 @@ class Market:
         return SourcePhoto(name, self.photos / name)
 
     def offer(
-        self, items: dict[str, Sequence[SourcePhoto]], limits: ImageLimits = LIMITS
+        self,
+        items: dict[str, Sequence[SourcePhoto]],
+        limits: ImageLimits = LIMITS,
+        batch_size: int = 256,
     ) -> IngestReport:
         """Ingest these items; afterwards `decoded` is what this run decoded."""
         self.decoded.clear()
         offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
-        return ingest(ListSource(offers), self.catalog, limits)
+        return ingest(ListSource(offers), self.catalog, limits, batch_size=batch_size)
 
     def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
         """One item for each file, called like it."""
@@ -96,10 +98,7 @@ def sha(color: Color) -> bytes:
 # -- States ----------------------------------------------------------------------------------------
 
 
-def test_the_states_and_reasons_add_up_to_the_items_offered(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 7)
+def test_the_states_and_reasons_add_up_to_the_items_offered(market: Market) -> None:
     good = png(RED)
     contents = {
         ("available", ""): good,
@@ -123,7 +122,8 @@ def test_the_states_and_reasons_add_up_to_the_items_offered(
         if data is not None:
             (market.photos / name).write_bytes(data)
         items[name] = [] if outcome[1] == "no photo" else [market.file(name)]
-    report = market.offer(items, ImageLimits(max_bytes=500, max_pixels=800, min_side=3))
+    limits = ImageLimits(max_bytes=500, max_pixels=800, min_side=3)
+    report = market.offer(items, limits, batch_size=7)
     counted = {(s, r): n for s, reasons in report.counts.items() for r, n in reasons.items()}
     assert counted == expected
     assert report.offered == sum(counted.values()) == 100
@@ -475,17 +475,14 @@ class Breaking:
         raise SourceError("the disk is gone")
 
 
-def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(market: Market) -> None:
     names = [f"{n}.png" for n in range(30)]
     for n, name in enumerate(names):
         market.paint(name, (n, n, n))
     market.offer_files("29.png")
     items = [Item(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
-        ingest(Breaking(items), market.catalog, LIMITS)
+        ingest(Breaking(items), market.catalog, LIMITS, batch_size=2)
     assert market.state("29.png") == ("available", "")
     half = market.ids()
     assert 1 < len(half) < 30
@@ -497,17 +494,16 @@ def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
 
 
 def test_a_run_that_broke_does_not_change_the_ids_that_follow(
-    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, market: Market
 ) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
     items = [
         Item(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)
     ]
     with pytest.raises(SourceError):
-        ingest(Breaking(items[:30]), market.catalog, LIMITS)
-    ingest(ListSource(items), market.catalog, LIMITS)
+        ingest(Breaking(items[:30]), market.catalog, LIMITS, batch_size=2)
+    ingest(ListSource(items), market.catalog, LIMITS, batch_size=2)
     with Catalog(tmp_path / "undisturbed", create=True) as undisturbed:
-        ingest(ListSource(items), undisturbed, LIMITS)
+        ingest(ListSource(items), undisturbed, LIMITS, batch_size=2)
         found = (undisturbed.item_by_key(item.key) for item in items)
         assert market.ids() == {item.key: item.id for item in found if item}
 

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from pipeline import images
-from pipeline.catalog import photos as photos_module
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import CHANGED, MISSING, UNREADABLE, prepare_all, read
 from pipeline.errors import RejectedImage
@@ -100,10 +99,9 @@ def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Pat
 @pytest.mark.parametrize("ahead", [0, 1, 4, 100])
 @pytest.mark.parametrize("chunk", [1, 5, 8, 12])
 def test_every_photo_comes_in_its_order_with_its_pixels(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, decoders: int, ahead: int, chunk: int
+    photos: list[Photo], decoders: int, ahead: int, chunk: int
 ) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
-    prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead))
+    prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead, chunk_size=chunk))
     assert [photo for photo, _ in prepared] == photos
     for color, (_, pixels) in zip(COLORS, prepared, strict=True):
         assert isinstance(pixels, np.ndarray)
@@ -120,46 +118,43 @@ def test_a_bad_photo_has_its_reason_in_its_place(photos: list[Photo]) -> None:
     assert len(prepared) == len(photos)
 
 
-def test_photos_whose_pixels_are_known_are_not_read(photos: list[Photo]) -> None:
-    known = {photos[n].sha256: np.full((2, 3, 3), n, np.uint8) for n in (0, 5)}
+def test_photos_whose_pixels_are_ready_are_not_read(photos: list[Photo]) -> None:
+    ready = {photos[n].sha256: np.full((2, 3, 3), n, np.uint8) for n in (0, 5)}
     photos[0].path.unlink()
     photos[5].path.unlink()
     photos[6].path.unlink()
-    pixels = [p for _, p in prepare_all(photos, prepare, LIMITS, 2, ahead=3, known=known)]
-    assert pixels[0] is known[photos[0].sha256]
-    assert pixels[5] is known[photos[5].sha256]
+    pixels = [p for _, p in prepare_all(photos, prepare, LIMITS, 2, ahead=3, ready=ready)]
+    assert pixels[0] is ready[photos[0].sha256]
+    assert pixels[5] is ready[photos[5].sha256]
     assert isinstance(pixels[6], RejectedImage)
     assert (np.asarray(pixels[1]) == COLORS[1]).all()
 
 
 @pytest.mark.parametrize(("chunk", "read"), [(1, 4), (2, 4), (3, 6)])
-def test_no_more_is_read_than_told_and_the_chunk_at_hand(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, chunk: int, read: int
+def test_no_more_is_read_than_the_photos_ahead_and_the_present_chunk(
+    photos: list[Photo], chunk: int, read: int
 ) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
-    taken = []
+    requested = []
 
     def noted() -> Iterator[Photo]:
         for photo in photos:
-            taken.append(photo)
+            requested.append(photo)
             yield photo
 
-    prepared = prepare_all(noted(), prepare, LIMITS, decoders=2, ahead=3)
+    prepared = prepare_all(noted(), prepare, LIMITS, decoders=2, ahead=3, chunk_size=chunk)
     next(prepared)
-    assert len(taken) == read
+    assert len(requested) == read
 
 
-def test_photos_are_prepared_at_the_same_time(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", 1)
+def test_photos_are_prepared_at_the_same_time(photos: list[Photo]) -> None:
     both = threading.Barrier(2)
 
     def together(image: Image.Image) -> U8Image:
         both.wait(10)  # passed only if a second thread comes while this one is here
         return prepare(image)
 
-    assert len(list(prepare_all(photos, together, LIMITS, decoders=2, ahead=4))) == 12
+    prepared = prepare_all(photos, together, LIMITS, decoders=2, ahead=4, chunk_size=1)
+    assert len(list(prepared)) == 12
 
 
 def test_a_mistake_of_ours_is_not_the_photos(photos: list[Photo]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
-from pipeline.download import queue as downloads_module
 from pipeline.download.queue import Downloads
 
 A, B, C = "http://one.test/a.jpg", "http://two.test/b.jpg", "http://one.test/c.jpg"
@@ -55,10 +54,8 @@ def states(catalog: Catalog) -> list[tuple[str, str]]:
         return witness.execute("SELECT state, reason FROM items ORDER BY id").fetchall()
 
 
-def test_each_url_is_to_be_fetched_once_in_the_order_of_items(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads_module, "_PAGE", 2)
+def test_each_url_is_to_be_fetched_once_in_the_order_of_items(catalog: Catalog) -> None:
+    catalog.page_size = 2
     offer(catalog, "1", B, A)
     offer(catalog, "2", A)
     offer(catalog, "3", C, B)
@@ -70,10 +67,8 @@ def test_each_url_is_to_be_fetched_once_in_the_order_of_items(
     assert downloads.count(State.FAILED) == 0
 
 
-def test_urls_may_end_while_they_are_streamed(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads_module, "_PAGE", 2)
+def test_urls_may_end_while_they_are_streamed(catalog: Catalog) -> None:
+    catalog.page_size = 2
     uris = [f"http://one.test/{number % 7}.jpg" for number in range(20)]
     for number, uri in enumerate(uris):
         offer(catalog, str(number), uri)

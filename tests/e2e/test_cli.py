@@ -372,7 +372,7 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
         (["query"], "nothing to look for"),
         (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
-        (["query", "--id", "1", "--where", "color ="], "is no condition; write it as"),
+        (["query", "--id", "1", "--where", "color ="], "is not a condition; write it as"),
         (["query", "--id", "1", "--group-by", "brand"], "no item has a column 'brand'"),
         (["query", "--id", "1", "--min-distance", "-1"], "give a least one, 0 or more"),
         (["neighbors", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),
