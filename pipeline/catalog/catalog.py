@@ -22,8 +22,7 @@ __all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
 class Catalog(ItemLedger):
     """The ledger in `folder/catalog.sqlite` and the stored photos in `folder/images/`.
 
-    with Catalog(Path("indexes/shop")) as catalog:
-        hashes = [photo.sha256 for photo in catalog.photos()]
+    with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
     """
 
     # --- writing -------------------------------------------------------------------------------

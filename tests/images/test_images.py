@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import struct
@@ -13,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +27,7 @@ from PIL import Image, _imaging
 
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, Reject, decode, read_bytes, resize
+from pipeline.images.silence import silence
 
 U8 = npt.NDArray[np.uint8]
 LIMITS = ImageLimits()
@@ -781,3 +784,68 @@ def test_nothing_is_printed_and_tensorflow_stays_out(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("action", ["always", "error"])
+def test_only_decoding_is_silent(action: Literal["always", "error"]) -> None:
+    """A host's own use of Pillow warns as before, and Pillow's logger is as it was."""
+    logger = logging.getLogger("PIL")
+    handlers = list(logger.handlers)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        decode(tiff(RGB, {262: 2, 270: (70_000,) * 9}), LIMITS)
+        with silence():
+            warnings.warn_explicit("ours", UserWarning, "odd.py", 1, module="PIL.odd")
+            with ThreadPoolExecutor(1) as host, suppress(UserWarning):
+                host.submit(
+                    warnings.warn_explicit, "host", UserWarning, "odd.py", 1, module="PIL.odd"
+                ).result()
+            assert len(logger.handlers) == len(handlers) + 1
+        with suppress(UserWarning):
+            warnings.warn_explicit("after", UserWarning, "odd.py", 1, module="PIL.odd")
+    expected = ["host", "after"] if action == "always" else []
+    assert [str(warning.message) for warning in caught] == expected
+    assert logger.handlers == handlers
+
+
+def test_importing_and_ingesting_change_nothing_in_the_process(tmp_path: Path) -> None:
+    """A host notices neither the import nor the reading of tables and photos."""
+    Image.fromarray(RGB).save(tmp_path / "a.tif")
+    long = "x" * 200_000
+    (tmp_path / "products.csv").write_bytes(
+        f"image;title\na.tif;K\xe4ppi {long}\n".encode("cp1252")
+    )
+    script = (
+        "import codecs, csv, logging, sys, warnings\n"
+        "from pathlib import Path\n"
+        "def state():\n"
+        "    pillow = logging.getLogger('PIL')\n"
+        "    return (csv.field_size_limit(), list(logging.root.handlers), logging.root.level,\n"
+        "            list(pillow.handlers), list(pillow.filters))\n"
+        "import numpy, PIL.Image, pydantic, yaml\n"  # NumPy adds a filter
+        "before, filters_before = state(), list(warnings.filters)\n"
+        "import pipeline\n"
+        "from pipeline import images\n"
+        "from pipeline.catalog.catalog import Catalog\n"
+        "from pipeline.catalog.ingest import ingest\n"
+        "from pipeline.config import MetadataSettings\n"
+        "from pipeline.sources import csv_rows, parquet_rows, table\n"
+        "from pipeline.sources.folder import FolderSource\n"
+        "assert warnings.filters == filters_before, warnings.filters\n"
+        "assert state() == before\n"
+        "folder = Path(sys.argv[1])\n"
+        "metadata = MetadataSettings(file='products.csv', key='image', name='title')\n"
+        "with Catalog(folder / 'shop', create=True) as catalog:\n"
+        "    ingest(FolderSource(folder, metadata), catalog, images.ImageLimits())\n"
+        "    assert catalog.item(1).name.startswith('K\xe4ppi x')\n"
+        "    assert catalog.counts() == {'available': {'': 1}}\n"
+        "assert state() == before, state()\n"
+        "assert warnings.filters[-len(filters_before):] == filters_before, warnings.filters\n"
+        "try: codecs.lookup_error('cp1252')\n"
+        "except LookupError: print('nothing')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("nothing\n", "")
