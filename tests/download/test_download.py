@@ -182,7 +182,7 @@ def test_what_was_fetched_is_committed_when_a_run_breaks_off(
     server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(catalog, [server.url(f"photo/{number}") for number in range(100, 140)])
-    end, ended = download_module._Run.end, []
+    end, ended = download_module._DownloadRun.end, []
 
     async def break_off(self: Any, url: str, outcome: Outcome) -> None:
         if len(ended) == 20:
@@ -190,7 +190,7 @@ def test_what_was_fetched_is_committed_when_a_run_breaks_off(
         await end(self, url, outcome)
         ended.append(url)
 
-    monkeypatch.setattr(download_module._Run, "end", break_off)
+    monkeypatch.setattr(download_module._DownloadRun, "end", break_off)
     with pytest.raises(KeyboardInterrupt):
         run(catalog, concurrency=1)
     states = Counter(state for (state,) in rows(catalog, "state"))

@@ -1,4 +1,4 @@
-"""web/client.py, web/body.py, web/photo.py: what becomes of one photo."""
+"""fetcher.py, client.py, body.py: the outcome of one photo."""
 
 from __future__ import annotations
 
@@ -245,8 +245,8 @@ class BugError(Exception):
     ("where", "what", "status"),
     [
         ("body._inflater", "packed/1", 200),
-        ("client._elsewhere", "redirect/1", 301),
-        ("client._pause", "status/1?is=429", 429),
+        ("client._redirect", "redirect/1", 301),
+        ("client._retry_after", "status/1?is=429", 429),
     ],
 )
 def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
@@ -264,7 +264,7 @@ def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
     assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
 
 
-@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "fetcher.Fetcher._follow"])
+@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "fetcher.Fetcher._attempt"])
 def test_a_bug_elsewhere_ends_the_run(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

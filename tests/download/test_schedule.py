@@ -1,4 +1,4 @@
-"""web/schedule.py, web/hosts.py, web/robots.py: whose turn it is, and how the rest ends."""
+"""schedule.py, hosts.py, robots.py: the order of requests, and every outcome."""
 
 from __future__ import annotations
 
