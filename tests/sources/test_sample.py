@@ -18,7 +18,8 @@ from PIL import Image, ImageColor
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, Source
 from pipeline.sources.sample.categories import CATEGORIES
-from pipeline.sources.sample.source import COLORS, SampleSource
+from pipeline.sources.sample.colors import PRODUCT_COLORS
+from pipeline.sources.sample.source import SampleSource
 
 SIZE = 96
 SMALL = SampleSource(photos=50, near_duplicates=12, size=SIZE)
@@ -83,11 +84,11 @@ def test_every_prefix_is_balanced(originals: list[Item]) -> None:
 
 
 def test_a_category_shows_every_color_and_pattern_before_it_repeats_one() -> None:
-    source = SampleSource(photos=len(CATEGORIES) * len(COLORS), near_duplicates=0, size=16)
+    source = SampleSource(photos=len(CATEGORIES) * len(PRODUCT_COLORS), near_duplicates=0, size=16)
     items = list(source.items())
     for n, category in enumerate(CATEGORIES):
         shown = items[n :: len(CATEGORIES)]
-        assert {item.metadata["color"] for item in shown} == set(COLORS)
+        assert {item.metadata["color"] for item in shown} == set(PRODUCT_COLORS)
         patterns = [str(item.metadata["pattern"]) for item in shown]
         assert sorted(patterns[: len(category.patterns)]) == sorted(category.patterns)
 
@@ -106,7 +107,7 @@ def test_no_photo_is_blank_or_cut_off(originals: list[Item]) -> None:
     for item in originals:
         image = pixels(item)
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        color = np.array(COLORS[str(item.metadata["color"])], float)
+        color = np.array(PRODUCT_COLORS[str(item.metadata["color"])], float)
         assert np.square(image - np.median(border, axis=0)).mean() > 150, item.key
         assert np.abs(border - color).max(axis=1).min() > 12, item.key
 
@@ -124,7 +125,7 @@ def test_metadata_and_names_are_complete(items: list[Item]) -> None:
     for item in items:
         assert set(item.metadata) == {"color", "pattern", "near_duplicate_of"}
         color, pattern = str(item.metadata["color"]), str(item.metadata["pattern"])
-        assert color in COLORS
+        assert color in PRODUCT_COLORS
         name = " ".join(filter(None, (color, words[pattern], singular[item.category])))
         assert item.name.removesuffix(" (second photo)") == name[0].upper() + name[1:]
         assert item.photos[0].uri == item.key.replace("-", "/", 1) + ".jpg"
@@ -220,7 +221,7 @@ def test_the_name_tells_the_color() -> None:
 
     The background is taken to be whatever also occurs on the border of the photo.
     """
-    names, palette = list(COLORS), np.array(list(COLORS.values()), float)
+    names, palette = list(PRODUCT_COLORS), np.array(list(PRODUCT_COLORS.values()), float)
     checked = Counter[str]()
     for item in SampleSource(photos=96, near_duplicates=0, size=SIZE, seed=11).items():
         if item.metadata["pattern"] != "plain" or item.category not in OF_ONE_COLOR:
@@ -240,15 +241,15 @@ def test_the_name_tells_the_color() -> None:
 
 def test_the_colors_are_what_the_world_calls_them() -> None:
     """Each is nearest to the CSS color of its name, or to the one that CSS has in its place."""
-    css = {name: name.replace(" ", "") for name in COLORS}
+    css = {name: name.replace(" ", "") for name in PRODUCT_COLORS}
     css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "darkslategray"}
     css |= {"cream": "antiquewhite", "red": "crimson", "orange": "darkorange"}
     css |= {"navy": "midnightblue"}
-    reference = {name: ImageColor.getrgb(css[name])[:3] for name in COLORS}
-    for name, color in COLORS.items():
+    reference = {name: ImageColor.getrgb(css[name])[:3] for name in PRODUCT_COLORS}
+    for name, color in PRODUCT_COLORS.items():
         assert min(reference, key=lambda other: math.dist(color, reference[other])) == name
-    assert len(COLORS) >= 12
-    gaps = [math.dist(a, b) for a, b in combinations(COLORS.values(), 2)]
+    assert len(PRODUCT_COLORS) >= 12
+    gaps = [math.dist(a, b) for a, b in combinations(PRODUCT_COLORS.values(), 2)]
     assert min(gaps) > 40
 
 
