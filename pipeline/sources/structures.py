@@ -1,4 +1,4 @@
-"""Values with an inside: JSON, Ruby hashes, Parquet's nested columns → plain JSON-able values."""
+"""Structured values: JSON, Ruby hashes, Parquet's nested columns → JSON-able values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WINDOWS = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in
 
 
 def structured(value: Any) -> Any:
-    """Parse JSON or a Ruby hash; what is neither stays the text that it is.
+    """Parse JSON or a Ruby hash; any other text is returned as it is, and None if empty.
 
     A list of key/value pairs becomes a mapping, so that a specification can be queried.
     """
@@ -26,7 +26,7 @@ def structured(value: Any) -> Any:
 
 
 def listed(text: str) -> list[Any] | None:
-    """Parse a JSON list; None if the text is none."""
+    """Parse a JSON list; None if the text is not one."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -36,7 +36,7 @@ def listed(text: str) -> list[Any] | None:
 
 
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Make a value JSON-able: no NaN, valid text, and text for whatever JSON has no type for.
+    """Make a value JSON-able: None for NaN, valid text, and text where JSON has no type.
 
     Raises:
         ValueError: it is nested too deeply.
@@ -57,7 +57,7 @@ def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
         value = list(value.items())
     elif not value or not isinstance(value[0], tuple):
         return [plain(inner, depth - 1) for inner in value]
-    # A mapping; those of Parquet are lists of tuples in Python.
+    # A mapping; pyarrow gives those of Parquet as lists of tuples.
     return {str(plain(key, depth - 1)): plain(inner, depth - 1) for key, inner in value}
 
 
@@ -112,7 +112,7 @@ def _text(data: bytes) -> str:
 
 
 def _by_key(value: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Turn lists of {"key": …, "value": …} into mappings; values without a key are under ""."""
+    """Turn lists of {"key": …, "value": …} into mappings; values without a key go under ""."""
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
@@ -120,7 +120,7 @@ def _by_key(value: Any, depth: int = _MAX_DEPTH) -> Any:
     if isinstance(value, dict):
         if value.keys() != _PAIR or not _is_pair(value):
             return {key: _by_key(inner, depth - 1) for key, inner in value.items()}
-        value = [value]  # Flipkart writes a list of one without its brackets
+        value = [value]  # Flipkart writes a list of one element without brackets
     if not value or not all(map(_is_pair, value)):
         return [_by_key(inner, depth - 1) for inner in value]
     mapping: dict[str, list[Any]] = {}

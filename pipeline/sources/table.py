@@ -36,7 +36,7 @@ class TableSource:
     path: Path
     settings: TableSettings
     version: str
-    """Names the file as it was when it was opened, and how it is read."""
+    """Identifies the file as it was when it was opened, and how it is read."""
     max_row_chars: int = MAX_ROW_CHARS
     """A longer row of a CSV file is unreadable."""
 
