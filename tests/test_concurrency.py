@@ -18,7 +18,7 @@ from pipeline.concurrency import SharedContext, ordered_map
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 9))
-def test_it_is_map(items: list[int], workers: int, ahead: int) -> None:
+def test_ordered_map_equals_map(items: list[int], workers: int, ahead: int) -> None:
     assert list(ordered_map(lambda x: x * x, items, workers, ahead)) == [x * x for x in items]
 
 

@@ -98,7 +98,7 @@ def number(value: Any) -> bool:
         ),
     ],
 )
-def test_a_condition_holds_where_it_does_in_python(
+def test_a_condition_selects_what_python_selects(
     catalog: Catalog, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(item(p))]
@@ -142,7 +142,7 @@ def holds(tree: Any, of: dict[str, Any]) -> bool:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(trees)
-def test_trees_of_conditions_hold_where_they_do_in_python(catalog: Catalog, tree: Any) -> None:
+def test_nested_conditions_select_what_python_selects(catalog: Catalog, tree: Any) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(tree, item(p))]
     assert matching_items(catalog, written(tree)).tolist() == expected
 
@@ -177,14 +177,14 @@ def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said
 
 
 @pytest.mark.parametrize("depth", [200, 100_000])
-def test_depth_does_no_harm(catalog: Catalog, depth: int) -> None:
+def test_deeply_nested_conditions_are_refused_or_answered(catalog: Catalog, depth: int) -> None:
     with pytest.raises(QueryError):
         matching_items(catalog, "(" * depth + "color = 1" + ")" * depth)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(alphabet="abi=<>'\"();-*/.,_ 01\\%\0é", max_size=30))
-def test_no_text_makes_anything_but_an_answer_or_one_line(catalog: Catalog, where: str) -> None:
+def test_any_text_gives_an_answer_or_a_one_line_error(catalog: Catalog, where: str) -> None:
     try:
         matching_items(catalog, where)
     except QueryError as error:

@@ -54,7 +54,7 @@ def test_a_photo_is_read_as_it_is(photos: list[Photo]) -> None:
     assert image.getcolors() == [(16, COLORS[3])]
 
 
-def test_a_photo_that_is_not_the_one_ingested_is_told_by_what_happened(
+def test_a_changed_or_missing_photo_has_a_reason(
     photos: list[Photo],
 ) -> None:
     gone, changed, cut, loop, folder, same, *_ = photos
@@ -86,7 +86,7 @@ def test_an_error_of_the_disk_is_raised_as_it_is(
         list(prepare_all(photos, prepare, LIMITS, decoders=2, ahead=3))
 
 
-def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Path) -> None:
+def test_ingested_bytes_that_are_no_photo_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no photo")
     photo = Photo(1, hashlib.sha256(b"no photo").digest(), tmp_path / "a.png")
     assert reason(photo) == "not an image"
@@ -98,7 +98,7 @@ def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Pat
 @pytest.mark.parametrize("decoders", [1, 2, 5])
 @pytest.mark.parametrize("ahead", [0, 1, 4, 100])
 @pytest.mark.parametrize("chunk", [1, 5, 8, 12])
-def test_every_photo_comes_in_its_order_with_its_pixels(
+def test_photos_are_yielded_in_order_with_their_pixels(
     photos: list[Photo], decoders: int, ahead: int, chunk: int
 ) -> None:
     prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead, chunk_size=chunk))
@@ -109,7 +109,7 @@ def test_every_photo_comes_in_its_order_with_its_pixels(
         assert (pixels == color).all()
 
 
-def test_a_bad_photo_has_its_reason_in_its_place(photos: list[Photo]) -> None:
+def test_a_bad_photo_is_yielded_in_its_place_with_its_reason(photos: list[Photo]) -> None:
     photos[1].path.unlink()
     photos[4].path.write_bytes(b"")
     prepared = list(prepare_all(photos, prepare, LIMITS, decoders=2, ahead=3))
@@ -157,7 +157,7 @@ def test_photos_are_prepared_at_the_same_time(photos: list[Photo]) -> None:
     assert len(list(prepared)) == 12
 
 
-def test_a_mistake_of_ours_is_not_the_photos(photos: list[Photo]) -> None:
+def test_an_error_in_prepare_is_raised(photos: list[Photo]) -> None:
     def wrong(_: Image.Image) -> U8Image:
         raise ZeroDivisionError
 

@@ -86,7 +86,7 @@ def test_urls_may_end_while_they_are_streamed(catalog: Catalog) -> None:
         assert witness.execute("SELECT DISTINCT attempts FROM images").fetchall() == [(2,)]
 
 
-def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalog: Catalog) -> None:
+def test_all_images_of_a_url_and_their_items_get_its_outcome(catalog: Catalog) -> None:
     offer(catalog, "both", A, B)
     offer(catalog, "b", B)
     offer(catalog, "c", C)
@@ -103,7 +103,7 @@ def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalog: Catalo
     }
 
 
-def test_trouble_is_counted_by_host_the_worst_first(catalog: Catalog) -> None:
+def test_failures_are_counted_by_host_the_worst_first(catalog: Catalog) -> None:
     uris = [A, C, B, "http://[bad", "http://user:secret@three.test:81/x"]
     for number, uri in enumerate(uris):
         offer(catalog, str(number), uri)
@@ -119,7 +119,7 @@ def test_trouble_is_counted_by_host_the_worst_first(catalog: Catalog) -> None:
     ]
 
 
-def test_a_stored_photo_that_is_gone_is_pending_again(catalog: Catalog) -> None:
+def test_a_stored_photo_whose_file_is_lost_is_pending_again(catalog: Catalog) -> None:
     offer(catalog, "a", A)
     offer(catalog, "b", B)
     queue = DownloadQueue(catalog)
@@ -131,7 +131,7 @@ def test_a_stored_photo_that_is_gone_is_pending_again(catalog: Catalog) -> None:
     assert list(queue.urls(State.PENDING)) == [B]
 
 
-def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalog: Catalog) -> None:
+def test_a_photo_downloaded_for_one_item_is_reused_for_another(catalog: Catalog) -> None:
     offer(catalog, "old", A)
     queue = DownloadQueue(catalog)
     queue.record_outcome(State.PENDING, came(catalog, A, attempts=2))
@@ -142,7 +142,7 @@ def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalog: Catalog) 
     assert catalog.images(2)[0] == came(catalog, A, attempts=0)
 
 
-def test_a_photo_that_came_is_remembered_while_no_item_shows_it(catalog: Catalog) -> None:
+def test_a_downloaded_photo_is_remembered_while_no_item_shows_it(catalog: Catalog) -> None:
     offer(catalog, "a", A, B)
     queue = DownloadQueue(catalog)
     for uri in (A, B):
@@ -166,7 +166,7 @@ def test_a_stored_photo_of_another_size_is_pending_again(catalog: Catalog) -> No
     assert states(catalog) == [("pending", "")]
 
 
-def test_a_download_that_turns_out_spoiled_is_pending_again(catalog: Catalog) -> None:
+def test_a_damaged_download_is_pending_again(catalog: Catalog) -> None:
     offer(catalog, "a", A)
     queue = DownloadQueue(catalog)
     queue.record_outcome(State.PENDING, came(catalog, A))
@@ -178,7 +178,7 @@ def test_a_download_that_turns_out_spoiled_is_pending_again(catalog: Catalog) ->
     assert not photo.path.exists()
 
 
-def test_refused_downloads_are_judged_anew_by_other_limits(catalog: Catalog) -> None:
+def test_rejected_downloads_are_pending_again_after_new_limits(catalog: Catalog) -> None:
     for key, uri in (("a", A), ("b", B), ("c", C)):
         offer(catalog, key, uri)
     queue = DownloadQueue(catalog)

@@ -158,7 +158,7 @@ def test_jpeg_is_close_to_what_went_in(options: Any) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "TIFF", "WEBP", "MPO"])
-def test_the_first_of_several_pictures_counts(fmt: str) -> None:
+def test_the_first_of_several_pictures_is_decoded(fmt: str) -> None:
     flat = [Image.new("RGB", (16, 24), color) for color in ("red", "blue", "lime")]
     out = io.BytesIO()
     flat[0].save(out, fmt, save_all=True, append_images=flat[1:])
@@ -169,7 +169,7 @@ def test_the_first_of_several_pictures_counts(fmt: str) -> None:
 
 @pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_colors(fmt: str, mode: str) -> None:
+def test_images_with_few_colors_are_exact(fmt: str, mode: str) -> None:
     image = Image.fromarray(RGB).convert(mode)
     out = io.BytesIO()
     image.save(out, fmt)
@@ -344,7 +344,7 @@ def test_unreadable_exif_means_not_rotated(block: bytes) -> None:
         assert_shows(pixels_of(data), 1)
 
 
-def test_exif_with_a_broken_resolution_is_no_obstacle() -> None:
+def test_exif_with_a_broken_resolution_is_ignored() -> None:
     """Without a JFIF header Pillow would look for the DPI in EXIF, and stumble over none."""
     data = encode(cornered(), "JPEG")
     tags = [(0x0112, 3, 1, 6), (0x011A, 2, 1, 0), (0x0128, 3, 1, 2)]
@@ -379,7 +379,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         read_bytes(tmp_path / "absent", LIMITS)
 
 
-def test_a_file_that_has_grown_is_not_read_whole(
+def test_a_file_that_has_grown_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "growing"
@@ -417,7 +417,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_unallocated(data: bytes) -> None:
+def test_a_decompression_bomb_is_refused_without_allocating(data: bytes) -> None:
     images_made = _imaging.get_stats()["new_count"]
     tracemalloc.start()
     try:
@@ -428,7 +428,7 @@ def test_a_bomb_is_refused_unallocated(data: bytes) -> None:
     assert _imaging.get_stats()["new_count"] == images_made
 
 
-def test_the_limit_is_ours_not_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_limit_replaces_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Formats whose declared size Pillow only judges in `Image.open` obey `max_pixels` alone."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for fmt in ("PNG", "JPEG", "BMP"):
@@ -464,7 +464,7 @@ def test_a_huge_profile_in_jpeg_is_ignored() -> None:
     np.testing.assert_array_equal(pixels_of(huge), pixels_of(data))
 
 
-def test_files_made_to_keep_pillow_busy_are_refused() -> None:
+def test_files_that_keep_pillow_busy_are_refused() -> None:
     """Each would take minutes: quadratic joining, a list of strips, a pass per scan."""
     jpeg, progressive = encode(RGB, "JPEG"), encode(RGB, "JPEG", progressive=True)
     crumbs = (b"\xff\xe1\0\x09Exif\0\0.") * 400_000
@@ -505,7 +505,7 @@ def test_a_known_format_of_an_unknown_kind_is_named_unsupported() -> None:
 
 
 @pytest.mark.parametrize("data", [b"x", b"<html>no such page</html>", bytes(1000), b"\xff\xd8"])
-def test_what_is_no_image(data: bytes) -> None:
+def test_bytes_that_are_no_image_are_refused(data: bytes) -> None:
     assert reason(data) == Reject.NOT_AN_IMAGE
 
 
@@ -569,7 +569,7 @@ def test_a_cut_jpeg_with_an_end_marker_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", JPEGS.values(), ids=JPEGS)
-def test_at_most_the_last_block_of_a_cut_jpeg_goes_unnoticed(data: bytes) -> None:
+def test_only_the_last_block_of_a_cut_jpeg_goes_unnoticed(data: bytes) -> None:
     """The known limit: one MCU (16x16 pixels, and what chroma smoothing spreads around it).
 
     Files of several scans get the thorough check always, and have no such limit.

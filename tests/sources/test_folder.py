@@ -148,7 +148,7 @@ def test_a_row_describes_one_photo(tmp_path: Path) -> None:
         ("d.jpg", "D/d.jpg"),
     ],
 )
-def test_a_path_goes_before_a_name_and_a_name_before_a_stem(
+def test_a_row_matches_by_path_then_by_name_then_by_stem(
     tmp_path: Path, key: str, owner: str
 ) -> None:
     names = ("A/b.jpg", "A/d.jpg.png", "C/b.png", "D/d.jpg", "b.jpg")
@@ -168,7 +168,7 @@ def test_each_photo_gets_the_row_that_names_it_best(tmp_path: Path) -> None:
     }
 
 
-def test_photos_come_in_their_order_and_then_the_rows_without_one(tmp_path: Path) -> None:
+def test_photos_are_yielded_in_order_and_then_rows_without_a_photo(tmp_path: Path) -> None:
     touch(tmp_path, "10.jpg", "2.jpg")
     rows = [("z.jpg", "Z", "T"), ("10.jpg", "Ten", "T"), ("b.jpg", "B", ""), ("2.jpg", "Two", "T")]
     items = described(tmp_path, table(rows))
@@ -258,7 +258,7 @@ def test_a_row_without_a_name_is_named_after_its_photo(tmp_path: Path) -> None:
     assert item.name == "a cap"
 
 
-def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_key_column_is_an_error_that_lists_the_columns(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     with pytest.raises(SourceError) as caught:
         described(tmp_path, table([]), key="file")
@@ -269,7 +269,7 @@ def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("setting", ["name", "category"])
-def test_a_missing_column_of_another_setting_is_named_too(tmp_path: Path, setting: str) -> None:
+def test_a_missing_name_or_category_column_is_an_error(tmp_path: Path, setting: str) -> None:
     touch(tmp_path, "a.jpg")
     with pytest.raises(SourceError, match=f"no column 'typo'; set source.metadata.{setting} to"):
         described(tmp_path, table([("a.jpg", "A", "T")]), **{setting: "typo"})
@@ -287,14 +287,14 @@ def test_an_empty_file_has_no_heading(tmp_path: Path, content: bytes) -> None:
         described(tmp_path, content)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_metadata_file_is_named_in_the_error(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     settings = MetadataSettings(file=Path("no.csv"), key="image")
     with pytest.raises(SourceError, match=str(tmp_path / "no.csv")):
         list(FolderSource(tmp_path, settings).items())
 
 
-def test_the_metadata_may_be_elsewhere(tmp_path: Path) -> None:
+def test_the_metadata_may_be_in_another_folder(tmp_path: Path) -> None:
     touch(tmp_path, "photos/a.jpg")
     file = tmp_path / "rows.csv"
     file.write_text(table([("a.jpg", "A", "T")]))
@@ -401,7 +401,7 @@ def test_a_row_without_a_key_is_an_item_without_a_photo(tmp_path: Path) -> None:
     assert [item.photos for item in items[1:]] == [(), ()]
 
 
-def test_a_key_may_look_like_that_of_a_further_row(tmp_path: Path) -> None:
+def test_a_key_may_look_like_a_numbered_one(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     names = ["a.jpg", "a.jpg", "a.jpg", "a.jpg#2", "c#2", "c", "c", "c#2"]
     found = keys(described(tmp_path, table([(name, "", "") for name in names])))
@@ -409,7 +409,7 @@ def test_a_key_may_look_like_that_of_a_further_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_photo_and_every_row_adds_up(tmp_path: Path, seed: int) -> None:
+def test_every_photo_and_every_row_is_yielded_once(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     names = ["a", "b", "p/a", "p/c", "q/b"]
     photos = [f"{name}.jpg" for name in names if rng.random() < 0.7] or ["a.jpg"]
@@ -427,13 +427,13 @@ def test_every_photo_and_every_row_adds_up(tmp_path: Path, seed: int) -> None:
     assert FolderSource(tmp_path, settings).total == len(items)
 
 
-def test_a_column_without_a_heading_is_no_name_and_no_category(tmp_path: Path) -> None:
+def test_a_column_without_a_heading_is_not_used_as_name_or_category(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T\r\n", name=None, category=None)
     assert (item.name, item.category) == ("a", "")
 
 
-def test_a_column_needs_no_heading(tmp_path: Path) -> None:
+def test_a_column_without_a_heading_is_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T,more\r\n")
     assert (item.name, item.metadata[""]) == ("A", 0)

@@ -93,7 +93,7 @@ def test_a_category_shows_every_color_and_pattern_before_it_repeats_one() -> Non
         assert sorted(patterns[: len(category.patterns)]) == sorted(category.patterns)
 
 
-def test_photos_are_rgb_jpeg_of_the_size_asked_for(items: list[Item]) -> None:
+def test_photos_are_rgb_jpeg_of_the_requested_size(items: list[Item]) -> None:
     for item in items:
         image = Image.open(io.BytesIO(data(item)))
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (SIZE, SIZE)), item.key
@@ -163,7 +163,7 @@ def test_another_seed_draws_other_photos(originals: list[Item]) -> None:
         assert np.square(pixels(ours) - pixels(theirs)).mean() > 100, ours.key
 
 
-def test_the_version_names_the_photos() -> None:
+def test_the_version_identifies_the_photos() -> None:
     versions = {
         SampleSource(*arguments).version
         for arguments in ((), (12,), (240, 9), (240, 8, 64), (240, 8, 250, 8))
@@ -172,7 +172,7 @@ def test_the_version_names_the_photos() -> None:
     assert SampleSource().version == SampleSource().version
 
 
-def test_the_version_names_all_the_code_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_depends_on_all_the_code_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
     read = Path.read_bytes
 
@@ -208,7 +208,7 @@ def test_a_second_photo_is_nearest_to_its_original(
     assert all(item.metadata["near_duplicate_of"] is None for item in originals)
 
 
-def test_more_second_photos_than_products_go_round_again() -> None:
+def test_more_second_photos_than_products_give_third_photos() -> None:
     items = list(SampleSource(photos=2, near_duplicates=5, size=32).items())
     assert len({item.key for item in items}) == len({data(item) for item in items}) == 7
     counts = Counter(item.metadata["near_duplicate_of"] for item in items[2:])
@@ -216,7 +216,7 @@ def test_more_second_photos_than_products_go_round_again() -> None:
     assert items[4].name.endswith(" (photo 3)")
 
 
-def test_the_name_tells_the_color() -> None:
+def test_the_name_contains_the_color() -> None:
     """Of a plain product most pixels are nearer to its color than to any other of the names.
 
     The background is taken to be whatever also occurs on the border of the photo.
@@ -239,7 +239,7 @@ def test_the_name_tells_the_color() -> None:
     assert set(checked) == OF_ONE_COLOR
 
 
-def test_the_colors_are_what_the_world_calls_them() -> None:
+def test_the_colors_agree_with_their_css_names() -> None:
     """Each is nearest to the CSS color of its name, or to the one that CSS has in its place."""
     css = {name: name.replace(" ", "") for name in PRODUCT_COLORS}
     css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "darkslategray"}

@@ -138,7 +138,7 @@ def test_each_row_has_one_outcome_and_spoils_no_other(
     assert found[4].name == f"two{end}lines"
 
 
-def test_rows_above_the_heading_are_none(tmp_path: Path) -> None:
+def test_blank_rows_above_the_heading_are_ignored(tmp_path: Path) -> None:
     assert outcomes(rows_of(tmp_path, "\n,,\n" + table([("a", URL, "", "")]))) == ["a"]
 
 
@@ -302,7 +302,7 @@ def test_big_endian_utf_16_has_a_mark_too(tmp_path: Path) -> None:
     assert item_of(tmp_path, content.encode("utf-16-be")).name == "Käppi"
 
 
-def test_bytes_that_are_not_utf_8_are_those_of_windows(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_read_as_windows_1252(tmp_path: Path) -> None:
     name = "Käppi – €5"
     lines = (",".join(HEADER), f"a,,{name},", f"b,,{name},", "c,,", "d,,")
     heading, windows, utf, both, odd = (line.encode() for line in lines)
@@ -326,14 +326,14 @@ def test_a_given_encoding_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "", "hex", "\0", "undefined"])
-def test_an_unknown_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+def test_an_unknown_encoding_is_an_error(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(SourceError, match=r"^source\.encoding: .* is no text encoding; .*$"):
         rows_of(tmp_path, table([]), encoding=encoding)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-def test_text_of_wider_characters_is_told_by_its_heading(
+def test_wider_characters_are_recognized_by_nul_in_the_heading(
     tmp_path: Path, encoding: str, quoting: Any
 ) -> None:
     content = table([("a", URL, "T", "C")], quoting=quoting).encode(encoding)
@@ -364,7 +364,7 @@ def test_any_bytes_give_text_that_can_be_stored(
             json.dumps(dict(one.metadata), ensure_ascii=False, allow_nan=False).encode()
 
 
-def test_lone_surrogates_become_question_marks_of_unicode(tmp_path: Path) -> None:
+def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     lone, pair = "\\ud83d", "\\ud83d\\ude00"
     line = ("a", f'["http://a/{lone}"]', f"+2AA-{lone}", f'["A{lone} >> {pair}"]', f'["{lone}"]')
     item = item_of(tmp_path, table([line], (*HEADER, "s")), {"structured": ("s",)})
@@ -391,7 +391,7 @@ def test_a_gzip_file_is_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["key", "image", "name", "category", "structured"])
-def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, setting: str) -> None:
+def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, setting: str) -> None:
     columns = {setting: ("typo",) if setting == "structured" else "typo"}
     with pytest.raises(SourceError) as caught:
         rows_of(tmp_path, table([]), columns)
@@ -401,7 +401,7 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, setting:
     )
 
 
-def test_the_columns_of_no_table_are_shown_in_a_line(tmp_path: Path) -> None:
+def test_odd_columns_are_listed_in_one_short_line(tmp_path: Path) -> None:
     header = [f"c\n\x1b{n}" for n in range(99)]
     with pytest.raises(SourceError, match=r"and 69 more$") as caught:
         rows_of(tmp_path, table([], header))
@@ -437,7 +437,7 @@ def test_columns_of_one_name_are_numbered(tmp_path: Path) -> None:
     assert kept == {"size": 1, "size#2": 2, "size#3": 3, "": 4, "#2": 5, "size#4": 6}
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_source_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no\.csv: No such file.*; set source\.path to"):
         opened(tmp_path / "no.csv")
     with pytest.raises(SourceError, match=r"a folder; set source\.path to a CSV or Parquet file"):
@@ -501,7 +501,7 @@ A, B = "http://shop.example/a.jpg", "https://cdn.example/b,w=2;q=80.jpg?x=a|b"
         (f"ftp://a/b.jpg,{A}", [A]),
     ],
 )
-def test_photos_are_found_in_lists_and_texts_and_what_is_left_of_them(
+def test_photos_are_found_in_lists_texts_and_broken_lists(
     tmp_path: Path, text: str, found: list[str]
 ) -> None:
     content = table([("a", text, "", "")])
@@ -599,7 +599,7 @@ def test_a_category_tree_is_split_into_its_levels(
         ("8520 WHITE LCD LCD", '["8520 WHITE LCD LCD (YIT-562)"]'),
     ],
 )
-def test_a_lone_level_that_is_the_products_name_is_no_category(
+def test_a_single_level_that_is_the_products_name_is_no_category(
     tmp_path: Path, name: str, tree: str
 ) -> None:
     item = item_of(tmp_path, table([("a", URL, name, tree)]))
@@ -617,7 +617,7 @@ def test_a_lone_level_that_is_the_products_name_is_no_category(
         ("A cap", '["A cap >> Caps"]'),
     ],
 )
-def test_another_lone_level_is_a_category(tmp_path: Path, name: str, tree: str) -> None:
+def test_another_single_level_is_a_category(tmp_path: Path, name: str, tree: str) -> None:
     item = item_of(tmp_path, table([("a", URL, name, tree)]))
     assert item.category == tree.strip('[]"').split(" >> ")[0]
 
@@ -735,7 +735,7 @@ def test_other_structures_stay_as_they_are(text: str) -> None:
         "1" * 5_000,
     ],
 )
-def test_what_does_not_parse_stays_the_text_that_it_is(text: str) -> None:
+def test_what_does_not_parse_stays_text(text: str) -> None:
     assert structured(text) == text
 
 
@@ -840,7 +840,7 @@ def test_a_parquet_file_is_read_in_batches(tmp_path: Path) -> None:
         (pa.array([[]], pa.list_(pa.string())), []),
     ],
 )
-def test_values_of_parquet_become_plain(tmp_path: Path, given_: Any, value: Any) -> None:
+def test_values_of_parquet_become_jsonable(tmp_path: Path, given_: Any, value: Any) -> None:
     kept = item_in(tmp_path, x=given_).metadata["x"]
     assert (kept, type(kept)) == (value, type(value))
 
@@ -850,7 +850,7 @@ def test_a_date_beyond_those_of_python_is_a_text_too(tmp_path: Path, kind: Any) 
     assert isinstance(item_in(tmp_path, x=pa.array([86_400_000 * 10**9], kind)).metadata["x"], str)
 
 
-def test_text_in_parquet_that_is_not_utf_8_is_that_of_windows(tmp_path: Path) -> None:
+def test_text_in_parquet_that_is_not_utf_8_is_read_as_windows_1252(tmp_path: Path) -> None:
     data = [None, pa.py_buffer((0).to_bytes(4, "little") + (4).to_bytes(4, "little"))]
     text = pa.Array.from_buffers(pa.string(), 1, [*data, pa.py_buffer(b"caf\xe9")])
     assert item_in(tmp_path, x=text).metadata["x"] == "café"
@@ -893,7 +893,7 @@ def test_columns_of_parquet_may_share_a_name(tmp_path: Path) -> None:
     assert (item.metadata["size"], item.metadata["size#2"]) == ("x", "y")
 
 
-def test_a_parquet_file_that_is_none_is_an_error_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_an_error_in_one_line(tmp_path: Path) -> None:
     file = written(tmp_path, {"id": [f"{n}" for n in range(999)], "image": [A] * 999})
     whole = file.read_bytes()
     chosen = {"name": None, "category": None}
