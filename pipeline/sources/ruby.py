@@ -16,7 +16,7 @@ def to_json(text: str) -> str:
     Other text gives a result that is not JSON.
 
     Raises:
-        ValueError: an escape in it is no character.
+        ValueError: it has a NUL outside of its strings, or an escape that is no character.
     """
     parts = _STRING.split(text)
     # Outside of its strings, a hash differs from JSON only in `=>` and `nil`.
