@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from pipeline import models
-from pipeline.build import build
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import Config, PretrainedSettings, load_config
@@ -24,7 +23,8 @@ from pipeline.embeddings.embed import embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.images import ImageLimits
 from pipeline.models.base import import_keras
-from pipeline.workspace import EngineFolder
+from pipeline.stages import build
+from pipeline.workspace import Engine
 
 ROUNDS = 3
 SETTINGS = """
@@ -58,7 +58,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
 
 def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object]]:
     settings = config.engines[name]
-    folder = EngineFolder(config.folder / name)
+    folder = Engine(name, config)
     model_folder = folder.models.current()
     assert model_folder is not None
     model: Any = models.load(name, model_folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -35,7 +36,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Reports nothing."""
+    """Shows nothing; notes go to the logger `pipeline`, where a host can see or silence them."""
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
@@ -43,7 +44,8 @@ class Silent:
         yield ignored
 
     def note(self, text: str) -> None:
-        """Accept and ignore the text."""
+        """Log the text."""
+        logging.getLogger("pipeline").info(text)
 
 
 SILENT: Progress = Silent()

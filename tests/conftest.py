@@ -27,10 +27,9 @@ from pipeline.index.build import build_index
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
-from pipeline.search.searcher import Searcher
-from pipeline.search.searcher import open as open_search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import EngineFolder
+from pipeline.workspace import Engine
 
 Color = tuple[int, int, int]
 ENGINE = "color"
@@ -97,7 +96,7 @@ class Shop:
         self.folder = self.config.folder
         self.limits = ImageLimits()
         self.catalog = Catalog(self.folder, create=True)
-        self.engine = EngineFolder(self.folder / ENGINE)
+        self.engine = Engine(ENGINE, self.config)
         self.model = self.use_model("weights")
 
     def use_model(self, weights: str, **content: object) -> ModelFolder:
@@ -139,8 +138,8 @@ class Shop:
         self.embed()
         return self.index(keep_builds)
 
-    def searcher(self) -> Searcher:
-        return open_search(self.config, ENGINE)
+    def searcher(self) -> EngineSearcher:
+        return open_engine(self.config, ENGINE)
 
     def id_of(self, key: str) -> int:
         item = self.catalog.item_by_key(key)

@@ -22,10 +22,9 @@ from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
-from pipeline.search.searcher import Searcher
-from pipeline.search.searcher import open as open_search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import EngineFolder
+from pipeline.workspace import Engine
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -87,7 +86,7 @@ class Fair:
         ingest(ListSource(items), self.catalog, ImageLimits())
 
     def index(self, name: str) -> None:
-        engine = EngineFolder(self.config.folder / name)
+        engine = Engine(name, self.config)
         recipe = models.recipe(self.config.engines[name])
         content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": name}
         with publish(engine.models.folder / digest(content), content) as aside:
@@ -97,8 +96,8 @@ class Fair:
         embed(ViewModel(name), self.catalog, vectors, ImageLimits())
         build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
 
-    def searcher(self, name: str) -> Searcher:
-        return open_search(self.config, name)
+    def searcher(self, name: str) -> EngineSearcher:
+        return open_engine(self.config, name)
 
     def id_of(self, key: str) -> int:
         item = self.catalog.item_by_key(key)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from pipeline import images
 from pipeline.artifacts import digest
@@ -40,6 +40,15 @@ class IngestReport:
     newly_removed: int
     unchanged: bool = False
     """Whether the source's version showed, without reading it, that nothing has changed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "offered": self.offered,
+            "states": self.counts,
+            "newly_removed": self.newly_removed,
+            "unchanged": self.unchanged,
+        }
 
 
 def ingest(

@@ -18,7 +18,7 @@ from pipeline.index import open_index
 from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
-from pipeline.workspace import EngineFolder
+from pipeline.workspace import Engine
 
 _BLOCK = 1024  # rows compared at a time
 
@@ -55,7 +55,7 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         showings = set(catalog.photo_item_pairs())
         for name in config.engines:
             try:
-                _verify_engine(EngineFolder(config.folder / name), showings, verdict, progress)
+                _verify_engine(Engine(name, config), showings, verdict, progress)
             except DamagedArtifactError as error:
                 verdict.problems.append(str(error))
     verdict.problems = list(dict.fromkeys(verdict.problems))
@@ -63,26 +63,26 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
 
 
 def _verify_engine(
-    folder: EngineFolder, showings: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
+    engine: Engine, showings: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
 ) -> None:
-    for path in sorted(folder.models.folder.glob("[0-9a-f]*")):
+    for path in sorted(engine.models.folder.glob("[0-9a-f]*")):
         verdict.models += 1
         verdict.problems += checksum_problems(path)
-    with progress.task(f"{folder.path.name}: verifying vectors", None, "shards") as advance:
-        for store in sorted((folder.path / "embeddings").glob("*")):
+    with progress.task(f"{engine.name}: verifying vectors", None, "shards") as advance:
+        for store in engine.embedding_folders:
             for shard in EmbeddingStore(store).shards():
                 verdict.shards += 1
                 if not shard.is_intact():
                     verdict.problems.append(str(shard.damaged("its content has changed")))
                 advance(1)
-    for path in folder.builds.all():
+    for path in engine.builds.all():
         verdict.builds += 1
         verdict.problems += checksum_problems(path)
-    build = folder.builds.current()
+    build = engine.builds.current()
     if build is None:
-        verdict.problems.append(f"{folder.path}: no index here yet; run `imgsearch build`")
+        verdict.problems.append(f"{engine.folder}: no index here yet; run `imgsearch build`")
         return
-    verdict.problems += _disagreements(folder, build, showings)
+    verdict.problems += _disagreements(engine, build, showings)
 
 
 def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
@@ -97,12 +97,10 @@ def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
     yield f"{path}: the photo {what}; {mend} `imgsearch build`"
 
 
-def _disagreements(
-    folder: EngineFolder, build: Build, showings: set[tuple[bytes, int]]
-) -> Iterator[str]:
+def _disagreements(engine: Engine, build: Build, showings: set[tuple[bytes, int]]) -> Iterator[str]:
     """Compare the current build with the catalog, the model, and the vectors."""
     mend = "run `imgsearch build`"
-    model = folder.models.get(str(build.manifest["model"]))
+    model = engine.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
         found = model.fingerprint if model else "missing"
         yield f"{build.path}: made by model {build.fingerprint}, which is {found} now; {mend}"
@@ -116,7 +114,7 @@ def _disagreements(
         yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {mend}"
         return
     rows = {photo: row for row, photo in enumerate(photos)}
-    for shard in folder.embeddings(build.fingerprint).shards():
+    for shard in engine.embeddings(build.fingerprint).shards():
         known = [(rows.pop(p), at) for at, p in enumerate(shard.photos) if p in rows]
         if known and not _equal(index, shard.vectors(), np.array(known, np.int64)):
             yield f"{build.index_file}: its vectors differ from those in {shard.file}; {mend}"

@@ -31,7 +31,8 @@ from pipeline.images import ImageLimits
 from pipeline.models.autoencoder.train import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
-from pipeline.workspace import EngineFolder
+from pipeline.search.query import Item
+from pipeline.workspace import Engine
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
@@ -155,11 +156,15 @@ def test_the_first_ten_are_what_search_answers(open_fair: Opener) -> None:
     searchers = {name: fair.searcher(name) for name in fair.config.engines}
 
     def fused(item: int) -> list[str]:
-        lists = {name: searcher.query(item, 100) for name, searcher in searchers.items()}
-        return [one.category for one in fuse(lists, 44)]
+        lists = {
+            name: searcher.search(Item(item), 100).hits for name, searcher in searchers.items()
+        }
+        return [one.item.category for one in fuse(lists, 44)]
 
     def of(name: str) -> Callable[[int], list[str]]:
-        return lambda item: [one.category for one in searchers[name].query(item, 44)]
+        return lambda item: [
+            one.item.category for one in searchers[name].search(Item(item), 44).hits
+        ]
 
     for name, ask in {**{name: of(name) for name in searchers}, "fused": fused}.items():
         values: dict[str, list[float]] = {metric: [] for metric in METRICS}
@@ -499,7 +504,7 @@ def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
     seen = [key for key in items if int(key[-1]) < 6]
     photos = dict(fair.catalog.photo_item_pairs())
     trained = {sha for sha, item in photos.items() if key_of(fair, item) in seen}
-    model = EngineFolder(fair.config.folder / "mixed").models.current()
+    model = Engine("mixed", fair.config).models.current()
     assert model is not None
     rows = np.frombuffer(b"".join(sorted(trained)), np.uint8).reshape(-1, 32)
     np.save(model.path / "training.npy", rows)

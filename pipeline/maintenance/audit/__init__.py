@@ -12,13 +12,13 @@ from pipeline.catalog.photos import read
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.errors import RejectedImage
-from pipeline.images import ImageLimits
 from pipeline.maintenance.audit import ledger_findings as ledger
 from pipeline.maintenance.audit import photo_findings as pictures
 from pipeline.maintenance.audit.findings import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.audit.measures import MEASURES, Measures, measure
 from pipeline.maintenance.audit.near import clusters
 from pipeline.progress import SILENT, Progress
+from pipeline.workspace import image_limits
 
 __all__ = ["Audit", "AuditLimits", "Example", "Finding", "Group", "audit"]
 
@@ -62,7 +62,7 @@ def _measures(
     catalog: Catalog, config: Config, progress: Progress
 ) -> tuple[Measures, dict[str, list[int]]]:
     """Measure every photo; of those that cannot be read, reason → their ids."""
-    limits = ImageLimits(**config.images.model_dump())
+    limits = image_limits(config)
 
     def look(photo: Photo) -> tuple[int, Measures | RejectedImage]:
         try:

@@ -1,0 +1,320 @@
+"""Search one engine's index: queries → hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from math import inf
+from threading import Lock
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.catalog.catalog import Catalog, ItemRecord, State
+from pipeline.catalog.conditions import Condition, Groups
+from pipeline.concurrency import ordered_map
+from pipeline.config import Config
+from pipeline.errors import PipelineError, QueryError, RejectedImage
+from pipeline.images import U8Image
+from pipeline.index import open_index
+from pipeline.index.base import VectorIndex
+from pipeline.index.calibration import read_calibration
+from pipeline.models.base import EmbeddingModel
+from pipeline.models.store import random_weights_warning
+from pipeline.search.query import F32Vector, Item, Query, read_photo
+from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
+from pipeline.search.result import EngineResult, Hit
+from pipeline.workspace import Engine, get_engine, image_limits
+
+GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
+MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
+
+
+class _Encoded(NamedTuple):
+    """A query as vectors, and how far out of distribution its photo is."""
+
+    vectors: QueryVectors
+    ood_percentile: float | None = None
+
+
+def open_engine(config: Config, name: str) -> EngineSearcher:
+    """Open an engine's current index.
+
+    Raises:
+        QueryError: the configuration has no such engine.
+        NotBuiltError: it has no index yet.
+        StaleIndexError: the model of the settings is not the one that the index was built with.
+        DamagedArtifactError: its files are not what was written.
+    """
+    engine = get_engine(config, name)
+    catalog = Catalog(config.folder, any_thread=True)
+    try:
+        return EngineSearcher(engine, catalog)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+class EngineSearcher:
+    """Answers queries from one build of one engine; what is published later does not disturb it.
+
+    It may serve several threads. Close it, or use it in a `with` block. Errors are those of
+    `open_engine`.
+    """
+
+    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+        self.engine = engine
+        self.config = engine.config
+        self.catalog = catalog
+        self.limits = image_limits(engine.config)
+        # Read now: a later build may remove this one's files.
+        self.build = engine.current_build().read()
+        self.model_folder = engine.model_of(self.build)
+        self.calibration = read_calibration(self.build.path)
+        self.index: VectorIndex = open_index(self.build.kind, self.build.path)
+        self._model: EmbeddingModel | None = None
+        self._model_lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger and the index."""
+        self.catalog.close()
+        self.index.close()
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before believing an answer."""
+        is_random = self.build.manifest.get("random_weights")
+        return random_weights_warning(self.name) if is_random else None
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The model that made the vectors, loaded once, when a photo first needs it."""
+        with self._model_lock:
+            if self._model is None:
+                self._model = self.engine.load_model(self.model_folder)
+            return self._model
+
+    def search(
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> EngineResult:
+        """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
+
+        `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
+        item does not find itself; it finds others that share its photo.
+
+        `where` is a condition on the catalog's columns, such as `category = 'Watches' and price <
+        2000` (see `catalog/conditions.py`); `group_by` a column, of each value of which only the
+        nearest item is found. Distances are Euclidean, both ends included.
+
+        Raises:
+            QueryError: k is not positive, or there is no such file, item, vector or column.
+            RejectedImage: the photo is not acceptable.
+        """
+        filter_ = self._filter(where, min_distance, max_distance, group_by)
+        (encoded,) = self._encode([self._prepare(query)])
+        if isinstance(encoded, PipelineError):
+            raise encoded
+        return self._results([encoded], positive(k), filter_)[0]
+
+    def search_all(
+        self,
+        queries: Iterable[Query],
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> Iterator[EngineResult | PipelineError]:
+        """Yield what `search` returns for each query, or the error that it raises for it.
+
+        Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
+        many queries take a fraction of the time of one at a time; memory holds one batch.
+
+        Raises:
+            QueryError: at once, if it holds for all of them.
+        """
+        filter_ = self._filter(where, min_distance, max_distance, group_by)
+        return self._search_batches(iter(queries), positive(k), filter_)
+
+    def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
+        """Whether the catalog shows nothing like a query with these hits, nearest first.
+
+        That is, whether its nearest hit is further away, or its photo further out of distribution,
+        than `search.no_match_percentile` percent of the catalog's own photos.
+        """
+        if not hits:
+            return False
+        limit = self.config.search.no_match_percentile
+        percentiles = (hits[0].percentile, ood_percentile)
+        return any(percentile is not None and percentile > limit for percentile in percentiles)
+
+    def graph(
+        self, k: int, block_size: int = GRAPH_BLOCK
+    ) -> Iterator[list[tuple[int, list[RankedItem]]]]:
+        """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
+        items, rows = self.build.ids[np.lexsort(self.build.ids.T)].T[::-1]
+        ids, starts = np.unique(items, return_index=True)
+        ends = np.append(starts[1:], len(items))
+        ranking = Ranking(self.index, self.build, SearchFilter())
+        for first in range(0, len(ids), block_size):
+            block = slice(first, first + block_size)
+            begin = starts[first]
+            vectors = self.index.vectors(rows[begin : ends[block][-1]])
+            queries = [
+                QueryVectors(vectors[start - begin : end - begin], exclude=item)
+                for item, start, end in zip(
+                    ids[block].tolist(), starts[block], ends[block], strict=True
+                )
+            ]
+            yield list(zip(ids[block].tolist(), ranking.rank(queries, positive(k)), strict=True))
+
+    def _search_batches(
+        self, queries: Iterator[Query], k: int, filter_: SearchFilter
+    ) -> Iterator[EngineResult | PipelineError]:
+        settings = self.config.embedding
+        while batch := list(islice(queries, settings.batch_size)):
+            prepared = ordered_map(self._prepare, batch, settings.decoders, ahead=len(batch))
+            encoded = self._encode(list(prepared))
+            vectors = [query for query in encoded if isinstance(query, _Encoded)]
+            results = iter(self._results(vectors, k, filter_))
+            yield from (next(results) if isinstance(e, _Encoded) else e for e in encoded)
+
+    def _prepare(self, query: Query) -> _Encoded | U8Image | PipelineError:
+        """Take a query up to where the model is needed; runs on several threads at once."""
+        try:
+            if isinstance(query, Item):
+                return self._item(query.id)
+            if isinstance(query, np.ndarray):
+                return _Encoded(QueryVectors(self._vector(query)[np.newaxis]))
+            if isinstance(query, int | np.integer):
+                raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
+            return self.model.prepare(read_photo(query, self.limits))
+        except (QueryError, RejectedImage) as error:
+            return error
+
+    def _encode(
+        self, prepared: Sequence[_Encoded | U8Image | PipelineError]
+    ) -> list[_Encoded | PipelineError]:
+        """Turn the pixels among prepared queries into vectors, all in one batch."""
+        pixels = [query for query in prepared if isinstance(query, np.ndarray)]
+        if not pixels:
+            return [query for query in prepared if not isinstance(query, np.ndarray)]
+        photos = np.stack(pixels)
+        vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
+        encoded = (
+            _Encoded(QueryVectors(vector[np.newaxis]), percentile)
+            for vector, percentile in zip(vectors, percentiles, strict=True)
+        )
+        return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]
+
+    def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
+        """How far out of distribution these photos are, in percentiles of the held-out photos'."""
+        held_out = self._held_out_errors
+        errors = self.model.reconstruction_errors(photos) if len(held_out) else None
+        if errors is None:
+            return [None] * len(photos)
+        # By the measure under which a photo is further out.
+        ranks = [np.searchsorted(*measure) for measure in zip(held_out.T, errors.T, strict=True)]
+        return [100.0 * rank / len(held_out) for rank in np.max(ranks, axis=0).tolist()]
+
+    @cached_property
+    def _held_out_errors(self) -> npt.NDArray[np.float32]:
+        """(n, 2) float32: errors of photos held out in training; none if off, or if too few."""
+        errors = self.model_folder.reconstruction_errors()
+        is_used = self.config.search.out_of_distribution and len(errors) >= MIN_HELD_OUT
+        return errors if is_used else errors[:0]
+
+    def _item(self, item: int) -> _Encoded:
+        rows = self.build.rows_of(item)
+        if not len(rows):
+            raise QueryError(
+                f"item {item} is not in the index of {self.name}",
+                hint="`imgsearch info` says what is",
+            )
+        return _Encoded(QueryVectors(self.index.vectors(rows), exclude=item))
+
+    def _vector(self, vector: npt.NDArray[Any]) -> F32Vector:
+        vector = np.asarray(vector, np.float32)
+        dim = self.build.manifest["dim"]
+        if vector.shape != (dim,) or not np.isfinite(vector).all():
+            raise QueryError(
+                f"a query vector of {self.name} is {dim} finite numbers, this is an array of shape"
+                f" {vector.shape}"
+            )
+        return vector
+
+    def _filter(
+        self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
+    ) -> SearchFilter:
+        if not 0 <= min_distance <= max_distance:
+            raise QueryError(
+                f"distances from {min_distance} to {max_distance}",
+                hint="give a smallest one of 0 or more, and a largest one that is not below it",
+            )
+        condition = None if where is None else Condition(self.catalog, where)
+        group = None if group_by is None else Groups(self.catalog, group_by)
+        return SearchFilter(condition, min_distance, max_distance, group)
+
+    def _results(
+        self, queries: Sequence[_Encoded], k: int, filter_: SearchFilter
+    ) -> list[EngineResult]:
+        ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
+        return [
+            self._result([self._hit(rank, item) for rank, item in enumerate(items, 1)], query)
+            for query, items in zip(queries, ranked, strict=True)
+        ]
+
+    def _result(self, hits: list[Hit], query: _Encoded) -> EngineResult:
+        return EngineResult(
+            self.name,
+            tuple(hits),
+            self.is_no_match(hits, query.ood_percentile),
+            query.ood_percentile,
+            self.build.path.name,
+            self.build.fingerprint,
+            self.warning,
+        )
+
+    def _hit(self, rank: int, ranked: RankedItem) -> Hit:
+        item, distance, row = ranked
+        record = self.catalog.item(item) or _unknown(item)
+        photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
+        percentile = self.calibration.percentile(distance, record.category)
+        return Hit(rank, distance, percentile, record, photo)
+
+
+def positive(k: int) -> int:
+    """Return k, the number of neighbors asked for.
+
+    Raises:
+        QueryError: it is below 1.
+    """
+    if k <= 0:
+        raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
+    return k
+
+
+def _unknown(item: int) -> ItemRecord:
+    """Stand in for an item whose catalog was deleted and made anew since the build."""
+    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalog")
