@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from pipeline.catalog.catalog import Catalog
 from pipeline.cli import app, main
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.index.builds import BuildStore
 from pipeline.maintenance.audit import AuditLimits
 from pipeline.search.engine_searcher import open_engine
-from pipeline.workspace import Engine
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),

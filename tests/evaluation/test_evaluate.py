@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation import experiment as trial
 from pipeline.evaluation.evaluate import (
@@ -32,7 +33,6 @@ from pipeline.models.autoencoder.train import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
 from pipeline.search.query import Item
-from pipeline.workspace import Engine
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
