@@ -13,7 +13,7 @@ from pipeline.cli.output import print_json, print_line, talk
 from pipeline.errors import ConfigError
 
 _HEADER = """\
-# Every setting, as {file} has it.
+# Every setting of {file}.
 #
 # An unknown key, a wrong type or an impossible value stops a command before it starts. Any setting
 # can be changed for one run: --set key.path=value. Relative paths are relative to the folder in
