@@ -34,6 +34,7 @@ COMMANDS = (
         "audit",
         "verify",
         "clean",
+        "config",
     ),
 )
 
