@@ -263,6 +263,14 @@ class Catalog(Ledger):
         ).fetchone()
         return None if row is None else self.folder / row[0]
 
+    def item_photo(self, item: int) -> Path | None:
+        """Return the file of an item's first available image; None if it has none."""
+        row = self._db.execute(
+            "SELECT path FROM images WHERE item = ? AND state = ? ORDER BY position LIMIT 1",
+            (item, State.AVAILABLE),
+        ).fetchone()
+        return None if row is None else self.folder / row[0]
+
     def _item(self, condition: str, value: Any) -> ItemRecord | None:
         row = self._db.execute(
             f"SELECT id, key, name, category, metadata, state, reason FROM items WHERE {condition}",  # noqa: S608

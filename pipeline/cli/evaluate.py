@@ -155,7 +155,7 @@ def report(
     from pipeline.artifacts import write_atomic
     from pipeline.evaluation.evaluate import EvaluationOptions
     from pipeline.report.data import report_data
-    from pipeline.report.report_page import report_page
+    from pipeline.report.page import report_page
     from pipeline.workspace import image_limits
 
     if out:

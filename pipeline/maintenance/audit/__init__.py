@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from pipeline.catalog import stats as survey
+from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import read
 from pipeline.concurrency import ordered_map
@@ -37,12 +37,12 @@ def audit(config: Config, progress: Progress = SILENT, limits: AuditLimits = _DE
     with Catalog(config.folder) as catalog:
         measures, unreadable = _measures(catalog, config, progress)
         alike = [
-            pictures.Alike(rows, survey.spread(catalog, measures["photo"][rows].tolist()))
+            pictures.Alike(rows, catalog_stats.spread(catalog, measures["photo"][rows].tolist()))
             for rows in clusters(measures, limits.distance, limits.color)
         ]
         return Audit(
             config.catalog,
-            survey.item_count(catalog),
+            catalog_stats.item_count(catalog),
             catalog.photo_count(),
             without_photo=ledger.without_photo(catalog, limits),
             shared_photos=ledger.shared_photos(catalog, limits),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.catalog import stats as survey
+from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Finding, Group
 from pipeline.maintenance.audit.ledger_findings import examples, how_different, one_each, one_group
 from pipeline.maintenance.audit.measures import Measures
-from pipeline.maintenance.audit.near import I64
+from pipeline.maintenance.audit.near import Rows
 from pipeline.report.text import counted
 
 
@@ -21,7 +21,7 @@ from pipeline.report.text import counted
 class Alike:
     """A cluster of near-identical photos: rows of the measures, and whom they stand on."""
 
-    rows: I64
+    rows: Rows
     spread: Spread
 
 
@@ -62,13 +62,13 @@ def across_categories(
             found.append((cluster.spread, photos))
     found += (
         (spread, [photo])
-        for photo, spread in survey.shared_photos(catalog)
+        for photo, spread in catalog_stats.shared_photos(catalog)
         if spread.categories >= limits.categories and photo not in clustered
     )
     found.sort(key=lambda one: (-one[0].categories, -one[0].items, one[1]))
     groups = []
     for spread, photos in found[: limits.examples]:
-        shown = survey.categories_showing(catalog, photos, limits.members)
+        shown = catalog_stats.categories_showing(catalog, photos, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
     return Finding(
         "Likely placeholders: one picture in several categories",
