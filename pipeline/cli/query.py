@@ -11,10 +11,10 @@ import typer
 
 from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
 from pipeline.cli.evaluate import EnginesOption, SeedOption
-from pipeline.cli.output import cell, print_json, stdout, talk
+from pipeline.cli.output import print_json, stdout, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
-from pipeline.report.text import plain
+from pipeline.report.text import cell, plain
 
 if TYPE_CHECKING:
     from pipeline.catalog.catalog import Catalog

@@ -25,6 +25,15 @@ Resize = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 FilePath = Annotated[Path, Field(strict=False)]  # YAML has no paths: they are strings there
 
 
+LEDGER = "catalog.sqlite"
+REPORT = "report.html"
+CATALOG_FILES = (
+    *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
+    *("images", "download.json", "download.md", REPORT),
+)
+"""What is written into a catalog's folder, beside a folder for each engine, which is named so."""
+
+
 class Settings(BaseModel):
     """Base of all settings: immutable, and a key that is not known is an error."""
 
@@ -294,7 +303,7 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name in _TAKEN or name.startswith("catalog.sqlite"):
+            if name in (*CATALOG_FILES, "fused"):
                 raise ValueError(f"{name!r} is taken in a catalog's folder; give it another name")
         return engines
 
@@ -337,9 +346,6 @@ class Config(Settings):
     def folder(self) -> Path:
         """Where everything about this catalog is written."""
         return expand(self.root) / self.catalog
-
-
-_TAKEN = ("images", "fused", "download.json", "download.md", "report.html")
 
 
 def expand(path: Path) -> Path:
