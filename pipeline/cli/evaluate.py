@@ -46,8 +46,8 @@ def evaluate(
     query_set: Annotated[
         Path | None,
         typer.Option(
-            help="Search with these photos instead: a folder of folders named by labels, or a CSV file"
-            " with the columns file and label.",
+            help="Search with these photos instead: a folder with a folder for each label, or a CSV"
+            " file with the columns file and label.",
             metavar="PATH",
         ),
     ] = None,
