@@ -32,6 +32,22 @@ EnginesOption = Annotated[
 QueriesOption = Annotated[
     int | None, typer.Option(min=1, help="Items to search with, chosen at random; else all.")
 ]
+QuerySetOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Search with these photos instead: a folder with a folder for each label, or a CSV"
+        " file with the columns file and label.",
+        metavar="PATH",
+    ),
+]
+ProductOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Items with the same value of this column are one product: they do not find each"
+        " other.",
+        metavar="COLUMN",
+    ),
+]
 CostOption = Annotated[bool, typer.Option(help="Measure times as well.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
 
@@ -43,22 +59,8 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
 def evaluate(
     label: LabelOption = "category",
     queries: QueriesOption = None,
-    query_set: Annotated[
-        Path | None,
-        typer.Option(
-            help="Search with these photos instead: a folder with a folder for each label, or a CSV"
-            " file with the columns file and label.",
-            metavar="PATH",
-        ),
-    ] = None,
-    product: Annotated[
-        str | None,
-        typer.Option(
-            help="Items with the same value of this column are one product: they do not find each"
-            " other.",
-            metavar="COLUMN",
-        ),
-    ] = None,
+    query_set: QuerySetOption = None,
+    product: ProductOption = None,
     engine: EnginesOption = None,
     cost: CostOption = True,
     resamples: Annotated[

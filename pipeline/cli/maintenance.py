@@ -1,4 +1,4 @@
-"""Commands that look after a catalog: what there is, what is wrong, what can go."""
+"""Commands that look after a catalog: info, audit, verify, clean."""
 
 from __future__ import annotations
 
@@ -69,31 +69,26 @@ def audit(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong with the photos: missing, shared, alike, blurred, small, plain."""
+    """Find faulty photos: missing, shared, near-identical, blurred, very small, plain."""
     from pipeline.artifacts import write_atomic
     from pipeline.maintenance.audit import AuditLimits
-    from pipeline.maintenance.audit import audit as look
+    from pipeline.maintenance.audit import audit as run
     from pipeline.maintenance.audit.page import audit_page
     from pipeline.workspace import image_limits
 
     if html:
         check_page("--html", html)
-    chosen = {
-        "distance": distance,
-        "sharpness": sharpness,
-        "side": side,
-        "items": items,
-        "examples": examples,
-    }
-    limits = AuditLimits(**{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+    given = (distance, sharpness, side, items, examples)
+    names = ("distance", "sharpness", "side", "items", "examples")
+    limits = {name: value for name, value in zip(names, given, strict=True) if value is not None}
     settings = load_config(config, set_)
-    found = look(settings, console_progress(), limits)
+    result = run(settings, console_progress(), AuditLimits(**limits))  # type: ignore[arg-type]
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
-        print_audit(found)
+        print_audit(result)
     if html:
-        page = audit_page(found, image_limits(settings))
+        page = audit_page(result, image_limits(settings))
         write_atomic(html, page.encode())
         talk(f"wrote {html}")
 

@@ -135,15 +135,17 @@ def training_curve(name: str, history: TrainingHistory, color: str) -> str:
 def distances(engine: EngineSummary, color: str) -> str:
     """How far from its nearest neighbor a photo is, and beyond which distance it has no good match.
 
-    The line is the limit by all distances, the short ones those of categories with a limit of their
-    own.
+    The dashed line is the limit by all distances, triangles are those of categories that are judged
+    by their own distances.
     """
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         axes.hist(engine.distances, bins=BINS, color=color)
-        for limit in engine.category_limits.values():
-            axes.axvline(limit, ymax=0.2, color=_INK, linewidth=1, gid="category-limit")
+        limits = list(engine.category_limits.values())
+        if limits:
+            place = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
+            axes.plot(limits, [0] * len(limits), "^", color=_INK, gid="category-limits", **place)
         if engine.limit is not None:
             axes.axvline(engine.limit, color=_INK, linestyle="--", linewidth=1.2)
             axes.annotate(

@@ -97,16 +97,11 @@ def export(
     titles = {searcher.name: _title(searcher) for searcher in searchers}
     side = tile_side(len(photos), max_sprite_side)
     with exporting(folder, KIND, {"engines": titles, "photos": sample.common}) as aside:
-        files = {
-            searcher.name: write_vectors(
-                aside / searcher.name, searcher, rows, progress, vector_block
-            )
-            for searcher, rows in zip(searchers, sample.rows, strict=True)
-        }
-        tensors = [
-            (titles[s.name], (len(photos), s.index.dim), files[s.name].relative_to(aside))
-            for s in searchers
-        ]
+        tensors = []
+        for searcher, rows in zip(searchers, sample.rows, strict=True):
+            file = write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
+            shape = (len(photos), searcher.index.dim)
+            tensors.append((titles[searcher.name], shape, file.relative_to(aside)))
         write_config(aside / CONFIG, tensors, side)
         lines = "".join("\t".join(cells) + "\n" for cells in table(photos))
         (aside / METADATA).write_text(lines, encoding="utf-8", newline="\n")

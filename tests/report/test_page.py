@@ -212,6 +212,19 @@ def test_training_is_shown_with_photos_rebuilt(found: ReportData) -> None:
     assert len(shown) == 9
 
 
+def test_limits_of_categories_are_told_apart_from_that_of_all_distances(found: ReportData) -> None:
+    page = drawn(found)
+    every = [f"Limit by all distances: {engine.limit:.3g}." for engine in found.engines]
+    assert all(line in page.words for line in every)
+    assert page.words.count("No category has 50 measured photos, so all are judged by it.") == 2
+    judged = replace(found.engines[0], category_limits={"": 1.5, "a <b>": 2.25})
+    assert "category-limits" not in charts.distances(found.engines[0], "#040001")
+    assert "category-limits" in charts.distances(judged, "#040001")
+    page = drawn(replace(found, engines=(judged, replace(found.engines[1], limit=None))))
+    assert f"{every[0]} By its own: no category 1.5, a <b> 2.25." in page.words
+    assert "No distance is too far: search.no_match_percentile is 100." in page.words
+
+
 def test_charts_take_their_colors_from_the_page(found: ReportData) -> None:
     assert found.evaluation is not None
     color = charts.colors([system.name for system in found.evaluation.systems])

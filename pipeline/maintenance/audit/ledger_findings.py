@@ -1,4 +1,4 @@
-"""Findings that the ledger alone tells; no photo is read."""
+"""Findings from the ledger alone; no photo is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def without_photo(catalog: Catalog, limits: AuditLimits) -> Finding:
 
 
 def shared_photos(catalog: Catalog, limits: AuditLimits) -> Finding:
-    """Photos that several items show, byte for byte the same, most items first."""
+    """Photos that several items show, byte for byte the same; those of most items first."""
     groups = []
     first, count = first_of(catalog_stats.shared_photos(catalog), limits.examples)
     for photo, spread in first:
@@ -59,13 +59,13 @@ def small(catalog: Catalog, limits: AuditLimits) -> Finding:
         "Very small photos",
         f"Photos that arrived with a shorter side of less than {limits.side} pixels.",
         count,
-        one_each(catalog, first),
+        first_items(catalog, first),
         "pixels of the shorter side",
     )
 
 
 def small_categories(catalog: Catalog, limits: AuditLimits) -> Finding:
-    """Categories with so few items that their neighbors are of other ones."""
+    """Categories with so few items that their neighbors are of other categories."""
     first, count = first_of(catalog_stats.small_categories(catalog, limits.items), limits.examples)
     groups = []
     for name, size in first:
@@ -102,12 +102,14 @@ def one_group(
     measure: str = "",
     unit: str = "photo",
 ) -> Finding:
-    """A finding that is one list."""
+    """Return a finding whose examples are one list."""
     groups = (Group("", count, shown),) if count else ()
     return Finding(title, meaning, unit, unit, count, groups, len(groups), measure)
 
 
-def one_each(catalog: Catalog, photos: Iterable[tuple[int, float | None]]) -> tuple[Example, ...]:
+def first_items(
+    catalog: Catalog, photos: Iterable[tuple[int, float | None]]
+) -> tuple[Example, ...]:
     """Turn (image id, measure) into the first item that shows each photo."""
     return tuple(
         Example(**vars(shown), measure=measure)
@@ -117,13 +119,13 @@ def one_each(catalog: Catalog, photos: Iterable[tuple[int, float | None]]) -> tu
 
 
 def examples(shown: Sequence[ItemSummary]) -> tuple[Example, ...]:
-    """Items as examples of which nothing was measured."""
-    return tuple(Example(**vars(one)) for one in shown)
+    """Return items as examples, of which nothing was measured."""
+    return tuple(Example(**vars(item)) for item in shown)
 
 
-def first_of(things: Iterable[T], limit: int) -> tuple[list[T], int]:
-    """Return the first things of a stream, and how many there are in all."""
-    rest = iter(things)
+def first_of(stream: Iterable[T], limit: int) -> tuple[list[T], int]:
+    """Return the first of a stream, and how many there are in all."""
+    rest = iter(stream)
     first = list(islice(rest, limit))
     return first, len(first) + sum(1 for _ in rest)
 

@@ -1,4 +1,4 @@
-"""What an audit found, as a page."""
+"""The findings of an audit as an HTML page."""
 
 from __future__ import annotations
 
