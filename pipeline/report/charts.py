@@ -42,8 +42,8 @@ _STYLE: Any = {
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
-    """Give each system a stand-in for its color; a ninth takes the first's again."""
-    return {name: _SERIES[at % len(_SERIES)] for at, name in enumerate(names)}
+    """Give each system a stand-in for its color; the ninth has the color of the first."""
+    return {name: _SERIES[i % len(_SERIES)] for i, name in enumerate(names)}
 
 
 def css_color(stand_in: str) -> str:

@@ -1,4 +1,4 @@
-"""A built catalog and its engines → everything that the report shows, as one record."""
+"""A built catalog and its engines → `ReportData`, all that the report shows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
+from pipeline.index.calibration import Calibration
 from pipeline.models.store import LIBRARIES
 from pipeline.progress import SILENT, Progress
 from pipeline.report.example_queries import ExampleQuery, example_queries
@@ -140,8 +141,6 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
     history = read_json(model.path / "history.json") if "epochs" in model.manifest else None
     calibration = searcher.calibration
     percentile = searcher.config.search.no_match_percentile
-    limit = distance_limit(calibration.distances, percentile)
-    own = {name: calibration.reference(name) for name in sorted(calibration.by_category)}
     settings = searcher.engine.settings
     network = settings.network if settings.type == "pretrained" else settings.architecture
     return EngineSummary(
@@ -157,14 +156,20 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
         warning=searcher.warning,
         training=TrainingHistory(history["loss"], history["val_loss"]) if history else None,
         distances=calibration.distances,
-        limit=limit,
-        category_limits={
-            name: own_limit
-            for name, distances in own.items()
-            if distances is not calibration.distances
-            and (own_limit := distance_limit(distances, percentile)) is not None
-        },
+        limit=distance_limit(calibration.distances, percentile),
+        category_limits=_category_limits(calibration, percentile),
     )
+
+
+def _category_limits(calibration: Calibration, percentile: float) -> dict[str, float]:
+    """Return the limits of the categories that are judged by their own distances."""
+    references = {name: calibration.reference(name) for name in sorted(calibration.by_category)}
+    limits = {
+        name: distance_limit(distances, percentile)
+        for name, distances in references.items()
+        if distances is not calibration.distances
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def distance_limit(distances: F64Vector, percentile: float) -> float | None:

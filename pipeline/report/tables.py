@@ -24,7 +24,8 @@ MAX_LABEL_LENGTH = 80  # characters
 def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
     """Yield how good each engine is: overall, by label, in reconstruction, and what it costs.
 
-    for table in evaluation_tables(evaluate(config)): console.print(table)
+    for table in evaluation_tables(evaluate(config)):
+        console.print(table)
     """
     yield from map(cell, _conditions(evaluation))
     yield _means(evaluation)
