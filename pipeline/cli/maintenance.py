@@ -1,11 +1,9 @@
-"""Commands that look after a catalog: what there is, what is wrong, what can go."""
+"""Commands that look after a catalog: info, audit, verify, clean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -20,12 +18,15 @@ from pipeline.cli.app import (
     load_config,
 )
 from pipeline.cli.build import states_line
-from pipeline.cli.output import cell, print_json, print_line, stdout, talk
+from pipeline.cli.output import print_json, print_line, stdout, talk
 from pipeline.cli.progress_bars import console_progress
-from pipeline.report.text import cut, size
+from pipeline.report.text import cell, counted, cut, size
 
 if TYPE_CHECKING:
     from pipeline.maintenance.audit import Audit
+    from pipeline.maintenance.info import CatalogInfo, EngineInfo
+
+MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
 
 
 @app.command(epilog="Example: imgsearch info --json")
@@ -33,13 +34,13 @@ def info(
     config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the catalog's counts by state, and each engine's model, vectors and builds."""
-    from pipeline.maintenance.info import describe
+    from pipeline.maintenance.info import catalog_info
 
-    facts = describe(load_config(config, set_))
+    found = catalog_info(load_config(config, set_))
     if as_json:
-        print_json(facts)
+        print_json(found.to_dict())
     else:
-        print_info(facts)
+        print_info(found)
 
 
 @app.command(epilog="Example: imgsearch audit --html audit.html --side 200")
@@ -68,31 +69,26 @@ def audit(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong with the photos: missing, shared, alike, blurred, small, plain."""
+    """Find faulty photos: missing, shared, near-identical, blurred, very small, plain."""
     from pipeline.artifacts import write_atomic
     from pipeline.engine import image_limits
     from pipeline.maintenance.audit import AuditLimits
-    from pipeline.maintenance.audit import audit as look
+    from pipeline.maintenance.audit import audit as run
     from pipeline.maintenance.audit.page import audit_page
 
     if html:
         check_page("--html", html)
-    chosen = {
-        "distance": distance,
-        "sharpness": sharpness,
-        "side": side,
-        "items": items,
-        "examples": examples,
-    }
-    limits = AuditLimits(**{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+    given = (distance, sharpness, side, items, examples)
+    names = ("distance", "sharpness", "side", "items", "examples")
+    limits = {name: value for name, value in zip(names, given, strict=True) if value is not None}
     settings = load_config(config, set_)
-    found = look(settings, console_progress(), limits)
+    result = run(settings, console_progress(), AuditLimits(**limits))  # type: ignore[arg-type]
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
-        print_audit(found)
+        print_audit(result)
     if html:
-        page = audit_page(found, image_limits(settings))
+        page = audit_page(result, image_limits(settings))
         write_atomic(html, page.encode())
         talk(f"wrote {html}")
 
@@ -106,7 +102,7 @@ def verify(
 
     verdict = check(load_config(config, set_), console_progress())
     if as_json:
-        print_json(asdict(verdict))
+        print_json(verdict.to_dict())
     else:
         for problem in verdict.problems:
             print_line(problem)
@@ -136,7 +132,7 @@ def clean(
         typer.confirm(f"Remove {settings.folder} and all in it?", abort=True, err=True)
     removed = remove(settings, everything=everything)
     if as_json:
-        print_json([asdict(one) for one in removed])
+        print_json([one.to_dict() for one in removed])
     else:
         for one in removed:
             print_line(f"removed {one.path} ({size(one.bytes)})")
@@ -144,55 +140,55 @@ def clean(
             talk("nothing to remove")
 
 
-_KEY, _LABEL = 40, 80  # characters of one in a table of many
-
-
 def print_audit(audit: Audit) -> None:
     """Print how many there are of each finding, and the first of them."""
-    from pipeline.report.text import counted
-
     out = stdout()
     counts = f"{counted(audit.items, 'item')}, {counted(audit.photos, 'distinct photo')}"
     out.print(cell(f"{audit.catalog}: {counts}"))
     table = Table("finding", "number", "first")
     for finding in audit.findings.values():
         group = next(iter(finding.groups), None)
-        keys = ", ".join(cut(example.key, _KEY) for example in group.examples[:3]) if group else ""
-        label = f"{cut(group.label, _LABEL)}: " if group and group.label else ""
+        keys = (
+            ", ".join(cut(example.key, MAX_KEY_LENGTH) for example in group.examples[:3])
+            if group
+            else ""
+        )
+        label = f"{cut(group.label, MAX_LABEL_LENGTH)}: " if group and group.label else ""
         number = counted(finding.count, finding.unit) if finding.count else "none"
         table.add_row(*map(cell, (finding.title, number, label + keys)))
     out.print(table)
 
 
-def print_info(facts: Mapping[str, Any]) -> None:
+def print_info(info: CatalogInfo) -> None:
     """Print what a catalog's folder holds."""
     out = stdout()
-    out.print(cell(f"{facts['folder']}: {size(facts['bytes'])}"))
-    out.print(cell(f"{states_line(facts['states'])}; {facts['photos']:,} distinct photos"))
-    if facts["unfinished"]:
+    out.print(cell(f"{info.folder}: {size(info.bytes)}"))
+    out.print(cell(f"{states_line(info.states)}; {info.photos:,} distinct photos"))
+    if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
     table = Table("engine", "model", "weights", "vectors", "index", "build", "size")
-    for name, engine in facts["engines"].items():
-        model, build = engine["model"], engine["build"]
-        index = "none"
-        if build:
-            index = f"{build['index']}, {build['rows']:,} photos × {build['dim']:,}"
-            index += "" if build["matches_model"] else " (STALE: another model)"
-        fingerprint = "none"
-        if model:
-            current = model["matches_configuration"]
-            fingerprint = model["fingerprint"] + ("" if current else " (STALE: settings changed)")
-        cells = (
-            name,
-            fingerprint,
-            str(model["weights"] or "trained") if model else "",
-            f"{engine.get('vectors', 0):,}",
-            index,
-            build["id"] if build else "",
-            size(engine["bytes"]),
-        )
-        table.add_row(*map(cell, cells))
+    for name, engine in info.engines.items():
+        table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     out.print(table)
-    for engine in facts["engines"].values():
-        if engine["model"] and engine["model"]["warning"]:
-            out.print(cell(engine["model"]["warning"]))
+    for engine in info.engines.values():
+        if engine.model and engine.model.warning:
+            out.print(cell(engine.model.warning))
+
+
+def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
+    model, build = engine.model, engine.build
+    fingerprint = index = "none"
+    if model:
+        is_stale = not model.matches_configuration
+        fingerprint = model.fingerprint + (" (STALE: settings changed)" if is_stale else "")
+    if build:
+        index = f"{build.index}, {build.rows:,} photos × {build.dim:,}"
+        index += "" if build.matches_model else " (STALE: another model)"
+    return (
+        fingerprint,
+        (model.weights or "trained") if model else "",
+        f"{engine.vectors:,}",
+        index,
+        build.id if build else "",
+        size(engine.bytes),
+    )

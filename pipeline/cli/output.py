@@ -1,4 +1,4 @@
-"""What the command line prints, made safe to print. stdout is data, stderr is talk."""
+"""Printing for all commands, safe for a terminal: stdout is data, stderr is remarks."""
 
 from __future__ import annotations
 
@@ -7,37 +7,33 @@ import re
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
-from pipeline.report.text import plain
+from pipeline.report.text import cell, plain
 
-_UNLIMITED = 10_000  # columns of a table that no person's terminal cuts
-_UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")  # what JSON may hold, and a terminal not
+UNLIMITED_WIDTH = 10_000  # columns of output that goes to a file or a program
+_UNSAFE = re.compile(
+    "[\x7f-\x9f\ud800-\udfff]"
+)  # allowed in JSON, but not to be sent to a terminal
 stderr = Console(stderr=True, highlight=False)
 
 
 def stdout() -> Console:
-    """Where data goes; a table is cut to fit a terminal and nothing else."""
+    """Return the console for data; tables are cut to fit a terminal, but not a file or a pipe."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_UNLIMITED)
+    return console if console.is_terminal else Console(highlight=False, width=UNLIMITED_WIDTH)
 
 
 def talk(text: str) -> None:
-    """Say something to the person; never part of the data."""
+    """Print a remark for the person on stderr; it is never part of the data."""
     stderr.print(cell(text), soft_wrap=True)
 
 
 def print_line(text: str) -> None:
-    """Print one line of data as it is, however long."""
+    """Print one line of data, however long."""
     print(plain(text))  # noqa: T201
 
 
 def print_json(content: Any) -> None:
     """Print one JSON document on one line."""
-    text = json.dumps(content, ensure_ascii=False, default=str)
+    text = json.dumps(content, ensure_ascii=False)
     print(_UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text))  # noqa: T201
-
-
-def cell(text: str) -> Text:
-    """The same as Rich takes it, with neither markup nor `:names:` of emoji in it."""
-    return Text(plain(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -12,10 +11,10 @@ import typer
 
 from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
 from pipeline.cli.evaluate import EnginesOption, SeedOption
-from pipeline.cli.output import cell, print_json, stdout, talk
+from pipeline.cli.output import print_json, stdout, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
-from pipeline.report.text import plain
+from pipeline.report.text import cell, plain
 
 if TYPE_CHECKING:
     from pipeline.catalog.catalog import Catalog
@@ -128,9 +127,7 @@ def _queries(
         if record is None:
             name = f"the id {item}" if item is not None else f"the key {key!r}"
             raise QueryError(f"no item has {name}", hint="`imgsearch query` shows ids and keys")
-        first = next((image for image in catalog.images(record.id) if image.sha256), None)
-        photo = catalog.photo_path(first.sha256, record.id) if first and first.sha256 else None
-        yield _NamedQuery(record.name, photo, Item(record.id))
+        yield _NamedQuery(record.name, catalog.item_photo(record.id), Item(record.id))
     for path in photos or ():
         for photo in _photos_below(path) if path.is_dir() else [path]:
             yield _NamedQuery(str(photo), photo, photo)
@@ -185,7 +182,7 @@ def projector(
         typer.Argument(help="What to write: a new folder, or an earlier one.", show_default=False),
     ],
     engine: EnginesOption = None,
-    most: Annotated[
+    limit: Annotated[
         int, typer.Option(help="Photos; of more, that many chosen at random.", metavar="PHOTOS")
     ] = 10_000,
     seed: SeedOption = 7,
@@ -199,17 +196,17 @@ def projector(
 
     with search.open(load_config(config, set_), engine or ()) as searcher:
         searchers = list(searcher.engines.values())
-        written = export(searchers, folder, most, seed, console_progress())
+        written = export(searchers, folder, limit, seed, console_progress())
     if written.points < written.photos:
         sample = f"{written.points:,} of {written.photos:,} photos"
-        talk(f"a sample of {sample}, drawn with seed {seed}; --most takes more")
+        talk(f"a sample of {sample}, drawn with seed {seed}; --limit takes more")
     if written.unreadable:
-        talk(f"photos that cannot be read any more, with gray tiles: {written.unreadable:,}")
+        talk(f"photos that can no longer be read, with gray tiles: {written.unreadable:,}")
     for one in searchers:
         if one.warning:
             talk(one.warning)
     if as_json:
-        print_json(asdict(written))
+        print_json(written.to_dict())
     else:
         talk(
             f"wrote {folder}: {written.points:,} points of {', '.join(written.engines)}; see them"

@@ -22,6 +22,14 @@ from pipeline.config.sources import (
     TableSettings,
 )
 
+LEDGER = "catalog.sqlite"
+REPORT = "report.html"
+CATALOG_FILES = (
+    *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
+    *("images", "download.json", "download.md", REPORT),
+)
+"""What is written into a catalog's folder, beside a folder for each engine, which is named so."""
+
 
 class ImageSettings(Settings):
     """What counts as an acceptable photo, in the catalog and in queries.
@@ -107,7 +115,7 @@ class Config(Settings):
     def _engine_names(cls, engines: dict[str, EngineSettings]) -> dict[str, EngineSettings]:
         for name in engines:
             _check_name(name)
-            if name in _IN_THE_FOLDER or name.startswith("catalog.sqlite"):
+            if name in CATALOG_FILES:
                 raise ValueError(f"{name!r} is taken in a catalog's folder; give it another name")
             if _IN_EVALUATIONS.fullmatch(name):
                 raise ValueError(
@@ -160,7 +168,6 @@ class Config(Settings):
         return expand(self.root) / self.catalog
 
 
-_IN_THE_FOLDER = ("images", "download.json", "download.md", "report.html")
 _IN_EVALUATIONS = re.compile(r"random|fused|pca-[0-9]+")
 
 

@@ -91,9 +91,14 @@ def evaluate(
 
 
 def evaluate_detailed(
-    config: Config, options: EvaluationOptions = _DEFAULTS, progress: Progress = SILENT
+    config: Config,
+    options: EvaluationOptions = _DEFAULTS,
+    progress: Progress = SILENT,
+    searchers: Sequence[EngineSearcher] = (),
 ) -> EvaluationDetails:
     """Do the same, and return what stands behind the numbers too.
+
+    Engines that are open already may be given as `searchers`; they stay open.
 
     Raises:
         As `evaluate`.
@@ -103,7 +108,7 @@ def evaluate_detailed(
             raise QueryError(f"{name} is {number}; give at least 1")
     with ExitStack() as opened:
         names = dict.fromkeys(options.engines or config.engines)
-        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
+        searchers = searchers or [opened.enter_context(open_engine(config, n)) for n in names]
         return _Evaluator(config, options, searchers, progress).evaluate_detailed()
 
 

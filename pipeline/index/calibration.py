@@ -23,7 +23,7 @@ from pipeline.index.builds import Build, Ids
 Distances = npt.NDArray[np.float64]
 FILE = "calibration.json"
 _SAMPLE = 1000  # photos that ask: their 99th percentile is then known to about 0.3
-_ENOUGH = 50  # photos of a category, for which it is judged by its own distances
+MIN_CATEGORY_PHOTOS = 50  # photos of a category, for which it is judged by its own distances
 _FEW = 30  # held-out photos, with fewer of which all photos ask
 _BLOCK = 64  # photos that ask at a time
 _NEAREST = 8  # rows that each asks for at first
@@ -42,11 +42,15 @@ class Calibration:
 
         None where nothing is known, because there was no other item to find.
         """
-        own = self.by_category.get(category, _NONE)
-        known = own if len(own) >= _ENOUGH else self.distances
+        known = self.reference(category)
         if not len(known):
             return None
         return 100.0 * float(np.searchsorted(known, distance, side="left")) / len(known)
+
+    def reference(self, category: str) -> Distances:
+        """Return what this category is judged by: its own distances if there are enough, or all."""
+        own = self.by_category.get(category, _NONE)
+        return own if len(own) >= MIN_CATEGORY_PHOTOS else self.distances
 
     @cached_property
     def distances(self) -> Distances:

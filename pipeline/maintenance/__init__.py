@@ -1,1 +1,1 @@
-"""What looks after a catalog: what there is, what is wrong, what can go."""
+"""Looking after a catalog: what it holds (info), what is wrong with it (verify, audit), clean."""

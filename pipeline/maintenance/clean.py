@@ -1,4 +1,4 @@
-"""Clean a catalog: remove what its configuration's engines no longer use."""
+"""Clean a catalog: remove what its configuration's engines no longer use, or all of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pipeline.artifacts import lock
+from pipeline.artifacts import lock, sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
+from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
 
 
@@ -20,11 +22,16 @@ class Removed:
     path: Path
     bytes: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {"path": str(self.path), "bytes": self.bytes}
+
 
 def clean(config: Config, *, everything: bool = False) -> list[Removed]:
-    """Remove superseded models, vectors and builds, unfinished training, and unseen stored photos.
+    """Remove superseded models, vectors and builds, unfinished training, and unused stored photos.
 
-    With `everything`, remove the whole catalog instead; the user's own photos are never touched.
+    With `everything`, remove all that was written for the catalog, and its folder if nothing else
+    is in it: `clean(config, everything=True)`. The user's own photos are never touched.
 
     Raises:
         BusyError: another process is writing the catalog.
@@ -32,46 +39,45 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
     if not config.folder.is_dir():
         return []
     with lock(config.folder):
-        removed = [_remove(path) for path in list(_all(config) if everything else _unused(config))]
-        if everything and [path.name for path in config.folder.iterdir()] == [".lock"]:
-            shutil.rmtree(config.folder)
+        paths = list(_everything(config) if everything else _unused(config))
+        removed = [_remove(path) for path in paths]
+        if everything:
+            sweep(config.folder)
+            if [path.name for path in config.folder.iterdir()] == [".lock"]:
+                shutil.rmtree(config.folder)
     return removed
 
 
-def _all(config: Config) -> Iterator[Path]:
-    """Only what a pipeline writes: whatever else is there belongs to somebody."""
-    names = ["images", "download.json", "download.md"]
-    names += ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"]
-    for name in [*names, *config.engines]:
-        path = config.folder / name
-        if path.exists():
-            yield path
+def _everything(config: Config) -> Iterator[Path]:
+    """All that a pipeline writes; whatever else is in the folder is the user's."""
+    paths = (config.folder / name for name in (*CATALOG_FILES, *config.engines))
+    yield from (path for path in paths if path.exists() or path.is_symlink())
 
 
 def _unused(config: Config) -> Iterator[Path]:
-    yield from _hidden_photos(config)
+    yield from _unused_photos(config)
     for name in config.engines:
         engine = Engine(name, config)
         model, build = engine.models.current(), engine.builds.current()
         used = {model.path.name, model.fingerprint} if model else set()
         if build:
             used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
-        for place in (engine.models.folder, engine.folder / "embeddings", engine.builds.folder):
-            if place.is_dir():
-                yield from sorted(p for p in place.iterdir() if p.is_dir() and p.name not in used)
+        for parent in (engine.models.folder, engine.folder / "embeddings", engine.builds.folder):
+            if parent.is_dir():
+                yield from sorted(p for p in parent.iterdir() if p.is_dir() and p.name not in used)
 
 
-def _hidden_photos(config: Config) -> Iterator[Path]:
+def _unused_photos(config: Config) -> Iterator[Path]:
     """Stored photos that no item shows any more."""
     stored = config.folder / "images"
-    if stored.is_dir() and (config.folder / "catalog.sqlite").is_file():
+    if stored.is_dir() and (config.folder / LEDGER).is_file():
         with Catalog(config.folder) as catalog:
             shown = {path for path, _ in catalog.files()}
         yield from sorted(path for path in stored.glob("*/*") if path not in shown)
 
 
 def _remove(path: Path) -> Removed:
-    if path.is_symlink():  # what it points to belongs to somebody
+    if path.is_symlink():  # what it points to is the user's
         path.unlink()
         return Removed(path, 0)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]

@@ -1,17 +1,85 @@
-"""What a catalog's folder holds: artifacts → facts. Reads manifests only, loads no model."""
+"""What a catalog's folder holds. Manifests are read, but no model is loaded."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.config import Config
 from pipeline.engine import Engine
-from pipeline.models.store import random_weights_warning
+from pipeline.index.builds import Build
+from pipeline.models.store import ModelFolder, random_weights_warning
 
 
-def describe(config: Config) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model in use."""
+
+    folder: str
+    fingerprint: str
+    dim: int
+    parameters: int | None
+    weights: str | None
+    """What the settings name, or "random"; None if it was trained here."""
+    warning: str | None
+    """What to know before believing its answers."""
+    validation_mse: float | None
+    matches_configuration: bool
+
+
+@dataclass(frozen=True)
+class BuildInfo:
+    """The index that answers."""
+
+    id: str
+    index: str
+    """Its type."""
+    rows: int
+    items: int
+    dim: int
+    fingerprint: str
+    bytes: int
+    matches_model: bool
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine has made so far."""
+
+    bytes: int
+    model: ModelInfo | None
+    vectors: int
+    """Of the model in use."""
+    build: BuildInfo | None
+    builds: list[str]
+    """Ids of all builds that are kept, oldest first."""
+
+
+@dataclass(frozen=True)
+class CatalogInfo:
+    """A catalog and its engines."""
+
+    catalog: str
+    folder: str
+    bytes: int
+    items: int
+    states: Mapping[str, Mapping[str, int]]
+    """State → reason → items."""
+    unfinished: bool
+    """Whether the last ingest was broken off."""
+    photos: int
+    """Distinct photos that are available."""
+    engines: Mapping[str, EngineInfo]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self)
+
+
+def catalog_info(config: Config) -> CatalogInfo:
     """Return the catalog's counts by state and, of each engine, its model, vectors and builds.
 
     Raises:
@@ -19,52 +87,55 @@ def describe(config: Config) -> dict[str, Any]:
         DamagedArtifactError: an artifact is not what was written.
     """
     with Catalog(config.folder) as catalog:
-        counts = catalog.counts()
-        photos = catalog.photo_count()
-        unfinished = catalog.is_unfinished
-    return {
-        "catalog": config.catalog,
-        "folder": str(config.folder),
-        "bytes": _bytes(config.folder),
-        "items": sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED),
-        "states": counts,
-        "unfinished": unfinished,
-        "photos": photos,
-        "engines": {name: _engine(config, name) for name in config.engines},
-    }
+        states = catalog.counts()
+        return CatalogInfo(
+            catalog=config.catalog,
+            folder=str(config.folder),
+            bytes=_bytes(config.folder),
+            items=sum(sum(n.values()) for s, n in states.items() if s != State.REMOVED),
+            states=states,
+            unfinished=catalog.is_unfinished,
+            photos=catalog.photo_count(),
+            engines={name: _engine(Engine(name, config)) for name in config.engines},
+        )
 
 
-def _engine(config: Config, name: str) -> dict[str, Any]:
-    engine = Engine(name, config)
-    model = engine.models.current()
-    build = engine.builds.current()
-    facts: dict[str, Any] = {"bytes": _bytes(engine.folder), "model": None, "build": None}
-    if model:
-        settled = engine.matches_settings(model)
-        facts["model"] = {
-            "folder": str(model.path),
-            "fingerprint": model.fingerprint,
-            "dim": model.dim,
-            "parameters": model.manifest.get("parameters"),
-            "weights": "random" if model.has_random_weights else model.recipe.get("weights"),
-            "warning": random_weights_warning(name) if model.has_random_weights else None,
-            "validation_mse": model.manifest.get("validation_mse"),
-            "matches_configuration": settled,
-        }
-        facts["vectors"] = len(engine.embeddings(model.fingerprint).photos())
-    if build:
-        facts["build"] = {
-            "id": build.path.name,
-            "index": build.manifest["index"]["type"],
-            "rows": build.manifest["rows"],
-            "items": build.manifest["items"],
-            "dim": build.manifest["dim"],
-            "fingerprint": build.fingerprint,
-            "bytes": _bytes(build.path),
-            "matches_model": model is not None and build.fingerprint == model.fingerprint,
-        }
-        facts["builds"] = [path.name for path in engine.builds.all()]
-    return facts
+def _engine(engine: Engine) -> EngineInfo:
+    model, build = engine.models.current(), engine.builds.current()
+    return EngineInfo(
+        bytes=_bytes(engine.folder),
+        model=_model(engine, model) if model else None,
+        vectors=len(engine.embeddings(model.fingerprint).photos()) if model else 0,
+        build=_build(build, model) if build else None,
+        builds=[path.name for path in engine.builds.all()],
+    )
+
+
+def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
+    is_random = model.has_random_weights
+    return ModelInfo(
+        folder=str(model.path),
+        fingerprint=model.fingerprint,
+        dim=model.dim,
+        parameters=model.manifest.get("parameters"),
+        weights="random" if is_random else model.recipe.get("weights"),
+        warning=random_weights_warning(engine.name) if is_random else None,
+        validation_mse=model.manifest.get("validation_mse"),
+        matches_configuration=engine.matches_settings(model),
+    )
+
+
+def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
+    return BuildInfo(
+        id=build.path.name,
+        index=build.manifest["index"]["type"],
+        rows=build.manifest["rows"],
+        items=build.manifest["items"],
+        dim=build.manifest["dim"],
+        fingerprint=build.fingerprint,
+        bytes=_bytes(build.path),
+        matches_model=model is not None and build.fingerprint == model.fingerprint,
+    )
 
 
 def _bytes(folder: Path) -> int:

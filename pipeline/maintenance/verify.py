@@ -1,13 +1,15 @@
-"""Verify a catalog: every checksum of every artifact, and that they agree with each other."""
+"""Verify a catalog: the checksums of all its artifacts, and that they agree with each other."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
@@ -20,12 +22,13 @@ from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
 
-_BLOCK = 1024  # rows compared at a time
+BLOCK = 1024  # rows compared at a time
+REBUILD = "run `imgsearch build`"
 
 
 @dataclass
 class Verdict:
-    """What was checked, and every problem found, each a line that says what mends it."""
+    """How much was checked, and the problems: each a line that says where, what, and what to do."""
 
     photos: int = 0
     models: int = 0
@@ -33,9 +36,15 @@ class Verdict:
     builds: int = 0
     problems: list[str] = field(default_factory=list)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self)
+
 
 def verify(config: Config, progress: Progress = SILENT) -> Verdict:
     """Check everything below a catalog's folder, and the user's own photos that it names.
+
+        for problem in verify(config).problems: print(problem)
 
     Raises:
         NotBuiltError: there is no catalog yet.
@@ -52,10 +61,10 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
                 verdict.photos += 1
                 verdict.problems += _photo_problems(path, sha256, config.folder / "images")
                 advance(1)
-        showings = set(catalog.photo_item_pairs())
+        pairs = set(catalog.photo_item_pairs())
         for name in config.engines:
             try:
-                _verify_engine(Engine(name, config), showings, verdict, progress)
+                _verify_engine(Engine(name, config), pairs, verdict, progress)
             except DamagedArtifactError as error:
                 verdict.problems.append(str(error))
     verdict.problems = list(dict.fromkeys(verdict.problems))
@@ -63,7 +72,7 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
 
 
 def _verify_engine(
-    engine: Engine, showings: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
+    engine: Engine, pairs: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
 ) -> None:
     for path in sorted(engine.models.folder.glob("[0-9a-f]*")):
         verdict.models += 1
@@ -80,9 +89,9 @@ def _verify_engine(
         verdict.problems += checksum_problems(path)
     build = engine.builds.current()
     if build is None:
-        verdict.problems.append(f"{engine.folder}: no index here yet; run `imgsearch build`")
+        verdict.problems.append(f"{engine.folder}: no index here yet; {REBUILD}")
         return
-    verdict.problems += _disagreements(engine, build, showings)
+    verdict.problems += _disagreements(engine, build, pairs)
 
 
 def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
@@ -90,40 +99,38 @@ def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").digest() == sha256:
                 return
-        what = "has changed since it was ingested"
+        fault = "has changed since it was ingested"
     except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-    mend = "delete it and run" if path.is_relative_to(stored) and path.exists() else "run"
-    yield f"{path}: the photo {what}; {mend} `imgsearch build`"
+        fault = f"cannot be read: {error.strerror}"
+    is_stored = path.is_relative_to(stored) and path.exists()
+    yield f"{path}: the photo {fault}; {'delete it and ' if is_stored else ''}{REBUILD}"
 
 
-def _disagreements(engine: Engine, build: Build, showings: set[tuple[bytes, int]]) -> Iterator[str]:
+def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) -> Iterator[str]:
     """Compare the current build with the catalog, the model, and the vectors."""
-    mend = "run `imgsearch build`"
     model = engine.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
-        found = model.fingerprint if model else "missing"
-        yield f"{build.path}: made by model {build.fingerprint}, which is {found} now; {mend}"
+        now = model.fingerprint if model else "missing"
+        yield f"{build.path}: made by model {build.fingerprint}, which is {now} now; {REBUILD}"
     photos = [row.tobytes() for row in build.photos]
     indexed = {(photos[row], item) for row, item in build.ids.tolist() if row < len(photos)}
-    if indexed != showings:
-        more, fewer = len(indexed - showings), len(showings - indexed)
-        yield f"{build.path}: {more} photos too many and {fewer} too few; {mend}"
+    if indexed != pairs:
+        extra, missing = len(indexed - pairs), len(pairs - indexed)
+        yield f"{build.path}: {extra} photos too many and {missing} too few; {REBUILD}"
     index = open_index(build.kind, build.path)
     if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
-        yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {mend}"
+        yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {REBUILD}"
         return
-    rows = {photo: row for row, photo in enumerate(photos)}
+    row_of = {photo: row for row, photo in enumerate(photos)}
     for shard in engine.embeddings(build.fingerprint).shards():
-        known = [(rows.pop(p), at) for at, p in enumerate(shard.photos) if p in rows]
-        if known and not _equal(index, shard.vectors(), np.array(known, np.int64)):
-            yield f"{build.index_file}: its vectors differ from those in {shard.file}; {mend}"
-    if rows:
-        yield f"{build.path}: {len(rows)} of its photos have no vector on disk; {mend}"
+        both = [(row_of.pop(p), i) for i, p in enumerate(shard.photos) if p in row_of]
+        if both and not _equal(index, shard.vectors(), np.array(both, np.int64)):
+            yield f"{build.index_file}: its vectors differ from those in {shard.file}; {REBUILD}"
+    if row_of:
+        yield f"{build.path}: {len(row_of)} of its photos have no vector on disk; {REBUILD}"
 
 
-def _equal(
-    index: VectorIndex, vectors: F32Matrix, known: np.ndarray[tuple[int, int], np.dtype[np.int64]]
-) -> bool:
-    blocks = (known[start : start + _BLOCK].T for start in range(0, len(known), _BLOCK))
-    return all(np.array_equal(index.vectors(rows), vectors[at]) for rows, at in blocks)
+def _equal(index: VectorIndex, vectors: F32Matrix, rows: npt.NDArray[np.int64]) -> bool:
+    """Whether vectors are the same; `rows` are (n, 2): those of the index, those of `vectors`."""
+    blocks = (rows[start : start + BLOCK].T for start in range(0, len(rows), BLOCK))
+    return all(np.array_equal(index.vectors(i), vectors[j]) for i, j in blocks)

@@ -1,4 +1,4 @@
-"""Numbers → charts, as SVG that takes the colors and the font of the page around it."""
+"""Results → charts, as SVG that takes the colors and the font of the page around it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from pipeline.cache_dirs import redirect_cache_dirs
 from pipeline.evaluation.results import Evaluation, System
-from pipeline.report.data import EngineFacts, Training
+from pipeline.report.data import EngineSummary, TrainingHistory
+from pipeline.report.text import cut
 
 METRIC = "P@3"  # what the charts of quality show
-MOST_LABELS = 20  # on one chart
-_LETTERS = 24  # of a label's name
-_WIDTH = 5.0  # inches of 72 units: a chart fills a phone at about its own size
-_BINS = 40
+MAX_LABELS = 20  # on one chart
+MAX_LABEL_LENGTH = 24  # characters
+WIDTH = 5.0  # inches of 72 units: a chart fills a phone at about its own size
+BINS = 40
 
-# Stand-ins, which become the page's own colors, light or dark.
+# Stand-ins for the page's own colors, light or dark.
 _INK, _QUIET, _LINE = "#010101", "#020202", "#030303"
 _SERIES = tuple(f"#0400{n:02x}" for n in range(1, 9))
 _VARIABLES = {_INK: "--ink", _QUIET: "--quiet", _LINE: "--line"} | {
@@ -41,8 +42,8 @@ _STYLE: Any = {
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
-    """Give each system a stand-in for its color; a ninth takes the first's again."""
-    return {name: _SERIES[at % len(_SERIES)] for at, name in enumerate(names)}
+    """Give each system a stand-in for its color; the ninth has the color of the first."""
+    return {name: _SERIES[i % len(_SERIES)] for i, name in enumerate(names)}
 
 
 def css_color(stand_in: str) -> str:
@@ -50,28 +51,28 @@ def css_color(stand_in: str) -> str:
     return f"var({_VARIABLES[stand_in]})"
 
 
-def quality_and_cost(found: Evaluation, color: Mapping[str, str]) -> str:
+def quality_and_cost(evaluation: Evaluation, color: Mapping[str, str]) -> str:
     """P@3 of each engine, with its interval, against the time of a query; baselines as lines."""
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        system = {one.name: one for one in found.systems}
-        times = {cost.engine: cost.query_ms for cost in found.costs}
+        systems = {system.name: system for system in evaluation.systems}
+        times = {cost.engine: cost.query_ms for cost in evaluation.costs}
         fastest = min(times, key=times.__getitem__)
         for name, ms in times.items():
-            e = system[name].scores[METRIC]
+            e = systems[name].scores[METRIC]
             error = [[e.mean - e.low], [e.high - e.mean]]
             axes.errorbar(ms, e.mean, error, fmt="o", ms=8, capsize=4, color=color[name])
-            # To the left of the fastest one and to the right of others, where nothing stands.
-            side, away = ("right", -9) if name == fastest else ("left", 9)
-            place = {"xytext": (away, 0), "textcoords": "offset points"}
+            # To the left of the fastest engine and to the right of others, where there is room.
+            side, offset = ("right", -9) if name == fastest else ("left", 9)
+            place = {"xytext": (offset, 0), "textcoords": "offset points"}
             axes.annotate(name, (ms, e.mean), **place, ha=side, va="center")
-        for one in found.systems:
-            if one.name not in times:
-                mean = one.scores[METRIC].mean
-                axes.axhline(mean, color=color[one.name], linestyle=":", linewidth=1.5)
+        for name, system in systems.items():
+            if name not in times:
+                mean = system.scores[METRIC].mean
+                axes.axhline(mean, color=color[name], linestyle=":", linewidth=1.5)
                 axes.annotate(
-                    one.name,
+                    name,
                     (1, mean),
                     (-2, 3),
                     xycoords=("axes fraction", "data"),
@@ -87,11 +88,12 @@ def quality_and_cost(found: Evaluation, color: Mapping[str, str]) -> str:
     return _svg("quality-cost", "Quality against cost", draw, 3.6)
 
 
-def quality_by_label(found: Evaluation, color: Mapping[str, str]) -> str:
+def quality_by_label(evaluation: Evaluation, color: Mapping[str, str]) -> str:
     """P@3 of each system for each label, those with most queries on top."""
-    most = sorted(found.labels.items(), key=lambda one: (-one[1].queries, one[0]))
-    labels = [label for label, count in most if count.queries][:MOST_LABELS]
-    shown = [system for system in found.systems if system.name != "random"]
+    counts = evaluation.labels
+    by_queries = sorted(counts, key=lambda label: (-counts[label].queries, label))
+    labels = [label for label in by_queries if counts[label].queries][:MAX_LABELS]
+    shown = [system for system in evaluation.systems if system.name != "random"]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -100,7 +102,7 @@ def quality_by_label(found: Evaluation, color: Mapping[str, str]) -> str:
         for system in shown:
             means = [system.by_label[label][METRIC].mean for label in labels]
             axes.plot(means, places, **_dots(system), color=color[system.name], label=system.name)
-        axes.set_yticks(places, [_cut(label) for label in labels])
+        axes.set_yticks(places, [_short(label) for label in labels])
         axes.set(xlabel=METRIC, xlim=(-0.03, 1.03), ylim=(-0.7, len(labels) - 0.3))
         axes.tick_params(left=False)
         axes.spines["left"].set_visible(False)
@@ -108,10 +110,10 @@ def quality_by_label(found: Evaluation, color: Mapping[str, str]) -> str:
 
     rows = (len(shown) + 1) // 2
     height = 0.9 + 0.27 * len(labels) + 0.24 * rows
-    return _svg("quality-label", f"Quality by {found.label}", draw, height)
+    return _svg("quality-label", f"Quality by {evaluation.label}", draw, height)
 
 
-def training_curve(name: str, history: Training, color: str) -> str:
+def training_curve(name: str, history: TrainingHistory, color: str) -> str:
     """The losses of each epoch, with the best one marked."""
 
     def draw(figure: Any) -> None:
@@ -130,12 +132,20 @@ def training_curve(name: str, history: Training, color: str) -> str:
     return _svg(f"training-{name}", f"Training of {name}", draw, 3.2)
 
 
-def distances(engine: EngineFacts, color: str) -> str:
-    """How far from its nearest neighbor a photo is, and where a match is no longer good."""
+def distances(engine: EngineSummary, color: str) -> str:
+    """How far from its nearest neighbor a photo is, and beyond which distance it has no good match.
+
+    The dashed line is the limit by all distances, triangles are those of categories that are judged
+    by their own distances.
+    """
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.hist(engine.distances, bins=_BINS, color=color)
+        axes.hist(engine.distances, bins=BINS, color=color)
+        limits = list(engine.category_limits.values())
+        if limits:
+            place = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
+            axes.plot(limits, [0] * len(limits), "^", color=_INK, gid="category-limits", **place)
         if engine.limit is not None:
             axes.axvline(engine.limit, color=_INK, linestyle="--", linewidth=1.2)
             axes.annotate(
@@ -155,7 +165,7 @@ def distances(engine: EngineFacts, color: str) -> str:
 
 
 def _dots(system: System) -> dict[str, Any]:
-    """Engines are full dots, what they are compared with is hollow."""
+    """How a system is marked: engines by full dots, what they are compared with by hollow ones."""
     if system.kind == "engine":
         return {"marker": "o", "linestyle": "none", "markersize": 8}
     face = {"markerfacecolor": "none", "markeredgewidth": 1.6}
@@ -173,11 +183,10 @@ def _plain_numbers(axes: Any, *, x: bool = True) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _cut(label: str) -> str:
-    """A label as one short line; `$` would begin a formula."""
+def _short(label: str) -> str:
+    """Shorten a label to one line; in matplotlib `$` begins a formula."""
     text = " ".join(label.split())
-    text = text if len(text) <= _LETTERS else text[: _LETTERS - 1].rstrip() + "…"
-    return text.replace("$", r"\$")
+    return cut(text, MAX_LABEL_LENGTH).replace("$", r"\$")
 
 
 def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> str:
@@ -187,7 +196,7 @@ def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> s
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -1,58 +1,113 @@
-"""ReportData: all that is known of a built catalog and its engines, to be told on one page."""
+"""A built catalog and its engines → `ReportData`, all that the report shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
-from pipeline.artifacts import library_versions
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import library_versions, read_json
 from pipeline.config import Config
-from pipeline.errors import NothingToMeasureError
-from pipeline.evaluation.details import EvaluationDetails
+from pipeline.errors import NotBuiltError, NothingToMeasureError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
+from pipeline.evaluation.reconstruction import ReconstructionSample
+from pipeline.evaluation.results import Evaluation
+from pipeline.index.calibration import Calibration
 from pipeline.models.store import LIBRARIES
 from pipeline.progress import SILENT, Progress
-from pipeline.report.engines import EngineFacts, Training, engine_facts
-from pipeline.report.example_answers import ExampleQueries, ExampleQuery, JudgedHit
-from pipeline.report.example_queries import by_distance, by_score
+from pipeline.report.example_queries import ExampleQuery, example_queries
 from pipeline.report.maps import Maps, draw_maps
-from pipeline.report.report_data import ReportData
-from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher
 
-__all__ = [
-    "EngineFacts",
-    "ExampleQuery",
-    "JudgedHit",
-    "Maps",
-    "ReportData",
-    "Training",
-    "report_data",
-]
-
+F64Vector = npt.NDArray[np.float64]
 _DEFAULTS = EvaluationOptions()
+
+
+@dataclass(frozen=True)
+class TrainingHistory:
+    """Losses by epoch; the model is that of the lowest validation loss."""
+
+    loss: Sequence[float]
+    validation: Sequence[float]
+
+
+@dataclass(frozen=True)
+class EngineSummary:
+    """An engine's model and index."""
+
+    name: str
+    network: str
+    """Its type, and its network or architecture."""
+    dim: int
+    parameters: int | None
+    fingerprint: str
+    build: str
+    index: str
+    """The index's type."""
+    photos: int
+    items: int
+    warning: str | None
+    """What to know before believing its answers."""
+    training: TrainingHistory | None
+    """None if it was not trained here."""
+    distances: F64Vector
+    """(n,) float64, ascending: from photos of the catalog to their nearest neighbor."""
+    limit: float | None
+    """The distance beyond which there is no good match, by all distances; None if there is none."""
+    category_limits: Mapping[str, float]
+    """The same for the categories that are judged by their own distances."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A catalog and its engines."""
+
+    catalog: str
+    label: str
+    """The column that labels come from."""
+    states: Mapping[str, Mapping[str, int]]
+    """State → reason → items; they add up to the rows that the source offered."""
+    photos: int
+    """Distinct photos that are available."""
+    engines: tuple[EngineSummary, ...]
+    evaluation: Evaluation | None
+    not_measured: str | None
+    """Why there is no evaluation."""
+    reconstructions: tuple[ReconstructionSample, ...]
+    example_queries: tuple[ExampleQuery, ...]
+    maps: Maps
+    settings: Mapping[str, Any]
+    """All settings, as a YAML file would have them."""
+    versions: Mapping[str, str]
+    """Of this program and of the libraries that results depend on."""
 
 
 def report_data(
     config: Config, options: EvaluationOptions = _DEFAULTS, progress: Progress = SILENT
 ) -> ReportData:
-    """Evaluate the engines, and gather what shows how they come to their answers.
+    """Evaluate the engines, and collect example queries, maps and what is on disk.
 
-    Without labels nothing is evaluated, and queries are chosen by distances.
+    Without labels nothing is evaluated, and example queries are chosen by distances.
+
+        report_data(load_config("config/default.yaml"), EvaluationOptions(label="category"))
 
     Raises:
         QueryError: there is no such column or engine.
         NotBuiltError, StaleIndexError, DamagedArtifactError: as `pipeline.open`.
     """
-    evidence, unmeasured = None, None
-    try:
-        evidence = evaluate_detailed(config, options, progress)
-    except NothingToMeasureError as error:
-        unmeasured = str(error)
-    with ExitStack() as opened:
-        names = dict.fromkeys(options.engines or config.engines)
-        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
+    with search.open(config, options.engines) as opened:
+        searchers = list(opened.engines.values())
+        details, not_measured = None, None
+        try:
+            details = evaluate_detailed(config, options, progress, searchers)
+        except NothingToMeasureError as error:
+            not_measured = str(error)
         catalog = searchers[0].catalog
         labels = values_of(catalog, options.label)
         return ReportData(
@@ -60,24 +115,70 @@ def report_data(
             label=options.label,
             states=catalog.counts(),
             photos=catalog.photo_count(),
-            engines=tuple(map(engine_facts, searchers)),
-            evaluation=evidence.evaluation if evidence else None,
-            unmeasured=unmeasured,
-            rebuilt=tuple(evidence.rebuilt) if evidence else (),
-            sheets=_sheets(searchers, labels, evidence, options.seed),
+            engines=tuple(map(summarize_engine, searchers)),
+            evaluation=details.evaluation if details else None,
+            not_measured=not_measured,
+            reconstructions=tuple(details.rebuilt) if details else (),
+            example_queries=example_queries(searchers, labels, details, options.seed),
             maps=draw_maps(searchers, labels, options.seed, progress),
             settings=config.model_dump(mode="json"),
             versions={"imgsearch": version("imgsearch"), **library_versions(*LIBRARIES)},
         )
 
 
-def _sheets(
-    searchers: Sequence[EngineSearcher],
-    labels: dict[int, str],
-    evidence: EvaluationDetails | None,
-    seed: int,
-) -> tuple[ExampleQuery, ...]:
-    """Ask the queries that tell the most, by their scores if there are any."""
-    chosen = by_score(evidence, labels) if evidence else by_distance(searchers, seed)
-    asked = ExampleQueries(searchers, labels)
-    return tuple(asked.ask(why, item) for why, items in chosen.items() for item in items)
+def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
+    """Read what an open engine's folders say.
+
+    Raises:
+        NotBuiltError: another process has just removed its model.
+    """
+    manifest = searcher.build.manifest
+    model = searcher.engine.models.get(manifest["model"])
+    if model is None:
+        raise NotBuiltError(
+            "its model is gone", where=searcher.build.path, hint="run `imgsearch build`"
+        )
+    history = read_json(model.path / "history.json") if "epochs" in model.manifest else None
+    calibration = searcher.calibration
+    percentile = searcher.config.search.no_match_percentile
+    settings = searcher.engine.settings
+    network = settings.network if settings.type == "pretrained" else settings.architecture
+    return EngineSummary(
+        name=searcher.name,
+        network=f"{settings.type}: {network}",
+        dim=model.dim,
+        parameters=model.manifest.get("parameters"),
+        fingerprint=searcher.build.fingerprint,
+        build=searcher.build.path.name,
+        index=searcher.build.kind,
+        photos=manifest["rows"],
+        items=manifest["items"],
+        warning=searcher.warning,
+        training=TrainingHistory(history["loss"], history["val_loss"]) if history else None,
+        distances=calibration.distances,
+        limit=distance_limit(calibration.distances, percentile),
+        category_limits=_category_limits(calibration, percentile),
+    )
+
+
+def _category_limits(calibration: Calibration, percentile: float) -> dict[str, float]:
+    """Return the limits of the categories that are judged by their own distances."""
+    references = {name: calibration.reference(name) for name in sorted(calibration.by_category)}
+    limits = {
+        name: distance_limit(distances, percentile)
+        for name, distances in references.items()
+        if distances is not calibration.distances
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def distance_limit(distances: F64Vector, percentile: float) -> float | None:
+    """Return the distance beyond which more than `percentile` percent of these are nearer.
+
+    `distances` are ascending. None if no distance is that far.
+    """
+    if not len(distances):
+        return None
+    nearer = 100.0 * np.arange(1, len(distances) + 1) / len(distances)
+    place = int(np.searchsorted(nearer, percentile, side="right"))
+    return float(distances[place]) if place < len(distances) else None

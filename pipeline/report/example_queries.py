@@ -1,8 +1,11 @@
-"""Which queries tell the most of engines: typical ones, the best, the worst, and the disputed."""
+"""Example queries: which items to search with, and what each engine answers to them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,84 +14,157 @@ from pipeline.evaluation.agreement import rank_biased_overlap
 from pipeline.evaluation.details import EvaluationDetails
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
-from pipeline.search.result import EngineResult
+from pipeline.search.result import EngineResult, Hit
 
 F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
-Chosen = Mapping[str, Sequence[int]]
-"""Why → the items that ask."""
+ItemsByReason = Mapping[str, Sequence[int]]
+"""Why they are shown → items to search with."""
 
-_EACH = 2  # queries of each kind
-_SAMPLE = 200  # items that are asked, where there are no scores
-_DEPTH = 10  # of their lists
+QUERIES_PER_REASON = 2
+MAX_HITS = 6  # shown of each engine
+SEARCH_DEPTH = 20  # more than are shown, as those that share a photo with the query are left out
+SAMPLE_SIZE = 200  # items searched with, where there are no scores to choose by
+LIST_DEPTH = 10  # of their hits, to see how much the engines agree
 
 
-def by_score(evidence: EvaluationDetails, labels: Mapping[int, str]) -> Chosen:
-    """Choose by nDCG@10, which looks at what a person sees: the first neighbors, in their order.
+@dataclass(frozen=True)
+class JudgedHit:
+    """A hit, and whether it has the query's label; None if the query has none."""
 
-    An item is chosen once. Nothing is, where a query set was asked with.
+    hit: Hit
+    is_right: bool | None
+
+
+@dataclass(frozen=True)
+class ExampleQuery:
+    """An item of the catalog as a query, and the answers of several engines."""
+
+    reason: str
+    """Why this query is shown."""
+    item: int
+    name: str
+    label: str | None
+    photo: Path | None
+    hits: Mapping[str, Sequence[JudgedHit]]
+    """Engine → its nearest items, of those that do not share a photo with the query."""
+    no_match: Sequence[str]
+    """The engines that have no good match for it."""
+
+
+def example_queries(
+    searchers: Sequence[EngineSearcher],
+    labels: Mapping[int, str],
+    details: EvaluationDetails | None,
+    seed: int,
+) -> tuple[ExampleQuery, ...]:
+    """Choose queries by their scores, or by distances if there are none, and answer them."""
+    chosen = choose_by_score(details, labels) if details else choose_by_distance(searchers, seed)
+    examples = _Examples(searchers, labels)
+    return tuple(examples.answer(why, item) for why, items in chosen.items() for item in items)
+
+
+def choose_by_score(details: EvaluationDetails, labels: Mapping[int, str]) -> ItemsByReason:
+    """Choose by nDCG@10, which looks at what a person sees: the first hits, in their order.
+
+    An item is chosen once; none is if the queries were not items of the catalog.
     """
-    if evidence.items is None:
+    if details.items is None:
         return {}
-    scores = evidence.of("nDCG@10")
+    scores = details.of("nDCG@10")
     mean = scores.mean(axis=1)
-    kinds: dict[str, F64Vector] = {
+    reasons: dict[str, F64Vector] = {
         "Typical": np.abs(mean - np.median(mean)),
         "Best": -mean,
         "Worst": mean,
     }
-    names = [s.name for s in evidence.evaluation.systems if s.kind == "engine"]
+    names = [s.name for s in details.evaluation.systems if s.kind == "engine"]
     if len(names) > 1:
         ordered = np.sort(scores, axis=1)
         lead = ordered[:, -1] - ordered[:, -2]
-        for at, name in enumerate(names):
-            is_ahead = (scores.argmax(axis=1) == at) & (lead > 0)
-            kinds[f"{name} ahead of all others"] = np.where(is_ahead, -lead, np.inf)
-    return _lowest(evidence.items, kinds, labels)
+        for engine, name in enumerate(names):
+            is_ahead = (scores.argmax(axis=1) == engine) & (lead > 0)
+            reasons[f"{name} ahead of all others"] = np.where(is_ahead, -lead, np.inf)
+    return _lowest(details.items, reasons, labels)
 
 
-def by_distance(searchers: Sequence[EngineSearcher], seed: int) -> Chosen:
-    """Choose by how near the nearest neighbor is, and by how little the engines' lists agree."""
+def choose_by_distance(searchers: Sequence[EngineSearcher], seed: int) -> ItemsByReason:
+    """Choose by how near the nearest hit is, and by how little the engines' lists agree."""
     indexed = (set(searcher.build.ids[:, 1].tolist()) for searcher in searchers)
     items = np.array(sorted(set.intersection(*indexed)), np.int64)
     random = np.random.default_rng(seed)
-    items = np.sort(random.choice(items, min(_SAMPLE, len(items)), replace=False))
+    items = np.sort(random.choice(items, min(SAMPLE_SIZE, len(items)), replace=False))
     queries = [Item(item) for item in items.tolist()]
-    answers = [list(searcher.search_all(queries, _DEPTH)) for searcher in searchers]
+    results = [searcher.search_all(queries, LIST_DEPTH) for searcher in searchers]
     nearest, agreement = np.full((2, len(items)), np.inf)
-    for at, lists in enumerate(zip(*answers, strict=True)):
-        found = [one.hits for one in lists if isinstance(one, EngineResult) and one.hits]
-        if len(found) == len(searchers):
-            nearest[at] = np.mean([one[0].percentile or 0.0 for one in found])
-            first, *others = [[hit.item.id for hit in hits] for hits in found]
+    for row, answers in enumerate(zip(*results, strict=True)):
+        lists = [one.hits for one in answers if isinstance(one, EngineResult) and one.hits]
+        if len(lists) == len(searchers):
+            nearest[row] = np.mean([hits[0].percentile or 0.0 for hits in lists])
+            first, *others = [[hit.item.id for hit in hits] for hits in lists]
             if others:
-                agreement[at] = min(rank_biased_overlap(first, other) for other in others)
+                agreement[row] = min(rank_biased_overlap(first, other) for other in others)
     answered = nearest[np.isfinite(nearest)]
-    kinds = {
+    reasons = {
         "Typical": np.abs(nearest - (np.median(answered) if len(answered) else 0)),
         "Nearest to another": nearest,
         "Furthest from all others": np.where(np.isfinite(nearest), -nearest, np.inf),
         "Most disputed": agreement,
     }
-    return _lowest(items, kinds, {})
+    return _lowest(items, reasons, {})
 
 
-def _lowest(items: Ids, kinds: Mapping[str, F64Vector], labels: Mapping[int, str]) -> Chosen:
-    """The items of the lowest finite values of each kind, none of them twice; ties by item.
+def _lowest(
+    items: Ids, values_of: Mapping[str, F64Vector], labels: Mapping[int, str]
+) -> ItemsByReason:
+    """The items of the lowest finite values for each reason, none of them twice; ties by item.
 
-    Those of one kind have different labels, if there are any to choose from.
+    Those of one reason have different labels, if there are any to choose from.
     """
-    taken: set[int] = set()
+    used: set[int] = set()
     chosen: dict[str, list[int]] = {}
-    for why, values in kinds.items():
+    for reason, values in values_of.items():
         order = items[np.lexsort((items, values))][: np.isfinite(values).sum()].tolist()
-        free = [item for item in order if item not in taken]
-        own = free[:1]
-        for _ in range(_EACH - 1):
-            seen = {labels.get(item) for item in own}
-            rest = [item for item in free if item not in own]
-            own += [item for item in rest if labels.get(item) not in seen][:1] or rest[:1]
-        taken.update(own)
-        if own:
-            chosen[why] = own
+        free = [item for item in order if item not in used]
+        picked = free[:1]
+        for _ in range(QUERIES_PER_REASON - 1):
+            shown = {labels.get(item) for item in picked}
+            rest = [item for item in free if item not in picked]
+            picked += [item for item in rest if labels.get(item) not in shown][:1] or rest[:1]
+        used.update(picked)
+        if picked:
+            chosen[reason] = picked
     return chosen
+
+
+class _Examples:
+    """Answers queries by several engines; which items share a photo is read once."""
+
+    def __init__(self, searchers: Sequence[EngineSearcher], labels: Mapping[int, str]) -> None:
+        self.searchers, self.labels = searchers, labels
+        self.catalog = searchers[0].catalog
+        self.photos_of: dict[int, set[bytes]] = defaultdict(set)
+        self.items_of: dict[bytes, set[int]] = defaultdict(set)
+        for photo, item in self.catalog.photo_item_pairs():
+            self.photos_of[item].add(photo)
+            self.items_of[photo].add(item)
+
+    def answer(self, reason: str, item: int) -> ExampleQuery:
+        """Search with one item by every engine."""
+        record = self.catalog.item(item)
+        name = (record.name or record.key) if record else str(item)
+        label = self.labels.get(item)
+        same_photo = set().union(*(self.items_of[photo] for photo in self.photos_of[item]))
+        judged: dict[str, Sequence[JudgedHit]] = {}
+        no_match = []
+        for searcher in self.searchers:
+            hits = searcher.search(Item(item), SEARCH_DEPTH).hits
+            hits = tuple(hit for hit in hits if hit.item.id not in same_photo)[:MAX_HITS]
+            judged[searcher.name] = [
+                JudgedHit(hit, None if label is None else self.labels.get(hit.item.id) == label)
+                for hit in hits
+            ]
+            if searcher.is_no_match(hits):
+                no_match.append(searcher.name)
+        photo = self.catalog.item_photo(item)
+        return ExampleQuery(reason, item, name, label, photo, judged, no_match)

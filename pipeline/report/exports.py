@@ -1,7 +1,6 @@
-"""Exports: folders at places that a user named, complete or absent, replaced as a whole.
+"""Export folders at paths that a user names: complete or absent, replaced as a whole.
 
-Unlike an artifact, an export has a name that says nothing of its content, so the next one takes its
-place; and what else lies there is the user's, so nothing takes the place of that.
+An export replaces an earlier one at the same path, and nothing else: other files are the user's.
 """
 
 from __future__ import annotations
@@ -20,16 +19,18 @@ from pipeline.errors import DamagedArtifactError, QueryError
 def exporting(folder: Path, kind: str, content: Mapping[str, Any]) -> Iterator[Path]:
     """Yield an empty folder to fill; when the block ends well it becomes `folder`.
 
-    It takes the place of an empty folder or of an earlier export of the same kind. All work is in a
-    hidden folder beside it. A kill leaves the earlier export as it was, or, in the instant between
-    two renames, none at its place, where the next run puts it back. The manifest has `kind`,
-    `content`, to which the block may add, and the checksums.
+        with exporting(Path("projector"), "projector", {"photos": 42}) as aside:
+            (aside / "metadata.tsv").write_text(…)
+
+    It replaces an empty folder or an earlier export of the same kind. All work is done in a hidden
+    folder beside it. A kill leaves the earlier export as it was; between two renames it leaves none
+    at its path, and the next run puts it back. The manifest has `kind`, `content` and checksums.
 
     Raises:
         QueryError: something else is there.
         BusyError: another process is writing the same export.
     """
-    folder = folder.resolve()  # a link stays one: what it leads to is replaced
+    folder = folder.resolve()  # a link stays: what it leads to is replaced
     _check(folder, kind)
     work = folder.with_name(f".{folder.name}.tmp")
     new, earlier = work / "new", work / "earlier"
@@ -38,8 +39,7 @@ def exporting(folder: Path, kind: str, content: Mapping[str, Any]) -> Iterator[P
             _put_back(earlier, folder)
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(earlier, ignore_errors=True)
-            manifest = {**content, "kind": kind}
-            with publish(new, manifest) as aside:
+            with publish(new, {**content, "kind": kind}) as aside:
                 yield aside
             _check(folder, kind)  # once more: writing may have taken a while
             if folder.exists():
@@ -60,18 +60,17 @@ def _check(folder: Path, kind: str) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise QueryError(f"{folder}: not a folder; give the name of a new one")
+        raise QueryError("not a folder", where=folder, hint="give the name of a new one")
     if folder.is_mount():
-        raise QueryError(f"{folder}: a mount point cannot be replaced; name a folder in it")
+        hint = "name a folder in it"
+        raise QueryError("a mount point cannot be replaced", where=folder, hint=hint)
     if any(folder.iterdir()) and not _is_export(folder, kind):
-        raise QueryError(
-            f"{folder}: holds something else than an earlier export; give an empty folder or the"
-            " name of a new one"
-        )
+        hint = "give an empty folder or the name of a new one"
+        raise QueryError("holds something else than an earlier export", where=folder, hint=hint)
 
 
 def _is_export(folder: Path, kind: str) -> bool:
-    """Whether a folder holds (what is left of) an export of this kind, and nothing besides."""
+    """Whether a folder holds an export of this kind, or what is left of one, and nothing else."""
     try:
         manifest = read_json(folder / MANIFEST)
     except DamagedArtifactError:

@@ -1,4 +1,4 @@
-"""Maps: each engine's vectors in the plane, near what they are near in space."""
+"""Maps: each engine's vectors in the plane; what is near in space is near on the map."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.progress import SILENT, Progress
-from pipeline.report.points import Point, choose
+from pipeline.report.photo_sample import SampledPhoto, sample_photos
 from pipeline.search.engine_searcher import EngineSearcher
 
 F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
 
-_MOST = 1000  # photos on a map: more cannot be told apart, and take their time
-_COMPONENTS = 50  # of a vector that t-SNE looks at
-_PERPLEXITY = 30
-_FEW = 10  # distinct vectors, with fewer of which there is no structure to look for
+MAX_PHOTOS = 1000  # on a map: more cannot be told apart, and take their time
+MAX_COMPONENTS = 50  # of a vector that t-SNE looks at
+PERPLEXITY = 30
+MIN_VECTORS = 10  # distinct ones; of fewer, t-SNE has no structure to show
 
 
 @dataclass(frozen=True)
 class Maps:
     """The same photos, as each engine arranges them."""
 
-    points: Sequence[Point]
+    photos: Sequence[SampledPhoto]
     labels: Sequence[str | None]
-    """Of each point's item."""
+    """Of each photo's item."""
     positions: Mapping[str, F64Matrix]
     """Engine → (photos, 2) float64 in 0..1."""
-    photos: int
-    """How many photos all engines have, of which the points are a sample."""
+    common: int
+    """How many photos all engines have; if that is more than `photos`, those are a sample."""
 
 
 def draw_maps(
@@ -39,18 +39,19 @@ def draw_maps(
     labels: Mapping[int, str],
     seed: int,
     progress: Progress = SILENT,
+    max_photos: int = MAX_PHOTOS,
 ) -> Maps:
-    """Arrange photos that all engines have, up to 1,000 chosen at random."""
-    chosen = choose(searchers, _MOST, seed)
-    count = len(chosen.points)
+    """Arrange photos that all engines have; of more than `max_photos`, a random sample."""
+    sample = sample_photos(searchers, max_photos, seed)
+    count = len(sample.photos)
     positions = {}
-    for searcher, rows in zip(searchers, chosen.rows, strict=True):
+    for searcher, rows in zip(searchers, sample.rows, strict=True):
         with progress.task(f"{searcher.name}: drawing a map", count, "photos") as advance:
             if count:
                 positions[searcher.name] = arrange(searcher.index.vectors(rows), seed)
             advance(count)
-    own = [labels.get(point.item) for point in chosen.points]
-    return Maps(chosen.points, own, positions, chosen.photos)
+    item_labels = [labels.get(photo.item) for photo in sample.photos]
+    return Maps(sample.photos, item_labels, positions, sample.common)
 
 
 def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
@@ -61,13 +62,13 @@ def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
     """
     distinct, place = np.unique(vectors, axis=0, return_inverse=True)
     components = _components(distinct.astype(np.float64))
-    if len(distinct) < _FEW:
+    if len(distinct) < MIN_VECTORS:
         plane = components[:, :2]
     else:
         from sklearn.manifold import TSNE
 
-        perplexity = min(_PERPLEXITY, (len(distinct) - 1) / 3)
-        # One thread: sums over several come in another order each time.
+        perplexity = min(PERPLEXITY, (len(distinct) - 1) / 3)
+        # One thread: several would add numbers up in another order each time.
         tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
         plane = tsne.fit_transform(components).astype(np.float64)
     low, high = plane.min(axis=0), plane.max(axis=0)
@@ -81,7 +82,7 @@ def _components(vectors: F64Matrix) -> F64Matrix:
     """(n, dim) → (n, 2 to 50): the principal components, scaled so that the first varies by 1."""
     centered = vectors - vectors.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
-    count = max(2, min(_COMPONENTS, int((sizes > 1e-7 * sizes[0]).sum())))
+    count = max(2, min(MAX_COMPONENTS, int((sizes > 1e-7 * sizes[0]).sum())))
     spread = sizes[0] / np.sqrt(len(vectors))
     components = (left * sizes)[:, :count] / (spread if spread > 0 else 1.0)
     return np.pad(components, ((0, 0), (0, count - components.shape[1])))

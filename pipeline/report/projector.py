@@ -1,19 +1,19 @@
-"""Projector: indexes → a folder that TensorBoard's Embedding Projector shows.
+"""Indexes → a folder that TensorBoard's Embedding Projector shows.
 
     projector_config.pbtxt   an embedding for each engine, and the files that belong to it
-    <engine>/vectors.bytes   (points, dim) float32, little-endian; `vectors.tsv` where need be
-    metadata.tsv             a row for each point: the first item that shows its photo
+    <engine>/vectors.bytes   (points, dim) float32, little-endian; or `vectors.tsv`, if need be
+    metadata.tsv             a row for each point, with the first item that shows its photo
     sprite.jpg               a thumbnail for each point, row by row
 
-A point is a photo that all of the engines have, so they share metadata and sprite.
+A point is a photo that all engines have, so that they share metadata and sprite.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,21 @@ import numpy.typing as npt
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.report.exports import exporting
-from pipeline.report.points import Point, choose, grid, sprite
+from pipeline.report.photo_sample import SampledPhoto, grid_side, sample_photos, sprite
 from pipeline.search.engine_searcher import EngineSearcher
 
 F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 
-_KIND = "projector"
-_CONFIG, _METADATA, _SPRITE = "projector_config.pbtxt", "metadata.tsv", "sprite.jpg"
-_MOST = 100_000  # points; the projector asks for no more
-_SPRITE_SIDE = 8192  # pixels; the projector refuses a longer one
-_TILE_SIDE = 64  # pixels at most
-_QUALITY = 90
-_BLOCK = 256  # vectors read and written at a time
+KIND = "projector"
+CONFIG, METADATA, SPRITE = "projector_config.pbtxt", "metadata.tsv", "sprite.jpg"
+MAX_POINTS = 100_000  # the projector asks for no more
+MAX_SPRITE_SIDE = 8192  # pixels; the projector refuses a longer one
+MAX_TILE_SIDE = 64  # pixels
+SPRITE_QUALITY = 90
+VECTOR_BLOCK = 256  # vectors read and written at a time
 # The projector labels points by the first column that has anything but numbers.
-_COLUMNS = ("name", "id", "key", "category", "items", "photo")
+COLUMNS = ("name", "id", "key", "category", "items", "photo")
 # What ends a cell or a line here or in a browser, and what has no encoding.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -48,94 +48,115 @@ class Export:
 
     folder: Path
     engines: dict[str, str]
-    """Each engine → what the projector calls it."""
+    """Engine → what the projector calls it."""
     points: int
     photos: int
-    """That all of the engines have; if they are more than `points`, those are a sample."""
+    """How many photos all engines have; if that is more than `points`, those are a sample."""
     unreadable: int
-    """Points whose photo cannot be read any more."""
+    """Points whose photo can no longer be read."""
     sprite_side: int
     """Pixels of one thumbnail's side."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 def export(
     searchers: Sequence[EngineSearcher],
     folder: Path,
-    most: int = 10_000,
+    limit: int = 10_000,
     seed: int = 7,
     progress: Progress = SILENT,
+    *,
+    max_sprite_side: int = MAX_SPRITE_SIDE,
+    vector_block: int = VECTOR_BLOCK,
 ) -> Export:
     """Write vectors, metadata and thumbnails of the photos that all of these engines have.
 
-    Of more than `most` photos, that many are chosen at random, the same ones for every engine.
+        with pipeline.open(config) as searcher:
+            export(list(searcher.engines.values()), Path("projector"))
+
+    Of more than `limit` photos, that many are chosen at random, the same ones for every engine.
 
     Raises:
-        QueryError: `most` is out of bounds, no photo is common to the engines, or `folder` holds
+        QueryError: `limit` is out of bounds, no photo is common to the engines, or `folder` holds
             something else than an earlier export.
         BusyError: another process is writing there.
         OSError: it cannot be written.
     """
-    if not 1 <= most <= _MOST:
-        raise QueryError(f"--most {most}: give 1 to {_MOST:,}; the projector shows no more")
-    chosen = choose(searchers, most, seed)
-    points = chosen.points
-    if not points:
+    if not 1 <= limit <= MAX_POINTS:
+        hint = f"give 1 to {MAX_POINTS:,}, which is all that the projector shows"
+        raise QueryError(f"{limit:,} photos", where="--limit", hint=hint)
+    sample = sample_photos(searchers, limit, seed)
+    photos = sample.photos
+    if not photos:
         names = ", ".join(searcher.name for searcher in searchers)
-        raise QueryError(f"{names}: no photo is in all of their indexes; run `imgsearch build`")
-    engines = {searcher.name: _title(searcher) for searcher in searchers}
-    side = tile_side(len(points))
-    with exporting(folder, _KIND, {"engines": engines, "photos": chosen.photos}) as aside:
-        entries = []
-        for searcher, own in zip(searchers, chosen.rows, strict=True):
-            file = write_vectors(aside / searcher.name, searcher, own, progress)
-            shape = (len(points), searcher.index.dim)
-            path = file.relative_to(aside).as_posix()
-            entries.append(_entry(engines[searcher.name], shape, path, side))
-        (aside / _CONFIG).write_text("".join(entries), encoding="utf-8")
-        lines = "".join("\t".join(cells) + "\n" for cells in table(points))
-        (aside / _METADATA).write_text(lines, encoding="utf-8", newline="\n")
+        hint = "run `imgsearch build`"
+        raise QueryError("no photo is in all of their indexes", where=names, hint=hint)
+    titles = {searcher.name: _title(searcher) for searcher in searchers}
+    side = tile_side(len(photos), max_sprite_side)
+    with exporting(folder, KIND, {"engines": titles, "photos": sample.common}) as aside:
+        tensors = []
+        for searcher, rows in zip(searchers, sample.rows, strict=True):
+            file = write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
+            shape = (len(photos), searcher.index.dim)
+            tensors.append((titles[searcher.name], shape, file.relative_to(aside)))
+        write_config(aside / CONFIG, tensors, side)
+        lines = "".join("\t".join(cells) + "\n" for cells in table(photos))
+        (aside / METADATA).write_text(lines, encoding="utf-8", newline="\n")
         limits, decoders = searchers[0].limits, searchers[0].config.embedding.decoders
-        # The square that the projector needs: it divides by the rows where it means the columns.
-        picture, unreadable = sprite(points, side, limits, decoders, progress)
+        # The projector needs a square: it divides by the rows where it means the columns.
+        picture, unreadable = sprite(photos, side, limits, decoders, progress)
         # Colors are kept at full resolution, so that no tile bleeds into the next.
-        picture.save(aside / _SPRITE, "JPEG", quality=_QUALITY, subsampling=0)
-    return Export(folder, engines, len(points), chosen.photos, unreadable, side)
+        picture.save(aside / SPRITE, "JPEG", quality=SPRITE_QUALITY, subsampling=0)
+    return Export(folder, titles, len(photos), sample.common, unreadable, side)
 
 
 def _title(searcher: EngineSearcher) -> str:
     return f"{searcher.name} (RANDOM weights)" if searcher.warning else searcher.name
 
 
-def tile_side(count: int) -> int:
-    """Pixels of a tile's side: less where a square of `count` tiles would be too long for it."""
-    return min(_TILE_SIDE, _SPRITE_SIDE // grid(count))
+def tile_side(count: int, max_sprite_side: int = MAX_SPRITE_SIDE) -> int:
+    """Return the pixels of a tile's side: as large as a sprite of `count` tiles may have them."""
+    return min(MAX_TILE_SIDE, max_sprite_side // grid_side(count))
 
 
-def _entry(name: str, shape: tuple[int, int], tensor: str, side: int) -> str:
-    """One embedding of the configuration; names are those of engines, and need no escapes."""
-    return f"""embeddings {{
-  tensor_name: "{name}"
-  tensor_shape: {shape[0]}
-  tensor_shape: {shape[1]}
-  tensor_path: "{tensor}"
-  metadata_path: "{_METADATA}"
-  sprite {{
-    image_path: "{_SPRITE}"
-    single_image_dim: {side}
-    single_image_dim: {side}
-  }}
-}}
-"""
+def write_config(
+    file: Path, tensors: Sequence[tuple[str, tuple[int, int], Path]], tile_side: int
+) -> None:
+    """Write which (name, shape, file of vectors) there are, and what belongs to them."""
+    # TensorBoard's own format; neither import loads TensorFlow.
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    config = ProjectorConfig()
+    for name, shape, path in tensors:
+        embedding = config.embeddings.add(
+            tensor_name=name,
+            tensor_shape=shape,
+            tensor_path=path.as_posix(),
+            metadata_path=METADATA,
+        )
+        embedding.sprite.image_path = SPRITE
+        embedding.sprite.single_image_dim.extend((tile_side, tile_side))
+    file.write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
-def write_vectors(folder: Path, searcher: EngineSearcher, rows: Ids, progress: Progress) -> Path:
+def write_vectors(
+    folder: Path,
+    searcher: EngineSearcher,
+    rows: Rows,
+    progress: Progress,
+    block_size: int = VECTOR_BLOCK,
+) -> Path:
     """Write the vectors of these rows into a new folder, exactly; return the file.
 
-    TensorBoard reads any file of vectors as text, and as numbers only if it fails to decode it.
-    Numbers are far less work for both, so text is written only where they could be taken for it.
+    TensorBoard reads a file of vectors as text, and as binary numbers only if that fails. Binary is
+    far less work for both sides, so text is written only where binary could be taken for text.
     """
     folder.mkdir()
-    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    blocks = [rows[start : start + block_size] for start in range(0, len(rows), block_size)]
     is_text = may_be_text(_bytes(searcher.index.vectors(blocks[0])))
     file = folder / ("vectors.tsv" if is_text else "vectors.bytes")
     label = f"{searcher.name}: writing vectors"
@@ -155,45 +176,41 @@ def _bytes(vectors: F32Matrix) -> bytes:
 
 
 def may_be_text(start: bytes) -> bool:
-    """Whether the first line of a file that starts so, or all that is known of it, is UTF-8."""
+    """Whether the first line of a file that starts with these bytes may be UTF-8."""
     line = start.partition(b"\n")[0]
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(line)  # its last letter may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(line)  # the last letter may be cut off
     except UnicodeDecodeError:
         return False
     return True
 
 
-def table(points: Sequence[Point]) -> Iterator[list[str]]:
-    """Yield the cells of the metadata: a heading, then a row for each point.
+def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
+    """Yield the cells of the metadata: a heading, then a row for each photo.
 
-    After our own columns come those of the catalog that nowhere hold anything but texts and
-    numbers. A heading is never a second time the same.
+    After our columns come those of the catalog's metadata that hold only texts and numbers. All
+    headings differ.
     """
-    metadata = [point.record.metadata if point.record else {} for point in points]
+    metadata = [photo.record.metadata if photo.record else {} for photo in photos]
     columns = _scalar_columns(metadata)
-    heading = list(_COLUMNS)
+    heading = list(COLUMNS)
     for column in columns:
         name = _cell(column)
         while name in heading:
             name += " (metadata)"
         heading.append(name)
     yield heading
-    for point, cells in zip(points, metadata, strict=True):
-        record = point.record
+    for photo, values in zip(photos, metadata, strict=True):
+        record = photo.record
         key, name, category = (record.key, record.name, record.category) if record else ("",) * 3
-        own = (name, point.item, key, category, point.items, point.photo.file)
-        yield [_cell(value) for value in (*own, *(cells.get(column) for column in columns))]
+        row = (name, photo.item, key, category, photo.items, photo.photo.file)
+        yield [_cell(value) for value in (*row, *(values.get(column) for column in columns))]
 
 
-def _scalar_columns(metadata: Sequence[Any]) -> list[str]:
-    is_scalar: dict[str, bool] = {}
-    for cells in metadata:
-        for column, value in cells.items():
-            if value is not None:
-                fits = isinstance(value, str | int | float)
-                is_scalar[column] = fits and is_scalar.get(column, True)
-    return sorted(column for column, fits in is_scalar.items() if fits)
+def _scalar_columns(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
+    values = [item for row in metadata for item in row.items() if item[1] is not None]
+    others = {column for column, value in values if not isinstance(value, str | int | float)}
+    return sorted({column for column, _ in values} - others)
 
 
 def _cell(value: object) -> str:

@@ -1,12 +1,14 @@
-"""Numbers and names → text that is safe to show: names of products come from anywhere."""
+"""Numbers and names → text that is safe to print: names of products come from anywhere."""
 
 from __future__ import annotations
 
-_JOINERS = "\u200c\u200d"  # not printable, but letters of many scripts are not themselves without
+from rich.text import Text
+
+_JOINERS = "\u200c\u200d"  # not printable, but needed to write many scripts
 
 
 def plain(text: str) -> str:
-    """One line of text that is nothing but text: names come from anywhere, a terminal obeys."""
+    """Return one line without control characters, which a terminal would obey."""
     return "".join(
         c
         if c.isprintable() or c in _JOINERS
@@ -17,13 +19,18 @@ def plain(text: str) -> str:
     )
 
 
-def cut(text: str, most: int) -> str:
-    """Shorten a text to `most` characters."""
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def cell(text: str) -> Text:
+    """Return `plain` text for Rich, which finds neither markup nor `:names:` of emoji in it."""
+    return Text(plain(text))
+
+
+def cut(text: str, limit: int) -> str:
+    """Shorten a text to at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that a person would choose."""
+    """Return a number of bytes with a fitting unit: `size(1550)` is "1.6 kB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
@@ -32,6 +39,6 @@ def size(count: float) -> str:
 
 
 def counted(number: int, unit: str) -> str:
-    """`1 category`, `1,200 categories`."""
+    """Return a number with its unit: "1 category", "1,200 categories"."""
     plural = {"category": "categories", "query": "queries"}.get(unit, f"{unit}s")
     return f"{number:,} {unit if number == 1 else plural}"

@@ -1,4 +1,4 @@
-"""console.py and report.py: numbers and pictures as people read them."""
+"""cli/output.py and contact_sheet.py: numbers and pictures as people read them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pipeline.download.download import DownloadReport
 from pipeline.images import ImageLimits
 from pipeline.maintenance import clean, verify
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
+from pipeline.maintenance.info import BuildInfo, CatalogInfo, EngineInfo, ModelInfo
 from pipeline.report import contact_sheet
 from pipeline.report.contact_sheet import QueryRow, query_sheet
 from pipeline.report.text import size
@@ -49,7 +50,7 @@ from tests.conftest import Color, png
         ({"removed": {"gone": 2}}, "0 items offered = none; 2 removed"),
     ],
 )
-def test_the_states_are_told_as_a_sum(counts: dict[str, dict[str, int]], line: str) -> None:
+def test_the_states_add_up_in_one_line(counts: dict[str, dict[str, int]], line: str) -> None:
     assert states_line(counts) == line
 
 
@@ -66,7 +67,7 @@ def test_the_states_are_told_as_a_sum(counts: dict[str, dict[str, int]], line: s
         (2_000_000_000_000_000, "2,000.0 TB"),
     ],
 )
-def test_sizes_are_told_in_a_fitting_unit(count: int, text: str) -> None:
+def test_sizes_have_a_fitting_unit(count: int, text: str) -> None:
     assert size(count) == text
 
 
@@ -92,7 +93,7 @@ def colors_of(picture: Image.Image) -> set[Color]:
     return {(int(r), int(g), int(b)) for r, g, b in found[counts > 10_000]}
 
 
-def test_a_sheet_shows_the_query_and_every_neighbor(tmp_path: Path) -> None:
+def test_a_contact_sheet_shows_the_query_and_every_hit(tmp_path: Path) -> None:
     colors: list[Color] = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0)]
     query, *paths = (tmp_path / f"{number}.png" for number in range(4))
     for path, color in zip((query, *paths), colors, strict=True):
@@ -111,7 +112,7 @@ def test_a_sheet_shows_the_query_and_every_neighbor(tmp_path: Path) -> None:
     assert colors_of(left) & set(colors) == {colors[0], colors[3]}
 
 
-def test_a_sheet_says_of_each_row_what_to_know(
+def test_a_contact_sheet_says_of_each_row_what_to_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     titles: list[str] = []
@@ -164,18 +165,11 @@ def audited(found: Finding) -> Audit:
     return Audit(HOSTILE, 1, 1, AuditLimits(), **dict.fromkeys(names, found))
 
 
-def info_of(text: str) -> dict[str, object]:
-    build = {"index": text, "rows": 1, "dim": 1, "matches_model": True, "id": text}
-    model = {
-        "fingerprint": text,
-        "weights": text,
-        "warning": text,
-        "matches_configuration": True,
-    }
-    engine = {"model": model, "build": build, "vectors": 1, "bytes": 1}
-    counts = {"rejected": {text: 1}}
-    facts = {"folder": text, "bytes": 1, "states": counts, "photos": 1, "unfinished": True}
-    return {**facts, "engines": {text: engine}}
+def info_of(text: str) -> CatalogInfo:
+    model = ModelInfo(text, text, 1, 1, text, text, None, True)
+    build = BuildInfo(text, text, 1, 1, 1, text, 1, True)
+    engine = EngineInfo(1, model, 1, build, [text])
+    return CatalogInfo(text, text, 1, 1, {"rejected": {text: 1}}, True, 1, {text: engine})
 
 
 def answer_with(text: str) -> None:

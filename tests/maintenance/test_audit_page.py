@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.images import ImageLimits
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.audit.page import audit_page
-from pipeline.report.templates import thumbnail
+from pipeline.report.render import thumbnail
 from tests.conftest import Color, png
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> & {{ 7 * 7 }}"""

@@ -1,4 +1,4 @@
-"""clean.py: what is unused goes, what is used stays, and nothing outside is touched."""
+"""clean.py: what is unused is removed, what is used stays, and nothing outside is touched."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.artifacts import lock
+from pipeline.config import Config
+from pipeline.config.schema import CATALOG_FILES
 from pipeline.errors import BusyError
 from pipeline.maintenance.clean import Removed, clean
 from pipeline.maintenance.verify import verify
@@ -138,6 +141,24 @@ def test_everything_is_everything_of_this_catalog_only(built: Shop, tmp_path: Pa
     assert {one.path.name for one in removed} >= {"images", "catalog.sqlite", ENGINE}
     assert tree(tmp_path) == {"other/photo.png": b"x"}
     assert not built.folder.exists()
+
+
+def test_everything_is_the_report_too_and_what_killed_runs_left(built: Shop) -> None:
+    built.catalog.close()
+    for name in (*CATALOG_FILES, ".report.html.1.tmp"):
+        if not (built.folder / name).exists():
+            (built.folder / name).write_bytes(b"written by a pipeline")
+    removed = clean(built.config, everything=True)
+    assert {one.path.name for one in removed} == {*CATALOG_FILES, ENGINE}
+    assert not built.folder.exists()
+
+
+@pytest.mark.parametrize("name", CATALOG_FILES)
+def test_no_engine_has_the_name_of_what_is_written_beside_it(shop: Shop, name: str) -> None:
+    settings = shop.config.model_dump(mode="json")
+    settings["engines"] = {name: settings["engines"][ENGINE]}
+    with pytest.raises(ValidationError, match="is taken in a catalog's folder"):
+        Config.model_validate(settings)
 
 
 def test_what_a_pipeline_did_not_write_stays(built: Shop) -> None:

@@ -24,7 +24,7 @@ from pipeline.cli import main
 from pipeline.errors import QueryError
 from pipeline.images import ImageLimits
 from pipeline.report import projector
-from pipeline.report.points import grid
+from pipeline.report.photo_sample import grid_side
 from pipeline.report.projector import Export, export, may_be_text, tile_side
 from pipeline.sources.base import Item, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png, tree
@@ -147,12 +147,11 @@ def indexed(fair: Fair, engine: str) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("block", [1, 5, 256])
 def test_the_vectors_of_every_engine_are_those_of_its_index(
-    open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+    open_fair: Opener, tmp_path: Path, block: int
 ) -> None:
-    monkeypatch.setattr(projector, "_BLOCK", block)
     fair = open_fair("color", "mixed", "red")
     fair.build(one_each(COLORS[1:]))
-    written = write(fair, tmp_path / "out")
+    written = write(fair, tmp_path / "out", vector_block=block)
     embeddings = read_config(tmp_path / "out")
     assert [one["tensor_name"] for one in embeddings] == ["color", "mixed", "red"]
     for one in embeddings:
@@ -275,7 +274,7 @@ def test_nothing_in_a_catalog_breaks_the_table(open_fair: Opener, tmp_path: Path
     assert (first["key"], first["name"], first["category"]) == ("k k", safe, safe)
     assert (second["key"], second["name"], second["id"]) == ("l", "", "2")
     assert first["id"] == "1"
-    assert {k: v for k, v in first.items() if k not in projector._COLUMNS} == {
+    assert {k: v for k, v in first.items() if k not in projector.COLUMNS} == {
         safe: "[31m red",
         "id (metadata)": "99",
         "id (metadata) (metadata)": "second",
@@ -362,20 +361,17 @@ def test_a_photo_that_cannot_be_read_any_more_is_gray(open_fair: Opener, tmp_pat
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 16, 17, 10_000, 16_384, 16_385, 99_999, 100_000])
 def test_thumbnails_are_as_large_as_the_projector_allows(count: int) -> None:
-    per_row, side = grid(count), tile_side(count)
+    per_row, side = grid_side(count), tile_side(count)
     assert (per_row - 1) ** 2 < count <= per_row**2
     assert per_row * side <= 8192
     assert side == 64 or per_row * (side + 1) > 8192
     assert 25 <= side <= 64
 
 
-def test_a_smaller_sprite_has_smaller_tiles(
-    open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(projector, "_SPRITE_SIDE", 50)
+def test_a_smaller_sprite_has_smaller_tiles(open_fair: Opener, tmp_path: Path) -> None:
     fair = open_fair("color")
     fair.build(one_each(COLORS))
-    assert write(fair, tmp_path / "out").sprite_side == 12
+    assert write(fair, tmp_path / "out", max_sprite_side=50).sprite_side == 12
     for tile, color in zip(read_tiles(tmp_path / "out"), COLORS, strict=False):
         assert np.abs(tile[4:8, 4:8] - color).max() < 8
 
@@ -388,7 +384,7 @@ def test_of_too_many_photos_the_same_sample_is_taken_for_all_engines(
 ) -> None:
     fair = open_fair("color", "mixed")
     fair.build(one_each(COLORS))
-    written = write(fair, tmp_path / "out", most=5)
+    written = write(fair, tmp_path / "out", limit=5)
     assert (written.points, written.photos) == (5, 12)
     color, mixed = (read_vectors(tmp_path / "out", one) for one in read_config(tmp_path / "out"))
     assert np.array_equal(mixed, color[:, ::-1] * np.float32([3, 1, 0.5]))
@@ -405,8 +401,8 @@ def test_a_sample_is_chosen_by_its_seed(open_fair: Opener, tmp_path: Path) -> No
     fair = open_fair()
     fair.build(one_each(COLORS))
 
-    def sampled(folder: str, most: int, seed: int) -> dict[str, bytes]:
-        write(fair, tmp_path / folder, most=most, seed=seed)
+    def sampled(folder: str, limit: int, seed: int) -> dict[str, bytes]:
+        write(fair, tmp_path / folder, limit=limit, seed=seed)
         return tree(tmp_path / folder)
 
     assert sampled("a", 5, 1) == sampled("b", 5, 1)
@@ -456,7 +452,7 @@ def test_random_weights_are_named_so(shop: Shop, tmp_path: Path) -> None:
 # -- Complete or absent ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", ["write_vectors", "table", "sprite", "_entry"])
+@pytest.mark.parametrize("stage", ["write_vectors", "table", "sprite", "write_config"])
 def test_an_export_that_is_not_finished_is_not_there(
     open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -466,7 +462,7 @@ def test_an_export_that_is_not_finished_is_not_there(
     fair = open_fair()
     fair.build(one_each(COLORS))
     places = tmp_path / "places"
-    write(fair, places / "earlier", most=3)
+    write(fair, places / "earlier", limit=3)
     before = tree(places / "earlier")
     monkeypatch.setattr(projector, stage, killed)
     for folder in ("earlier", "new"):
@@ -482,9 +478,9 @@ def test_the_next_export_leaves_nothing_of_the_earlier_one(
     fair = open_fair("color", "mixed")
     fair.build(one_each(COLORS))
     write(fair, tmp_path / "out")
-    write(fair, tmp_path / "out", "mixed", most=3)
+    write(fair, tmp_path / "out", "mixed", limit=3)
     assert not (tmp_path / "out" / "color").exists()
-    write(fair, tmp_path / "fresh", "mixed", most=3)
+    write(fair, tmp_path / "fresh", "mixed", limit=3)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
 
 
@@ -526,7 +522,7 @@ def run(settings: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 def test_the_command_prints_facts(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, said, talk = run(out, "--engine", "mixed", "--most", 5, "--json")
+    code, said, talk = run(out, "--engine", "mixed", "--limit", 5, "--json")
     assert code == 0
     assert json.loads(said) == {
         "folder": str(out),
@@ -539,7 +535,7 @@ def test_the_command_prints_facts(run: Run, tmp_path: Path) -> None:
     assert "a sample of 5 of 12 photos, drawn with seed 7" in talk
     assert [one["tensor_name"] for one in read_config(out)] == ["mixed"]
     sampled = tree(out)
-    assert run(out, "-e", "mixed", "--most", 5, "--seed", 8)[0] == 0
+    assert run(out, "-e", "mixed", "--limit", 5, "--seed", 8)[0] == 0
     assert tree(out) != sampled
 
 
@@ -548,7 +544,7 @@ def test_the_command_says_how_to_look(run: Run, fair: Fair, tmp_path: Path) -> N
     code, said, talk = run(tmp_path / "out")
     assert (code, said) == (0, "")
     assert "sample" not in talk
-    assert "photos that cannot be read any more, with gray tiles: 1" in talk
+    assert "photos that can no longer be read, with gray tiles: 1" in talk
     assert f"12 points of color, mixed; see them with `tensorboard --logdir {tmp_path}" in talk
 
 
@@ -561,8 +557,8 @@ def test_errors_are_one_line(run: Run, tmp_path: Path) -> None:
         (["full"], "full: holds something else than an earlier export"),
         (["file/below"], "Not a directory"),
         (["out", "--engine", "vgg"], "unknown engine 'vgg'"),
-        (["out", "--most", "0"], "--most 0: give 1 to 100,000"),
-        (["out", "--most", "100001"], "--most 100001"),
+        (["out", "--limit", "0"], "--limit: 0 photos; give 1 to 100,000"),
+        (["out", "--limit", "100001"], "--limit: 100,001 photos"),
     ):
         code, said, talk = run(tmp_path / arguments[0], *arguments[1:])
         assert (code, said) == (1, ""), arguments

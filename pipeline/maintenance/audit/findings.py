@@ -1,4 +1,4 @@
-"""What an audit found, and within which limits: the shapes of its results."""
+"""The results of an audit, and the limits by which they are findings."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ class AuditLimits:
     plain: float = 0.97
     """Share of a photo within 12 levels of one color from which it counts as a plain picture.
 
-    So are 1 photo of F and 22 of S, small jewels on white but for one blank. Of placeholders drawn
-    as a line or two of text on a plain ground 70% are; larger lettering shows as a shared photo.
+    1 photo of F and 22 of S do: small jewels on white, and one blank. 70% of the placeholders drawn
+    as a line or two of text on a plain ground do; larger lettering shows as a shared photo.
     """
     sharpness: float = 0.3
     """Below it a photo counts as blurred (see `measures.sharpness`).
 
-    No photo of F and of S is. Blurred by 0.5% (F) or 1.5% (S) of the longer side, 100% and 98% are,
-    and everything that was enlarged from a quarter of its size.
+    No photo of F and of S does. Blurred by 0.5% (F) or 1.5% (S) of the longer side, 100% and 98%
+    do, and all that were enlarged from a quarter of their size.
     """
     side: int = 100
     """Pixels of the shorter side below which a photo is very small: half of what networks see."""
     categories: int = 3
-    """Categories on whose items one picture stands before it is taken for a placeholder.
+    """Categories whose items must show a picture before it counts as a placeholder.
 
-    Of 12,000 photos of S in 130 narrow categories, 4 stand on items of two, none a placeholder, and
-    none of three.
+    Of 12,000 photos of S in 130 narrow categories, items of two show 4, none of them a placeholder,
+    and items of three none.
     """
     items: int = 4
     """Available items below which a category is small: each of 4 has 3 neighbors of its kind."""
     examples: int = 24
-    """Groups of a finding, or photos of a list, to tell one by one."""
+    """Groups of a finding, or photos of a list, to show."""
     members: int = 6
-    """Items or photos of a group to tell one by one."""
+    """Items or photos of a group to show."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Example(ItemSummary):
 
 @dataclass(frozen=True)
 class Group:
-    """What belongs together within a finding; `examples` are the first of its `count`."""
+    """Items or photos that belong together within a finding; `examples` are the first ones."""
 
     label: str
     count: int
@@ -78,7 +78,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing to look at: how many there are, and the first of them."""
+    """One kind of fault that a catalog may have: how often it does, and the first examples."""
 
     title: str
     meaning: str
@@ -86,18 +86,18 @@ class Finding:
     unit: str
     """What is counted, in a word: item, photo, picture or category."""
     member: str
-    """What the groups' counts are numbers of: item or photo."""
+    """What the groups count: item or photo."""
     count: int
     groups: tuple[Group, ...]
     group_count: int
-    """All groups there are; `groups` are the first of them."""
+    """How many groups there are; `groups` are the first of them."""
     measure: str = ""
-    """What the examples' measure is."""
+    """What was measured of the examples."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything that is worth a look in a catalog of `items` items and `photos` photos."""
+    """All findings in a catalog of `items` items and `photos` distinct photos."""
 
     catalog: str
     items: int
@@ -116,9 +116,9 @@ class Audit:
 
     @property
     def findings(self) -> Mapping[str, Finding]:
-        """Every finding by its name, in the order in which to tell them."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: one for name, one in named.items() if isinstance(one, Finding)}
+        """Every finding by its name, in the order in which to show them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Finding)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""

@@ -1,4 +1,4 @@
-"""Findings that the ledger alone tells; no photo is read."""
+"""Findings from the ledger alone; no photo is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from pipeline.catalog import stats as survey
+from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import ItemSummary, Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Example, Finding, Group
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 def without_photo(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Items that are not available, by how they ended."""
-    states = list(survey.without_photo(catalog))
+    states = list(catalog_stats.without_photo(catalog))
     groups = []
     for state, reason, count in states[: limits.examples]:
-        shown = survey.items_in_state(catalog, state, reason, limits.members)
+        shown = catalog_stats.items_in_state(catalog, state, reason, limits.members)
         label = f"{state}: {reason}" if reason else state
         groups.append(Group(label, count, examples(shown)))
     return Finding(
@@ -35,11 +35,11 @@ def without_photo(catalog: Catalog, limits: AuditLimits) -> Finding:
 
 
 def shared_photos(catalog: Catalog, limits: AuditLimits) -> Finding:
-    """Photos that several items show, byte for byte the same, most items first."""
+    """Photos that several items show, byte for byte the same; those of most items first."""
     groups = []
-    first, count = first_of(survey.shared_photos(catalog), limits.examples)
+    first, count = first_of(catalog_stats.shared_photos(catalog), limits.examples)
     for photo, spread in first:
-        shown = survey.items_showing(catalog, photo, limits.members)
+        shown = catalog_stats.items_showing(catalog, photo, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
     return Finding(
         "One photo on several items",
@@ -54,22 +54,22 @@ def shared_photos(catalog: Catalog, limits: AuditLimits) -> Finding:
 
 def small(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Photos that arrived with too few pixels."""
-    first, count = first_of(survey.small_photos(catalog, limits.side), limits.examples)
+    first, count = first_of(catalog_stats.small_photos(catalog, limits.side), limits.examples)
     return one_group(
         "Very small photos",
         f"Photos that arrived with a shorter side of less than {limits.side} pixels.",
         count,
-        one_each(catalog, first),
+        first_items(catalog, first),
         "pixels of the shorter side",
     )
 
 
 def small_categories(catalog: Catalog, limits: AuditLimits) -> Finding:
-    """Categories with so few items that their neighbors are of other ones."""
-    first, count = first_of(survey.small_categories(catalog, limits.items), limits.examples)
+    """Categories with so few items that their neighbors are of other categories."""
+    first, count = first_of(catalog_stats.small_categories(catalog, limits.items), limits.examples)
     groups = []
     for name, size in first:
-        shown = survey.items_of_category(catalog, name, limits.members)
+        shown = catalog_stats.items_of_category(catalog, name, limits.members)
         groups.append(Group(name, size, examples(shown)))
     return Finding(
         "Categories with few items",
@@ -84,11 +84,11 @@ def small_categories(catalog: Catalog, limits: AuditLimits) -> Finding:
 
 def without_category(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Available items of no category."""
-    shown = survey.items_of_category(catalog, "", limits.examples)
+    shown = catalog_stats.items_of_category(catalog, "", limits.examples)
     return one_group(
         "Items without a category",
         "Available items that the source gives no category.",
-        survey.category_size(catalog, ""),
+        catalog_stats.category_size(catalog, ""),
         examples(shown),
         unit="item",
     )
@@ -102,28 +102,30 @@ def one_group(
     measure: str = "",
     unit: str = "photo",
 ) -> Finding:
-    """A finding that is one list."""
+    """Return a finding whose examples are one list."""
     groups = (Group("", count, shown),) if count else ()
     return Finding(title, meaning, unit, unit, count, groups, len(groups), measure)
 
 
-def one_each(catalog: Catalog, photos: Iterable[tuple[int, float | None]]) -> tuple[Example, ...]:
+def first_items(
+    catalog: Catalog, photos: Iterable[tuple[int, float | None]]
+) -> tuple[Example, ...]:
     """Turn (image id, measure) into the first item that shows each photo."""
     return tuple(
         Example(**vars(shown), measure=measure)
         for photo, measure in photos
-        for shown in survey.items_showing(catalog, photo, 1)
+        for shown in catalog_stats.items_showing(catalog, photo, 1)
     )
 
 
 def examples(shown: Sequence[ItemSummary]) -> tuple[Example, ...]:
-    """Items as examples of which nothing was measured."""
-    return tuple(Example(**vars(one)) for one in shown)
+    """Return items as examples, of which nothing was measured."""
+    return tuple(Example(**vars(item)) for item in shown)
 
 
-def first_of(things: Iterable[T], limit: int) -> tuple[list[T], int]:
-    """Return the first things of a stream, and how many there are in all."""
-    rest = iter(things)
+def first_of(stream: Iterable[T], limit: int) -> tuple[list[T], int]:
+    """Return the first of a stream, and how many there are in all."""
+    rest = iter(stream)
     first = list(islice(rest, limit))
     return first, len(first) + sum(1 for _ in rest)
 

@@ -1,4 +1,4 @@
-"""Findings that what was measured of the photos tells."""
+"""Findings from what was measured of the photos."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.catalog import stats as survey
+from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Finding, Group
-from pipeline.maintenance.audit.ledger_findings import examples, how_different, one_each, one_group
+from pipeline.maintenance.audit.ledger_findings import (
+    examples,
+    first_items,
+    how_different,
+    one_group,
+)
 from pipeline.maintenance.audit.measures import Measures
-from pipeline.maintenance.audit.near import I64
+from pipeline.maintenance.audit.near import Rows
 from pipeline.report.text import counted
 
 
 @dataclass(frozen=True)
-class Alike:
-    """A cluster of near-identical photos: rows of the measures, and whom they stand on."""
+class Cluster:
+    """A cluster of near-identical photos: rows of the measures, and how many items show them."""
 
-    rows: I64
+    rows: Rows
     spread: Spread
 
 
 def near_identical(
-    catalog: Catalog, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+    catalog: Catalog, measures: Measures, clusters: Sequence[Cluster], limits: AuditLimits
 ) -> Finding:
     """Clusters of distinct photos that look the same, the largest first."""
     groups = []
-    for cluster in alike[: limits.examples]:
+    for cluster in clusters[: limits.examples]:
         members = measures[cluster.rows[: limits.members]]
         bits = np.bitwise_count(members["hash"] ^ members["hash"][0]).sum(axis=1)
-        shown = one_each(catalog, zip(members["photo"].tolist(), bits.tolist(), strict=True))
+        shown = first_items(catalog, zip(members["photo"].tolist(), bits.tolist(), strict=True))
         label = f"on {counted(cluster.spread.items, 'item')}, {how_different(cluster.spread)}"
         groups.append(Group(label, len(cluster.rows), shown))
     return Finding(
@@ -42,33 +47,33 @@ def near_identical(
         f" {limits.distance} of 256 bits apart, and colors at most {limits.color} of 256 levels.",
         "photo",
         "photo",
-        sum(len(cluster.rows) for cluster in alike),
+        sum(len(cluster.rows) for cluster in clusters),
         tuple(groups),
-        len(alike),
+        len(clusters),
         "bits from the first",
     )
 
 
 def across_categories(
-    catalog: Catalog, measures: Measures, alike: Sequence[Alike], limits: AuditLimits
+    catalog: Catalog, measures: Measures, clusters: Sequence[Cluster], limits: AuditLimits
 ) -> Finding:
-    """Pictures, be they one photo or near-identical ones, on items of several categories."""
-    found: list[tuple[Spread, list[int]]] = []
+    """Pictures (photos, or clusters of near-identical ones) of items of several categories."""
+    pictures: list[tuple[Spread, list[int]]] = []
     clustered: set[int] = set()
-    for cluster in alike:
+    for cluster in clusters:
         if cluster.spread.categories >= limits.categories:
             photos = measures["photo"][cluster.rows].tolist()
             clustered.update(photos)
-            found.append((cluster.spread, photos))
-    found += (
+            pictures.append((cluster.spread, photos))
+    pictures += (
         (spread, [photo])
-        for photo, spread in survey.shared_photos(catalog)
+        for photo, spread in catalog_stats.shared_photos(catalog)
         if spread.categories >= limits.categories and photo not in clustered
     )
-    found.sort(key=lambda one: (-one[0].categories, -one[0].items, one[1]))
+    pictures.sort(key=lambda picture: (-picture[0].categories, -picture[0].items, picture[1]))
     groups = []
-    for spread, photos in found[: limits.examples]:
-        shown = survey.categories_showing(catalog, photos, limits.members)
+    for spread, photos in pictures[: limits.examples]:
+        shown = catalog_stats.categories_showing(catalog, photos, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
     return Finding(
         "Likely placeholders: one picture in several categories",
@@ -76,27 +81,27 @@ def across_categories(
         " categories show. The examples are one item of each category.",
         "picture",
         "item",
-        len(found),
+        len(pictures),
         tuple(groups),
-        len(found),
+        len(pictures),
     )
 
 
 def plain(catalog: Catalog, measures: Measures, limits: AuditLimits) -> Finding:
-    """Pictures that are nearly of one color, the plainest first."""
+    """Photos that are nearly of one color, the plainest first."""
     rows = np.flatnonzero(measures["plain"] >= limits.plain)
     rows = rows[np.argsort(-measures["plain"][rows], kind="stable")]
     return one_group(
         "Likely placeholders: plain pictures",
         f"Photos of which {limits.plain:.0%} or more is of one color.",
         len(rows),
-        one_each(catalog, _values(measures[rows[: limits.examples]], "plain")),
+        first_items(catalog, _values(measures[rows[: limits.examples]], "plain")),
         "share of one color",
     )
 
 
 def blurred(catalog: Catalog, measures: Measures, limits: AuditLimits) -> Finding:
-    """Photos without a sharp edge, the worst first; plain pictures, which need none, left out."""
+    """Photos without a sharp edge, the worst first; plain pictures have none and are left out."""
     sharpness = measures["sharpness"]
     rows = np.flatnonzero((sharpness < limits.sharpness) & (measures["plain"] < limits.plain))
     rows = rows[np.argsort(sharpness[rows], kind="stable")]
@@ -105,7 +110,7 @@ def blurred(catalog: Catalog, measures: Measures, limits: AuditLimits) -> Findin
         f"Photos whose strongest edges are weaker than {limits.sharpness:g} of their contrast, seen"
         " at 256 pixels: out of focus, or enlarged from a smaller one.",
         len(rows),
-        one_each(catalog, _values(measures[rows[: limits.examples]], "sharpness")),
+        first_items(catalog, _values(measures[rows[: limits.examples]], "sharpness")),
         "sharpness",
     )
 
@@ -115,8 +120,8 @@ def unreadable(
 ) -> Finding:
     """Photos that were there when they were ingested, by what is wrong with them now."""
     groups = []
-    for reason, photos in sorted(reasons.items(), key=lambda one: (-len(one[1]), one[0])):
-        shown = one_each(catalog, ((photo, None) for photo in photos[: limits.members]))
+    for reason, photos in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
+        shown = first_items(catalog, ((photo, None) for photo in photos[: limits.members]))
         groups.append(Group(reason, len(photos), shown))
     return Finding(
         "Unreadable photos",

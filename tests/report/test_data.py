@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ import pytest
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import ndcg_score
 
-from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
-from pipeline.report import maps
-from pipeline.report.data import ReportData, report_data
-from pipeline.report.maps import arrange
+from pipeline.evaluation.labels import values_of
+from pipeline.report.data import ReportData, distance_limit, report_data
+from pipeline.report.maps import arrange, draw_maps
+from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
-from tests.conftest import Color
+from pipeline.engine import Engine
+from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
@@ -38,11 +41,11 @@ def toys(seed: int = 1, count: int = 40, labels: str = "abc") -> dict[str, Thing
     }
 
 
-def sheets(found: ReportData) -> dict[str, list[int]]:
-    """Why → the items that ask."""
+def queries(data: ReportData) -> dict[str, list[int]]:
+    """Reason → the items that are searched with."""
     shown: dict[str, list[int]] = {}
-    for sheet in found.sheets:
-        shown.setdefault(sheet.why, []).append(sheet.item)
+    for example in data.example_queries:
+        shown.setdefault(example.reason, []).append(example.item)
     return shown
 
 
@@ -67,7 +70,7 @@ def test_the_queries_shown_are_those_that_their_scores_single_out(open_fair: Ope
     items = toys()
     fair = open_fair("color", "mixed")
     fair.build(items)
-    shown = sheets(report_data(fair.config, QUICK))
+    shown = queries(report_data(fair.config, QUICK))
     color, mixed = ndcg(items, "color"), ndcg(items, "mixed")
     mean = {key: (color[key] + mixed[key]) / 2 for key in color}
     lead = {key: color[key] - mixed[key] for key in color}
@@ -103,25 +106,27 @@ def key_of(fair: Fair, item: int) -> str:
     return record.key
 
 
-def test_a_sheet_shows_what_search_answers_and_what_of_it_is_right(open_fair: Opener) -> None:
+def test_an_example_query_shows_what_search_answers_and_what_of_it_is_right(
+    open_fair: Opener,
+) -> None:
     items = toys()
     items["twin"] = Thing(items["toy 00"].colors, "a")  # shows the photo of another item
     fair = open_fair("color", "mixed")
     fair.build(items)
     twins = {fair.id_of("twin"), fair.id_of("toy 00")}
-    for sheet in report_data(fair.config, QUICK).sheets:
-        own = fair.catalog.item(sheet.item)
+    for example in report_data(fair.config, QUICK).example_queries:
+        own = fair.catalog.item(example.item)
         assert own is not None
-        assert (sheet.name, sheet.label) == (own.name, own.category)
-        assert sheet.photo in fair_photos(fair)
-        for engine, answers in sheet.lists.items():
+        assert (example.name, example.label) == (own.name, own.category)
+        assert example.photo in fair_photos(fair)
+        for engine, answers in example.hits.items():
             with fair.searcher(engine) as searcher:
-                found = searcher.search(Item(sheet.item), 8).hits
-            if sheet.item in twins:
-                found = [one for one in found if one.item.id not in twins]
-            assert [one.neighbor for one in answers] == list(found[:6])
+                found = list(searcher.search(Item(example.item), 8).hits)
+            if example.item in twins:
+                found = [hit for hit in found if hit.item.id not in twins]
+            assert [one.hit for one in answers] == found[:6]
             for one in answers:
-                assert one.right == (one.neighbor.item.category == own.category)
+                assert one.is_right == (one.hit.item.category == own.category)
 
 
 def fair_photos(fair: Fair) -> set[Path]:
@@ -138,19 +143,91 @@ def test_without_labels_queries_are_chosen_by_distances_and_disagreement(
     fair.build(items)
     found = report_data(fair.config, QUICK)
     assert found.evaluation is None
-    assert found.unmeasured is not None
-    assert "no available item of fair has a category" in found.unmeasured
-    shown = sheets(found)
+    assert found.not_measured is not None
+    assert "no available item of fair has a category" in found.not_measured
+    shown = queries(found)
     assert list(shown) == [
         *("Typical", "Nearest to another", "Furthest from all others", "Most disputed")
     ]
     assert {key_of(fair, item) for item in shown["Nearest to another"]} == {"toy 40", "toy 41"}
-    assert all(one.right is None for s in found.sheets for own in s.lists.values() for one in own)
+    assert all(
+        one.is_right is None
+        for example in found.example_queries
+        for hits in example.hits.values()
+        for one in hits
+    )
     (alone,) = (
         fair.config.model_copy(update={"engines": {"color": e}})
         for e in [fair.config.engines["color"]]
     )
-    assert "Most disputed" not in sheets(report_data(alone, QUICK))
+    assert "Most disputed" not in queries(report_data(alone, QUICK))
+
+
+def test_the_picture_of_a_query_is_that_of_its_first_available_image(open_fair: Opener) -> None:
+    fair = open_fair("color")
+    pairs = [colors(seed, 2) for seed in range(8)]
+    fair.build({f"toy {n}": Thing(pair, "a") for n, pair in enumerate(pairs)})
+    assert any(png(first) > png(second) for first, second in pairs)
+    fair.catalog.fail_photo(next(fair.catalog.photos()), "gone")  # the first of the first item
+    examples = report_data(fair.config, QUICK).example_queries
+    assert examples
+    for example in examples:
+        images = fair.catalog.images(example.item)
+        first = next(image for image in images if image.state is State.AVAILABLE)
+        assert first.path is not None
+        assert example.photo == fair.config.folder / first.path
+
+
+def test_every_engine_is_opened_once(open_fair: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    init = EngineSearcher.__init__
+
+    def count(searcher: EngineSearcher, engine: Engine, catalog: Catalog) -> None:
+        opened.append(engine.name)
+        init(searcher, engine, catalog)
+
+    fair = open_fair("color", "mixed")
+    fair.build(toys(count=12))
+    monkeypatch.setattr(EngineSearcher, "__init__", count)
+    assert report_data(fair.config, QUICK).evaluation is not None
+    assert sorted(opened) == ["color", "mixed"]
+
+
+def test_limits_are_those_by_which_queries_are_judged(open_fair: Opener) -> None:
+    fair = open_fair("color")
+    rng = random.Random(5)
+    shades = [(rng.randrange(40), 0, 0) for _ in range(70)]
+    many = {f"m {n}": Thing([c], "many") for n, c in enumerate(dict.fromkeys(shades * 9))}
+    narrow = {f"n {n}": Thing([(n, 100 + n % 3, n % 7)], "many") for n in range(60)}
+    few = {f"f {n}": Thing([(255 - 9 * n, 9 * n, 255)], "few") for n in range(20)}
+    fair.build({**many, **narrow, **few})
+    (engine,) = report_data(fair.config, QUICK).engines
+    assert engine.limit is not None
+    assert list(engine.category_limits) == ["many"]
+    assert engine.category_limits["many"] < engine.limit
+    with fair.searcher("color") as searcher:
+        for category, limit in (("many", engine.category_limits["many"]), ("few", engine.limit)):
+            at, beyond = limit, np.nextafter(limit, np.inf)
+            percentiles = [searcher.calibration.percentile(d, category) for d in (at, beyond)]
+            hits = searcher.search(Item(1), 1).hits
+            judged = [searcher.is_no_match([replace(hits[0], percentile=p)]) for p in percentiles]
+            assert judged == [False, True]
+
+
+@pytest.mark.parametrize("percentile", [0, 1, 50, 90, 99, 99.5, 100])
+@pytest.mark.parametrize("count", [1, 2, 30, 100, 1000])
+def test_more_than_the_percentile_is_nearer_beyond_the_limit_only(
+    count: int, percentile: float
+) -> None:
+    distances = np.arange(1.0, count + 1)
+    limit = distance_limit(distances, percentile)
+    beyond = [
+        d for d in np.arange(0.5, count + 2, 0.5) if 100 * (distances < d).mean() > percentile
+    ]
+    assert (limit is None) == (not beyond)
+    if limit is not None:
+        assert limit == min(beyond) - 0.5
+    assert distance_limit(distances[:0], percentile) is None
 
 
 # -- What else -------------------------------------------------------------------------------------
@@ -169,7 +246,7 @@ def test_engines_and_counts_are_told_as_they_are_stored(open_fair: Opener) -> No
             assert engine.fingerprint == searcher.build.fingerprint
             assert engine.build == searcher.build.path.name
         assert engine.distances.tolist() == pytest.approx(nearest)
-        assert engine.limit == pytest.approx(np.percentile(nearest, 99))
+        assert engine.limit == pytest.approx(nearest[29])  # 99 % of 30 and less are nearer
         assert (engine.dim, engine.photos, engine.items, engine.training) == (3, 30, 30, None)
 
 
@@ -195,15 +272,15 @@ def test_what_cannot_be_gathered_is_one_error(open_fair: Opener) -> None:
     ],
     ids=["one item", "two items", "one photo", "no label twice"],
 )
-def test_the_smallest_catalogs_have_an_overview(open_fair: Opener, items: dict[str, Thing]) -> None:
+def test_the_smallest_catalogs_have_a_report(open_fair: Opener, items: dict[str, Thing]) -> None:
     fair = open_fair("color", "blind")  # all vectors of the second are the same
     fair.build(items)
     found = report_data(fair.config, QUICK)
     assert found.evaluation is None
-    assert found.unmeasured is not None
-    assert found.unmeasured.startswith("nothing to find")
+    assert found.not_measured is not None
+    assert found.not_measured.startswith("nothing to find")
     distinct = len({thing.colors[0] for thing in items.values()})
-    assert len(found.maps.points) == distinct
+    assert len(found.maps.photos) == distinct
     for positions in found.maps.positions.values():
         assert positions.shape == (distinct, 2)
         assert np.isfinite(positions).all()
@@ -245,26 +322,26 @@ def test_few_points_lie_on_their_first_two_components() -> None:
     assert apart / apart.max() == pytest.approx(real / real.max(), abs=1e-6)
 
 
-def test_maps_show_photos_that_all_engines_have_and_a_sample_of_many(
-    open_fair: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maps_show_photos_that_all_engines_have_and_a_sample_of_many(open_fair: Opener) -> None:
     items = toys(count=30)
     fair = open_fair("color", "mixed")
     fair.build(items)
     fair.offer({**items, "new": Thing([(1, 1, 1)], "a")})
     fair.index("mixed")  # the other engine has not got the new item
     whole = report_data(fair.config, QUICK).maps
-    assert whole.photos == len(whole.points) == 30
-    assert {point.record.name for point in whole.points if point.record} == {
+    assert whole.common == len(whole.photos) == 30
+    assert {photo.record.name for photo in whole.photos if photo.record} == {
         key.title() for key in items
     }
-    categories = [point.record.category for point in whole.points if point.record]
+    categories = [photo.record.category for photo in whole.photos if photo.record]
     assert whole.labels == categories
-    monkeypatch.setattr(maps, "_MOST", 12)
-    part = report_data(fair.config, QUICK).maps
-    assert (part.photos, len(part.points)) == (30, 12)
-    assert report_data(fair.config, QUICK).maps.points == part.points
-    assert {point.item for point in part.points} < {point.item for point in whole.points}
+    with fair.searcher("color") as color, fair.searcher("mixed") as mixed:
+        labels = values_of(fair.catalog, "category")
+        part = draw_maps([color, mixed], labels, QUICK.seed, max_photos=12)
+        again = draw_maps([color, mixed], labels, QUICK.seed, max_photos=12)
+    assert (part.common, len(part.photos)) == (30, 12)
+    assert again.photos == part.photos
+    assert {photo.item for photo in part.photos} < {photo.item for photo in whole.photos}
     with Catalog(fair.config.folder) as catalog:
         known = {path for path, _ in catalog.files()}
-    assert {point.photo.path for point in part.points} < known
+    assert {photo.photo.path for photo in part.photos} < known

@@ -19,11 +19,11 @@ from pipeline.evaluation.evaluate import EvaluationOptions
 from pipeline.evaluation.reconstruction import Reconstruction, ReconstructionSample
 from pipeline.images import ImageLimits
 from pipeline.report import charts
-from pipeline.report.data import ReportData, Training, report_data
-from pipeline.report.report_page import report_page
+from pipeline.report.data import ReportData, TrainingHistory, report_data
+from pipeline.report.page import report_page
 from tests.engines import Fair, Opener, Thing, open_fair
 from tests.maintenance.test_audit_page import HOSTILE, Page
-from tests.report.test_report_data import toys
+from tests.report.test_data import toys
 
 __all__ = ["open_fair"]
 
@@ -103,12 +103,13 @@ def test_the_numbers_are_those_of_the_evaluation(found: ReportData) -> None:
     assert "available 30" in page.words
 
 
-def test_sheets_mark_what_is_right(found: ReportData) -> None:
+def test_example_queries_mark_what_is_right(found: ReportData) -> None:
     page = drawn(found)
-    answers = [one for sheet in found.sheets for own in sheet.lists.values() for one in own]
-    assert page.classes("right") == sum(one.right is True for one in answers)
-    assert page.classes("wrong") == sum(one.right is False for one in answers)
-    unsure = replace(found, sheets=(replace(found.sheets[0], no_match=("mixed",)),))
+    examples = found.example_queries
+    answers = [one for example in examples for hits in example.hits.values() for one in hits]
+    assert page.classes("right") == sum(one.is_right is True for one in answers)
+    assert page.classes("wrong") == sum(one.is_right is False for one in answers)
+    unsure = replace(found, example_queries=(replace(examples[0], no_match=("mixed",)),))
     assert "mixed: no good match" in drawn(unsure).words
     assert "color: no good match" not in drawn(unsure).words
 
@@ -121,12 +122,12 @@ def test_each_point_of_a_map_leads_to_its_photo(found: ReportData) -> None:
     sprite = Image.open(io.BytesIO(base64.b64decode(uri)))
     side, columns = data["tile"], data["columns"]
     assert sprite.size == (6 * side, 6 * side)
-    points = found.maps.points
+    points = found.maps.photos
     assert len(page.all("circle")) == 2 * len(points)
     circles = page.all("circle")[: len(points)]
     placed = found.maps.positions["color"] * 1000
     for at, (circle, point) in enumerate(zip(circles, points, strict=True)):
-        assert circle["data-at"] == str(at)
+        assert circle["data-photo"] == str(at)
         assert [float(circle["cx"]), float(circle["cy"])] == pytest.approx(placed[at], abs=0.06)
         assert point.record is not None
         assert data["texts"][at] == [point.record.name, point.record.category]
@@ -146,7 +147,7 @@ def test_names_from_a_shop_are_text_and_nothing_else(open_fair: Opener) -> None:
     page = look(fair)
     assert len(page.scripts) == 2
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
-    assert f"asks: {' '.join(label.split())}" in page.words
+    assert f"query: {' '.join(label.split())}" in page.words
     assert any(text[1] == label for text in json.loads(page.scripts[0])["texts"])
 
 
@@ -181,21 +182,23 @@ def test_a_photo_that_is_gone_leaves_a_gap(open_fair: Opener) -> None:
     fair = open_fair("color")
     fair.build(toys(count=12))
     found = report_data(fair.config, QUICK)
-    sheet = found.sheets[0]
-    assert sheet.photo is not None
-    sheet.photo.unlink()
+    photo = found.example_queries[0].photo
+    assert photo is not None
+    photo.unlink()
     assert "photo cannot be read" in drawn(found).words
 
 
 def test_training_is_shown_with_photos_rebuilt(found: ReportData) -> None:
     photos = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
     measured = Reconstruction("color", 40, 160, 16, 0.01234, 0.02345)
-    trained = replace(found.engines[0], training=Training([0.2, 0.1, 0.05], [0.3, 0.12, 0.15]))
+    trained = replace(
+        found.engines[0], training=TrainingHistory([0.2, 0.1, 0.05], [0.3, 0.12, 0.15])
+    )
     page = drawn(
         replace(
             found,
             engines=(trained, found.engines[1]),
-            rebuilt=(ReconstructionSample(measured, photos, 255 - photos, photos // 2),),
+            reconstructions=(ReconstructionSample(measured, photos, 255 - photos, photos // 2),),
         )
     )
     assert "on 40 held-out photos: 0.01234; PCA 0.02345." in page.words
@@ -209,6 +212,19 @@ def test_training_is_shown_with_photos_rebuilt(found: ReportData) -> None:
     assert len(shown) == 9
 
 
+def test_limits_of_categories_are_told_apart_from_that_of_all_distances(found: ReportData) -> None:
+    page = drawn(found)
+    every = [f"Limit by all distances: {engine.limit:.3g}." for engine in found.engines]
+    assert all(line in page.words for line in every)
+    assert page.words.count("No category has 50 measured photos, so all are judged by it.") == 2
+    judged = replace(found.engines[0], category_limits={"": 1.5, "a <b>": 2.25})
+    assert "category-limits" not in charts.distances(found.engines[0], "#040001")
+    assert "category-limits" in charts.distances(judged, "#040001")
+    page = drawn(replace(found, engines=(judged, replace(found.engines[1], limit=None))))
+    assert f"{every[0]} By its own: no category 1.5, a <b> 2.25." in page.words
+    assert "No distance is too far: search.no_match_percentile is 100." in page.words
+
+
 def test_charts_take_their_colors_from_the_page(found: ReportData) -> None:
     assert found.evaluation is not None
     color = charts.colors([system.name for system in found.evaluation.systems])
@@ -216,7 +232,7 @@ def test_charts_take_their_colors_from_the_page(found: ReportData) -> None:
         charts.quality_and_cost(found.evaluation, color),
         charts.quality_by_label(found.evaluation, color),
         charts.distances(found.engines[0], color["color"]),
-        charts.training_curve("ae", Training([1.0], [2.0]), color["color"]),
+        charts.training_curve("ae", TrainingHistory([1.0], [2.0]), color["color"]),
     ]
     for svg in drawn:
         assert svg.startswith('<svg role="img" aria-label="')

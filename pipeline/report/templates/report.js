@@ -1,21 +1,21 @@
 "use strict";
 // Shows the photo of the point under the pointer, and where the other engines put it.
-const atlas = JSON.parse(document.getElementById("atlas").textContent);
+const photos = JSON.parse(document.getElementById("photos").textContent);
 const tip = document.getElementById("tip");
 const [picture, name, label] = tip.children;
-const zoom = 128 / atlas.tile;
-picture.style.backgroundSize = `${zoom * atlas.tile * atlas.columns}px`;
+const zoom = 128 / photos.tile;
+picture.style.backgroundSize = `${zoom * photos.tile * photos.columns}px`;
 
 function show(event) {
   const point = event.target.closest("circle");
-  for (const one of document.querySelectorAll("circle.on")) one.classList.remove("on");
+  for (const circle of document.querySelectorAll("circle.on")) circle.classList.remove("on");
   tip.style.display = point ? "block" : "none";
   if (!point) return;
-  const at = Number(point.dataset.at);
-  for (const one of document.querySelectorAll(`circle[data-at="${at}"]`)) one.classList.add("on");
-  const x = (at % atlas.columns) * 128, y = Math.floor(at / atlas.columns) * 128;
+  const photo = Number(point.dataset.photo);
+  for (const circle of document.querySelectorAll(`circle[data-photo="${photo}"]`)) circle.classList.add("on");
+  const x = (photo % photos.columns) * 128, y = Math.floor(photo / photos.columns) * 128;
   picture.style.backgroundPosition = `-${x}px -${y}px`;
-  [name.textContent, label.textContent] = atlas.texts[at];
+  [name.textContent, label.textContent] = photos.texts[photo];
   const box = tip.getBoundingClientRect();
   const left = event.clientX + 14, top = event.clientY + 14;
   tip.style.left = `${Math.max(4, Math.min(left, innerWidth - box.width - 4))}px`;

@@ -1,0 +1,172 @@
+"""Results → tables and lines for a terminal. Nothing is printed here; every text is made safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.report.text import cell, cut, plain, size
+
+if TYPE_CHECKING:  # so that printing loads no library that computing needs
+    from pipeline.evaluation.compare import Comparison, QueryComparison
+    from pipeline.evaluation.results import Evaluation
+    from pipeline.search.result import FusedHit, Hit
+
+Renderable = Table | Text
+MAX_LABELS = 20  # in the table by label; JSON has all
+MAX_LABEL_LENGTH = 80  # characters
+
+
+def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
+    """Yield how good each engine is: overall, by label, in reconstruction, and what it costs.
+
+    for table in evaluation_tables(evaluate(config)):
+        console.print(table)
+    """
+    yield from map(cell, _conditions(evaluation))
+    yield _means(evaluation)
+    yield from map(cell, _held_out(evaluation))
+    yield _by_label(evaluation)
+    if evaluation.reconstructions:
+        rows = (
+            (r.engine, f"{r.numbers}", f"{r.photos:,}", f"{r.mse:.5f}", f"{r.pca_mse:.5f}")
+            for r in evaluation.reconstructions
+        )
+        yield _table(("engine", "dim", "photos held out", "squared error", "PCA's"), rows)
+    if evaluation.costs:
+        yield _costs(evaluation)
+
+
+def comparison_tables(comparison: Comparison) -> Iterator[Renderable]:
+    """Yield each query's lists side by side, then what they add up to."""
+    for query in comparison.answers:
+        yield _lists(query, comparison.k)
+    for a in comparison.agreements:
+        line = f"overlap@{comparison.k} {a.overlap:.3f}, rank-biased overlap {a.rbo:.3f}"
+        yield cell(f"mean of {' / '.join(a.engines)}: {line}")
+    for names, queries in comparison.right.items():
+        who = f"only {names}" if names and "+" not in names else names.replace("+", " and ")
+        yield cell(f"right by {comparison.label}: {who or 'none'}: {queries:,} queries")
+    for pair in comparison.near_identical:
+        same = ", which share a photo" if pair.same_photo else ""
+        yield cell(f"mutual nearest neighbors under every engine: {' and '.join(pair.keys)}{same}")
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str = "") -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for heading in headings:
+        table.add_column(cell(heading))
+    for row in rows:
+        table.add_row(*map(cell, row))
+    return table
+
+
+def _conditions(evaluation: Evaluation) -> Iterator[str]:
+    """Say what the numbers are of."""
+    asked = f"photos of {evaluation.query_set}" if evaluation.query_set else "items"
+    yield (
+        f"{evaluation.catalog}: {evaluation.scored:,} {asked} asked for others of their"
+        f" {evaluation.label} among {evaluation.items:,} items;"
+        f" {evaluation.nothing_to_find:,} had nothing to find"
+    )
+    if evaluation.excluded_items:
+        why = "an index has not got them, or no photo of theirs can be read"
+        yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
+    for reason, photos in evaluation.rejected.items():
+        yield f"{photos:,} photos of the query set were rejected: {reason}"
+    for what, excluded in (
+        ("photo", evaluation.same_photo),
+        ("product", evaluation.same_product),
+    ):
+        if excluded.pairs:
+            yield (
+                f"left out, as they show the same {what} as the query: {excluded.pairs:,} items of"
+                f" the lists of {excluded.queries:,} queries"
+            )
+
+
+def _means(evaluation: Evaluation) -> Table:
+    rows = (
+        (s.name, *(f"{e.mean:.3f} ({e.low:.3f}–{e.high:.3f})" for e in s.scores.values()))
+        for s in evaluation.systems
+    )
+    headings = ("ranked by", *evaluation.systems[0].scores)
+    return _table(headings, rows, "Means with 95 % intervals")
+
+
+def _held_out(evaluation: Evaluation) -> Iterator[str]:
+    """Say which scores flatter, and what they are over the queries not trained on."""
+    for engine, held_out in evaluation.held_out.items():
+        if held_out.trained_on:
+            scores = ", ".join(f"{k} {e.mean:.3f}" for k, e in (held_out.scores or {}).items())
+            yield (
+                f"{engine} was trained on photos of {held_out.trained_on:,} of these queries, which"
+                f" flatters it; on the {held_out.queries:,} others: {scores or 'none'}"
+            )
+
+
+def _by_label(evaluation: Evaluation) -> Table:
+    counts = {label: c for label, c in evaluation.labels.items() if c.queries}
+    labels = sorted(counts, key=lambda label: -counts[label].queries)
+    systems = evaluation.systems
+    rows = (
+        (
+            cut(label, MAX_LABEL_LENGTH),
+            f"{counts[label].items:,}",
+            f"{counts[label].queries:,}",
+            *(f"{system.by_label[label]['P@3'].mean:.3f}" for system in systems),
+        )
+        for label in labels[:MAX_LABELS]
+    )
+    headings = (evaluation.label, "items", "queries", *(system.name for system in systems))
+    table = _table(headings, rows, "P@3 by label")
+    if len(labels) > MAX_LABELS:
+        table.caption = f"and {len(labels) - MAX_LABELS:,} more: see --json"
+    return table
+
+
+def _costs(evaluation: Evaluation) -> Table:
+    rows = (
+        (
+            cost.engine,
+            f"{cost.embedding.photos_per_second:,.1f}",
+            f"{cost.embedding.decoded_per_second:,.1f}",
+            size(cost.vector_bytes),
+            size(cost.build_bytes),
+            f"{cost.lookup_ms:.2f} ms",
+            f"{cost.query_ms:.1f} ms",
+            f"{cost.recall_at_10:.4f}",
+        )
+        for cost in evaluation.costs
+    )
+    speeds = ("engine", "photos/s", "decoded/s", "vector", "index", "lookup", "query", "recall@10")
+    return _table(speeds, rows)
+
+
+def _lists(query: QueryComparison, k: int) -> Table:
+    """One query's lists, a column for each engine and one for the fused list."""
+    from pipeline.search.fusion import FUSED
+
+    label = f" ({query.label})" if query.label else ""
+    title = Text(plain(f"Nearest to {query.query}{label}"), "table.title")
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("rank", justify="right")
+    lists: dict[str, Sequence[Hit | FusedHit]] = {**query.lists, FUSED: query.fused}
+    for name in lists:
+        is_right = (query.right or {}).get(name)
+        mark = "" if is_right is None else " (right)" if is_right else " (wrong)"
+        table.add_column(cell(name + mark), overflow="fold")
+    for rank, row in enumerate(zip_longest(*lists.values()), 1):
+        items = [hit.item if hit else None for hit in row]
+        cells = (f"{item.name} · {item.category} · {item.id}" if item else "" for item in items)
+        table.add_row(*map(cell, (f"{rank}", *cells)))
+    agreements = (
+        f"{' / '.join(a.engines)}: overlap@{k} {a.overlap:.2f}, RBO {a.rbo:.2f}"
+        for a in query.agreements
+    )
+    table.caption = Text("\n".join(map(plain, agreements)), "table.caption")
+    return table
