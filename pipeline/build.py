@@ -21,7 +21,7 @@ from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build
 from pipeline.models import pretrained
-from pipeline.models.autoencoder.train import TeacherVectors, covers, remove_unfinished, train
+from pipeline.models.autoencoder import TeacherVectors, covers, remove_unfinished, train
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
 from pipeline.sources.base import Source
@@ -186,7 +186,7 @@ class _Builder:
 
     def fetch(self, name: str, settings: PretrainedSettings) -> None:
         store = self.folder(name).models
-        made = store.with_recipe(models.recipe(settings))
+        made = store.with_recipe(models.recipe(settings), remove_damaged=True)
         if made:
             model = store.use(made[0])
         else:

@@ -12,15 +12,12 @@ import numpy as np
 from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
-from pipeline.embeddings.store import EmbeddingStore, F32Matrix
+from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_index
-from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
 from pipeline.workspace import EngineFolder
-
-_BLOCK = 1024  # rows compared at a time
 
 
 @dataclass
@@ -116,16 +113,10 @@ def _disagreements(
         yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {mend}"
         return
     rows = {photo: row for row, photo in enumerate(photos)}
-    for shard in folder.embeddings(build.fingerprint).shards():
-        known = [(rows.pop(p), at) for at, p in enumerate(shard.photos) if p in rows]
-        if known and not _equal(index, shard.vectors(), np.array(known, np.int64)):
+    missing = np.ones(len(rows), bool)
+    for shard, selected, vectors in folder.embeddings(build.fingerprint).select(rows):
+        missing[selected] = False
+        if not np.array_equal(index.vectors(selected), vectors):
             yield f"{build.index_file}: its vectors differ from those in {shard.file}; {mend}"
-    if rows:
-        yield f"{build.path}: {len(rows)} of its photos have no vector on disk; {mend}"
-
-
-def _equal(
-    index: VectorIndex, vectors: F32Matrix, known: np.ndarray[tuple[int, int], np.dtype[np.int64]]
-) -> bool:
-    blocks = (known[start : start + _BLOCK].T for start in range(0, len(known), _BLOCK))
-    return all(np.array_equal(index.vectors(rows), vectors[at]) for rows, at in blocks)
+    if missing.any():
+        yield f"{build.path}: {missing.sum()} of its photos have no vector on disk; {mend}"

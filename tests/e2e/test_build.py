@@ -15,7 +15,7 @@ from pipeline.embeddings.embed import EmbedReport
 from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
 from pipeline.maintenance.clean import clean
 from pipeline.maintenance.verify import verify
-from pipeline.models.base import import_keras
+from pipeline.models.keras_runtime import keras
 from pipeline.progress import Silent
 from pipeline.search import searcher as search
 from tests.conftest import tree
@@ -62,7 +62,6 @@ def nearest(config: Config) -> list[int]:
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights that seed 7 draws, in a file."""
-    keras = import_keras()
     keras.utils.set_random_seed(7)
     network = keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"

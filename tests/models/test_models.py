@@ -18,9 +18,9 @@ from PIL import Image
 from pipeline import models
 from pipeline.config import AutoencoderSettings, PretrainedSettings
 from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
-from pipeline.models import pretrained
-from pipeline.models.autoencoder import network as autoencoder
-from pipeline.models.base import import_keras
+from pipeline.models import autoencoder, pretrained
+from pipeline.models.autoencoder.model import encoder
+from pipeline.models.keras_runtime import keras
 from pipeline.models.store import ModelStore
 from pipeline.progress import Silent
 
@@ -61,10 +61,9 @@ def test_the_strided_network_takes_any_size(size: int) -> None:
 def test_an_encoder_takes_raw_pixels() -> None:
     network = autoencoder.build("strided", 32, 4)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    keras = import_keras()
     half = keras.Model(network.input, network.get_layer("latent_space").output)
     expected = half.predict(pixels / np.float32(255), verbose=0)
-    found = np.asarray(autoencoder.encoder(network)(pixels.astype(np.float32)))
+    found = np.asarray(encoder(network)(pixels.astype(np.float32)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -77,7 +76,6 @@ def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> Non
     assert pixels.dtype == np.uint8
     assert (pixels == np.asarray(photo.resize((32, 32), Image.Resampling.BICUBIC))).all()
 
-    keras = import_keras()
     keras.utils.set_random_seed(SMALL.seed)
     network = keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
@@ -119,7 +117,6 @@ def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
 
 
 def mobilenet(seed: int) -> Any:
-    keras = import_keras()
     keras.utils.set_random_seed(seed)
     return keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
@@ -293,7 +290,6 @@ def test_what_cannot_be_fetched_is_said(
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras can build a MobileNet, and not download its weights."""
-    keras = import_keras()
     whole = keras.applications.MobileNet
 
     def cut_off(*, weights: str | None, **settings: object) -> object:
