@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from itertools import islice
 
 from PIL import Image
 
@@ -61,7 +61,7 @@ def prepare_all(
     decoders: int,
     ahead: int,
     known: Mapping[bytes, U8Image] | None = None,
-) -> Iterator[Prepared]:
+) -> Generator[Prepared, None, None]:
     """Yield each photo with its prepared pixels, or with why it has none, in their order.
 
     `decoders` threads work at most `ahead` photos ahead of the consumer. Photos whose SHA-256 is in
@@ -81,5 +81,5 @@ def prepare_all(
 
     photos = iter(photos)
     chunks = iter(lambda: list(islice(photos, _CHUNK)), [])
-    done = ordered_map(work_all, chunks, decoders, max(1, ahead // _CHUNK))
-    return chain.from_iterable(done)
+    for chunk in ordered_map(work_all, chunks, decoders, max(1, ahead // _CHUNK)):
+        yield from chunk

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -61,11 +62,11 @@ def embed(
     with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
         # Once more where photos failed: another file of the same content may be readable.
         while any(_missing(catalog, done)):
-            prepared = prepare_all(
-                _missing(catalog, done), model.prepare, limits, decoders, ahead=ahead, known=decoded
-            )
-            readable = _readable(catalog, prepared)
-            with _ShardWriter(store) as writer:
+            photos = _missing(catalog, done)
+            prepared = prepare_all(photos, model.prepare, limits, decoders, ahead, decoded)
+            # Closed here, not by garbage collection, which may deadlock in waiting for threads.
+            with closing(prepared), _ShardWriter(store) as writer:
+                readable = _readable(catalog, prepared)
                 while shard := _encode(model, islice(readable, shard_size), batch_size, advance):
                     writer.write(*shard)
                     done.update(shard[0])

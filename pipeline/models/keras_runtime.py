@@ -14,7 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
+from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.errors import ConfigError
 
 _LAYER_NAMES = "object_name_uids"  # where Keras counts the names that it has given
 
-_import_lock = RLock()
+_import_lock = Lock()
 
 
 class _LazyModule:
@@ -45,6 +46,7 @@ keras: Any = _LazyModule("keras")
 tf: Any = _LazyModule("tensorflow")
 
 
+@cache
 def _import_quietly() -> None:
     """Import Keras and TensorFlow; environment variables are set for the import only.
 
@@ -55,16 +57,14 @@ def _import_quietly() -> None:
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
     }
-    with _import_lock:
-        with environment(variables), temporary_cache_dirs(), _native_stderr_held():
-            backend = importlib.import_module("keras").backend.backend()
-            if backend == "tensorflow":
-                tensorflow = importlib.import_module("tensorflow")
+    with _import_lock, environment(variables), temporary_cache_dirs(), _native_stderr_held():
+        backend = importlib.import_module("keras").backend.backend()
         if backend != "tensorflow":
             raise ConfigError(
                 f"Keras runs on {backend} in this process, imgsearch needs it on TensorFlow: set"
                 " KERAS_BACKEND=tensorflow before Keras is imported, or use another process"
             )
+        tensorflow = importlib.import_module("tensorflow")
         # Ampere GPUs would multiply in 10 bits of precision: other vectors than a CPU's.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
 

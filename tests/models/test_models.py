@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
 from pipeline.models import autoencoder, pretrained
 from pipeline.models.autoencoder.model import encoder
 from pipeline.models.keras_runtime import keras
-from pipeline.models.store import ModelStore
+from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import Silent
 
 SMALL = PretrainedSettings(
@@ -332,3 +332,46 @@ def test_the_training_settings_are_part_of_the_recipe() -> None:
     )
     assert models.recipe(settings) != models.recipe(longer)
     assert autoencoder.embedding(settings) == autoencoder.embedding(longer)
+
+
+# -- Damaged folders -------------------------------------------------------------------------------
+
+
+def damage(folder: ModelFolder) -> None:
+    """Cut the weights short, as a full disk or a bad copy does."""
+    folder.weights_file.write_bytes(folder.weights_file.read_bytes()[:-1])
+
+
+def test_a_damaged_folder_that_is_not_in_use_is_skipped(store: ModelStore) -> None:
+    old, used = (store.publish(content(weights), write) for weights in ("old", "used"))
+    damage(old)
+    assert store.with_recipe({"a": 1}) == [used]
+    assert store.with_recipe({"a": 1}, remove_damaged=True) == [used]
+    assert old.path.is_dir(), "it is left for `imgsearch verify` to report"
+    # A model that gets its name replaces it.
+    again = store.publish(content("old"), write)
+    assert again.path == old.path
+    assert store.with_recipe({"a": 1}) == [again, used]
+
+
+def test_a_damaged_folder_in_use_is_refused_or_removed(store: ModelStore) -> None:
+    old, used = (store.publish(content(weights), write) for weights in ("old", "used"))
+    damage(used)
+    with pytest.raises(DamagedArtifactError, match=f"{used.weights_file}: damaged: .*delete"):
+        store.with_recipe({"a": 1})
+    assert store.with_recipe({"a": 1}, remove_damaged=True) == [old]
+    assert not used.path.exists()
+    assert store.current() is None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "model")
+
+
+def content(weights: str) -> dict[str, object]:
+    return {"recipe": {"a": 1}, "embedding": {}, "dim": 3, "weights": weights}
+
+
+def write(folder: Path) -> None:
+    (folder / WEIGHTS).write_text("weights")

@@ -61,6 +61,14 @@ def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> ModelFo
     return train("ae", settings(), catalog, store, LIMITS)
 
 
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
 class Stop(Exception):
     """Stands for whatever ends a process."""
 
