@@ -67,9 +67,14 @@ def test_an_encoder_takes_raw_pixels() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> None:
-    folder = pretrained.fetch("mobile", SMALL, ModelStore(tmp_path))
-    model = models.load("mobile", folder)
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """SMALL; not to be changed."""
+    return pretrained.fetch("mobile", SMALL, ModelStore(tmp_path_factory.mktemp("fetched")))
+
+
+def test_a_fetched_model_gives_the_vectors_of_its_network(fetched: ModelFolder) -> None:
+    model = models.load("mobile", fetched)
     photo = Image.effect_noise((50, 40), 90).convert("RGB")
     pixels = model.prepare(photo)
     assert pixels.shape == (32, 32, 3)
@@ -89,22 +94,20 @@ def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> Non
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
 
 
-def test_random_weights_follow_from_their_seed(tmp_path: Path) -> None:
-    first = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "1"))
+def test_random_weights_follow_from_their_seed(fetched: ModelFolder, tmp_path: Path) -> None:
     again = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "2"))
     other = pretrained.fetch("a", SMALL.model_copy(update={"seed": 8}), ModelStore(tmp_path / "3"))
-    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert fetched.fingerprint == again.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(
     "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_pw_13_relu"}]
 )
 def test_what_changes_a_vector_changes_the_fingerprint(
-    change: dict[str, object], tmp_path: Path
+    change: dict[str, object], fetched: ModelFolder, tmp_path: Path
 ) -> None:
-    before = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "before"))
     after = pretrained.fetch("a", SMALL.model_copy(update=change), ModelStore(tmp_path / "after"))
-    assert before.fingerprint != after.fingerprint
+    assert fetched.fingerprint != after.fingerprint
 
 
 def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
@@ -193,7 +196,7 @@ class Notes(Silent):
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
-    weights_file: Path, checked: bool, tmp_path: Path
+    weights_file: Path, checked: bool, fetched: ModelFolder, tmp_path: Path
 ) -> None:
     checksum = hashlib.sha256(weights_file.read_bytes()).hexdigest() if checked else None
     file = tmp_path / "later.weights.h5"
@@ -207,9 +210,8 @@ def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
     assert any(f"there is no file {file}" in text for text in notes.said)
     assert stand_in.has_random_weights
     assert json.loads((stand_in.path / "manifest.json").read_bytes())["random_weights"] is True
-    drawn = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "drawn"))
-    assert drawn.has_random_weights
-    assert stand_in.fingerprint == drawn.fingerprint
+    assert fetched.has_random_weights
+    assert stand_in.fingerprint == fetched.fingerprint
     assert store.with_recipe(models.recipe(lenient)) == [stand_in]
     for read_file in (False, True):
         assert store.with_recipe(models.recipe(strict, read_file=read_file)) == []
