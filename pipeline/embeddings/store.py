@@ -100,12 +100,13 @@ class EmbeddingStore:
     def gather(self, photos: npt.NDArray[np.uint8]) -> F32Matrix:
         """(n, 32) uint8 SHA-256 of photos → (n, dim) float32; zeros where there is no vector.
 
-        The result is (0, 0) if no photo has a vector.
+        The result is (0, 0) if the store is empty.
         """
-        matrix: F32Matrix = np.zeros((0, 0), np.float32)
+        first = next(self.shards(), None)
+        if first is None:
+            return np.zeros((0, 0), np.float32)
+        matrix = np.zeros((len(photos), first.vectors().shape[1]), np.float32)
         for _, rows, vectors in self.select({p.tobytes(): row for row, p in enumerate(photos)}):
-            if not matrix.size:
-                matrix = np.zeros((len(photos), vectors.shape[1]), np.float32)
             matrix[rows] = vectors
         return matrix
 

@@ -76,13 +76,14 @@ def test_vectors_are_selected_by_their_photos(store: EmbeddingStore) -> None:
     assert list(store.select({PHOTOS[5]: 0})) == []
 
 
-def test_vectors_are_gathered_in_the_order_asked_for(store: EmbeddingStore) -> None:
+def test_vectors_are_gathered_in_the_order_asked_for(store: EmbeddingStore, tmp_path: Path) -> None:
     asked = [4, 1, 5, 3]  # PHOTOS[5] has no vector
     hashes = np.frombuffer(b"".join(PHOTOS[n] for n in asked), np.uint8).reshape(-1, 32)
     expected = VECTORS[asked]
     expected[2] = 0
     np.testing.assert_array_equal(store.gather(hashes), expected)
-    assert store.gather(hashes[2:3]).shape == (0, 0)
+    np.testing.assert_array_equal(store.gather(hashes[2:3]), np.zeros((1, 5)))
+    assert EmbeddingStore(tmp_path / "none").gather(hashes).shape == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["write_atomic", "write_json"])

@@ -124,7 +124,7 @@ DISTILLED = {
 def test_a_run_with_distillation_is_resumed_to_the_same_bytes(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    chosen = settings(epochs=2, **DISTILLED).model_copy(
+    chosen = settings(epochs=4, **DISTILLED).model_copy(
         update={"architecture": "descriptor", "standardize": True}
     )
     whole = train("ae", chosen, catalog, ModelStore(tmp_path / "whole"), LIMITS)
