@@ -16,9 +16,9 @@ from startup import make_catalog
 
 from pipeline.config import load_config
 from pipeline.index import Kind
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.search.neighbor_graph import write_graph
-from pipeline.search.searcher import Searcher
+from pipeline.search.query import Item
 
 DIM, K, QUERIES = 1280, 10, 40
 PRICES = {"1 item in 1,000": 1, "1 %": 10, "10 %": 100, "half": 500}
@@ -31,7 +31,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
             config = load_config(make_catalog(Path(folder), {"vgg16": DIM}, kind))
-            with search.open(config, "vgg16") as searcher:
+            with open_engine(config, "vgg16") as searcher:
                 rows.append({"index": kind, **_graph(searcher, Path(folder))})
                 rows += [
                     {"index": kind, "meet the condition": name, **_filtered(searcher, price)}
@@ -40,29 +40,31 @@ def measure(_: Path | None) -> list[dict[str, object]]:
     return rows
 
 
-def _graph(searcher: Searcher, folder: Path) -> dict[str, object]:
+def _graph(searcher: EngineSearcher, folder: Path) -> dict[str, object]:
     items = np.unique(searcher.build.ids[:, 1])
     sample = np.random.default_rng(0).choice(items, 200, replace=False).tolist()
-    alone = float(np.mean([_seconds(lambda i=item: searcher.query(i, K)) for item in sample]))
+    alone = float(
+        np.mean([_seconds(lambda i=item: searcher.search(Item(i), K).hits) for item in sample])
+    )
     together = _seconds(lambda: write_graph(searcher, K, folder / "graph.npy")) / len(items)
     return {"graph: an item ÷ a query alone": round(together / alone, 3)}
 
 
-def _filtered(searcher: Searcher, price: int) -> dict[str, object]:
+def _filtered(searcher: EngineSearcher, price: int) -> dict[str, object]:
     """The condition is looked up anew for each query, as by a command."""
     where = f"price < {price}"
     before, after = [], []
     for item in np.random.default_rng(1).integers(1, 18_000, QUERIES).tolist():
-        before.append(_seconds(lambda: searcher.query(item, K, where=where)))  # noqa: B023
+        before.append(_seconds(lambda: searcher.search(Item(item), K, where=where).hits))  # noqa: B023
         after.append(_seconds(lambda: _filter_afterwards(searcher, item, price)))  # noqa: B023
     ratio = float(np.median(before) / np.median(after))
     return {"÷ filtering afterwards": round(ratio, 2)}
 
 
-def _filter_afterwards(searcher: Searcher, item: int, price: int) -> None:
+def _filter_afterwards(searcher: EngineSearcher, item: int, price: int) -> None:
     k = 2 * K
     while True:
-        found = searcher.query(item, k)
+        found = searcher.search(Item(item), k).hits
         if sum(n.metadata["price"] < price for n in found) >= K or len(found) < k:
             return
         k *= 4

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.build import build
 from pipeline.config import Config, load_config
 from pipeline.maintenance.verify import verify
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import open_engine
+from pipeline.stages import build
 
 QUERIES, K = 200, 10
 AUTOENCODER = """
@@ -24,7 +24,13 @@ AUTOENCODER = """
     architecture: strided
     input_size: 64
     resize: bilinear
-    training: {batch_size: 64, epochs: 3, learning_rate: 0.003, schedule: cosine, split: first}
+    training:
+      batch_size: 64
+      epochs: 3
+      learning_rate: 0.003
+      schedule: cosine
+      split: first
+      augment: {flip: false, shift: 0, zoom: 0, noise: 0}
 """
 MOBILENET = """
   mobilenet:
@@ -99,7 +105,7 @@ def measure(data: Path | None) -> list[dict[str, object]]:
 
 def _check(config: Config, engine: str) -> dict[str, object]:
     """Compare random queries with float64 distances to every vector."""
-    searcher = search.open(config, engine)
+    searcher = open_engine(config, engine)
     vectors = searcher.index.vectors(np.arange(searcher.index.rows)).astype(np.float64)
     random = np.random.default_rng(0)
     same, worst = 0, 0.0
@@ -111,7 +117,7 @@ def _check(config: Config, engine: str) -> dict[str, object]:
         order = np.lexsort((items, distances[rows]))
         _, first = np.unique(items[order], return_index=True)
         expected = order[np.sort(first)][:K]
-        found = searcher.query(query, K)
+        found = searcher.search(query, K).hits
         same += [n.id for n in found] == items[expected].tolist()
         wanted = distances[rows[expected]]
         worst = max(worst, float(np.max(np.abs([n.distance for n in found] - wanted) / wanted)))

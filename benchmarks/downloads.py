@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.build import build
 from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
+from pipeline.stages import build
 
 URLS, ROUNDS, CONCURRENCY = 3000, 3, 64
 SIDE = 500  # of the photos as they are served, in pixels

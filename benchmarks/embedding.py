@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import models
-from pipeline.build import build
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import Config, PretrainedSettings, load_config
 from pipeline.embeddings.embed import embed
 from pipeline.embeddings.store import EmbeddingStore
+from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.models.keras_runtime import keras
-from pipeline.workspace import EngineFolder
+from pipeline.stages import build
 
 ROUNDS = 3
 SETTINGS = """
@@ -58,7 +58,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
 
 def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object]]:
     settings = config.engines[name]
-    folder = EngineFolder(config.folder / name)
+    folder = Engine(name, config)
     model_folder = folder.models.current()
     assert model_folder is not None
     model: Any = models.load(name, model_folder)

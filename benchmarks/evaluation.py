@@ -11,9 +11,9 @@ from pathlib import Path
 
 from catalogs import FLIPKART
 
-from pipeline.build import build
 from pipeline.config import load_config
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
+from pipeline.stages import build
 
 VGG16 = "  vgg16: {type: pretrained, weights: random}\n"
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline.build import build
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
-from pipeline.workspace import EngineFolder
+from pipeline.stages import build
 
 FOLDS, METRIC, ARTICLE = 5, "P@3", "articleType"
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def fashion(data: Path, folder: Path, engines: Mapping[str, Any]) -> Iterator[di
     source = {"type": "folder", "path": str(folder / "photos"), "metadata": table}
     config = settings(folder, source, engines)
     minutes = trained(config)
-    model = EngineFolder(config.folder / "autoencoder").models.current()
+    model = Engine("autoencoder", config).models.current()
     assert model is not None
     held_out = {row.tobytes() for row in model.photos("validation")}
     with Catalog(config.folder) as catalog:

@@ -28,7 +28,7 @@ embedding: {{batch_size: 64, shard_size: 1024, decoders: 2}}
 STAGE = """
 import re, sys
 from pathlib import Path
-from pipeline.build import build
+from pipeline.stages import build
 from pipeline.config import load_config
 build(load_config(sys.argv[1]), stages=[sys.argv[2]])
 # Not getrusage: a process starts with the peak of the one that started it.

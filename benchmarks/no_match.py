@@ -18,10 +18,9 @@ import numpy as np
 from catalogs import AUTOENCODER, MOBILENET
 from PIL import Image
 
-from pipeline.build import build
 from pipeline.config import load_config
-from pipeline.search import searcher as search
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.stages import build
 
 EVERY = 5  # one photo in so many is left out of the catalog
 ALIENS = 200
@@ -59,14 +58,14 @@ def measure(data: Path | None) -> list[dict[str, object]]:
         }
         rows = []
         for engine in config.engines:
-            with search.open(config, engine) as searcher:
+            with open_engine(config, engine) as searcher:
                 shares = {name: _flagged(searcher, queries) for name, queries in asked.items()}
             rows.append({"engine": engine, **{f"no match: {k}": v for k, v in shares.items()}})
         return rows
 
 
-def _flagged(searcher: Searcher, queries: list[bytes]) -> str:
-    answers = list(searcher.query_all(queries, 1))
+def _flagged(searcher: EngineSearcher, queries: list[bytes]) -> str:
+    answers = list(searcher.search_all(queries, 1))
     flagged = sum(searcher.is_no_match(answer) for answer in answers if isinstance(answer, list))
     return f"{100 * flagged / len(answers):.1f} %"
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.build import build
 from pipeline.config import load_config
-from pipeline.workspace import EngineFolder
+from pipeline.engine import Engine
+from pipeline.stages import build
 
 SIDE, HELD_OUT, COMPONENTS = 64, 3_664, 16
 SETTINGS = """
@@ -50,7 +50,7 @@ def measure(data: Path | None) -> list[dict[str, object]]:
         began = time.monotonic()
         build(config, stages=("train",))
         minutes = (time.monotonic() - began) / 60
-        model = EngineFolder(config.folder / "autoencoder").models.current()
+        model = Engine("autoencoder", config).models.current()
         assert model is not None
         error, pca = float(model.manifest["validation_mse"]), _pca_error(photos)
         return [

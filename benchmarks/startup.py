@@ -19,9 +19,9 @@ from pipeline import models
 from pipeline.artifacts import publish
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import IndexSettings, load_config
+from pipeline.engine import Engine
 from pipeline.index import Kind
 from pipeline.index.build import build_index
-from pipeline.workspace import EngineFolder
 
 ITEMS = 18_322
 ROUNDS = 7
@@ -72,7 +72,7 @@ def make_catalog(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") 
         for name, dim in engines.items():
             scale = 1 / np.arange(1, min(dim, 64) + 1)
             directions = scale[:, np.newaxis] * random.standard_normal((len(scale), dim))
-            engine = EngineFolder(folder / "big" / name)
+            engine = Engine(name, config)
             recipe = models.recipe(config.engines[name])
             content = {"recipe": recipe, "embedding": {}, "dim": dim, "weights": name}
             with publish(engine.models.folder / "0", content):

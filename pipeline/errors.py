@@ -19,54 +19,92 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import ClassVar
+
 
 class PipelineError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend.
+
+    Its text is `where: message; hint`. Programs read the parts: `code` names the kind of error,
+    `where` the file, setting or item it is about, `hint` what to do next; the last two may be "".
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, where: str | Path = "", hint: str = "") -> None:
+        self.where, self.hint = str(where), hint
+        place = f"{where}: " if self.where else ""
+        advice = f"; {hint}" if hint else ""
+        super().__init__(f"{place}{message}{advice}")
 
 
 class ConfigError(PipelineError):
     """A setting is unknown, of the wrong type, or impossible."""
 
+    code = "config"
+
 
 class SourceError(PipelineError):
     """The photos or the metadata to ingest cannot be read."""
+
+    code = "source"
 
 
 class RejectedImage(PipelineError):
     """These bytes are not an acceptable photo; `reason` is the outcome that gets counted."""
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+    code = "rejected_image"
+
+    def __init__(self, reason: str, detail: str, *, where: str | Path = "") -> None:
+        what = "not an acceptable photo: " if str(where) else ""
+        super().__init__(f"{what}{reason}: {detail}", where=where)
+        self.reason, self.detail = reason, detail
 
 
 class WeightsError(PipelineError):
     """Pretrained weights cannot be had, or do not fit the network."""
 
+    code = "weights"
+
 
 class TrainingError(PipelineError):
     """There is nothing to train on, or training diverged."""
+
+    code = "training"
 
 
 class NotBuiltError(PipelineError):
     """The catalog, model or index asked for does not exist yet."""
 
+    code = "not_built"
+
 
 class StaleIndexError(PipelineError):
     """The index was built by another model than the one in use."""
+
+    code = "stale_index"
 
 
 class DamagedArtifactError(PipelineError):
     """A file on disk is missing, truncated or altered."""
 
+    code = "damaged"
+
 
 class BusyError(PipelineError):
     """Another process is writing this catalog."""
+
+    code = "busy"
 
 
 class QueryError(PipelineError):
     """The query cannot be answered as asked."""
 
+    code = "query"
+
 
 class NothingToMeasureError(QueryError):
     """There are no labels to measure by, or no two items have one in common."""
+
+    code = "nothing_to_measure"

@@ -1,21 +1,22 @@
-"""How long work tells of itself, without knowing where it is shown."""
+"""How long work reports its progress, without knowing where it is shown."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
 class Advance(Protocol):
-    """Call it with the number of units just finished, and how things stand if that is of use."""
+    """Call it with the number of units just finished, and a short text about the present status."""
 
-    def __call__(self, count: int, standing: str = "") -> None:
+    def __call__(self, count: int, status: str = "") -> None:
         """Show both."""
         ...
 
 
-def ignored(count: int, standing: str = "") -> None:
+def ignored(count: int, status: str = "") -> None:
     """Show no progress."""
 
 
@@ -23,16 +24,19 @@ class Progress(Protocol):
     """What a stage reports to; the command line draws bars, a notebook may ignore it."""
 
     def task(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        """Open a task of `total` units (`None` if unknown)."""
+        """Open a task of `total` units (`None` if unknown); the block calls what it yields.
+
+        with progress.task("embedding", len(photos), "photos") as advance: advance(1)
+        """
         ...
 
     def note(self, text: str) -> None:
-        """Say one thing that happened."""
+        """Show one line about something that happened."""
         ...
 
 
 class Silent:
-    """Reports nothing."""
+    """Shows nothing; notes go to the logger `pipeline`, where a host can see or silence them."""
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
@@ -40,7 +44,8 @@ class Silent:
         yield ignored
 
     def note(self, text: str) -> None:
-        """Accept and ignore the text."""
+        """Log the text."""
+        logging.getLogger("pipeline").info(text)
 
 
 SILENT: Progress = Silent()

@@ -1,31 +1,98 @@
-"""Where one engine's models, vectors and builds live."""
+"""One configured catalog on disk: its ledger and its engines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-from pipeline.embeddings.store import EmbeddingStore
-from pipeline.index.builds import BuildStore
-from pipeline.models.store import ModelStore
+from pipeline import sources
+from pipeline.artifacts import lock, sweep
+from pipeline.catalog.catalog import Catalog
+from pipeline.config import Config
+from pipeline.engine import Engine, image_limits
+from pipeline.images import ImageLimits
+from pipeline.sources.base import Source
 
 
 @dataclass(frozen=True)
-class EngineFolder:
-    """`<catalog>/<engine>/`."""
+class Workspace:
+    """One configured catalog on disk: its ledger and its engines."""
 
-    path: Path
+    config: Config
+    catalog: Catalog
+
+    @classmethod
+    @contextmanager
+    def open(cls, config: Config) -> Iterator[Workspace]:
+        """Open a catalog for reading: `with Workspace.open(config) as workspace:`.
+
+        Raises:
+            NotBuiltError: there is none yet.
+            DamagedArtifactError: its ledger cannot be read.
+        """
+        with Catalog(config.folder) as catalog:
+            yield cls(config, catalog)
+
+    @classmethod
+    @contextmanager
+    def locked(cls, config: Config, *, create: bool = True) -> Iterator[Workspace]:
+        """Open a catalog for writing, and remove what killed runs left unfinished.
+
+        With `create` it is made if need be, once its source has been found.
+
+        Raises:
+            NotBuiltError: there is none yet, and `create` is False.
+            SourceError: it is to be created, and the source is not there.
+            BusyError: another process is writing it.
+        """
+        if create:
+            sources.create(config.source)
+        else:
+            Catalog(config.folder).close()
+        with lock(config.folder), Catalog(config.folder, create=True) as catalog:
+            workspace = cls(config, catalog)
+            workspace.sweep()
+            yield workspace
+
+    @cached_property
+    def source(self) -> Source:
+        """Where its items come from.
+
+        Raises:
+            SourceError: it is not there.
+        """
+        return sources.create(self.config.source)
+
+    @cached_property
+    def engines(self) -> dict[str, Engine]:
+        """Name → engine, as configured."""
+        return {name: Engine(name, self.config) for name in self.config.engines}
 
     @property
-    def models(self) -> ModelStore:
-        """Its models."""
-        return ModelStore(self.path / "model")
+    def pretrained_engines(self) -> list[Engine]:
+        """The engines whose weights are fetched."""
+        return [engine for engine in self.engines.values() if not engine.is_trained]
 
     @property
-    def builds(self) -> BuildStore:
-        """Its indexes."""
-        return BuildStore(self.path)
+    def engines_teachers_first(self) -> list[Engine]:
+        """All engines, each behind the one that its training distills."""
+        return sorted(self.engines.values(), key=lambda engine: engine.teacher is not None)
 
-    def embeddings(self, fingerprint: str) -> EmbeddingStore:
-        """Return its vectors by the model with this fingerprint."""
-        return EmbeddingStore(self.path / "embeddings" / fingerprint)
+    @property
+    def teachers(self) -> set[str]:
+        """The engines whose vectors the training of others distills."""
+        return {engine.teacher.name for engine in self.engines.values() if engine.teacher}
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What counts as an acceptable photo."""
+        return image_limits(self.config)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left unfinished."""
+        sweep(self.config.folder)
+        sweep(self.config.folder / "images")
+        for engine in self.engines.values():
+            engine.sweep()

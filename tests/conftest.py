@@ -22,15 +22,14 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
-from pipeline.search.searcher import Searcher
-from pipeline.search.searcher import open as open_search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import EngineFolder
 
 Color = tuple[int, int, int]
 ENGINE = "color"
@@ -91,13 +90,14 @@ class Shop:
                 "name": "shop",
                 "root": str(root),
                 "source": {"type": "sample"},
+                "images": {"min_side": 1},
                 "engines": {ENGINE: {"type": "pretrained", "weights": "random"}},
             }
         )
         self.folder = self.config.folder
         self.limits = ImageLimits()
         self.catalog = Catalog(self.folder, create=True)
-        self.engine = EngineFolder(self.folder / ENGINE)
+        self.engine = Engine(ENGINE, self.config)
         self.model = self.use_model("weights")
 
     def use_model(self, weights: str, **content: object) -> ModelFolder:
@@ -139,8 +139,8 @@ class Shop:
         self.embed()
         return self.index(keep_builds)
 
-    def searcher(self) -> Searcher:
-        return open_search(self.config, ENGINE)
+    def searcher(self) -> EngineSearcher:
+        return open_engine(self.config, ENGINE)
 
     def id_of(self, key: str) -> int:
         item = self.catalog.item_by_key(key)

@@ -16,16 +16,15 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import embed
+from pipeline.engine import Engine
 from pipeline.evaluation import evaluate
 from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
-from pipeline.search.searcher import Searcher
-from pipeline.search.searcher import open as open_search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import EngineFolder
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -63,6 +62,7 @@ class Fair:
                 "name": "fair",
                 "root": str(root),
                 "source": {"type": "sample"},
+                "images": {"min_side": 1},
                 "engines": {name: {"type": "pretrained", "weights": "random"} for name in engines},
             }
         )
@@ -87,7 +87,7 @@ class Fair:
         ingest(ListSource(items), self.catalog, ImageLimits())
 
     def index(self, name: str) -> None:
-        engine = EngineFolder(self.config.folder / name)
+        engine = Engine(name, self.config)
         recipe = models.recipe(self.config.engines[name])
         content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": name}
         with publish(engine.models.folder / digest(content), content) as aside:
@@ -97,8 +97,8 @@ class Fair:
         embed(ViewModel(name), self.catalog, vectors, ImageLimits())
         build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
 
-    def searcher(self, name: str) -> Searcher:
-        return open_search(self.config, name)
+    def searcher(self, name: str) -> EngineSearcher:
+        return open_engine(self.config, name)
 
     def id_of(self, key: str) -> int:
         item = self.catalog.item_by_key(key)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +12,16 @@ from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
 
 if TYPE_CHECKING:
-    from pipeline.build import Report, Stage
     from pipeline.config import Config
+    from pipeline.stages import BuildReport, Stage
 
 
 def _run(
     config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
 ) -> None:
-    from pipeline.build import STAGES, Report, build
+    from pipeline.stages import STAGES, BuildReport, build
 
-    report, progress = Report(), console_progress()
+    report, progress = BuildReport(), console_progress()
     try:
         build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
     except BaseException:
@@ -30,7 +29,7 @@ def _run(
             talk(line)
         raise
     if as_json:
-        print_json(report_facts(report))
+        print_json(report.to_dict())
     else:
         print_report(report)
 
@@ -88,33 +87,7 @@ def build(
     _run(load_config(config, set_), None, as_json)
 
 
-def report_facts(report: Report) -> dict[str, Any]:
-    """What a build did, as JSON-able facts."""
-    facts: dict[str, Any] = {}
-    if report.ingest:
-        facts["ingest"] = {
-            "offered": report.ingest.offered,
-            "states": report.ingest.counts,
-            "newly_removed": report.ingest.newly_removed,
-            "unchanged": report.ingest.unchanged,
-        }
-    if report.download:
-        facts["download"] = asdict(report.download)
-    facts["engines"] = {
-        name: {
-            "model": engine.model.fingerprint if engine.model else None,
-            "new_model": engine.new_model,
-            "random_weights": bool(engine.model and engine.model.has_random_weights),
-            "vectors": vars(engine.embedding) if engine.embedding else None,
-            "build": engine.build.path.name if engine.build else None,
-            "rows": engine.build.manifest["rows"] if engine.build else None,
-        }
-        for name, engine in report.engines.items()
-    }
-    return facts
-
-
-def print_report(report: Report) -> None:
+def print_report(report: BuildReport) -> None:
     """Print what a build did, in a few lines."""
     for line in report_lines(report):
         print_line(line)
@@ -124,7 +97,7 @@ def print_report(report: Report) -> None:
         talk("no photos at URLs: nothing to download")
 
 
-def report_lines(report: Report) -> Iterator[str]:
+def report_lines(report: BuildReport) -> Iterator[str]:
     """Say what a build did, stage by stage and engine by engine."""
     if report.ingest:
         yield f"catalog    {states_line(report.ingest.counts)}"

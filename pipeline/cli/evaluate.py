@@ -29,8 +29,7 @@ from pipeline.report.text import cut, plain, size
 if TYPE_CHECKING:
     from pipeline.evaluation.compare import Comparison
     from pipeline.evaluation.evaluate import Evaluation
-    from pipeline.search.fusion import Fused
-    from pipeline.search.searcher import Hit
+    from pipeline.search.result import FusedHit, Hit
 
 
 LabelOption = Annotated[
@@ -154,8 +153,8 @@ def report(
     from datetime import date
 
     from pipeline.artifacts import write_atomic
+    from pipeline.engine import image_limits
     from pipeline.evaluation.evaluate import EvaluationOptions
-    from pipeline.images import ImageLimits
     from pipeline.report.data import report_data
     from pipeline.report.report_page import report_page
 
@@ -164,7 +163,7 @@ def report(
     settings = load_config(config, set_)
     options = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
     found = report_data(settings, options, console_progress())
-    page = report_page(found, ImageLimits(**settings.images.model_dump()), date.today())
+    page = report_page(found, image_limits(settings), date.today())
     out = out or settings.folder / "report.html"
     write_atomic(out, page.encode())
     if as_json:
@@ -273,13 +272,13 @@ def print_comparison(found: Comparison) -> None:
         title = Text(plain(f"Nearest to {answers.query}{label}"), "table.title")
         table = Table(title=title, title_justify="left")
         table.add_column("rank", justify="right")
-        lists: dict[str, Sequence[Hit | Fused]] = {**answers.lists, FUSED: answers.fused}
+        lists: dict[str, Sequence[Hit | FusedHit]] = {**answers.lists, FUSED: answers.fused}
         for name in lists:
             verdict = answers.right and answers.right.get(name)
             mark = {True: " (right)", False: " (wrong)"}.get(verdict, "")  # type: ignore[arg-type]
             table.add_column(cell(name + mark), overflow="fold")
         for rank, row in enumerate(zip_longest(*lists.values()), 1):
-            cells = (f"{n.name} · {n.category} · {n.id}" if n else "" for n in row)
+            cells = (f"{n.item.name} · {n.item.category} · {n.item.id}" if n else "" for n in row)
             table.add_row(*map(cell, (f"{rank}", *cells)))
         alike = (
             f"{' / '.join(a.engines)}: overlap@{found.k} {a.overlap:.2f}, RBO {a.rbo:.2f}"

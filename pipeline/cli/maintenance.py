@@ -70,7 +70,7 @@ def audit(
 ) -> None:
     """Look for what is wrong with the photos: missing, shared, alike, blurred, small, plain."""
     from pipeline.artifacts import write_atomic
-    from pipeline.images import ImageLimits
+    from pipeline.engine import image_limits
     from pipeline.maintenance.audit import AuditLimits
     from pipeline.maintenance.audit import audit as look
     from pipeline.maintenance.audit.page import audit_page
@@ -92,7 +92,7 @@ def audit(
     else:
         print_audit(found)
     if html:
-        page = audit_page(found, ImageLimits(**settings.images.model_dump()))
+        page = audit_page(found, image_limits(settings))
         write_atomic(html, page.encode())
         talk(f"wrote {html}")
 

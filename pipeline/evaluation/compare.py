@@ -18,9 +18,10 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.labels import values_of
-from pipeline.search import searcher as search
-from pipeline.search.fusion import DEPTH, Fused, fuse
-from pipeline.search.searcher import Hit, Query, Searcher
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search.fusion import DEPTH, fuse
+from pipeline.search.query import Item, Query
+from pipeline.search.result import FusedHit, Hit
 
 _SAMPLE = 20
 
@@ -62,7 +63,7 @@ class QueryComparison:
     label: str | None
     lists: Mapping[str, Sequence[Hit]]
     """Engine → its k nearest items."""
-    fused: Sequence[Fused]
+    fused: Sequence[FusedHit]
     right: Mapping[str, bool] | None
     """Engine → whether the nearest item, of those that do not share a photo with the query, has its
     label; None if the query has none, or an engine found nothing else."""
@@ -116,7 +117,7 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
 
     Raises:
         QueryError: there are fewer than two engines, or there is no such engine or column.
-        NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
+        NotBuiltError, StaleIndexError, DamagedArtifactError: as `pipeline.open`.
     """
     names = list(dict.fromkeys(options.engines or config.engines))
     if len(names) < 2:
@@ -125,7 +126,7 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
         if number < 1:
             raise QueryError(f"{name} is {number}; give at least 1")
     with ExitStack() as opened:
-        searchers = [opened.enter_context(search.open(config, name)) for name in names]
+        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
         return _Comparer(config, options, searchers).compare()
 
 
@@ -133,7 +134,7 @@ class _Comparer:
     """One comparison."""
 
     def __init__(
-        self, config: Config, options: ComparisonOptions, searchers: Sequence[Searcher]
+        self, config: Config, options: ComparisonOptions, searchers: Sequence[EngineSearcher]
     ) -> None:
         self.config, self.options, self.searchers = config, options, searchers
         self.catalog: Catalog = searchers[0].catalog
@@ -147,22 +148,22 @@ class _Comparer:
 
     def compare(self) -> Comparison:
         """Ask, and sum up."""
-        queries: list[Query] = list(self.options.photos) or list(self._sample())
-        asked = [searcher.query_all(queries, self.depth) for searcher in self.searchers]
+        queries: list[Query] = list(self.options.photos) or [Item(item) for item in self._sample()]
+        asked = [searcher.search_all(queries, self.depth) for searcher in self.searchers]
         answers: list[QueryComparison] = []
         failed: dict[str, str] = {}
         pairs: dict[tuple[int, int], Pair] = {}
         for query, *found in zip(queries, *asked, strict=True):
-            lists: dict[str, list[Hit]] = {}
+            lists: dict[str, Sequence[Hit]] = {}
             for searcher, one in zip(self.searchers, found, strict=True):
                 if isinstance(one, PipelineError):
                     failed[str(query)] = str(one)
                     break
-                lists[searcher.engine] = one
+                lists[searcher.name] = one.hits
             else:
                 answers.append(self._answers(query, lists))
-                if isinstance(query, int):
-                    pairs |= {pair.items: pair for pair in self._pairs(query, lists)}
+                if isinstance(query, Item):
+                    pairs |= {pair.items: pair for pair in self._pairs(query.id, lists)}
         judged = (one.right for one in answers if one.right is not None)
         right = Counter("+".join(name for name in one if one[name]) for one in judged)
         return Comparison(
@@ -174,7 +175,7 @@ class _Comparer:
             _means([one.agreements for one in answers]),
             dict(right.most_common()),
             tuple(pairs[items] for items in sorted(pairs)),
-            {s.engine: s.warning for s in self.searchers if s.warning},
+            {s.name: s.warning for s in self.searchers if s.warning},
         )
 
     def _sample(self) -> list[int]:
@@ -185,13 +186,13 @@ class _Comparer:
         return sorted(random.choice(items, min(self.options.sample, len(items)), False).tolist())
 
     def _answers(self, query: Query, lists: Mapping[str, Sequence[Hit]]) -> QueryComparison:
-        item = query if isinstance(query, int) else None
+        item = query.id if isinstance(query, Item) else None
         label = None if item is None else self.labels.get(item)
         k = self.options.k
         agreements = [
             Agreement((a, b), overlap(one, other, k), rank_biased_overlap(one, other))
             for (a, one), (b, other) in combinations(
-                [(name, [n.id for n in found]) for name, found in lists.items()], 2
+                [(name, [hit.item.id for hit in found]) for name, found in lists.items()], 2
             )
         ]
         return QueryComparison(
@@ -209,7 +210,7 @@ class _Comparer:
     ) -> dict[str, bool] | None:
         same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
         nearest = {
-            name: next((n.id for n in found if n.id not in same), None)
+            name: next((hit.item.id for hit in found if hit.item.id not in same), None)
             for name, found in lists.items()
         }
         if None in nearest.values():
@@ -223,7 +224,7 @@ class _Comparer:
         """
         pairs = []
         for other in sorted(set.intersection(*map(_nearest, lists.values()))):
-            back = (searcher.query(other, self.depth) for searcher in self.searchers)
+            back = (searcher.search(Item(other), self.depth).hits for searcher in self.searchers)
             if all(item in _nearest(found) for found in back):
                 first, second = sorted((item, other))
                 pairs.append(
@@ -244,7 +245,7 @@ class _Comparer:
 
 def _nearest(found: Sequence[Hit]) -> set[int]:
     """The items that are as near as the nearest one."""
-    return {n.id for n in found if n.distance == found[0].distance}
+    return {hit.item.id for hit in found if hit.distance == found[0].distance}
 
 
 def _means(all_agreements: Sequence[Sequence[Agreement]]) -> tuple[Agreement, ...]:

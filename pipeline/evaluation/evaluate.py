@@ -44,10 +44,8 @@ from pipeline.evaluation.results import (
 from pipeline.evaluation.retriever import Retriever, VectorSet
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.search.fusion import FUSED
-from pipeline.search.searcher import Searcher
-from pipeline.workspace import EngineFolder
 
 __all__ = [
     "METRICS",
@@ -87,7 +85,7 @@ def evaluate(
     Raises:
         QueryError: there is no such column or engine.
         NothingToMeasureError: no item has a label, or none has one in common with a query.
-        NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
+        NotBuiltError, StaleIndexError, DamagedArtifactError: as `pipeline.open`.
     """
     return evaluate_detailed(config, options, progress).evaluation
 
@@ -105,7 +103,7 @@ def evaluate_detailed(
             raise QueryError(f"{name} is {number}; give at least 1")
     with ExitStack() as opened:
         names = dict.fromkeys(options.engines or config.engines)
-        searchers = [opened.enter_context(search.open(config, name)) for name in names]
+        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
         return _Evaluator(config, options, searchers, progress).evaluate_detailed()
 
 
@@ -116,7 +114,7 @@ class _Evaluator:
         self,
         config: Config,
         options: EvaluationOptions,
-        searchers: Sequence[Searcher],
+        searchers: Sequence[EngineSearcher],
         progress: Progress,
     ) -> None:
         self.config, self.options, self.searchers, self.progress = (
@@ -127,7 +125,7 @@ class _Evaluator:
         )
         self.catalog, self.limits = searchers[0].catalog, searchers[0].limits
         self.labels = self._values(options.label)
-        settings = [(s.engine, config.engines[s.engine]) for s in searchers]
+        settings = [(s.name, config.engines[s.name]) for s in searchers]
         trained = {name: s for name, s in settings if isinstance(s, AutoencoderSettings)}
         self.preprocessing = {
             name: Preprocessing((one.input_size, one.input_size), one.resize)
@@ -250,7 +248,7 @@ class _Evaluator:
         random = random_space(gallery, questions, pixels, seed)
         return [*map(self._engine, self.searchers), *baselines, random]
 
-    def _engine(self, searcher: Searcher) -> Retriever:
+    def _engine(self, searcher: EngineSearcher) -> Retriever:
         batch, decoders = self.config.embedding.batch_size, self.config.embedding.decoders
         shown = VectorSet.by(searcher.index.vectors, searcher.build.ids, self.gallery.items)
 
@@ -258,7 +256,7 @@ class _Evaluator:
             return encode(searcher.model, photos, self.limits, batch, decoders)
 
         asked = self.questions.shown(shown, vectors)
-        return Retriever(searcher.engine, "engine", shown, asked, searcher.warning)
+        return Retriever(searcher.name, "engine", shown, asked, searcher.warning)
 
     def _systems(
         self,
@@ -302,22 +300,21 @@ class _Evaluator:
                 unseen = np.array([known.isdisjoint(own) for own in photos])
                 own = self._estimates(scores[unseen][:, at : at + 1]) if unseen.any() else [None]
                 count = int(unseen.sum())
-                found[searcher.engine] = HeldOut(len(photos) - count, count, own[0])
+                found[searcher.name] = HeldOut(len(photos) - count, count, own[0])
         return found
 
-    def _model(self, searcher: Searcher) -> ModelFolder | None:
-        models = EngineFolder(self.config.folder / searcher.engine).models
-        return models.get(searcher.build.manifest["model"])
+    def _model(self, searcher: EngineSearcher) -> ModelFolder | None:
+        return searcher.engine.models.get(searcher.build.manifest["model"])
 
     def _rebuilt(self) -> list[ReconstructionSample]:
         found = []
         for searcher in self.searchers:
             model = self._model(searcher)
-            preprocessing = self.preprocessing.get(searcher.engine)
+            preprocessing = self.preprocessing.get(searcher.name)
             if preprocessing and model:
                 found.append(
                     reconstruction(
-                        searcher.engine,
+                        searcher.name,
                         model,
                         self.pixels[preprocessing],
                         self.options.seed,
@@ -326,13 +323,13 @@ class _Evaluator:
                 )
         return [one for one in found if one]
 
-    def _cost(self, searcher: Searcher) -> Cost:
+    def _cost(self, searcher: EngineSearcher) -> Cost:
         return cost.measure(
-            searcher.engine,
+            searcher.name,
             searcher.model,
             searcher.index,
             searcher.build,
-            lambda photo: searcher.query(photo, cost.K),
+            lambda photo: searcher.search(photo, cost.K),
             next(iter(self.pixels.values())).photos,
             self.limits,
             self.config.embedding,

@@ -13,7 +13,7 @@ from pipeline.evaluation.exclusions import Exclusions, all_left_out
 from pipeline.evaluation.metrics import METRICS, score
 from pipeline.evaluation.retriever import Retriever
 from pipeline.progress import SILENT, Progress
-from pipeline.search.fusion import full_order_scores
+from pipeline.search.fusion import DEPTH, full_order_scores
 
 F64Array = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ class RetrievalExperiment:
         return np.concatenate(scores), answerable
 
 
-def fused(orders: Sequence[Ids]) -> Ids:
+def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:
     """Fuse several engines' rankings of all items: (queries, n) int64 each → the same.
 
     Items that come last by every engine, as those left out do, come last here.
@@ -79,5 +79,5 @@ def fused(orders: Sequence[Ids]) -> Ids:
     ranks = np.empty((len(orders), *orders[0].shape))
     for own, order in zip(ranks, orders, strict=True):
         np.put_along_axis(own, order, np.arange(1.0, order.shape[1] + 1)[np.newaxis], axis=1)
-    best: Ids = np.argsort(-full_order_scores(ranks), axis=1, kind="stable")
+    best: Ids = np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
     return best

@@ -47,3 +47,7 @@ class VectorIndex(Protocol):
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
         ...
+
+    def close(self) -> None:
+        """Close the index's files and maps; it cannot be used afterwards."""
+        ...

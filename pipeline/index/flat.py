@@ -36,6 +36,11 @@ class FlatIndex:
         except RuntimeError:  # no address space to map it
             self._index = None
 
+    def close(self) -> None:
+        """Close the file and its maps."""
+        self._index = None
+        self.file.close()
+
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
         return self.file.read(rows)

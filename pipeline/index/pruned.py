@@ -65,7 +65,13 @@ class PrunedIndex:
         self.dim: int = file.dim
         self._file = file
         self._reference = reference
-        self._shortlist = CodeFilter.open(folder, file)
+        self._code_filter = CodeFilter.open(folder, file)
+
+    def close(self) -> None:
+        """Close the files and their maps."""
+        self._code_filter = None
+        self._reference.close()
+        self._file.close()
 
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
@@ -82,7 +88,7 @@ class PrunedIndex:
             allowed = distinct(allowed, self.rows)
             allowed = None if len(allowed) == self.rows else allowed
         k = min(k, self.rows if allowed is None else len(allowed))
-        if self._shortlist is None:
+        if self._code_filter is None:
             return self._reference.search(queries, k, allowed)
         found = Neighbors(
             np.empty((len(queries), k), np.float64),
@@ -90,7 +96,7 @@ class PrunedIndex:
             np.empty(len(queries), np.int64),
         )
         unanswered = []
-        for number, answer in enumerate(self._shortlist.search(queries, k, allowed)):
+        for number, answer in enumerate(self._code_filter.search(queries, k, allowed)):
             if answer is None:
                 unanswered.append(number)
             else:

@@ -6,6 +6,7 @@ mapped if there is address space for it, and else read; it is never loaded as a 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -67,7 +68,16 @@ class VectorFile:
         size = os.fstat(self._file.fileno()).st_size
         if size != _HEADER.size + numbers * 4:
             raise damaged(path, "it has another size than it says")
-        self._mapped = self._map()
+        self._map: mmap.mmap | None = None
+        self._mapped = self._map_rows()
+
+    def close(self) -> None:
+        """Close the file and its map; a search that is under way keeps the map until it ends."""
+        self._mapped = None
+        if self._map is not None:
+            with contextlib.suppress(BufferError):
+                self._map.close()
+        self._file.close()
 
     def read(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows, in this order."""
@@ -133,10 +143,10 @@ class VectorFile:
             faiss.fvec_L2sqr_ny(out, first, faiss.swig_ptr(vectors), self.dim, len(vectors))
         return sums
 
-    def _map(self) -> npt.NDArray[np.uint8] | None:
+    def _map_rows(self) -> npt.NDArray[np.uint8] | None:
         """Map the file as (rows, 4·dim) bytes, or None if there is no address space for it."""
         try:
-            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError:
             return None
         # Rows are read here and there: what the system would read ahead is not needed.

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.artifacts import lock
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
-from pipeline.workspace import EngineFolder
+from pipeline.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def _all(config: Config) -> Iterator[Path]:
 def _unused(config: Config) -> Iterator[Path]:
     yield from _hidden_photos(config)
     for name in config.engines:
-        folder = EngineFolder(config.folder / name)
-        model, build = folder.models.current(), folder.builds.current()
+        engine = Engine(name, config)
+        model, build = engine.models.current(), engine.builds.current()
         used = {model.path.name, model.fingerprint} if model else set()
         if build:
             used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
-        for place in (folder.models.folder, folder.path / "embeddings", folder.builds.folder):
+        for place in (engine.models.folder, engine.folder / "embeddings", engine.builds.folder):
             if place.is_dir():
                 yield from sorted(p for p in place.iterdir() if p.is_dir() and p.name not in used)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline import models
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.config import Config
+from pipeline.engine import Engine
 from pipeline.models.store import random_weights_warning
-from pipeline.workspace import EngineFolder
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -36,14 +35,12 @@ def describe(config: Config) -> dict[str, Any]:
 
 
 def _engine(config: Config, name: str) -> dict[str, Any]:
-    folder = EngineFolder(config.folder / name)
-    model = folder.models.current()
-    build = folder.builds.current()
-    facts: dict[str, Any] = {"bytes": _bytes(folder.path), "model": None, "build": None}
+    engine = Engine(name, config)
+    model = engine.models.current()
+    build = engine.builds.current()
+    facts: dict[str, Any] = {"bytes": _bytes(engine.folder), "model": None, "build": None}
     if model:
-        settled = model.is_made_by(
-            models.recipe(config.engines[name], config.engines, read_file=False)
-        )
+        settled = engine.matches_settings(model)
         facts["model"] = {
             "folder": str(model.path),
             "fingerprint": model.fingerprint,
@@ -54,7 +51,7 @@ def _engine(config: Config, name: str) -> dict[str, Any]:
             "validation_mse": model.manifest.get("validation_mse"),
             "matches_configuration": settled,
         }
-        facts["vectors"] = len(folder.embeddings(model.fingerprint).photos())
+        facts["vectors"] = len(engine.embeddings(model.fingerprint).photos())
     if build:
         facts["build"] = {
             "id": build.path.name,
@@ -66,7 +63,7 @@ def _engine(config: Config, name: str) -> dict[str, Any]:
             "bytes": _bytes(build.path),
             "matches_model": model is not None and build.fingerprint == model.fingerprint,
         }
-        facts["builds"] = [path.name for path in folder.builds.all()]
+        facts["builds"] = [path.name for path in engine.builds.all()]
     return facts
 
 

@@ -13,11 +13,11 @@ from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.embeddings.store import EmbeddingStore
+from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_index
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
-from pipeline.workspace import EngineFolder
 
 
 @dataclass
@@ -52,7 +52,7 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         showings = set(catalog.photo_item_pairs())
         for name in config.engines:
             try:
-                _verify_engine(EngineFolder(config.folder / name), showings, verdict, progress)
+                _verify_engine(Engine(name, config), showings, verdict, progress)
             except DamagedArtifactError as error:
                 verdict.problems.append(str(error))
     verdict.problems = list(dict.fromkeys(verdict.problems))
@@ -60,26 +60,26 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
 
 
 def _verify_engine(
-    folder: EngineFolder, showings: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
+    engine: Engine, showings: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
 ) -> None:
-    for path in sorted(folder.models.folder.glob("[0-9a-f]*")):
+    for path in sorted(engine.models.folder.glob("[0-9a-f]*")):
         verdict.models += 1
         verdict.problems += checksum_problems(path)
-    with progress.task(f"{folder.path.name}: verifying vectors", None, "shards") as advance:
-        for store in sorted((folder.path / "embeddings").glob("*")):
+    with progress.task(f"{engine.name}: verifying vectors", None, "shards") as advance:
+        for store in engine.embedding_folders:
             for shard in EmbeddingStore(store).shards():
                 verdict.shards += 1
                 if not shard.is_intact():
                     verdict.problems.append(str(shard.damaged("its content has changed")))
                 advance(1)
-    for path in folder.builds.all():
+    for path in engine.builds.all():
         verdict.builds += 1
         verdict.problems += checksum_problems(path)
-    build = folder.builds.current()
+    build = engine.builds.current()
     if build is None:
-        verdict.problems.append(f"{folder.path}: no index here yet; run `imgsearch build`")
+        verdict.problems.append(f"{engine.folder}: no index here yet; run `imgsearch build`")
         return
-    verdict.problems += _disagreements(folder, build, showings)
+    verdict.problems += _disagreements(engine, build, showings)
 
 
 def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
@@ -94,12 +94,10 @@ def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
     yield f"{path}: the photo {what}; {mend} `imgsearch build`"
 
 
-def _disagreements(
-    folder: EngineFolder, build: Build, showings: set[tuple[bytes, int]]
-) -> Iterator[str]:
+def _disagreements(engine: Engine, build: Build, showings: set[tuple[bytes, int]]) -> Iterator[str]:
     """Compare the current build with the catalog, the model, and the vectors."""
     mend = "run `imgsearch build`"
-    model = folder.models.get(str(build.manifest["model"]))
+    model = engine.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
         found = model.fingerprint if model else "missing"
         yield f"{build.path}: made by model {build.fingerprint}, which is {found} now; {mend}"
@@ -114,7 +112,7 @@ def _disagreements(
         return
     rows = {photo: row for row, photo in enumerate(photos)}
     missing = np.ones(len(rows), bool)
-    for shard, selected, vectors in folder.embeddings(build.fingerprint).select(rows):
+    for shard, selected, vectors in engine.embeddings(build.fingerprint).select(rows):
         missing[selected] = False
         if not np.array_equal(index.vectors(selected), vectors):
             yield f"{build.index_file}: its vectors differ from those in {shard.file}; {mend}"

@@ -61,8 +61,8 @@ def _import_quietly() -> None:
         backend = importlib.import_module("keras").backend.backend()
         if backend != "tensorflow":
             raise ConfigError(
-                f"Keras runs on {backend} in this process, imgsearch needs it on TensorFlow: set"
-                " KERAS_BACKEND=tensorflow before Keras is imported, or use another process"
+                f"Keras runs on {backend} in this process, imgsearch needs it on TensorFlow",
+                hint="set KERAS_BACKEND=tensorflow before Keras is imported",
             )
         tensorflow = importlib.import_module("tensorflow")
         # Ampere GPUs would multiply in 10 bits of precision: other vectors than a CPU's.

@@ -1,8 +1,8 @@
-"""Queries and their neighbors → one picture, like the article's figure."""
+"""Queries and their hits → one contact sheet, like the article's figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,46 +11,72 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pipeline import images
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
-from pipeline.search.fusion import Fused
-from pipeline.search.searcher import Hit
+from pipeline.search.fusion import FUSED
+from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
 
-_INK, _QUIET, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
+_INK, _GRAY, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
 
 
-Answers = Mapping[str, Sequence[Hit | Fused]]
-"""Engine, or `fused` → its neighbors of one query."""
+@dataclass(frozen=True)
+class Cell:
+    """One photo of a contact sheet with up to three lines of text below it."""
+
+    photo: Image.Image | None
+    lines: Sequence[str]
+    is_query: bool = False
 
 
-def query_sheet(
-    queries: Sequence[tuple[str, Path | None, Answers, Sequence[str]]],
-    limits: ImageLimits,
-    warnings: Mapping[str, str],
-) -> Image.Image:
-    """Draw each query and its neighbors with their distances, a row an engine.
+@dataclass(frozen=True)
+class QueryRow:
+    """A query to draw: its name, its photo, and what was found."""
 
-    A query is its name, its photo, its answers, and the engines that have no good match for it.
-    An engine that `warnings` names says in its title that its weights are random.
+    name: str
+    photo: Path | None
+    result: SearchResult
+
+
+def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image:
+    """Draw each query and its hits with their distances, a row for each engine.
+
+    An engine's title says if its weights are random, and if it found no good match.
     """
-    rows = []
-    for name, path, answers, no_match in queries:
-        query = SheetCell(_photo(path, limits), [name, "query"], is_query=True)
-        for engine, neighbors in answers.items():
-            found = [
-                SheetCell(
-                    _photo(n.path, limits.for_stored()),
-                    [n.name, n.category, f"{n.rank}.  {_near(n)}"],
-                )
-                for n in neighbors
-            ]
-            title = f"{engine} (RANDOM weights)" if engine in warnings else engine
-            title += ": no good match" if engine in no_match else ""
-            rows.append((title, [query, *found]))
-    return sheet(rows)
+    rows: list[tuple[str, list[Cell]]] = []
+    for query in queries:
+        first = Cell(_photo(query.photo, limits), [query.name, "query"], is_query=True)
+        lists: list[tuple[str, Sequence[Hit | FusedHit]]]
+        lists = [(_title(engine), engine.hits) for engine in query.result.values()]
+        lists += [] if query.result.fused is None else [(FUSED, query.result.fused)]
+        for title, hits in lists:
+            rows.append((title, [first, *(_cell(hit, limits.for_stored()) for hit in hits)]))
+    return contact_sheet(rows)
 
 
-def _near(n: Hit | Fused) -> str:
-    return f"score {n.score:.4f}" if isinstance(n, Fused) else f"{n.distance:.4g}"
+def contact_sheet(rows: Sequence[tuple[str, Sequence[Cell]]]) -> Image.Image:
+    """Draw titled rows of photos."""
+    columns = max(len(cells) for _, cells in rows)
+    title, row_height = 34, _PHOTO + _TEXT
+    width = _GAP + columns * (_PHOTO + _GAP)
+    height = _GAP + len(rows) * (title + row_height + _GAP)
+    picture = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (name, cells) in enumerate(rows):
+        top = _GAP + number * (title + row_height + _GAP)
+        draw.text((_GAP, top), _fit(name, width - 2 * _GAP, 20), _INK, _font(20))
+        for column, cell in enumerate(cells):
+            _draw_cell(picture, draw, cell, _GAP + column * (_PHOTO + _GAP), top + title)
+    return picture
+
+
+def _title(engine: EngineResult) -> str:
+    random = " (RANDOM weights)" if engine.warning else ""
+    return f"{engine.engine}{random}{': no good match' if engine.no_match else ''}"
+
+
+def _cell(hit: Hit | FusedHit, limits: ImageLimits) -> Cell:
+    how_near = f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
+    lines = [hit.item.name, hit.item.category, f"{hit.rank}.  {how_near}"]
+    return Cell(_photo(hit.photo, limits), lines)
 
 
 def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
@@ -62,44 +88,19 @@ def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
         return None
 
 
-@dataclass(frozen=True)
-class SheetCell:
-    """One photo of a sheet with up to three lines of text below it."""
-
-    photo: Image.Image | None
-    lines: Sequence[str]
-    is_query: bool = False
-
-
-def sheet(rows: Sequence[tuple[str, Sequence[SheetCell]]]) -> Image.Image:
-    """Draw titled rows of photos, like the article's figure."""
-    columns = max(len(tiles) for _, tiles in rows)
-    title, row_height = 34, _PHOTO + _TEXT
-    width = _GAP + columns * (_PHOTO + _GAP)
-    height = _GAP + len(rows) * (title + row_height + _GAP)
-    picture = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(picture)
-    for number, (name, tiles) in enumerate(rows):
-        top = _GAP + number * (title + row_height + _GAP)
-        draw.text((_GAP, top), _fit(name, width - 2 * _GAP, 20), _INK, _font(20))
-        for column, tile in enumerate(tiles):
-            _draw_tile(picture, draw, tile, _GAP + column * (_PHOTO + _GAP), top + title)
-    return picture
-
-
-def _draw_tile(
-    picture: Image.Image, draw: ImageDraw.ImageDraw, tile: SheetCell, left: int, top: int
+def _draw_cell(
+    picture: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, left: int, top: int
 ) -> None:
     box = (left, top, left + _PHOTO - 1, top + _PHOTO - 1)
-    if tile.photo is None:
-        draw.text((left + 12, top + _PHOTO // 2 - 8), "photo not found", _QUIET, _font(14))
+    if cell.photo is None:
+        draw.text((left + 12, top + _PHOTO // 2 - 8), "photo not found", _GRAY, _font(14))
     else:
-        photo = ImageOps.contain(tile.photo, (_PHOTO, _PHOTO), Image.Resampling.LANCZOS)
+        photo = ImageOps.contain(cell.photo, (_PHOTO, _PHOTO), Image.Resampling.LANCZOS)
         place = (left + (_PHOTO - photo.width) // 2, top + (_PHOTO - photo.height) // 2)
         picture.paste(photo, place)
-    draw.rectangle(box, outline=_INK if tile.is_query else _FRAME, width=3 if tile.is_query else 1)
-    for number, line in enumerate(tile.lines[:3]):
-        ink = _INK if number == 0 else _QUIET
+    draw.rectangle(box, outline=_INK if cell.is_query else _FRAME, width=3 if cell.is_query else 1)
+    for number, line in enumerate(cell.lines[:3]):
+        ink = _INK if number == 0 else _GRAY
         place = (left, top + _PHOTO + 5 + 18 * number)
         draw.text(place, _fit(line, _PHOTO, 14), ink, _font(14))
 

@@ -19,8 +19,7 @@ from pipeline.report.example_answers import ExampleQueries, ExampleQuery, Judged
 from pipeline.report.example_queries import by_distance, by_score
 from pipeline.report.maps import Maps, draw_maps
 from pipeline.report.report_data import ReportData
-from pipeline.search import searcher as search
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
 
 __all__ = [
     "EngineFacts",
@@ -44,7 +43,7 @@ def report_data(
 
     Raises:
         QueryError: there is no such column or engine.
-        NotBuiltError, StaleIndexError, DamagedArtifactError: as `search.open`.
+        NotBuiltError, StaleIndexError, DamagedArtifactError: as `pipeline.open`.
     """
     evidence, unmeasured = None, None
     try:
@@ -53,7 +52,7 @@ def report_data(
         unmeasured = str(error)
     with ExitStack() as opened:
         names = dict.fromkeys(options.engines or config.engines)
-        searchers = [opened.enter_context(search.open(config, name)) for name in names]
+        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
         catalog = searchers[0].catalog
         labels = values_of(catalog, options.label)
         return ReportData(
@@ -73,7 +72,7 @@ def report_data(
 
 
 def _sheets(
-    searchers: Sequence[Searcher],
+    searchers: Sequence[EngineSearcher],
     labels: dict[int, str],
     evidence: EvaluationDetails | None,
     seed: int,

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from pipeline.artifacts import read_json
 from pipeline.errors import NotBuiltError
-from pipeline.search.searcher import Searcher
-from pipeline.workspace import EngineFolder
+from pipeline.search.engine_searcher import EngineSearcher
 
 F64Vector = npt.NDArray[np.float64]
 
@@ -49,23 +48,23 @@ class Training:
     validation: Sequence[float]
 
 
-def engine_facts(searcher: Searcher) -> EngineFacts:
+def engine_facts(searcher: EngineSearcher) -> EngineFacts:
     """Read what an opened engine's folders say.
 
     Raises:
         NotBuiltError: another process has just removed its model.
     """
     manifest = searcher.build.manifest
-    model = EngineFolder(searcher.config.folder / searcher.engine).models.get(manifest["model"])
+    model = searcher.engine.models.get(manifest["model"])
     if model is None:
         raise NotBuiltError(f"{searcher.build.path}: its model is gone; run `imgsearch build`")
     losses = read_json(model.path / "history.json") if "epochs" in model.manifest else None
     distances = searcher.calibration.distances
     percentile = searcher.config.search.no_match_percentile
-    settings = searcher.config.engines[searcher.engine]
+    settings = searcher.engine.settings
     network = settings.network if settings.type == "pretrained" else settings.architecture
     return EngineFacts(
-        name=searcher.engine,
+        name=searcher.name,
         network=f"{settings.type}: {network}",
         dim=model.dim,
         parameters=model.manifest.get("parameters"),

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.search.searcher import Hit, Searcher
+from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.query import Item
+from pipeline.search.result import Hit
 
 _NEIGHBORS = 6
 _MORE = 20  # asked for, as some share a photo with the query and are not shown
@@ -40,7 +42,7 @@ class ExampleQuery:
 class ExampleQueries:
     """Asks several engines with items of the catalog."""
 
-    def __init__(self, searchers: Sequence[Searcher], labels: Mapping[int, str]) -> None:
+    def __init__(self, searchers: Sequence[EngineSearcher], labels: Mapping[int, str]) -> None:
         self.searchers, self.labels = searchers, labels
         self.shows: dict[int, set[bytes]] = defaultdict(set)
         self.shown_by: dict[bytes, set[int]] = defaultdict(set)
@@ -57,14 +59,14 @@ class ExampleQueries:
         lists: dict[str, Sequence[JudgedHit]] = {}
         no_match = []
         for searcher in self.searchers:
-            found = searcher.query(item, _MORE)
-            others = [one for one in found if one.id not in same][:_NEIGHBORS]
-            lists[searcher.engine] = [
-                JudgedHit(one, None if label is None else self.labels.get(one.id) == label)
+            found = searcher.search(Item(item), _MORE).hits
+            others = [hit for hit in found if hit.item.id not in same][:_NEIGHBORS]
+            lists[searcher.name] = [
+                JudgedHit(one, None if label is None else self.labels.get(one.item.id) == label)
                 for one in others
             ]
             if searcher.is_no_match(others):
-                no_match.append(searcher.engine)
+                no_match.append(searcher.name)
         photo = next(iter(sorted(self.shows[item])), None)
         return ExampleQuery(
             why,

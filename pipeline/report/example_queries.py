@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from pipeline.evaluation.agreement import rank_biased_overlap
 from pipeline.evaluation.details import EvaluationDetails
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.query import Item
+from pipeline.search.result import EngineResult
 
 F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -45,19 +47,20 @@ def by_score(evidence: EvaluationDetails, labels: Mapping[int, str]) -> Chosen:
     return _lowest(evidence.items, kinds, labels)
 
 
-def by_distance(searchers: Sequence[Searcher], seed: int) -> Chosen:
+def by_distance(searchers: Sequence[EngineSearcher], seed: int) -> Chosen:
     """Choose by how near the nearest neighbor is, and by how little the engines' lists agree."""
     indexed = (set(searcher.build.ids[:, 1].tolist()) for searcher in searchers)
     items = np.array(sorted(set.intersection(*indexed)), np.int64)
     random = np.random.default_rng(seed)
     items = np.sort(random.choice(items, min(_SAMPLE, len(items)), replace=False))
-    answers = [list(searcher.query_all(items.tolist(), _DEPTH)) for searcher in searchers]
+    queries = [Item(item) for item in items.tolist()]
+    answers = [list(searcher.search_all(queries, _DEPTH)) for searcher in searchers]
     nearest, agreement = np.full((2, len(items)), np.inf)
     for at, lists in enumerate(zip(*answers, strict=True)):
-        found = [one for one in lists if isinstance(one, list) and one]
+        found = [one.hits for one in lists if isinstance(one, EngineResult) and one.hits]
         if len(found) == len(searchers):
             nearest[at] = np.mean([one[0].percentile or 0.0 for one in found])
-            first, *others = [[n.id for n in one] for one in found]
+            first, *others = [[hit.item.id for hit in hits] for hits in found]
             if others:
                 agreement[at] = min(rank_biased_overlap(first, other) for other in others)
     answered = nearest[np.isfinite(nearest)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.progress import SILENT, Progress
 from pipeline.report.points import Point, choose
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher
 
 F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ class Maps:
 
 
 def draw_maps(
-    searchers: Sequence[Searcher],
+    searchers: Sequence[EngineSearcher],
     labels: Mapping[int, str],
     seed: int,
     progress: Progress = SILENT,
@@ -45,9 +45,9 @@ def draw_maps(
     count = len(chosen.points)
     positions = {}
     for searcher, rows in zip(searchers, chosen.rows, strict=True):
-        with progress.task(f"{searcher.engine}: drawing a map", count, "photos") as advance:
+        with progress.task(f"{searcher.name}: drawing a map", count, "photos") as advance:
             if count:
-                positions[searcher.engine] = arrange(searcher.index.vectors(rows), seed)
+                positions[searcher.name] = arrange(searcher.index.vectors(rows), seed)
             advance(count)
     own = [labels.get(point.item) for point in chosen.points]
     return Maps(chosen.points, own, positions, chosen.photos)

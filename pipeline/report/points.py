@@ -16,7 +16,7 @@ from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
 from pipeline.progress import SILENT, Progress
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher
 
 Ids = npt.NDArray[np.int64]
 
@@ -45,7 +45,7 @@ class Points:
     """How many all of them have; if that is more, the points are a sample."""
 
 
-def choose(searchers: Sequence[Searcher], most: int, seed: int) -> Points:
+def choose(searchers: Sequence[EngineSearcher], most: int, seed: int) -> Points:
     """Take the photos in all of the indexes, in the first one's order; of many, a random sample."""
     rows = [
         {photo.tobytes(): row for row, photo in enumerate(searcher.build.photos)}
@@ -59,7 +59,7 @@ def choose(searchers: Sequence[Searcher], most: int, seed: int) -> Points:
     return Points(_points(searchers[0], numbers[0]), numbers, len(photos))
 
 
-def _points(searcher: Searcher, rows: Ids) -> list[Point]:
+def _points(searcher: EngineSearcher, rows: Ids) -> list[Point]:
     """(n,) rows of an index → who shows their photos, and where those can be read."""
     build, catalog = searcher.build, searcher.catalog
     entries, times = build.expand_rows(rows)

@@ -24,7 +24,7 @@ from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.report.exports import exporting
 from pipeline.report.points import Point, choose, grid, sprite
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher
 
 F32Matrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ class Export:
 
 
 def export(
-    searchers: Sequence[Searcher],
+    searchers: Sequence[EngineSearcher],
     folder: Path,
     most: int = 10_000,
     seed: int = 7,
@@ -80,17 +80,17 @@ def export(
     chosen = choose(searchers, most, seed)
     points = chosen.points
     if not points:
-        names = ", ".join(searcher.engine for searcher in searchers)
+        names = ", ".join(searcher.name for searcher in searchers)
         raise QueryError(f"{names}: no photo is in all of their indexes; run `imgsearch build`")
-    engines = {searcher.engine: _title(searcher) for searcher in searchers}
+    engines = {searcher.name: _title(searcher) for searcher in searchers}
     side = tile_side(len(points))
     with exporting(folder, _KIND, {"engines": engines, "photos": chosen.photos}) as aside:
         entries = []
         for searcher, own in zip(searchers, chosen.rows, strict=True):
-            file = write_vectors(aside / searcher.engine, searcher, own, progress)
+            file = write_vectors(aside / searcher.name, searcher, own, progress)
             shape = (len(points), searcher.index.dim)
             path = file.relative_to(aside).as_posix()
-            entries.append(_entry(engines[searcher.engine], shape, path, side))
+            entries.append(_entry(engines[searcher.name], shape, path, side))
         (aside / _CONFIG).write_text("".join(entries), encoding="utf-8")
         lines = "".join("\t".join(cells) + "\n" for cells in table(points))
         (aside / _METADATA).write_text(lines, encoding="utf-8", newline="\n")
@@ -102,8 +102,8 @@ def export(
     return Export(folder, engines, len(points), chosen.photos, unreadable, side)
 
 
-def _title(searcher: Searcher) -> str:
-    return f"{searcher.engine} (RANDOM weights)" if searcher.warning else searcher.engine
+def _title(searcher: EngineSearcher) -> str:
+    return f"{searcher.name} (RANDOM weights)" if searcher.warning else searcher.name
 
 
 def tile_side(count: int) -> int:
@@ -128,7 +128,7 @@ def _entry(name: str, shape: tuple[int, int], tensor: str, side: int) -> str:
 """
 
 
-def write_vectors(folder: Path, searcher: Searcher, rows: Ids, progress: Progress) -> Path:
+def write_vectors(folder: Path, searcher: EngineSearcher, rows: Ids, progress: Progress) -> Path:
     """Write the vectors of these rows into a new folder, exactly; return the file.
 
     TensorBoard reads any file of vectors as text, and as numbers only if it fails to decode it.
@@ -138,7 +138,7 @@ def write_vectors(folder: Path, searcher: Searcher, rows: Ids, progress: Progres
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     is_text = may_be_text(_bytes(searcher.index.vectors(blocks[0])))
     file = folder / ("vectors.tsv" if is_text else "vectors.bytes")
-    label = f"{searcher.engine}: writing vectors"
+    label = f"{searcher.name}: writing vectors"
     with file.open("wb") as out, progress.task(label, len(rows), "photos") as advance:
         for block in blocks:
             vectors = searcher.index.vectors(block)

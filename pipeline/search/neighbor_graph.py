@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.artifacts import replacing
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import GRAPH_BLOCK, EngineSearcher, positive
 
 EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbor", "<i8"), ("distance", "<f8")])
 """One row of the graph: `neighbor` is the `rank`-th nearest to `item`, at a Euclidean distance."""
@@ -20,7 +20,13 @@ SUFFIXES = (".parquet", ".npy")
 Edges = npt.NDArray[np.void]
 
 
-def write_graph(searcher: Searcher, k: int, file: Path, progress: Progress = SILENT) -> int:
+def write_graph(
+    searcher: EngineSearcher,
+    k: int,
+    file: Path,
+    progress: Progress = SILENT,
+    block_size: int = GRAPH_BLOCK,
+) -> int:
     """Write the k nearest others of every item, by item and rank; return how many rows there are.
 
     The file is Parquet or a structured NumPy array, by its name, with the columns of `EDGE`. It is
@@ -31,20 +37,18 @@ def write_graph(searcher: Searcher, k: int, file: Path, progress: Progress = SIL
         OSError: it cannot be written.
     """
     if file.suffix not in SUFFIXES:
-        raise QueryError(f"{file}: give a name that ends in {' or '.join(SUFFIXES)}")
-    if k <= 0:
-        raise QueryError(f"k is {k}; ask for at least 1 neighbor")
+        raise QueryError(f"give a name that ends in {' or '.join(SUFFIXES)}", where=file)
     items = int(searcher.build.manifest["items"])
-    rows = items * min(k, items - 1)
-    label = f"{searcher.engine}: finding neighbors"
+    rows = items * min(positive(k), items - 1)
+    label = f"{searcher.name}: finding neighbors"
     with progress.task(label, items, "items") as advance, replacing(file) as unfinished:
 
         def blocks() -> Iterator[Edges]:
-            for block in searcher.graph(k):
+            for block in searcher.graph(k, block_size):
                 edges = [
-                    (item, rank, found.item, found.distance)
+                    (item, rank, neighbor.item, neighbor.distance)
                     for item, neighbors in block
-                    for rank, found in enumerate(neighbors, 1)
+                    for rank, neighbor in enumerate(neighbors, 1)
                 ]
                 yield np.array(edges, EDGE)
                 advance(len(block))

@@ -1,7 +1,7 @@
-"""Rank: the nearest rows of an index → the nearest items, of those that are wanted.
+"""Rank: the nearest rows of an index → the nearest items that a filter allows.
 
-A row is a distinct photo; an item is as near as the nearest of its photos is. Rows are asked for in
-growing numbers until no row further on can change the first k items.
+A row is a distinct photo; an item is as near as the nearest of its photos is. Rows are searched for
+in growing numbers until no further row can change the first k items.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from pipeline.index.builds import Build
 
 F64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-_MORE = 2  # rows beyond k, as the first ones often show several items or the one that asks
+EXTRA_ROWS = 2  # searched for beyond k: the first rows often show several items, or the query's own
+GROWTH = 4  # how many times more rows each further round searches for
 
 
 class QueryVectors(NamedTuple):
-    """One query: (m, dim) vectors, more than one if an item of several photos asks."""
+    """One query: (m, dim) vectors, more than one if it is an item of several photos."""
 
     vectors: F32Matrix
-    leave_out: int | None = None
-    """An item that is not to be found: the one that asks."""
-    ood_percentile: float | None = None
-    """How unlike the catalog's photos the query is: told with the answer, no part of it."""
+    exclude: int | None = None
+    """An item that is not to be found: the one that is searched with."""
 
 
 class RankedItem(NamedTuple):
-    """One item near a query, and the row of the photo by which it is."""
+    """One item near a query, and the row of its nearest photo."""
 
     item: int
     distance: float
@@ -47,11 +46,11 @@ class SearchFilter:
     """Which items may be found."""
 
     condition: Condition | None = None
-    """What must hold for them; None: every item may be."""
+    """What must hold for them; None: every item is allowed."""
     min_distance: float = 0.0
     max_distance: float = inf
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
-    """Ids of items → what each belongs to, of which only the nearest item is found."""
+    """Ids of items → the group of each; only the nearest item of a group is found."""
 
 
 @dataclass(frozen=True)
@@ -60,101 +59,102 @@ class Ranking:
 
     index: VectorIndex
     build: Build
-    wanted: SearchFilter
+    filter: SearchFilter
 
-    def rank(self, asked: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
-        """Return, for each query, the k nearest wanted items by (distance, item id).
+    def rank(self, queries: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
+        """Return, for each query, the k nearest allowed items by (distance, item id).
 
-        There are fewer only where fewer are wanted. Distances are Euclidean. Memory grows with the
-        number of queries times k: ask in blocks.
+        There are fewer only where fewer are allowed. Distances are Euclidean. Memory grows with
+        the number of queries times k: rank in blocks.
         """
-        answers: list[list[RankedItem] | None] = [None] * len(asked)
-        if self.wanted.condition is not None:
-            # Where many items meet it, enough of the nearest do, and only those need be judged.
-            self._round(asked, answers, k, 4 * k + _MORE, self.wanted.condition.among, None)
-        count = k + _MORE
+        answers: list[list[RankedItem] | None] = [None] * len(queries)
+        condition = self.filter.condition
+        if condition is not None:
+            # Where many items meet it, enough of the nearest do, and only those need be checked.
+            self._round(queries, answers, k, GROWTH * k + EXTRA_ROWS, condition.among, None)
+        count = k + EXTRA_ROWS
         while None in answers:
-            self._round(asked, answers, k, count, self._all_wanted, self._rows)
-            count *= 4
-        return [found or [] for found in answers]
+            self._round(queries, answers, k, count, self._allowed_items, self._allowed_rows)
+            count *= GROWTH
+        return [ranked or [] for ranked in answers]
 
     def _round(
         self,
-        asked: Sequence[QueryVectors],
+        queries: Sequence[QueryVectors],
         answers: list[list[RankedItem] | None],
         k: int,
         count: int,
-        judge: Callable[[Ids], Ids],
-        allowed: Ids | None,
+        select: Callable[[Ids], Ids],
+        allowed_rows: Ids | None,
     ) -> None:
-        """Ask for `count` rows, among the allowed ones; fill in the answers that are certain then.
+        """Search for `count` rows, among the allowed ones; fill in the answers that are now final.
 
-        `judge` takes items and returns which meet the condition; it may name others besides.
+        `select` takes items and returns those that meet the condition; it may return others too.
         """
-        still = [number for number, found in enumerate(answers) if found is None]
-        vectors = np.concatenate([asked[number].vectors for number in still])
-        neighbors = self.index.search(vectors, count, allowed)
-        complete = count >= (self.index.rows if allowed is None else len(allowed))
-        at = 0
-        for number in still:
-            own = slice(at, at := at + len(asked[number].vectors))
-            distances, rows = neighbors.distances[own], neighbors.rows[own]
-            # What is nearer than this has been seen, by each of the vectors.
-            frontier = inf if complete else float(distances[:, -1].min())
-            found = self._items(distances, rows, asked[number].leave_out, judge)[:k]
-            full = len(found) == k and found[-1].distance < frontier
-            if full or frontier == inf or frontier > self.wanted.max_distance:
-                answers[number] = found
+        open_queries = [i for i, answer in enumerate(answers) if answer is None]
+        vectors = np.concatenate([queries[i].vectors for i in open_queries])
+        neighbors = self.index.search(vectors, count, allowed_rows)
+        available = self.index.rows if allowed_rows is None else len(allowed_rows)
+        start = 0
+        for i in open_queries:
+            part = slice(start, start := start + len(queries[i].vectors))
+            distances, rows = neighbors.distances[part], neighbors.rows[part]
+            # Every row nearer than the frontier has been seen, by each of the query's vectors.
+            frontier = inf if count >= available else float(distances[:, -1].min())
+            ranked = self._items(distances, rows, queries[i].exclude, select)[:k]
+            is_full = len(ranked) == k and ranked[-1].distance < frontier
+            if is_full or frontier == inf or frontier > self.filter.max_distance:
+                answers[i] = ranked
 
     @cached_property
-    def _rows(self) -> Ids | None:
-        """The rows that show an item which meets the condition; None if there is none."""
-        if self.wanted.condition is None:
+    def _allowed_rows(self) -> Ids | None:
+        """The rows that show an item which meets the condition; None if there is no condition."""
+        if self.filter.condition is None:
             return None
         ids = self.build.ids
-        return np.unique(ids[np.isin(ids[:, 1], self.wanted.condition.items), 0])
+        return np.unique(ids[np.isin(ids[:, 1], self.filter.condition.items), 0])
 
-    def _all_wanted(self, items: Ids) -> Ids:
-        return items if self.wanted.condition is None else self.wanted.condition.items
+    def _allowed_items(self, items: Ids) -> Ids:
+        return items if self.filter.condition is None else self.filter.condition.items
 
     def _items(
         self,
         distances: F64Array,
         rows: Ids,
-        leave_out: int | None,
-        judge: Callable[[Ids], Ids],
+        exclude: int | None,
+        select: Callable[[Ids], Ids],
     ) -> list[RankedItem]:
-        """The wanted items that these rows show, each once, by (distance, id)."""
-        entries, times = self.build.expand_rows(rows.ravel())
+        """The allowed items that these rows show, each once, by (distance, id)."""
+        entries, counts = self.build.expand_rows(rows.ravel())
         items = self.build.ids[entries, 1]
-        apart = np.repeat(distances.ravel(), times)
-        order = np.lexsort((items, apart))
+        item_distances = np.repeat(distances.ravel(), counts)
+        order = np.lexsort((items, item_distances))
         _, first = np.unique(items[order], return_index=True)
         nearest = order[np.sort(first)]
-        nearest = nearest[self._is_wanted(items[nearest], apart[nearest], leave_out)]
-        nearest = nearest[np.isin(items[nearest], judge(items[nearest]))]
-        kept = self._first_of_groups(items[nearest].tolist())
+        nearest = nearest[self._in_range(item_distances[nearest])]
+        nearest = nearest[items[nearest] != (-1 if exclude is None else exclude)]
+        nearest = nearest[np.isin(items[nearest], select(items[nearest]))]
+        nearest = nearest[self._first_of_groups(items[nearest].tolist())]
         return [
             RankedItem(item, distance, row)
             for item, distance, row in zip(
-                items[nearest[kept]].tolist(),
-                apart[nearest[kept]].tolist(),
-                self.build.ids[entries[nearest[kept]], 0].tolist(),
+                items[nearest].tolist(),
+                item_distances[nearest].tolist(),
+                self.build.ids[entries[nearest], 0].tolist(),
                 strict=True,
             )
         ]
 
-    def _is_wanted(self, items: Ids, apart: F64Array, leave_out: int | None) -> Mask:
-        wanted: Mask = (apart >= self.wanted.min_distance) & (apart <= self.wanted.max_distance)
-        if leave_out is not None:
-            wanted &= items != leave_out
-        return wanted
+    def _in_range(self, distances: F64Array) -> Mask:
+        limits = self.filter
+        mask: Mask = (distances >= limits.min_distance) & (distances <= limits.max_distance)
+        return mask
 
     def _first_of_groups(self, items: Sequence[int]) -> list[int]:
-        """Positions of the items that are the first of what they belong to."""
-        if self.wanted.group is None:
+        """Positions of the items that are the first of their group."""
+        if self.filter.group is None:
             return list(range(len(items)))
-        seen: dict[Hashable, int] = {}
-        for position, group in enumerate(self.wanted.group(items)):
-            seen.setdefault(group, position)
-        return list(seen.values())
+        first: dict[Hashable, int] = {}
+        for position, group in enumerate(self.filter.group(items)):
+            first.setdefault(group, position)
+        return list(first.values())

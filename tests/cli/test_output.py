@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,21 +14,22 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipeline.build import Report
 from pipeline.catalog.ingest import IngestReport
+from pipeline.catalog.records import ItemRecord, State
 from pipeline.cli import main, progress_bars
 from pipeline.cli.build import print_report, states_line
 from pipeline.cli.maintenance import print_audit, print_info
 from pipeline.cli.output import print_json, print_line, talk
-from pipeline.cli.query import print_answers
+from pipeline.cli.query import print_result
 from pipeline.download.download import DownloadReport
 from pipeline.images import ImageLimits
 from pipeline.maintenance import clean, verify
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
-from pipeline.report import contact_sheet as report
-from pipeline.report.contact_sheet import query_sheet
+from pipeline.report import contact_sheet
+from pipeline.report.contact_sheet import QueryRow, query_sheet
 from pipeline.report.text import size
-from pipeline.search.searcher import Hit
+from pipeline.search.result import EngineResult, Hit, SearchResult
+from pipeline.stages import BuildReport
 from tests.conftest import Color, png
 
 
@@ -69,6 +70,21 @@ def test_sizes_are_told_in_a_fitting_unit(count: int, text: str) -> None:
     assert size(count) == text
 
 
+def hit(item: int, name: str, photo: Path | None) -> Hit:
+    record = ItemRecord(item, f"k{item}", name, name, {}, State.AVAILABLE, "")
+    return Hit(item, 0.5, 12.34, record, photo)
+
+
+def answer(
+    engine: str, hits: Sequence[Hit], no_match: bool = False, warning: str | None = None
+) -> EngineResult:
+    return EngineResult(engine, tuple(hits), no_match, None, "build", "model", warning)
+
+
+def result_of(engine: EngineResult) -> SearchResult:
+    return SearchResult("query", {engine.engine: engine})
+
+
 def colors_of(picture: Image.Image) -> set[Color]:
     """The colors of the places that are large enough to be photos."""
     pixels = np.asarray(picture).reshape(-1, 3)
@@ -81,18 +97,16 @@ def test_a_sheet_shows_the_query_and_every_neighbor(tmp_path: Path) -> None:
     query, *paths = (tmp_path / f"{number}.png" for number in range(4))
     for path, color in zip((query, *paths), colors, strict=True):
         path.write_bytes(png(color))
-    near = [
-        Hit(n, n / 2, None, None, n, f"k{n}", f"[name] {n}", "c", path, {})
-        for n, path in enumerate(paths, 1)
-    ]
-    asked = [("query", query, {"one": near[:2], "two": near[2:]}, ["one"])]
-    drawn = query_sheet(asked, ImageLimits(), {})
+    near = [hit(n, f"[name] {n}", path) for n, path in enumerate(paths, 1)]
+    result = SearchResult("query", {"one": answer("one", near[:2]), "two": answer("two", near[2:])})
+    rows = [QueryRow("query", query, result)]
+    drawn = query_sheet(rows, ImageLimits())
     assert set(colors) <= colors_of(drawn)
     file = io.BytesIO()
     drawn.save(file, "PNG")
     paths[0].unlink()
     paths[1].write_bytes(b"no photo")
-    left = query_sheet(asked, ImageLimits(), {})
+    left = query_sheet(rows, ImageLimits())
     assert left.size == drawn.size
     assert colors_of(left) & set(colors) == {colors[0], colors[3]}
 
@@ -101,33 +115,38 @@ def test_a_sheet_says_of_each_row_what_to_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     titles: list[str] = []
-    monkeypatch.setattr(report, "sheet", lambda rows: titles.extend(title for title, _ in rows))
-    asked = [("query", None, {"one": [], "two": []}, ["one"])]
-    query_sheet(asked, ImageLimits(), {"two": "a warning"})
+    monkeypatch.setattr(
+        contact_sheet, "contact_sheet", lambda rows: titles.extend(title for title, _ in rows)
+    )
+    engines = {
+        "one": answer("one", [], no_match=True),
+        "two": answer("two", [], warning="a warning"),
+    }
+    query_sheet([QueryRow("query", None, SearchResult("query", engines))], ImageLimits())
     assert titles == ["one: no good match", "two (RANDOM weights)"]
 
 
 WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 
-def test_answers_are_told_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    near = [Hit(1, 0.5, 12.34, None, 7, "k", "A [cap]", "Hats", Path("cap.png"), {})]
+def test_results_are_printed_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    hits = [hit(7, "A [cap]", Path("cap.png"))]
     for as_json in (False, True):
-        print_answers("[query]", {"net": near}, {"net": WARNING}, [], as_json)
+        print_result("[query]", result_of(answer("net", hits, warning=WARNING)), as_json)
     table, document = capsys.readouterr().out.rsplit("\n{", 1)
     assert WARNING in " ".join(table.split())
     assert "A [cap]" in table
-    told = json.loads("{" + document)
-    assert (told["query"], told["warnings"]) == ("[query]", {"net": WARNING})
-    assert [n["id"] for n in told["engines"]["net"]] == [7]
-    print_answers("query", {"net": near}, {}, [], as_json=True)
-    assert json.loads(capsys.readouterr().out)["warnings"] == {}
-    print_answers("query", {"net": near}, {}, ["net"], as_json=False)
+    printed = json.loads("{" + document)
+    assert (printed["query"], printed["engines"]["net"]["warning"]) == ("[query]", WARNING)
+    assert [hit["item"]["id"] for hit in printed["engines"]["net"]["hits"]] == [7]
+    assert printed["engines"]["net"]["no_match"] is False
+    unlike = result_of(answer("net", hits, no_match=True))
+    print_result("query", unlike, as_json=False)
     table = " ".join(capsys.readouterr().out.split())
     assert "RANDOM" not in table
     assert "net: no good match: 12.34 % of the catalog's own photos" in table
-    print_answers("query", {"net": near}, {}, ["net"], as_json=True)
-    assert json.loads(capsys.readouterr().out)["no_good_match"] == ["net"]
+    print_result("query", unlike, as_json=True)
+    assert json.loads(capsys.readouterr().out)["engines"]["net"]["no_match"] is True
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] \u202e:smile: \r\n\udcff\\"
@@ -160,13 +179,14 @@ def info_of(text: str) -> dict[str, object]:
 
 
 def answer_with(text: str) -> None:
-    near = [Hit(1, 0.5, 12.34, None, 7, text, text, text, Path(text), {})]
-    print_answers(text, {text: near}, {text: text}, [text], as_json=False)
+    hits = [hit(7, text, Path(text))]
+    result = result_of(answer(text, hits, no_match=True, warning=text))
+    print_result(text, result, as_json=False)
 
 
-def build_of(text: str) -> Report:
+def build_of(text: str) -> BuildReport:
     counts = {"rejected": {text: 1}}
-    return Report(IngestReport(1, counts, 0), DownloadReport(0, 0, counts))
+    return BuildReport(IngestReport(1, counts, 0), DownloadReport(0, 0, counts))
 
 
 @pytest.mark.parametrize(

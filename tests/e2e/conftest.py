@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import build
 from pipeline.config import Config, load_config
+from pipeline.stages import build
 
 SETTINGS = """
 root: {root}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.build import build
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.models.keras_runtime import keras
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import open_engine
 from pipeline.sources.sample.source import SampleSource
-from pipeline.workspace import EngineFolder
+from pipeline.stages import build
 
 SIDE = 48
 SETTINGS = """
@@ -25,6 +25,7 @@ engines:
     type: autoencoder
     architecture: article
     input_size: 48
+    resize: nearest
     training: {{epochs: 1, split: first}}
   vgg16: {{type: pretrained, weights: "{weights}"}}
 embedding: {{batch_size: 5, shard_size: 7}}
@@ -105,7 +106,7 @@ def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Conf
 def article(config: Config) -> Article:
     """The oracle, with the same weights."""
     oracle = Article(keras, Path(config.engines["vgg16"].weights))
-    model = EngineFolder(config.folder / "autoencoder").models.current()
+    model = Engine("autoencoder", config).models.current()
     assert model is not None
     oracle.autoencoder.load_weights(model.weights_file)
     return oracle
@@ -117,7 +118,7 @@ def test_vectors_and_neighbors_are_those_of_the_article(
 ) -> None:
     extract = {"autoencoder": article.latent, "vgg16": article.feature}[engine]
     features = np.stack([extract(path) for path in photos])
-    searcher = search.open(config, engine)
+    searcher = open_engine(config, engine)
     ours = searcher.index.vectors(np.arange(len(photos)))
     largest = np.abs(features).max(axis=1, keepdims=True)
     np.testing.assert_array_less(np.abs(ours - features) / largest, 1e-5)
@@ -125,8 +126,8 @@ def test_vectors_and_neighbors_are_those_of_the_article(
     for query, feature in zip(photos, features, strict=True):
         distances = np.linalg.norm(features - feature, axis=1)
         expected = [photos[row].name for row in np.argsort(distances)[:3]]
-        found = searcher.query(query, k=3)
-        assert [neighbor.key for neighbor in found] == expected
+        found = searcher.search(query, k=3).hits
+        assert [neighbor.item.key for neighbor in found] == expected
         assert [neighbor.distance for neighbor in found] == pytest.approx(
             np.sort(distances)[:3].tolist(),
             rel=1e-4,

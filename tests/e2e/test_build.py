@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pipeline import models
-from pipeline.build import EngineReport, Stage, build
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.errors import DamagedArtifactError, NotBuiltError, StaleIndexError, WeightsError
@@ -17,7 +16,9 @@ from pipeline.maintenance.clean import clean
 from pipeline.maintenance.verify import verify
 from pipeline.models.keras_runtime import keras
 from pipeline.progress import Silent
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import open_engine
+from pipeline.search.query import Item
+from pipeline.stages import EngineReport, Stage, build
 from tests.conftest import tree
 
 ENGINE = "mobilenet"
@@ -55,8 +56,8 @@ def run(config: Config) -> EngineReport:
 
 
 def nearest(config: Config) -> list[int]:
-    with search.open(config, ENGINE) as searcher:
-        return [n.id for n in searcher.query(1, 5)]
+    with open_engine(config, ENGINE) as searcher:
+        return [hit.item.id for hit in searcher.search(Item(1), 5).hits]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_equal_weights_of_another_origin_are_settled_by_one_build(
             assert report.embedding is not None
             assert (report.embedding.already, report.embedding.embedded) == (6, 0)
             assert nearest(config) == answer
-        with search.open(config, ENGINE) as searcher:
+        with open_engine(config, ENGINE) as searcher:
             assert bool(searcher.warning) is (config is by_seed)
     assert clean(by_copy)
     assert verify(by_copy).problems == []
@@ -122,13 +123,13 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
 ) -> None:
     file = tmp_path / "later.weights.h5"
     lenient = settings(tmp_path / "indexes", weights=str(file), when_unavailable="random", seed=8)
-    strict = settings(tmp_path / "indexes", weights=str(file), seed=8)
+    strict = settings(tmp_path / "indexes", weights=str(file), when_unavailable="fail", seed=8)
     notes = Notes()
     for _ in range(2):
         build(lenient, progress=notes)
         assert f"{ENGINE}: RANDOM weights" in notes.said[-1]
     assert sum("there is no file" in text for text in notes.said) == 1
-    with search.open(lenient, ENGINE) as searcher:
+    with open_engine(lenient, ENGINE) as searcher:
         assert searcher.warning == notes.said[-1]
         assert searcher.build.manifest["random_weights"] is True
 
@@ -148,7 +149,7 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
     assert not report.model.has_random_weights
     for config in (lenient, strict):
         assert not run(config).new_model
-        with search.open(config, ENGINE) as searcher:
+        with open_engine(config, ENGINE) as searcher:
             assert searcher.warning is None
 
 
@@ -184,8 +185,8 @@ def test_a_teacher_looks_at_the_photos_before_its_pupil_is_trained(tmp_path: Pat
     anew = build(taught(tmp_path / "anew")).engines
     assert anew[ENGINE].embedding == EmbedReport(0, 6, 0)  # by the one look that there was
     assert verify(config).problems == []
-    with search.open(config, "pupil") as searcher:
-        assert len(searcher.query(1, 5)) == 5
+    with open_engine(config, "pupil") as searcher:
+        assert len(searcher.search(Item(1), 5).hits) == 5
 
 
 def test_another_teacher_is_another_pupil(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from pipeline.catalog.catalog import Catalog
 from pipeline.cli import app, main
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
+from pipeline.index.builds import BuildStore
 from pipeline.maintenance.audit import AuditLimits
-from pipeline.search import searcher as search
-from pipeline.workspace import EngineFolder
+from pipeline.search.engine_searcher import open_engine
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
@@ -34,6 +35,7 @@ COMMANDS = (
         "audit",
         "verify",
         "clean",
+        "config",
     ),
 )
 
@@ -111,14 +113,15 @@ def test_a_photo_is_answered_by_every_engine(built: Config, photo: Path, run) ->
     assert answer["query"] == str(photo)
     assert list(answer["engines"]) == ["autoencoder", "mobilenet"]
     for engine, found in answer["engines"].items():
-        expected = search.open(built, engine).query(photo, 4)
-        assert [n["id"] for n in found] == [n.id for n in expected]
-        assert [n["rank"] for n in found] == [1, 2, 3, 4]
-        assert found[0]["path"] == str(photo)
-        assert found[0]["distance"] < 1e-3
-        assert set(found[0]["metadata"]) == {"color", "pattern", "near_duplicate_of"}
-    assert list(answer["warnings"]) == ["mobilenet"]
-    assert "RANDOM weights" in answer["warnings"]["mobilenet"]
+        expected = open_engine(built, engine).search(photo, 4).hits
+        assert [n["item"]["id"] for n in found["hits"]] == [n.item.id for n in expected]
+        assert found == open_engine(built, engine).search(photo, 4).to_dict()
+        nearest = found["hits"][0]
+        assert (nearest["rank"], nearest["photo"]) == (1, str(photo))
+        assert nearest["distance"] < 1e-3
+        assert set(nearest["item"]["metadata"]) == {"color", "pattern", "near_duplicate_of"}
+    assert answer["engines"]["autoencoder"]["warning"] is None
+    assert "RANDOM weights" in answer["engines"]["mobilenet"]["warning"]
 
 
 def test_the_table_has_rank_distance_id_name_category_and_path(
@@ -128,16 +131,16 @@ def test_the_table_has_rank_distance_id_name_category_and_path(
 ) -> None:
     code, out, _ = run("query", photo, "--engine", "mobilenet")
     assert code == 0
-    nearest = search.open(built, "mobilenet").query(photo, 3)
+    nearest = open_engine(built, "mobilenet").search(photo, 3).hits
     rows = [line for line in out.splitlines() if "│ mobilenet" in line]
     assert len(rows) == 3
     for row, n in zip(rows, nearest, strict=True):
         cells = [cell.strip() for cell in row.strip("│").split("│")]
         assert cells == [
-            "mobilenet", str(n.rank), f"{n.distance:.4g}", f"{n.percentile:.1f}", str(n.id), n.name,
-            n.category, str(n.path),
+            "mobilenet", str(n.rank), f"{n.distance:.4g}", f"{n.percentile:.1f}", str(n.item.id),
+            n.item.name, n.item.category, str(n.photo),
         ]  # fmt: skip
-    warning = search.open(built, "mobilenet").warning
+    warning = open_engine(built, "mobilenet").warning
     assert warning is not None
     assert warning in " ".join(out.split())
     assert "RANDOM" not in run("query", photo, "--engine", "autoencoder")[1]
@@ -146,12 +149,12 @@ def test_the_table_has_rank_distance_id_name_category_and_path(
 def test_an_item_is_found_by_id_or_key_and_leaves_itself_out(built: Config, run) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("query", "--id", 3, "--json", "-k", 25)
     assert code == 0
-    ids = [n["id"] for n in json.loads(out)["engines"]["mobilenet"]]
+    ids = [hit["item"]["id"] for hit in json.loads(out)["engines"]["mobilenet"]["hits"]]
     assert sorted(ids) == [i for i in range(1, 27) if i != 3]
     with Catalog(built.folder) as catalog:
         item = catalog.item(3)
     assert item is not None
-    assert json.loads(run("query", "--id", item.key, "--json", "-k", 25)[1]) == json.loads(out)
+    assert json.loads(run("query", "--key", item.key, "--json", "-k", 25)[1]) == json.loads(out)
 
 
 def test_only_items_that_are_wanted_are_found(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -162,15 +165,15 @@ def test_only_items_that_are_wanted_are_found(built: Config, photo: Path, run) -
     assert 0 < len(of_color) < 26
     words = ["query", photo, "--json", "-k", 26]
     found = json.loads(run(*words, "--where", f"color = '{color}'")[1])["engines"]
-    assert all({n["id"] for n in neighbors} == of_color for neighbors in found.values())
-    found = json.loads(run(*words, "--group-by", "category")[1])["engines"]["mobilenet"]
-    assert {n["category"] for n in found} == {item.category for item in items if item}
-    assert len({n["category"] for n in found}) == len(found)
+    assert all({n["item"]["id"] for n in one["hits"]} == of_color for one in found.values())
+    found = json.loads(run(*words, "--group-by", "category")[1])["engines"]["mobilenet"]["hits"]
+    assert {n["item"]["category"] for n in found} == {item.category for item in items if item}
+    assert len({n["item"]["category"] for n in found}) == len(found)
     (everything,) = json.loads(run(*words, "-e", "mobilenet")[1])["engines"].values()
-    least, most = everything[3]["distance"], everything[9]["distance"]
+    least, most = everything["hits"][3]["distance"], everything["hits"][9]["distance"]
     limits = ["--min-distance", least, "--max-distance", most]
     (found,) = json.loads(run(*words, "-e", "mobilenet", *limits)[1])["engines"].values()
-    assert [n["id"] for n in found] == [n["id"] for n in everything[3:10]]
+    assert found["hits"] == [{**n, "rank": n["rank"] - 3} for n in everything["hits"][3:10]]
 
 
 def test_the_graph_of_a_catalog_is_a_table(built: Config, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -201,9 +204,9 @@ def test_engines_are_measured_and_compared(
     (answers,) = json.loads(out)["answers"]
     assert set(answers["lists"]) == {"autoencoder", "mobilenet"}
     code, out, _ = run("query", photo, "--fuse", "--json")
-    lists = json.loads(out)["engines"]
-    assert [n["rank"] for n in lists["fused"]] == [1, 2, 3]
-    assert lists["fused"][0]["path"] == str(photo)
+    fused = json.loads(out)["fused"]
+    assert [n["rank"] for n in fused] == [1, 2, 3]
+    assert fused[0]["photo"] == str(photo)
 
 
 def test_a_report_is_one_page(built: Config, tmp_path: Path, settings_file: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -214,7 +217,7 @@ def test_a_report_is_one_page(built: Config, tmp_path: Path, settings_file: Path
     html = page.read_text()
     assert "RANDOM weights" in html
     assert 'aria-label="Training of autoencoder"' in html
-    model = EngineFolder(built.folder / "autoencoder").models.current()
+    model = Engine("autoencoder", built).models.current()
     assert model is not None
     assert html.count("data:image/png") == 3 * len(model.photos("validation"))
     assert not (built.folder / "report.html").exists()
@@ -276,7 +279,7 @@ def test_a_sheet_shows_the_query_and_its_neighbors(
     run,  # type: ignore[no-untyped-def]
 ) -> None:
     file = tmp_path / "sheet.png"
-    assert run("query", photo, "--sheet", file)[0] == 0
+    assert run("query", photo, "--grid", file)[0] == 0
     with Image.open(file) as sheet, Image.open(photo) as query:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
         wanted = np.asarray(query.convert("RGB").resize((180, 180), Image.Resampling.LANCZOS))
@@ -323,7 +326,7 @@ def test_verify_is_clean_and_finds_a_changed_byte(
     shutil.copytree(built.root, tmp_path / "indexes")
     copied = tmp_path / "settings.yaml"
     copied.write_text(settings_file.read_text().replace(str(built.root), f"{tmp_path}/indexes"))
-    build = EngineFolder(tmp_path / "indexes" / "sample" / "mobilenet").builds.current()
+    build = BuildStore(tmp_path / "indexes" / "sample" / "mobilenet").current()
     assert build is not None
     content = bytearray(build.index_file.read_bytes())
     content[-3] ^= 1
@@ -366,23 +369,23 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
     [
         (["query", "nowhere.jpg"], "nowhere.jpg: cannot read the photo: No such file"),
         (["query", __file__], "not an acceptable photo: not an image"),
-        (["query", "--id", "999"], "no item has the id or key '999'"),
-        (["query", "--id", "shoe"], "no item has the id or key 'shoe'"),
+        (["query", "--id", "999"], "no item has the id 999"),
+        (["query", "--key", "shoe"], "no item has the key 'shoe'"),
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
-        (["query"], "nothing to look for"),
+        (["query"], "nothing to search with"),
         (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
-        (["query", "--id", "1", "--where", "color ="], "is no condition; write it as"),
+        (["query", "--id", "1", "--where", "color ="], "is not a condition; write it as"),
         (["query", "--id", "1", "--group-by", "brand"], "no item has a column 'brand'"),
-        (["query", "--id", "1", "--min-distance", "-1"], "give a least one, 0 or more"),
+        (["query", "--id", "1", "--min-distance", "-1"], "give a smallest one of 0 or more"),
         (["neighbors", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),
         (["neighbors", "vgg61", "graph.npy"], "unknown engine 'vgg61'"),
         (["audit", "--html", "no/audit.html"], "in a folder that exists"),
         (["audit", "--set", "name=other"], "no catalog here yet; run"),
         (["download", "--set", "name=other"], "no catalog here yet; run"),
         (["build", "--set", "source={type: flipkart, path: no.csv}"], "no.csv: No such file"),
-        (["query", "--id", "1", "--sheet", "sheet.jpg"], "give a name that ends in .png"),
-        (["query", "--id", "1", "--sheet", "no/sheet.png"], "in a folder that exists"),
+        (["query", "--id", "1", "--grid", "sheet.jpg"], "give a name that ends in .png"),
+        (["query", "--id", "1", "--grid", "no/sheet.png"], "in a folder that exists"),
         (["query", "--id", "1", "--set", "name=other"], "no catalog here yet; run"),
         (["query", "--id", "1", "--set", "engines.mobilenet.layr=x"], "nearest valid one is"),
         (["info", "--set", "name=other"], "no catalog here yet; run"),
@@ -408,11 +411,16 @@ def test_what_a_user_can_get_wrong_is_one_line(
     assert all(line.startswith("autoencoder ") for line in finished.splitlines())
 
 
-def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_query_by_another_model_is_refused(
+    built: Config,
+    settings_file: Path,
+    photo: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
     for asked in ((photo,), ("--id", 1)):
         code, out, err = run("query", *asked, "--set", "engines.mobilenet.resize=box")
         assert (code, out) == (1, "")
-        assert "run `imgsearch build`" in one_line(err)
+        assert f"run `imgsearch build --config {settings_file}`" in one_line(err)
 
 
 def test_an_empty_catalog_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]

@@ -23,7 +23,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
-from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import open_engine
 from tests.download.photo_server import Expected, PhotoServer, draw, mixed
 
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
@@ -43,6 +43,7 @@ download:
   read_timeout: 1
   total_timeout: 3
   allow_addresses: [127.0.0.1/32]
+images: {{min_side: 1}}
 engines: {{vgg16: {{type: pretrained, weights: random}}}}
 """
 
@@ -217,11 +218,11 @@ def test_the_articles_settings_take_a_table_to_two_indexes(
     config = load_config(settings, overrides)
     assert verify(config).problems == []
     for engine in config.engines:
-        with search.open(config, engine) as searcher:
-            (nearest,) = searcher.query(server.photo(3), k=1)
-        assert nearest.key == "id3"
-        assert nearest.metadata["category_2"] == "Kind 1"
-        assert nearest.metadata["retail_price"] == 103
+        with open_engine(config, engine) as searcher:
+            (nearest,) = searcher.search(server.photo(3), k=1).hits
+        assert nearest.item.key == "id3"
+        assert nearest.item.metadata["category_2"] == "Kind 1"
+        assert nearest.item.metadata["retail_price"] == 103
     assert not server.asked("photo/50")
 
 

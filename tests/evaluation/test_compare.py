@@ -14,6 +14,7 @@ from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.compare import ComparisonOptions, compare
 from pipeline.search.fusion import fuse
+from pipeline.search.query import Item
 from tests.conftest import Color, png
 from tests.engines import Opener, Thing, open_fair
 
@@ -51,11 +52,13 @@ def test_lists_agreement_and_verdicts_are_those_of_what_search_answers(
     sums: Counter[tuple[str, str, str]] = Counter()
     for one in found.answers:
         key = one.query
-        lists = {name: fair.searcher(name).query(one.item or 0, 100) for name in one.lists}
+        lists = {
+            name: fair.searcher(name).search(Item(one.item or 0), 100).hits for name in one.lists
+        }
         assert one.label == items[key].category
         assert one.lists == {name: answers[:3] for name, answers in lists.items()}
-        assert list(one.fused) == fuse(lists, 3)
-        ids = {name: [n.id for n in answers] for name, answers in lists.items()}
+        assert one.fused == fuse(lists, 3)
+        ids = {name: [n.item.id for n in answers] for name, answers in lists.items()}
         assert [a.engines for a in one.agreements] == [
             ("color", "red"),
             ("color", "mixed"),
@@ -69,8 +72,10 @@ def test_lists_agreement_and_verdicts_are_those_of_what_search_answers(
             sums[(a, b, "rbo")] += agreement.rbo  # type: ignore[assignment]
         verdict = {}
         for name, answers in lists.items():
-            others = (n for n in answers if not set(items[n.key].colors) & set(items[key].colors))
-            verdict[name] = next(others).category == items[key].category
+            others = (
+                n for n in answers if not set(items[n.item.key].colors) & set(items[key].colors)
+            )
+            verdict[name] = next(others).item.category == items[key].category
         assert one.right == verdict
         right["+".join(name for name in verdict if verdict[name])] += 1
     assert found.right == dict(right)
@@ -91,8 +96,8 @@ def test_photos_ask_and_what_is_none_is_told(open_fair: Opener, tmp_path: Path) 
     (answers,) = found.answers
     assert (answers.query, answers.item, answers.label) == (str(good), None, None)
     assert answers.right is None
-    assert [n.key for n in answers.lists["color"]] == ["a", "b"]
-    assert [one.key for one in answers.fused] == ["a", "b"]
+    assert [n.item.key for n in answers.lists["color"]] == ["a", "b"]
+    assert [one.item.key for one in answers.fused] == ["a", "b"]
     assert list(found.failed) == [str(bad)]
     assert "empty file" in found.failed[str(bad)]
     assert (found.right, found.near_identical) == ({}, ())
@@ -138,12 +143,14 @@ def test_pairs_are_each_others_nearest_by_every_engine(
     fair.build(items)
     names = list(items)
     searchers = {name: fair.searcher(name) for name in fair.config.engines}
-    every = {n: {e: s.query(fair.id_of(n), 100) for e, s in searchers.items()} for n in names}
+    every = {
+        n: {e: s.search(Item(fair.id_of(n)), 100).hits for e, s in searchers.items()} for n in names
+    }
 
     def is_nearest(one: str, other: str) -> bool:
         """Whether, by every engine, none is nearer to one than the other is."""
         return all(
-            next(n.distance for n in found if n.key == other) == found[0].distance
+            next(n.distance for n in found if n.item.key == other) == found[0].distance
             for found in every[one].values()
         )
 
@@ -182,7 +189,7 @@ def test_one_item_has_no_neighbors(open_fair: Opener) -> None:
     fair.build({"a": Thing([(1, 2, 3)], "x")})
     found = compare(fair.config, ALL)
     (answers,) = found.answers
-    assert answers.lists == {"color": [], "mixed": []}
+    assert answers.lists == {"color": (), "mixed": ()}
     assert (answers.right, list(answers.fused), found.near_identical) == (None, [], ())
     assert found.agreements[0].overlap == found.agreements[0].rbo == 1
 
@@ -204,7 +211,7 @@ def test_constant_vectors_answer_by_id(open_fair: Opener) -> None:
     fair.build(things(3, 12, 256))
     found = compare(fair.config, ALL)
     for one in found.answers:
-        nearest = [n.id for n in one.lists["blind"]]
+        nearest = [n.item.id for n in one.lists["blind"]]
         assert nearest == [item for item in range(1, 13) if item != one.item][:3]
         assert all(n.distance == 0 for n in one.lists["blind"])
         assert all(math.isfinite(a.rbo) for a in one.agreements)
@@ -241,5 +248,5 @@ def test_everything_is_json(open_fair: Opener) -> None:
     found = compare(fair.config, ALL)
     facts = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert facts["right"] == found.right
-    assert facts["answers"][0]["lists"]["color"][0]["path"].endswith(".png")
+    assert facts["answers"][0]["lists"]["color"][0]["photo"].endswith(".png")
     assert facts["near_identical"][0]["keys"] == list(found.near_identical[0].keys)

@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation import experiment as trial
 from pipeline.evaluation.evaluate import (
@@ -31,7 +32,7 @@ from pipeline.images import ImageLimits
 from pipeline.models.autoencoder import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
-from pipeline.workspace import EngineFolder
+from pipeline.search.query import Item
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
@@ -155,11 +156,15 @@ def test_the_first_ten_are_what_search_answers(open_fair: Opener) -> None:
     searchers = {name: fair.searcher(name) for name in fair.config.engines}
 
     def fused(item: int) -> list[str]:
-        lists = {name: searcher.query(item, 100) for name, searcher in searchers.items()}
-        return [one.category for one in fuse(lists, 44)]
+        lists = {
+            name: searcher.search(Item(item), 100).hits for name, searcher in searchers.items()
+        }
+        return [one.item.category for one in fuse(lists, 44)]
 
     def of(name: str) -> Callable[[int], list[str]]:
-        return lambda item: [one.category for one in searchers[name].query(item, 44)]
+        return lambda item: [
+            one.item.category for one in searchers[name].search(Item(item), 44).hits
+        ]
 
     for name, ask in {**{name: of(name) for name in searchers}, "fused": fused}.items():
         values: dict[str, list[float]] = {metric: [] for metric in METRICS}
@@ -241,6 +246,7 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
         architecture="strided",
         input_size=32,
         latent_dim=2,
+        resize="nearest",
         training=TrainingSettings(batch_size=8, epochs=2, split="first"),
     )
     limits = ImageLimits()
@@ -347,6 +353,10 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
         ("file,what\na.png,x\n", "columns file and label"),
         ("file,label\n,x\n", "no labeled photos"),
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
+        ("sep=;\nfile;label\ngone.png;a\n", "nothing to find: of 0 queries"),
+        ("file\tlabel\ngone.png\tä\n", "nothing to find: of 0 queries"),
+        ('file,label\na.png,x\nb.png,"y\n', "cannot read row 2 of the query set"),
+        ("", r"cannot read the query set: .*queries\.csv: no heading"),
         (None, "cannot read the query set"),
     ],
 )
@@ -495,7 +505,7 @@ def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
     seen = [key for key in items if int(key[-1]) < 6]
     photos = dict(fair.catalog.photo_item_pairs())
     trained = {sha for sha, item in photos.items() if key_of(fair, item) in seen}
-    model = EngineFolder(fair.config.folder / "mixed").models.current()
+    model = Engine("mixed", fair.config).models.current()
     assert model is not None
     rows = np.frombuffer(b"".join(sorted(trained)), np.uint8).reshape(-1, 32)
     np.save(model.path / "training.npy", rows)

@@ -15,6 +15,7 @@ from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index.build import snapshot
 from pipeline.index.builds import Build
 from pipeline.maintenance.verify import verify
+from pipeline.search.query import Item
 from tests.conftest import ENGINE, Color, Shop, png, tree
 
 A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
@@ -27,7 +28,7 @@ def colors(build: Build) -> list[Color]:
 
 
 def current(shop: Shop) -> str:
-    return (shop.engine.path / "CURRENT").read_text().strip()
+    return (shop.engine.folder / "CURRENT").read_text().strip()
 
 
 def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
@@ -65,7 +66,7 @@ def test_the_same_catalog_and_vectors_make_the_same_build(shop: Shop) -> None:
     again = shop.build(items)
     assert again.path == build.path
     assert again.path.stat().st_ino == made, "it was made again though it was there"
-    shutil.rmtree(shop.engine.path / "embeddings")
+    shutil.rmtree(shop.engine.folder / "embeddings")
     shutil.rmtree(build.path)
     shop.embed(shard_size=1)
     third = shop.index(keep_builds=1)
@@ -117,7 +118,7 @@ def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
     flat = shop.build({f"k{n}": [color] for n, color in enumerate(many)})
     query = np.array([40, 3, 30], np.float32)
     with shop.searcher() as searcher:
-        expected = searcher.query(query, 20)
+        expected = searcher.search(query, 20).hits
     settings = {**shop.config.model_dump(), "index": {"type": "pruned"}}
     shop.config = Config.model_validate(settings)
     pruned = shop.index()
@@ -125,7 +126,7 @@ def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
     assert pruned.index_file.read_bytes() == flat.index_file.read_bytes()
     assert "bounds.json" in pruned.manifest["files"]
     with shop.searcher() as searcher:
-        assert searcher.query(query, 20) == expected
+        assert searcher.search(query, 20).hits == expected
     assert verify(shop.config).problems == []
 
 
@@ -183,7 +184,7 @@ def test_without_vectors_there_is_nothing_to_index(shop: Shop) -> None:
     shop.offer({"a": [A]})
     with pytest.raises(NotBuiltError, match=f"{shop.folder}: no photo of {ENGINE} has a vector"):
         shop.index()
-    assert not (shop.engine.path / "CURRENT").exists()
+    assert not (shop.engine.folder / "CURRENT").exists()
 
 
 @pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "photos.npy", "manifest.json"])
@@ -195,14 +196,14 @@ def test_a_damaged_build_is_made_again(shop: Shop, name: str) -> None:
         shop.searcher()
     assert shop.index().path == build.path
     assert tree(build.path) == files
-    assert shop.searcher().query(1)[0].id == 2
+    assert shop.searcher().search(Item(1)).hits[0].item.id == 2
 
 
 def test_a_damaged_shard_publishes_nothing(shop: Shop) -> None:
     first = shop.build({"a": [A]})
     shop.offer({"a": [A], "b": [B]})
     shop.embed()
-    last = sorted(shop.engine.path.glob("embeddings/*/*.npy"))[-1]
+    last = sorted(shop.engine.folder.glob("embeddings/*/*.npy"))[-1]
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(DamagedArtifactError, match=str(last)):
         shop.index()

@@ -107,7 +107,7 @@ def test_nothing_is_known_where_there_was_no_other_item(shop: Shop) -> None:
     assert Calibration({}).percentile(1.0, "") is None
     shop.build({"a": [(1, 0, 0), (2, 0, 0)]})
     with shop.searcher() as searcher:
-        (found,) = searcher.query(np.array([9, 9, 9], np.float32), 1)
+        (found,) = searcher.search(np.array([9, 9, 9], np.float32), 1).hits
         assert found.percentile is None
         assert not searcher.is_no_match([found])
         assert not searcher.is_no_match([])
@@ -121,9 +121,9 @@ def test_what_is_unlike_all_photos_has_no_good_match(shop: Shop) -> None:
     with shop.searcher() as searcher:
         for _ in range(300):  # more of the same: about 1 % is further away than 99 %
             near = np.array(rng.choices(range(60), k=3), np.float32)
-            flagged += searcher.is_no_match(searcher.query(near, 1))
+            flagged += searcher.is_no_match(searcher.search(near, 1).hits)
         assert flagged <= 12
-        alien = searcher.query(png(NOISE), 2)
+        alien = searcher.search(png(NOISE), 2).hits
         assert searcher.is_no_match(alien)
         assert alien[0].percentile == 100
         never = SearchSettings(no_match_percentile=100)

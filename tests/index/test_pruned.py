@@ -380,7 +380,7 @@ def test_faiss_keeps_the_codes_as_they_are(tmp_path: Path) -> None:
     xb = features(np.random.default_rng(20))
     index = written(tmp_path, xb)
     assert isinstance(index, PrunedIndex)
-    shortlist = index._shortlist
+    shortlist = index._code_filter
     assert shortlist is not None
     stored = shortlist._index
     stored.make_direct_map()

@@ -12,6 +12,7 @@ from pipeline.artifacts import lock
 from pipeline.errors import BusyError
 from pipeline.maintenance.clean import Removed, clean
 from pipeline.maintenance.verify import verify
+from pipeline.search.query import Item
 from tests.conftest import ENGINE, Color, Shop, tree
 
 A, B, C = (10, 0, 0), (20, 0, 0), (30, 0, 0)
@@ -29,7 +30,7 @@ def built(shop: Shop) -> Shop:
 
 def folders(shop: Shop) -> dict[str, set[str]]:
     return {
-        place: {path.name for path in (shop.engine.path / place).iterdir() if path.is_dir()}
+        place: {path.name for path in (shop.engine.folder / place).iterdir() if path.is_dir()}
         for place in ("model", "embeddings", "builds")
     }
 
@@ -47,16 +48,16 @@ def in_use(shop: Shop) -> dict[str, set[str]]:
 def test_what_another_model_left_is_removed(built: Shop) -> None:
     used = in_use(built)
     before = folders(built)
-    files = tree(built.engine.path)
+    files = tree(built.engine.folder)
     removed = clean(built.config)
     assert folders(built) == used
     gone = {f"{place}/{name}" for place in used for name in before[place] - used[place]}
-    assert {str(one.path.relative_to(built.engine.path)) for one in removed} == gone
+    assert {str(one.path.relative_to(built.engine.folder)) for one in removed} == gone
     assert len(gone) == 3
     for one in removed:
-        inside = f"{one.path.relative_to(built.engine.path)}/"
+        inside = f"{one.path.relative_to(built.engine.folder)}/"
         assert one.bytes == sum(len(data) for name, data in files.items() if inside in name) > 0
-    assert tree(built.engine.path) == {
+    assert tree(built.engine.folder) == {
         name: data
         for name, data in files.items()
         if not any(name.startswith(f"{place}/") for place in gone)
@@ -64,10 +65,10 @@ def test_what_another_model_left_is_removed(built: Shop) -> None:
 
 
 def test_what_is_left_is_whole_and_answers(built: Shop) -> None:
-    before = built.searcher().query(1)
+    before = built.searcher().search(Item(1)).hits
     clean(built.config)
     assert verify(built.config).problems == []
-    assert built.searcher().query(1) == before
+    assert built.searcher().search(Item(1)).hits == before
 
 
 def test_the_model_of_the_index_is_used_though_another_is_in_use(built: Shop) -> None:
@@ -94,7 +95,7 @@ def test_superseded_builds_are_removed(shop: Shop) -> None:
 
 def test_unfinished_work_is_removed(built: Shop) -> None:
     for place in ("model/.0123.training", "model/.0123.pixels", "builds/.0123.tmp"):
-        (built.engine.path / place).mkdir()
+        (built.engine.folder / place).mkdir()
     clean(built.config)
     assert folders(built) == in_use(built)
 
@@ -171,10 +172,10 @@ def test_a_folder_of_the_catalog_may_be_a_link(built: Shop, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_a_catalog_that_is_being_written_is_left_alone(built: Shop, everything: bool) -> None:
-    before = tree(built.engine.path)
+    before = tree(built.engine.folder)
     with lock(built.folder), pytest.raises(BusyError):
         clean(built.config, everything=everything)
-    assert tree(built.engine.path) == before
+    assert tree(built.engine.folder) == before
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -209,8 +209,8 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
     ]
     build()
     assert verify(shop.config) == Verdict(photos=2, models=1, shards=2, builds=2)
-    found = shop.searcher().query(np.array([10, 0, 0], np.float32), 1)
-    assert [(n.key, n.distance, n.path) for n in found] == [("c.png", 0.0, files[2])]
+    found = shop.searcher().search(np.array([10, 0, 0], np.float32), 1).hits
+    assert [(n.item.key, n.distance, n.photo) for n in found] == [("c.png", 0.0, files[2])]
 
 
 def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
@@ -237,9 +237,9 @@ def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
 def test_a_current_that_names_no_build_is_a_problem(
     built: Shop, damage: Callable[[Path], object]
 ) -> None:
-    damage(built.engine.path / "CURRENT")
+    damage(built.engine.folder / "CURRENT")
     problems = verify(built.config).problems
-    assert problems == [f"{built.engine.path}: no index here yet; run `imgsearch build`"]
+    assert problems == [f"{built.engine.folder}: no index here yet; run `imgsearch build`"]
     mend(built, problems)
     assert verify(built.config).problems == []
 

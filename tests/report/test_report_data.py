@@ -16,6 +16,7 @@ from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.report import maps
 from pipeline.report.data import ReportData, report_data
 from pipeline.report.maps import arrange
+from pipeline.search.query import Item
 from tests.conftest import Color
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
@@ -115,12 +116,12 @@ def test_a_sheet_shows_what_search_answers_and_what_of_it_is_right(open_fair: Op
         assert sheet.photo in fair_photos(fair)
         for engine, answers in sheet.lists.items():
             with fair.searcher(engine) as searcher:
-                found = searcher.query(sheet.item, 8)
+                found = searcher.search(Item(sheet.item), 8).hits
             if sheet.item in twins:
-                found = [one for one in found if one.id not in twins]
-            assert [one.neighbor for one in answers] == found[:6]
+                found = [one for one in found if one.item.id not in twins]
+            assert [one.neighbor for one in answers] == list(found[:6])
             for one in answers:
-                assert one.right == (one.neighbor.category == own.category)
+                assert one.right == (one.neighbor.item.category == own.category)
 
 
 def fair_photos(fair: Fair) -> set[Path]:
@@ -164,7 +165,7 @@ def test_engines_and_counts_are_told_as_they_are_stored(open_fair: Opener) -> No
     assert found.evaluation == evaluate(fair.config, QUICK)
     for engine in found.engines:
         with fair.searcher(engine.name) as searcher:
-            nearest = sorted(searcher.query(i, 1)[0].distance for i in range(1, 31))
+            nearest = sorted(searcher.search(Item(i), 1).hits[0].distance for i in range(1, 31))
             assert engine.fingerprint == searcher.build.fingerprint
             assert engine.build == searcher.build.path.name
         assert engine.distances.tolist() == pytest.approx(nearest)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import QueryError
-from pipeline.search import searcher as search_module
 from pipeline.search.neighbor_graph import EDGE, write_graph
+from pipeline.search.query import Item
 from tests.conftest import Color, Shop
 
 
@@ -29,22 +29,25 @@ def expected(shop: Shop, k: int) -> list[tuple[int, int, int, float]]:
     with shop.searcher() as searcher:
         items = sorted({int(item) for item in searcher.build.ids[:, 1]})
         return [
-            (item, found.rank, found.id, found.distance)
+            (item, hit.rank, hit.item.id, hit.distance)
             for item in items
-            for found in searcher.query(item, k)
+            for hit in searcher.search(Item(item), k).hits
         ]
 
 
 @pytest.mark.parametrize("k", [1, 4, 100])
 @pytest.mark.parametrize("block", [1, 7, 1000])
 def test_every_item_has_the_neighbors_that_a_query_finds(
-    full: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, block: int
+    full: Shop, tmp_path: Path, k: int, block: int
 ) -> None:
-    monkeypatch.setattr(search_module, "_BLOCK", block)
     wanted = expected(full, k)
     with full.searcher() as searcher:
-        rows = write_graph(searcher, k, tmp_path / "g.npy")
-        assert write_graph(searcher, k, tmp_path / "g.parquet") == rows == len(wanted)
+        rows = write_graph(searcher, k, tmp_path / "g.npy", block_size=block)
+        assert (
+            write_graph(searcher, k, tmp_path / "g.parquet", block_size=block)
+            == rows
+            == len(wanted)
+        )
     array = np.load(tmp_path / "g.npy", allow_pickle=False)
     assert array.dtype == EDGE
     assert array.tolist() == wanted
@@ -75,13 +78,12 @@ def test_what_cannot_be_written_is_refused_before_any_work(full: Shop, tmp_path:
 def test_a_graph_that_is_not_finished_is_not_there(
     full: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "_BLOCK", 4)
     (tmp_path / "g.npy").write_bytes(b"before")
     with full.searcher() as searcher:
-        graph = searcher.graph(3)
+        graph = searcher.graph(3, block_size=4)
         first = next(graph)
 
-        def breaks(k: int) -> object:
+        def breaks(k: int, block_size: int) -> object:
             yield first
             raise KeyboardInterrupt
 

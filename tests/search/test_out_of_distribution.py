@@ -12,12 +12,13 @@ from PIL import Image
 
 from pipeline import models
 from pipeline.artifacts import digest, publish
-from pipeline.build import build
 from pipeline.config import Config, SearchSettings
 from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder
-from pipeline.search import searcher as search
-from pipeline.search.searcher import Searcher
+from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search.query import Item
+from pipeline.search.result import EngineResult
 from pipeline.sources.sample.source import SampleSource
+from pipeline.stages import build
 from tests.conftest import ENGINE, ColorModel, Shop, png
 
 GRAY, WHITE = (60, 0, 0), (250, 0, 0)
@@ -55,28 +56,29 @@ def use_losses(shop: Shop, count: int) -> None:
     shop.build({f"item {n}": [(n, 0, 0)] for n in range(0, 256, 5)})
 
 
-def test_strangeness_is_the_share_of_held_out_photos_that_are_rebuilt_better(
+def test_ood_percentile_is_the_share_of_held_out_photos_that_are_reconstructed_better(
     rebuilding: Shop,
 ) -> None:
     with rebuilding.searcher() as searcher:
-        (gray,) = searcher.query(png(GRAY), 1)
-        (white,) = searcher.query(png(WHITE), 1)
+        gray, white = searcher.search(png(GRAY), 1), searcher.search(png(WHITE), 1)
         assert (gray.ood_percentile, white.ood_percentile) == (60, 100)
-        assert not searcher.is_no_match([gray])
-        assert searcher.is_no_match([white])  # though an item of this very color is there
-        assert white.distance == 0
-        assert searcher.query(png((60, 81, 0)), 1)[0].ood_percentile == 81
-        both = list(searcher.query_all([png(WHITE), 1, png(GRAY)], 1))
-        found = [one[0].ood_percentile for one in both if isinstance(one, list)]
+        assert not gray.no_match
+        assert white.no_match  # though an item of this very color is there
+        assert white.hits[0].distance == 0
+        assert searcher.search(png((60, 81, 0)), 1).ood_percentile == 81
+        both = list(searcher.search_all([png(WHITE), Item(1), png(GRAY)], 1))
+        found = [one.ood_percentile for one in both if isinstance(one, EngineResult)]
         assert found == [100, None, 60]
         vector = np.array(WHITE, np.float32)
-        assert searcher.query(vector, 1)[0].ood_percentile is None
+        assert searcher.search(vector, 1).ood_percentile is None
 
 
-def test_nothing_is_strange_where_nobody_asks_or_nobody_knows(rebuilding: Shop) -> None:
+def test_there_is_no_ood_percentile_where_it_is_off_or_too_little_is_known(
+    rebuilding: Shop,
+) -> None:
     def ood_percentile() -> float | None:
         with rebuilding.searcher() as searcher:
-            return searcher.query(png(WHITE), 1)[0].ood_percentile
+            return searcher.search(png(WHITE), 1).ood_percentile
 
     off = SearchSettings(out_of_distribution=False)
     rebuilding.config = rebuilding.config.model_copy(update={"search": off})
@@ -93,7 +95,7 @@ def test_nothing_is_strange_where_nobody_asks_or_nobody_knows(rebuilding: Shop) 
 
 
 @pytest.fixture(scope="module")
-def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineSearcher]:
     """An autoencoder trained on drawn photos."""
     config = Config.model_validate(
         {
@@ -107,23 +109,26 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
                     "resize": "bilinear",
                     "training": {
                         **{"batch_size": 8, "epochs": 30, "learning_rate": 0.003},
-                        **{"schedule": "cosine", "validation_split": 0.3},
+                        **{"schedule": "cosine", "validation_split": 0.3, "patience": None},
+                        "augment": {"flip": False, "shift": 0, "zoom": 0, "noise": 0},
                     },
                 }
             },
         }
     )
     build(config)
-    with search.open(config, "autoencoder") as opened:
+    with open_engine(config, "autoencoder") as opened:
         yield opened
 
 
-def flagged(searcher: Searcher, photos: list[bytes]) -> float:
-    answers = list(searcher.query_all(photos, 1))
-    return float(np.mean([searcher.is_no_match(one) for one in answers if isinstance(one, list)]))
+def flagged(searcher: EngineSearcher, photos: list[bytes]) -> float:
+    answers = list(searcher.search_all(photos, 1))
+    return float(np.mean([one.no_match for one in answers if isinstance(one, EngineResult)]))
 
 
-def test_noise_is_flagged_and_more_of_the_same_is_not(searcher: Searcher, tmp_path: Path) -> None:
+def test_noise_is_flagged_and_more_of_the_same_is_not(
+    searcher: EngineSearcher, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     noise = [encoded(rng.integers(0, 256, (250, 250, 3))) for _ in range(40)]
     blocks = [encoded(rng.integers(0, 256, (6, 6, 3)).repeat(8, 0).repeat(8, 1)) for _ in range(40)]
@@ -133,7 +138,7 @@ def test_noise_is_flagged_and_more_of_the_same_is_not(searcher: Searcher, tmp_pa
     # Nearly none would be, if the limits were known from more than 48 photos.
     assert flagged(searcher, [data for data in more if data]) <= 0.15
     only_distances = SearchSettings(out_of_distribution=False)
-    blind = search.open(
+    blind = open_engine(
         searcher.config.model_copy(update={"search": only_distances}), "autoencoder"
     )
     with blind:  # what this is good for

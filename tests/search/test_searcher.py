@@ -19,13 +19,16 @@ from PIL import Image
 
 from pipeline.artifacts import library_versions
 from pipeline.catalog.ingest import ingest
+from pipeline.catalog.records import ItemRecord, State
 from pipeline.config import Config, EmbeddingSettings
 from pipeline.errors import NotBuiltError, PipelineError, QueryError, RejectedImage, StaleIndexError
 from pipeline.index.builds import Build
 from pipeline.models.store import LIBRARIES
-from pipeline.search.searcher import Hit, Query
-from pipeline.search.searcher import open as open_search
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.search.engine_searcher import open_engine
+from pipeline.search.query import Item, Query
+from pipeline.search.result import Hit
+from pipeline.sources.base import Item as SourceItem
+from pipeline.sources.base import SourcePhoto
 from tests.conftest import ENGINE, Color, ColorModel, ListSource, Shop, png
 
 Items = dict[str, list[Color]]
@@ -51,11 +54,11 @@ def expected(
 
 def answers(neighbors: Sequence[Hit]) -> list[tuple[float, int]]:
     assert [n.rank for n in neighbors] == list(range(1, len(neighbors) + 1))
-    return [(n.distance, n.id) for n in neighbors]
+    return [(n.distance, n.item.id) for n in neighbors]
 
 
 def keys(neighbors: Sequence[Hit]) -> list[str]:
-    return [n.key for n in neighbors]
+    return [n.item.key for n in neighbors]
 
 
 def items_of(build: Build, row: int) -> list[int]:
@@ -87,10 +90,10 @@ def test_every_query_is_answered_as_by_a_brute_force_over_items(shop: Shop, seed
     searcher = shop.searcher()
     for k in (1, 2, 3, 5, 17, 38, 39, 40, 1000):
         for color in (*colors[:2], (1, 1, 1), (9, 0, 0)):
-            found = searcher.query(vector(color), k)
+            found = searcher.search(vector(color), k).hits
             assert answers(found) == expected(shop, items, [color], k)
         for key in rng.sample([key for key in items if items[key]], 4):
-            found = searcher.query(shop.id_of(key), k)
+            found = searcher.search(Item(shop.id_of(key)), k).hits
             assert answers(found) == expected(shop, items, items[key], k, leave_out=key)
 
 
@@ -107,7 +110,7 @@ def test_ties_at_the_last_place_go_to_the_smallest_id_though_its_row_is_last(sho
     assert items_of(build, build.manifest["rows"] - 1) == [shop.id_of("first")]
     searcher = shop.searcher()
     for k in range(1, 12):
-        found = searcher.query(vector((100, 100, 0)), k)
+        found = searcher.search(vector((100, 100, 0)), k).hits
         assert answers(found) == expected(shop, late, [(100, 100, 0)], k)
 
 
@@ -118,7 +121,7 @@ def test_a_late_row_of_an_early_item_is_not_overlooked(shop: Shop) -> None:
     items["first"] = [(0, 0, 0), near[7]]
     build = shop.build(items)
     assert items_of(build, 8) == [1]
-    assert shop.searcher().query(vector((100, 100, 100)), 1)[0].id == 1
+    assert shop.searcher().search(vector((100, 100, 100)), 1).hits[0].item.id == 1
 
 
 # -- Rows and items --------------------------------------------------------------------------------
@@ -127,22 +130,22 @@ def test_a_late_row_of_an_early_item_is_not_overlooked(shop: Shop) -> None:
 def test_every_item_that_shows_the_photo_is_found(shop: Shop) -> None:
     build = shop.build({"a": [(1, 0, 0)], "b": [(9, 0, 0)], "c": [(1, 0, 0)], "d": [(1, 0, 0)]})
     assert (build.manifest["rows"], build.manifest["items"]) == (2, 4)
-    found = shop.searcher().query(vector((0, 0, 0)), 3)
-    assert [(n.key, n.distance) for n in found] == [("a", 1.0), ("c", 1.0), ("d", 1.0)]
+    found = shop.searcher().search(vector((0, 0, 0)), 3).hits
+    assert [(n.item.key, n.distance) for n in found] == [("a", 1.0), ("c", 1.0), ("d", 1.0)]
 
 
 def test_an_item_is_as_near_as_its_nearest_photo_and_is_found_once(shop: Shop) -> None:
     shop.build({"a": [(9, 0, 0), (2, 0, 0), (3, 0, 0)], "b": [(4, 0, 0)], "c": []})
-    found = shop.searcher().query(vector((0, 0, 0)), 10)
-    assert [(n.key, n.distance) for n in found] == [("a", 2.0), ("b", 4.0)]
-    assert found[0].path is not None
-    assert found[0].path.read_bytes() == png((2, 0, 0))
+    found = shop.searcher().search(vector((0, 0, 0)), 10).hits
+    assert [(n.item.key, n.distance) for n in found] == [("a", 2.0), ("b", 4.0)]
+    assert found[0].photo is not None
+    assert found[0].photo.read_bytes() == png((2, 0, 0))
 
 
 def test_k_counts_items_though_the_nearest_rows_are_all_of_one(shop: Shop) -> None:
     many: list[Color] = [(n, 0, 0) for n in range(30)]
     shop.build({"many": many, "far": [(200, 0, 0)], "farther": [(201, 0, 0)]})
-    found = shop.searcher().query(vector((0, 0, 0)), 3)
+    found = shop.searcher().search(vector((0, 0, 0)), 3).hits
     assert keys(found) == ["many", "far", "farther"]
 
 
@@ -150,19 +153,19 @@ def test_an_item_is_not_its_own_neighbor_but_those_that_share_its_photo_are(shop
     shop.build({"a": [(1, 0, 0)], "b": [(1, 0, 0)], "c": [(2, 0, 0)]})
     searcher = shop.searcher()
     for item in (1, np.int64(1)):
-        found = searcher.query(item, 5)
-        assert [(n.key, n.distance) for n in found] == [("b", 0.0), ("c", 1.0)]
+        found = searcher.search(Item(item), 5).hits
+        assert [(n.item.key, n.distance) for n in found] == [("b", 0.0), ("c", 1.0)]
 
 
 def test_an_item_of_several_photos_asks_with_all_of_them(shop: Shop) -> None:
     shop.build({"a": [(0, 0, 0), (100, 0, 0)], "b": [(97, 0, 0)], "c": [(1, 0, 0), (50, 0, 0)]})
-    found = shop.searcher().query(1, 2)
-    assert [(n.key, n.distance) for n in found] == [("c", 1.0), ("b", 3.0)]
+    found = shop.searcher().search(Item(1), 2).hits
+    assert [(n.item.key, n.distance) for n in found] == [("c", 1.0), ("b", 3.0)]
 
 
 def test_a_lonely_item_has_no_neighbor(shop: Shop) -> None:
     shop.build({"a": [(0, 0, 0), (1, 0, 0)]})
-    assert shop.searcher().query(1, 5) == []
+    assert shop.searcher().search(Item(1), 5).hits == ()
 
 
 # -- Queries by photo ------------------------------------------------------------------------------
@@ -175,8 +178,8 @@ def test_a_photo_is_the_same_query_in_any_form(shop: Shop, tmp_path: Path) -> No
     picture = Image.open(io.BytesIO(file.read_bytes()))
     forms: list[Query] = [file, str(file), file.read_bytes(), picture, vector((8, 0, 0))]
     for query in forms:
-        found = shop.searcher().query(query, 2)
-        assert [(n.key, n.distance) for n in found] == [("b", 1.0), ("a", 3.0)]
+        found = shop.searcher().search(query, 2).hits
+        assert [(n.item.key, n.distance) for n in found] == [("b", 1.0), ("a", 3.0)]
 
 
 def test_a_picture_is_flattened_and_turned_like_its_file(shop: Shop) -> None:
@@ -188,8 +191,8 @@ def test_a_picture_is_flattened_and_turned_like_its_file(shop: Shop) -> None:
     exif[0x0112] = 3  # upside down, so the model sees the clear half, on white
     clear.save(file, "PNG", exif=exif)
     for query in (file.getvalue(), Image.open(file)):
-        found = shop.searcher().query(query, 2)
-        assert [(n.key, n.distance) for n in found] == [
+        found = shop.searcher().search(query, 2).hits
+        assert [(n.item.key, n.distance) for n in found] == [
             ("b", np.sqrt(3 * 5**2)),
             ("a", np.sqrt(245**2 + 2 * 255**2)),
         ]
@@ -200,8 +203,8 @@ def test_a_photo_of_the_catalog_finds_its_own_item_first(shop: Shop) -> None:
     shop.build(items)
     searcher = shop.searcher()
     for key, (color,) in items.items():
-        nearest = searcher.query(png(color), 1)[0]
-        assert (nearest.key, nearest.distance) == (key, 0.0)
+        nearest = searcher.search(png(color), 1).hits[0]
+        assert (nearest.item.key, nearest.distance) == (key, 0.0)
 
 
 # -- What is told of a neighbor -------------------------------------------------------------------
@@ -212,16 +215,19 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     with shop.catalog.transaction():
         images = shop.catalog.images(1)
         shop.catalog.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
-    (found,) = shop.searcher().query(vector((5, 0, 4)), 3)
+    (found,) = shop.searcher().search(vector((5, 0, 4)), 3).hits
     path = shop.folder / str(images[0].path)
-    assert found == Hit(1, 4.0, None, None, 1, "cap", "A cap", "Hats", path, {"price": 2.5})
+    cap = shop.catalog.item(1)
+    assert cap is not None
+    assert (cap.name, cap.metadata) == ("A cap", {"price": 2.5})
+    assert found == Hit(1, 4.0, None, cap, path)
     assert path.read_bytes() == png((5, 0, 0))
 
 
 def test_an_item_removed_since_the_build_is_still_found(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
     shop.offer({"b": [(2, 0, 0)]})
-    assert keys(shop.searcher().query(vector((0, 0, 0)), 5)) == ["a", "b"]
+    assert keys(shop.searcher().search(vector((0, 0, 0)), 5).hits) == ["a", "b"]
 
 
 def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: Shop) -> None:
@@ -230,8 +236,9 @@ def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: S
     for file in shop.folder.glob("catalog.sqlite*"):
         file.unlink()
     type(shop.catalog)(shop.folder, create=True).close()
-    found = shop.searcher().query(vector((0, 0, 0)))
-    assert found == [Hit(1, 1.0, None, None, 1, "", "", "", None, {})]
+    found = shop.searcher().search(vector((0, 0, 0))).hits
+    unknown = ItemRecord(1, "", "", "", {}, State.REMOVED, "not in this catalog")
+    assert found == (Hit(1, 1.0, None, unknown, None),)
 
 
 def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
@@ -239,9 +246,9 @@ def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
     searcher = shop.searcher()
     shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]}, keep_builds=1)
     assert not searcher.build.path.exists()
-    assert keys(searcher.query(vector((0, 0, 0)), 5)) == ["a"]
-    assert searcher.query(1, 5) == []
-    assert keys(shop.searcher().query(vector((0, 0, 0)), 5)) == ["a", "b"]
+    assert keys(searcher.search(vector((0, 0, 0)), 5).hits) == ["a"]
+    assert searcher.search(Item(1), 5).hits == ()
+    assert keys(shop.searcher().search(vector((0, 0, 0)), 5).hits) == ["a", "b"]
 
 
 # -- Errors ----------------------------------------------------------------------------------------
@@ -249,29 +256,29 @@ def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
 
 def test_an_unknown_engine_is_named_with_those_there_are(shop: Shop) -> None:
     with pytest.raises(QueryError, match="unknown engine 'vgg'; the configuration has color"):
-        open_search(shop.config, "vgg")
+        open_engine(shop.config, "vgg")
 
 
 def test_there_is_nothing_to_open_before_it_is_built(shop: Shop) -> None:
-    with pytest.raises(NotBuiltError, match=f"{shop.engine.path}: no index here yet; run"):
+    with pytest.raises(NotBuiltError, match=f"{shop.engine.folder}: no index here yet; run"):
         shop.searcher()
     other = Config.model_validate({**shop.config.model_dump(), "name": "other"})
     with pytest.raises(NotBuiltError, match=f"{other.folder}: no catalog here yet; run"):
-        open_search(other, ENGINE)
+        open_engine(other, ENGINE)
 
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(shop: Shop, k: int) -> None:
     shop.build({"a": [(1, 0, 0)]})
     with pytest.raises(QueryError, match=f"k is {k};"):
-        shop.searcher().query(1, k)
+        shop.searcher().search(Item(1), k)
 
 
 @pytest.mark.parametrize("item", [0, -1, 2, 3, 10**30])
 def test_an_item_that_is_not_in_the_index_is_named(shop: Shop, item: int) -> None:
     shop.build({"a": [(1, 0, 0)], "no photo": []})
     with pytest.raises(QueryError, match=f"item {item} is not in the index of {ENGINE}"):
-        shop.searcher().query(item)
+        shop.searcher().search(Item(item))
 
 
 @pytest.mark.parametrize(
@@ -288,27 +295,27 @@ def test_an_item_that_is_not_in_the_index_is_named(shop: Shop, item: int) -> Non
 def test_a_vector_of_another_length_or_not_finite_is_refused(shop: Shop, array: np.ndarray) -> None:
     shop.build({"a": [(1, 0, 0)]})
     with pytest.raises(QueryError, match="a query vector of color is 3 finite numbers"):
-        shop.searcher().query(array)
+        shop.searcher().search(array)
 
 
 def test_a_photo_that_cannot_be_read_is_named(shop: Shop, tmp_path: Path) -> None:
     shop.build({"a": [(1, 0, 0)]})
     searcher = shop.searcher()
     with pytest.raises(QueryError, match=f"{tmp_path}/no.png: cannot read the photo: No such file"):
-        searcher.query(tmp_path / "no.png")
+        searcher.search(tmp_path / "no.png")
     (tmp_path / "bad.png").write_bytes(b"bad")
     for path in (tmp_path / "bad.png", tmp_path):
-        with pytest.raises(QueryError, match=f"{path}: not an acceptable photo: not an image"):
-            searcher.query(str(path))
+        with pytest.raises(RejectedImage, match=f"{path}: not an acceptable photo: not an image"):
+            searcher.search(str(path))
     with pytest.raises(RejectedImage, match="not an image"):
-        searcher.query(b"bad")
+        searcher.search(b"bad")
 
 
 def test_the_configured_limits_hold_for_queries_too(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
     shop.config = Config.model_validate({**shop.config.model_dump(), "images": {"min_side": 5}})
     with pytest.raises(RejectedImage, match="too small"):
-        shop.searcher().query(png((1, 0, 0)))
+        shop.searcher().search(png((1, 0, 0)))
 
 
 # -- Which items -----------------------------------------------------------------------------------
@@ -324,7 +331,7 @@ def describe(shop: Shop, items: Items, rng: random.Random) -> dict[str, dict[str
         for key in items
     }
     offers = [
-        Item(
+        SourceItem(
             key,
             key,
             "even" if int(key[1:]) % 2 == 0 else "odd",
@@ -359,23 +366,23 @@ def test_wanted_items_are_found_as_by_a_brute_force_over_them(shop: Shop, seed: 
                 if group not in seen:
                     seen.add(group)
                     kept.append((distance, item))
-            found = searcher.query(
+            found = searcher.search(
                 vector(near),
                 k,
                 where=f"size < {size}",
                 min_distance=least,
                 max_distance=most,
                 group_by=group_by,
-            )
+            ).hits
             assert answers(found) == kept[:k]
 
 
 def test_a_row_is_found_for_the_wanted_one_of_the_items_that_share_it(shop: Shop) -> None:
     describe(shop, {"k1": [(1, 0, 0)], "k2": [(1, 0, 0)], "k3": [(9, 0, 0)]}, random.Random(0))
     with shop.searcher() as searcher:
-        assert keys(searcher.query(vector((1, 0, 0)), 3, where="category = 'even'")) == ["k2"]
-        assert keys(searcher.query(vector((1, 0, 0)), 3, group_by="category")) == ["k1", "k2"]
-        assert searcher.query(vector((1, 0, 0)), 3, where="key = 'k3' and size > 100") == []
+        assert keys(searcher.search(vector((1, 0, 0)), 3, where="category = 'even'").hits) == ["k2"]
+        assert keys(searcher.search(vector((1, 0, 0)), 3, group_by="category").hits) == ["k1", "k2"]
+        assert searcher.search(vector((1, 0, 0)), 3, where="key = 'k3' and size > 100").hits == ()
 
 
 @pytest.mark.parametrize(
@@ -392,9 +399,9 @@ def test_what_cannot_be_wanted_is_refused(shop: Shop, unwanted: dict[str, Any], 
     shop.build({"a": [(1, 0, 0)]})
     with shop.searcher() as searcher:
         with pytest.raises(QueryError, match=said):
-            searcher.query(1, **unwanted)
+            searcher.search(Item(1), **unwanted)
         with pytest.raises(QueryError, match=said):
-            searcher.query_all([1], **unwanted)
+            searcher.search_all([Item(1)], **unwanted)
 
 
 # -- Many queries ----------------------------------------------------------------------------------
@@ -405,20 +412,20 @@ def test_many_queries_are_answered_in_turn_as_each_alone(shop: Shop) -> None:
     rng = random.Random(4)
     shop.build(random_items(rng, 30, GRID))
     asked: list[Query] = [*queries(shop), *(vector(rng.choice(GRID)) for _ in range(20))]
-    bad: list[Query] = [b"bad", "no such file.png", 10**6, vector((1, 0, 0))[:2]]
+    bad: list[Query] = [b"bad", "no such file.png", Item(10**6), vector((1, 0, 0))[:2]]
     mixed = [*asked, *bad]
     rng.shuffle(mixed)
     with shop.searcher() as searcher:
-        found = list(searcher.query_all(iter(mixed), 4, max_distance=3.0))
+        found = list(searcher.search_all(iter(mixed), 4, max_distance=3.0))
         assert len(found) == len(mixed)
         for query, answer in zip(mixed, found, strict=True):
             if isinstance(answer, PipelineError):
                 with pytest.raises(type(answer), match=re.escape(str(answer))):
-                    searcher.query(query, 4)
+                    searcher.search(query, 4)
                 assert any(query is one for one in bad)
             else:
-                assert answer == searcher.query(query, 4, max_distance=3.0)
-        assert list(searcher.query_all([], 4)) == []
+                assert answer == searcher.search(query, 4, max_distance=3.0)
+        assert list(searcher.search_all([], 4)) == []
 
 
 def test_photos_are_encoded_in_batches_and_read_no_further_than_needed(
@@ -434,7 +441,7 @@ def test_photos_are_encoded_in_batches_and_read_no_further_than_needed(
             yield png((number, 0, 0))
 
     with shop.searcher() as searcher:
-        answered = searcher.query_all(photos(), 1)
+        answered = searcher.search_all(photos(), 1)
         for _ in range(5):
             next(answered)
         assert len(taken) == 8
@@ -452,7 +459,15 @@ def queries(shop: Shop) -> list[Query]:
     file = shop.folder.parent / "query.png"
     file.write_bytes(png((1, 0, 0)))
     picture = Image.open(io.BytesIO(file.read_bytes()))
-    return [1, np.int64(1), vector((1, 0, 0)), file, str(file), file.read_bytes(), picture]
+    return [
+        Item(1),
+        Item(np.int64(1)),
+        vector((1, 0, 0)),
+        file,
+        str(file),
+        file.read_bytes(),
+        picture,
+    ]
 
 
 def change_settings(shop: Shop, **settings: object) -> None:
@@ -469,8 +484,8 @@ def test_a_photo_is_asked_by_the_model_that_the_build_names(shop: Shop) -> None:
     with shop.searcher() as searcher:
         assert searcher.build.path == build.path
         assert searcher.model.fingerprint == old.fingerprint == build.fingerprint
-        assert keys(searcher.query(png((1, 0, 0)))) == ["a", "b"]
-        assert keys(searcher.query(1)) == ["b"]
+        assert keys(searcher.search(png((1, 0, 0))).hits) == ["a", "b"]
+        assert keys(searcher.search(Item(1)).hits) == ["b"]
     shop.embed()
     shop.index()
     with shop.searcher() as searcher:
@@ -480,18 +495,18 @@ def test_a_photo_is_asked_by_the_model_that_the_build_names(shop: Shop) -> None:
 def test_no_model_need_be_in_use(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
     (shop.engine.models.folder / "CURRENT").unlink()
-    assert keys(shop.searcher().query(png((1, 0, 0)))) == ["a"]
+    assert keys(shop.searcher().search(png((1, 0, 0))).hits) == ["a"]
 
 
 def test_no_query_is_answered_when_the_settings_ask_for_another_model(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
     before = shop.model.fingerprint
     for query in queries(shop):
-        assert shop.searcher().query(query)
+        assert shop.searcher().search(query).hits
     change_settings(shop, layer="fc2")
     for query in queries(shop):
         with pytest.raises(StaleIndexError) as caught:
-            shop.searcher().query(query)
+            shop.searcher().search(query)
     message = str(caught.value)
     assert f"made by model {before}" in message
     assert "not yet made" in message
@@ -508,7 +523,7 @@ def test_the_model_that_the_settings_ask_for_is_named_where_it_is_made(shop: Sho
         shop.searcher()
     shop.embed()
     shop.index()
-    assert shop.searcher().query(1) == []
+    assert shop.searcher().search(Item(1)).hits == ()
 
 
 def test_a_build_whose_model_was_deleted_is_refused(shop: Shop) -> None:
@@ -541,7 +556,7 @@ def test_equal_weights_of_another_making_share_vectors_and_answer(shop: Shop) ->
     build = shop.index()
     assert build.manifest["model"] == second.path.name
     assert shop.index().path == build.path
-    assert keys(shop.searcher().query(1)) == ["b"]
+    assert keys(shop.searcher().search(Item(1)).hits) == ["b"]
 
 
 def test_random_weights_are_a_warning(shop: Shop) -> None:
@@ -567,8 +582,8 @@ def test_other_threads_may_ask_too(shop: Shop) -> None:
     expect = [expected(shop, items, items[key], 5, leave_out=key) for key in asked]
     with shop.searcher() as searcher, ThreadPoolExecutor(4) as threads:
         ids = [shop.id_of(key) for key in asked]
-        found = list(threads.map(lambda item: searcher.query(item, 5), ids * 10))
+        found = list(threads.map(lambda item: searcher.search(Item(item), 5).hits, ids * 10))
         assert [answers(one) for one in found] == expect * 10
-        assert {n.name for one in found for n in one} <= {key.title() for key in items}
-        (nearest,) = threads.submit(searcher.query, png(items[asked[0]][0]), 1).result()
+        assert {n.item.name for one in found for n in one} <= {key.title() for key in items}
+        (nearest,) = threads.submit(searcher.search, png(items[asked[0]][0]), 1).result().hits
         assert nearest.distance == 0

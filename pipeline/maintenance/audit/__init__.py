@@ -11,8 +11,8 @@ from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import read
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
+from pipeline.engine import image_limits
 from pipeline.errors import RejectedImage
-from pipeline.images import ImageLimits
 from pipeline.maintenance.audit import ledger_findings as ledger
 from pipeline.maintenance.audit import photo_findings as pictures
 from pipeline.maintenance.audit.findings import Audit, AuditLimits, Example, Finding, Group
@@ -62,7 +62,7 @@ def _measures(
     catalog: Catalog, config: Config, progress: Progress
 ) -> tuple[Measures, dict[str, list[int]]]:
     """Measure every photo; of those that cannot be read, reason → their ids."""
-    limits = ImageLimits(**config.images.model_dump())
+    limits = image_limits(config)
 
     def look(photo: Photo) -> tuple[int, Measures | RejectedImage]:
         try:

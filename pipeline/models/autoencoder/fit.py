@@ -192,8 +192,8 @@ class Fit:
         batches, photos = self._train_batches(train, batch, history.epochs, strategy)
         with self.progress.task(label, photos, "photos") as advance:
 
-            def count_batch(count: int, standing: str = "") -> None:
-                advance(count, standing)
+            def count_batch(count: int, status: str = "") -> None:
+                advance(count, status)
                 duration(count)
 
             history.loss.append(mean_loss(steps.train, batches, count_batch))

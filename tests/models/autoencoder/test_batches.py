@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,11 @@ from pipeline.models.autoencoder.batches import batches_of, draw_affine
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
 ORDER = np.random.default_rng(1).permutation(12)
+
+
+def only(**augment: Any) -> AugmentSettings:
+    """These changes and no others."""
+    return AugmentSettings(**{"flip": False, "shift": 0, "zoom": 0, "noise": 0, **augment})
 
 
 def batched(augment: AugmentSettings, size: int = 5) -> tuple[np.ndarray, np.ndarray | None]:
@@ -31,21 +38,21 @@ def test_batches_are_the_photos_in_the_order_given() -> None:
 
 
 def test_the_expected_output_can_be_the_photo_before_augmentation() -> None:
-    affine = draw_affine(np.random.default_rng(2), len(PHOTOS), 8, AugmentSettings(flip=True))
+    affine = draw_affine(np.random.default_rng(2), len(PHOTOS), 8, only(flip=True))
     assert affine is not None
     ((inputs, photos, rows),) = batches_of(PHOTOS, ORDER, 12, affine, clean=True)
     np.testing.assert_allclose(photos, PHOTOS[rows.numpy()] / np.float32(255))
-    transformed, _ = batched(AugmentSettings(flip=True), 12)
+    transformed, _ = batched(only(flip=True), 12)
     np.testing.assert_allclose(inputs, transformed)
     assert (inputs.numpy() != photos.numpy()).any()
 
 
 def test_without_flip_shift_and_zoom_no_photo_is_transformed() -> None:
-    assert draw_affine(np.random.default_rng(0), 3, 8, AugmentSettings(noise=0.5)) is None
+    assert draw_affine(np.random.default_rng(0), 3, 8, only(noise=0.5)) is None
 
 
 def test_a_mirrored_photo_is_exactly_the_photo_from_right_to_left() -> None:
-    found, affine = batched(AugmentSettings(flip=True))
+    found, affine = batched(only(flip=True))
     assert affine is not None
     mirrored = affine[ORDER, 0] < 0
     assert 0 < mirrored.sum() < len(ORDER)
@@ -55,7 +62,7 @@ def test_a_mirrored_photo_is_exactly_the_photo_from_right_to_left() -> None:
 
 
 def test_a_transformed_photo_is_what_bilinear_interpolation_gives() -> None:
-    found, affine = batched(AugmentSettings(shift=0.3, zoom=0.2, flip=True))
+    found, affine = batched(only(shift=0.3, zoom=0.2, flip=True))
     assert affine is not None
     for photo, row in zip(found, ORDER, strict=True):
         a, _, c, _, e, f, *_ = affine[row].astype(np.float64)
@@ -73,7 +80,7 @@ def test_a_transformed_photo_is_what_bilinear_interpolation_gives() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_shifts_and_zooms_stay_within_their_limits(seed: int) -> None:
     random = np.random.default_rng(seed)
-    affine = draw_affine(random, 500, 64, AugmentSettings(shift=0.1, zoom=0.2))
+    affine = draw_affine(random, 500, 64, only(shift=0.1, zoom=0.2))
     assert affine is not None
     for scale, offset in (
         (affine[:, 0], affine[:, 2]),

@@ -1,0 +1,244 @@
+"""Search one engine's index: queries → hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from math import inf
+from typing import Self
+
+import numpy as np
+
+from pipeline.catalog.catalog import Catalog, ItemRecord, State
+from pipeline.catalog.columns import Groups
+from pipeline.catalog.conditions import Condition
+from pipeline.concurrency import ordered_map
+from pipeline.config import Config
+from pipeline.engine import Engine, get_engine, image_limits
+from pipeline.errors import PipelineError, QueryError
+from pipeline.index import open_index
+from pipeline.index.base import VectorIndex
+from pipeline.index.calibration import read_calibration
+from pipeline.models.base import EmbeddingModel
+from pipeline.models.store import random_weights_warning
+from pipeline.search.encoding import EncodedQuery, QueryEncoder
+from pipeline.search.query import Query
+from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
+from pipeline.search.result import EngineResult, Hit
+
+GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
+
+
+def open_engine(config: Config, name: str) -> EngineSearcher:
+    """Open an engine's current index.
+
+    Raises:
+        QueryError: the configuration has no such engine.
+        NotBuiltError: it has no index yet.
+        StaleIndexError: the model of the settings is not the one that the index was built with.
+        DamagedArtifactError: its files are not what was written.
+    """
+    engine = get_engine(config, name)
+    catalog = Catalog(config.folder, any_thread=True)
+    try:
+        return EngineSearcher(engine, catalog)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+class EngineSearcher:
+    """Answers queries from one build of one engine; what is published later does not disturb it.
+
+    It may serve several threads. Close it, or use it in a `with` block. Errors are those of
+    `open_engine`.
+    """
+
+    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+        self.engine = engine
+        self.config = engine.config
+        self.catalog = catalog
+        self.limits = image_limits(engine.config)
+        # Read now: a later build may remove this one's files.
+        self.build = engine.current_build().read()
+        self.model_folder = engine.model_of(self.build)
+        self.calibration = read_calibration(self.build.path)
+        self.index: VectorIndex = open_index(self.build.kind, self.build.path)
+        self._encoder = QueryEncoder(engine, self.model_folder, self.build, self.index)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger and the index."""
+        self.catalog.close()
+        self.index.close()
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before believing an answer."""
+        is_random = self.build.manifest.get("random_weights")
+        return random_weights_warning(self.name) if is_random else None
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The model that made the vectors, loaded once, when a photo first needs it."""
+        return self._encoder.model
+
+    def search(
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> EngineResult:
+        """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
+
+        `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
+        item does not find itself; it finds others that share its photo.
+
+        `where` is a condition on the catalog's columns, such as `category = 'Watches' and price <
+        2000` (see `catalog/conditions.py`); `group_by` a column, of each value of which only the
+        nearest item is found. Distances are Euclidean, both ends included.
+
+        Raises:
+            QueryError: k is not positive, or there is no such file, item, vector or column.
+            RejectedImage: the photo is not acceptable.
+        """
+        filter_ = self._filter(where, min_distance, max_distance, group_by)
+        (encoded,) = self._encoder.encode([self._encoder.prepare(query)])
+        if isinstance(encoded, PipelineError):
+            raise encoded
+        return self._results([encoded], positive(k), filter_)[0]
+
+    def search_all(
+        self,
+        queries: Iterable[Query],
+        k: int = 3,
+        *,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
+    ) -> Iterator[EngineResult | PipelineError]:
+        """Yield what `search` returns for each query, or the error that it raises for it.
+
+        Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
+        many queries take a fraction of the time of one at a time; memory holds one batch.
+
+        Raises:
+            QueryError: at once, if it holds for all of them.
+        """
+        filter_ = self._filter(where, min_distance, max_distance, group_by)
+        return self._search_batches(iter(queries), positive(k), filter_)
+
+    def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
+        """Whether the catalog shows nothing like a query with these hits, nearest first.
+
+        That is, whether its nearest hit is further away, or its photo further out of distribution,
+        than `search.no_match_percentile` percent of the catalog's own photos.
+        """
+        if not hits:
+            return False
+        limit = self.config.search.no_match_percentile
+        percentiles = (hits[0].percentile, ood_percentile)
+        return any(percentile is not None and percentile > limit for percentile in percentiles)
+
+    def graph(
+        self, k: int, block_size: int = GRAPH_BLOCK
+    ) -> Iterator[list[tuple[int, list[RankedItem]]]]:
+        """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
+        items, rows = self.build.ids[np.lexsort(self.build.ids.T)].T[::-1]
+        ids, starts = np.unique(items, return_index=True)
+        ends = np.append(starts[1:], len(items))
+        ranking = Ranking(self.index, self.build, SearchFilter())
+        for first in range(0, len(ids), block_size):
+            block = slice(first, first + block_size)
+            begin = starts[first]
+            vectors = self.index.vectors(rows[begin : ends[block][-1]])
+            queries = [
+                QueryVectors(vectors[start - begin : end - begin], exclude=item)
+                for item, start, end in zip(
+                    ids[block].tolist(), starts[block], ends[block], strict=True
+                )
+            ]
+            yield list(zip(ids[block].tolist(), ranking.rank(queries, positive(k)), strict=True))
+
+    def _search_batches(
+        self, queries: Iterator[Query], k: int, filter_: SearchFilter
+    ) -> Iterator[EngineResult | PipelineError]:
+        settings = self.config.embedding
+        while batch := list(islice(queries, settings.batch_size)):
+            prepared = ordered_map(
+                self._encoder.prepare, batch, settings.decoders, ahead=len(batch)
+            )
+            encoded = self._encoder.encode(list(prepared))
+            vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
+            results = iter(self._results(vectors, k, filter_))
+            yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
+
+    def _filter(
+        self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
+    ) -> SearchFilter:
+        if not 0 <= min_distance <= max_distance:
+            raise QueryError(
+                f"distances from {min_distance} to {max_distance}",
+                hint="give a smallest one of 0 or more, and a largest one that is not below it",
+            )
+        condition = None if where is None else Condition(self.catalog, where)
+        group = None if group_by is None else Groups(self.catalog, group_by)
+        return SearchFilter(condition, min_distance, max_distance, group)
+
+    def _results(
+        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
+    ) -> list[EngineResult]:
+        ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
+        return [
+            self._result([self._hit(rank, item) for rank, item in enumerate(items, 1)], query)
+            for query, items in zip(queries, ranked, strict=True)
+        ]
+
+    def _result(self, hits: list[Hit], query: EncodedQuery) -> EngineResult:
+        return EngineResult(
+            self.name,
+            tuple(hits),
+            self.is_no_match(hits, query.ood_percentile),
+            query.ood_percentile,
+            self.build.path.name,
+            self.build.fingerprint,
+            self.warning,
+        )
+
+    def _hit(self, rank: int, ranked: RankedItem) -> Hit:
+        item, distance, row = ranked
+        record = self.catalog.item(item) or _unknown(item)
+        photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
+        percentile = self.calibration.percentile(distance, record.category)
+        return Hit(rank, distance, percentile, record, photo)
+
+
+def positive(k: int) -> int:
+    """Return k, the number of neighbors asked for.
+
+    Raises:
+        QueryError: it is below 1.
+    """
+    if k <= 0:
+        raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
+    return k
+
+
+def _unknown(item: int) -> ItemRecord:
+    """Stand in for an item whose catalog was deleted and made anew since the build."""
+    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalog")

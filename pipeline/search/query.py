@@ -1,0 +1,63 @@
+"""What can be searched with: a photo, an item of the catalog, or a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import images
+from pipeline.errors import QueryError, RejectedImage
+from pipeline.images import ImageLimits
+
+F32Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of the catalog as a query: `search(Item(7))` finds what looks like item 7."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.id, bool) or not isinstance(self.id, int | np.integer):
+            raise QueryError(f"Item({self.id!r}): an item's id is a whole number")
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+Photo = Image.Image | Path | str | bytes
+Query = Photo | Item | F32Vector
+"""A photo (Pillow image, path or encoded bytes), an item, or a vector of one engine: (dim,)."""
+
+
+def read_photo(query: Photo, limits: ImageLimits) -> Image.Image:
+    """Decode a photo that is searched with into an upright RGB image.
+
+    Raises:
+        QueryError: there is no such file, or it cannot be read.
+        RejectedImage: it is not an acceptable photo.
+    """
+    if isinstance(query, Image.Image):
+        return images.to_rgb(query)
+    if isinstance(query, bytes):
+        return images.decode(query, limits)
+    try:
+        return images.decode(images.read_bytes(Path(query), limits), limits)
+    except OSError as error:
+        raise QueryError(f"cannot read the photo: {error.strerror}", where=query) from error
+    except RejectedImage as rejected:
+        raise RejectedImage(rejected.reason, rejected.detail, where=query) from rejected
+
+
+def describe(query: Query) -> str:
+    """Return a short text that names a query in results and messages."""
+    if isinstance(query, str | Path):
+        return str(query)
+    if isinstance(query, Item):
+        return f"item {query.id}"
+    return {bytes: "photo", np.ndarray: "vector"}.get(type(query), "photo")

@@ -1,0 +1,152 @@
+"""What a search returns: for each engine its hits, and what is true of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.catalog.records import ItemRecord
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One item near a query."""
+
+    rank: int
+    """From 1, the nearest."""
+    distance: float
+    """Euclidean, from the query to the item's nearest photo."""
+    percentile: float | None
+    """Percentage of the catalog's own photos that have a nearer neighbor than this distance; None
+    if the catalog has nothing to compare with."""
+    item: ItemRecord
+    photo: Path | None
+    """The item's nearest photo; None if the ledger knows no file of it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "rank": self.rank,
+            "distance": self.distance,
+            "percentile": self.percentile,
+            **_item_and_photo(self.item, self.photo),
+        }
+
+
+@dataclass(frozen=True)
+class FusedHit:
+    """One item of the list that several engines' lists are fused into."""
+
+    rank: int
+    score: float
+    """Higher is better; only the order of scores has a meaning."""
+    ranks: Mapping[str, int]
+    """Engine → the item's rank in that engine's list; engines that do not list it are absent."""
+    item: ItemRecord
+    photo: Path | None
+    """The photo by which the first engine that lists the item found it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "ranks": dict(self.ranks),
+            **_item_and_photo(self.item, self.photo),
+        }
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """One engine's answer to one query."""
+
+    engine: str
+    hits: tuple[Hit, ...]
+    """Nearest first, ordered by (distance, item id)."""
+    no_match: bool
+    """Whether nothing in the catalog is like the query: its nearest hit is unusually far, or the
+    photo itself is out of distribution, beyond the percentile `search.no_match_percentile`."""
+    ood_percentile: float | None
+    """How far out of distribution the photo is: the percentage of the photos held out in training
+    that an autoencoder reconstructs better. None for other queries and engines, or where
+    `search.out_of_distribution` is off."""
+    build: str
+    """Identity of the index that answered."""
+    fingerprint: str
+    """Identity of the model that the index was built with."""
+    warning: str | None
+    """What to know before believing the answer."""
+
+    def first(self, k: int) -> EngineResult:
+        """Return the same answer with its k nearest hits."""
+        return replace(self, hits=self.hits[:k])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "hits": [hit.to_dict() for hit in self.hits],
+            "no_match": self.no_match,
+            "ood_percentile": self.ood_percentile,
+            "build": self.build,
+            "fingerprint": self.fingerprint,
+            "warning": self.warning,
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult(Mapping[str, EngineResult]):
+    """The answers of all engines to one query: `result["vgg16"].hits[0].item.name`."""
+
+    query: str
+    """The photo's path, or a description of what was searched with."""
+    engines: Mapping[str, EngineResult]
+    fused: tuple[FusedHit, ...] | None = None
+    """All engines' lists as one; None unless the search asked for it."""
+    notes: tuple[str, ...] = ()
+    """What to know of the condition: which items it could not judge, and, where nothing meets it,
+    the values that are nearest to those it asked for."""
+
+    def __getitem__(self, engine: str) -> EngineResult:
+        return self.engines[engine]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.engines)
+
+    def __len__(self) -> int:
+        return len(self.engines)
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """Engine → what to know before believing its answer, for the engines that have one."""
+        return {name: found.warning for name, found in self.engines.items() if found.warning}
+
+    @property
+    def no_match(self) -> list[str]:
+        """The engines that find nothing like the query."""
+        return [name for name, found in self.engines.items() if found.no_match]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values; what `imgsearch query --json` prints."""
+        content: dict[str, Any] = {
+            "query": self.query,
+            "engines": {name: found.to_dict() for name, found in self.engines.items()},
+            "notes": list(self.notes),
+        }
+        if self.fused is not None:
+            content["fused"] = [hit.to_dict() for hit in self.fused]
+        return content
+
+
+def _item_and_photo(item: ItemRecord, photo: Path | None) -> dict[str, Any]:
+    return {
+        "item": {
+            "id": item.id,
+            "key": item.key,
+            "name": item.name,
+            "category": item.category,
+            "metadata": dict(item.metadata),
+        },
+        "photo": None if photo is None else str(photo),
+    }

@@ -1,0 +1,145 @@
+"""Every stage in order, each only where it is out of date. Read this first.
+
+source → photos → models → vectors → indexes
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from pipeline.artifacts import write_atomic, write_json
+from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.config import Config
+from pipeline.download.download import DownloadReport, download
+from pipeline.download.summary import download_page
+from pipeline.embeddings.embed import EmbedReport
+from pipeline.errors import SourceError
+from pipeline.index.builds import Build
+from pipeline.models.store import ModelFolder, random_weights_warning
+from pipeline.progress import SILENT, Progress
+from pipeline.workspace import Workspace
+
+Stage = Literal["ingest", "download", "train", "embed", "index"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass
+class EngineReport:
+    """What a run did for one engine; None where a stage did not run."""
+
+    model: ModelFolder | None = None
+    new_model: bool = False
+    embedding: EmbedReport | None = None
+    build: Build | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "model": self.model.fingerprint if self.model else None,
+            "new_model": self.new_model,
+            "random_weights": bool(self.model and self.model.has_random_weights),
+            "vectors": asdict(self.embedding) if self.embedding else None,
+            "build": self.build.path.name if self.build else None,
+            "rows": self.build.manifest["rows"] if self.build else None,
+        }
+
+
+@dataclass
+class BuildReport:
+    """What a run did; None where a stage did not run."""
+
+    ingest: IngestReport | None = None
+    download: DownloadReport | None = None
+    engines: dict[str, EngineReport] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        content: dict[str, Any] = {}
+        if self.ingest:
+            content["ingest"] = self.ingest.to_dict()
+        if self.download:
+            content["download"] = asdict(self.download)
+        content["engines"] = {name: engine.to_dict() for name, engine in self.engines.items()}
+        return content
+
+
+def build(  # noqa: C901  one condition a stage
+    config: Config,
+    stages: Collection[Stage] = STAGES,
+    progress: Progress = SILENT,
+    *,
+    retry_failed: bool = False,
+    report: BuildReport | None = None,
+) -> BuildReport:
+    """Bring a catalog's artifacts up to date, and say what was done: `build(load_config(file))`.
+
+    With `retry_failed`, the download tries the photos that failed before, and only those. A
+    `report` that is passed in is filled stage by stage, so it also tells how far a run came that
+    did not finish.
+
+    Raises:
+        PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
+    """
+    report = report or BuildReport()
+    report.engines |= {name: EngineReport() for name in config.engines}
+    with Workspace.locked(config, create="ingest" in stages) as ws:
+        limits, decoders = ws.image_limits, config.embedding.decoders
+        if "train" in stages:
+            for engine in ws.pretrained_engines:  # what cannot work fails before any work
+                done = report.engines[engine.name]
+                done.model, done.new_model = engine.fetch_weights(progress)
+        if "ingest" in stages:
+            report.ingest = ingest(ws.source, ws.catalog, limits, decoders, progress)
+        if "download" in stages:
+            report.download = download(
+                ws.catalog,
+                config.download,
+                limits,
+                decoders,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+            _write_summary(ws, report.download)
+            if len(stages) > 1:
+                _check_any_photo(ws, report.download)
+        for engine in ws.engines_teachers_first:
+            done = report.engines[engine.name]
+            if "train" in stages and engine.is_trained:
+                done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
+            if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
+                done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
+            if "index" in stages:
+                done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
+        for name, done in report.engines.items():
+            if done.model and done.model.has_random_weights:
+                progress.note(random_weights_warning(name))
+    return report
+
+
+def _write_summary(ws: Workspace, report: DownloadReport) -> None:
+    """Write what became of the downloads beside the ledger, for programs and for people."""
+    if report.counts:
+        write_json(ws.config.folder / "download.json", asdict(report))
+        write_atomic(ws.config.folder / "download.md", download_page(report).encode())
+
+
+def _check_any_photo(ws: Workspace, report: DownloadReport) -> None:
+    """Stop where not a single photo could be downloaded: later stages would say so less clearly.
+
+    Raises:
+        SourceError: there are photos at URLs, and none is available.
+    """
+    if not report.counts or ws.catalog.photo_count():
+        return
+    reasons = Counter[str]()
+    for by_reason in report.trouble.values():
+        reasons.update(by_reason)
+    worst = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(3))
+    raise SourceError(
+        f"no photo could be had ({worst})",
+        where=ws.config.folder,
+        hint="see download.md there, then `imgsearch download --retry-failed`",
+    )
