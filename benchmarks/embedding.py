@@ -23,7 +23,7 @@ from pipeline.embeddings.embed import embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.engine import Engine
 from pipeline.images import ImageLimits
-from pipeline.models.base import import_keras
+from pipeline.models.keras_runtime import keras
 from pipeline.stages import build
 
 ROUNDS = 3
@@ -131,7 +131,6 @@ def _race(contenders: dict[str, Callable[[], int]]) -> dict[str, float]:
 def _article_loop(model: Any, paths: list[Path], settings: Any) -> None:
     from PIL import Image
 
-    keras = import_keras()
     side = (settings.input_size, settings.input_size)
     for path in paths:
         if isinstance(settings, PretrainedSettings):

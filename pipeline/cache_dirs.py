@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-_kept_until_exit: list[tempfile.TemporaryDirectory[str]] = []
 
+@contextmanager
+def temporary_cache_dirs() -> Iterator[None]:
+    """Import Keras or matplotlib within this block: their folders end with the process.
 
-def redirect_cache_dirs() -> None:
-    """Give Keras and matplotlib folders that end with the process; call before importing either.
-
-    Keras writes its settings at import, matplotlib (which Keras imports too) a list of fonts. What
-    the user has set, or a `~/.keras` that is there and may hold downloaded weights, is used as is.
+    Keras writes its settings at import, matplotlib (which Keras imports too) a list of fonts. Both
+    keep the folders that they were imported with. What the user has set, or a `~/.keras` that is
+    there and may hold downloaded weights, is used as is.
     """
-    _own("MPLCONFIGDIR")
+    variables = ["MPLCONFIGDIR"]
     if not Path("~/.keras").expanduser().is_dir():
-        _own("KERAS_HOME")
+        variables.append("KERAS_HOME")
+    with environment({name: _folder().name for name in variables if name not in os.environ}):
+        yield
 
 
-def _own(variable: str) -> None:
-    if variable not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="imgsearch-", ignore_cleanup_errors=True)
-        _kept_until_exit.append(folder)
-        os.environ[variable] = folder.name
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the length of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="imgsearch-", ignore_cleanup_errors=True)

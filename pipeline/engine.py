@@ -143,7 +143,7 @@ class Engine:
         from pipeline.models import pretrained
 
         assert isinstance(self.settings, PretrainedSettings)  # noqa: S101  see `pretrained_engines`
-        for model in self.models.with_recipe(self.recipe()):
+        for model in self.models.with_recipe(self.recipe(), remove_damaged=True):
             return self.models.use(model), False
         progress.note(f"{self.name}: getting the weights of {self.settings.network}")
         return pretrained.fetch(self.name, self.settings, self.models, progress), True
@@ -158,7 +158,7 @@ class Engine:
         Raises:
             TrainingError: there are too few photos, or training diverged.
         """
-        from pipeline.models.autoencoder.train import covers, remove_unfinished, train
+        from pipeline.models.autoencoder import covers, remove_unfinished, train
 
         assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
         recipe = self.recipe()

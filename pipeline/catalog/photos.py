@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from itertools import islice
 
 from PIL import Image
 
@@ -61,7 +61,7 @@ def prepare_all(
     ahead: int,
     ready: Mapping[bytes, U8Image] | None = None,
     chunk_size: int = 8,
-) -> Iterator[Prepared]:
+) -> Generator[Prepared, None, None]:
     """Yield each photo with its prepared pixels, or with why it has none, in their order.
 
     `decoders` threads, each taking `chunk_size` photos at a time, work at most `ahead` photos ahead
@@ -84,5 +84,5 @@ def prepare_all(
 
     photos = iter(photos)
     chunks = iter(lambda: list(islice(photos, chunk_size)), [])
-    done = ordered_map(work_all, chunks, decoders, max(1, ahead // chunk_size))
-    return chain.from_iterable(done)
+    for chunk in ordered_map(work_all, chunks, decoders, max(1, ahead // chunk_size)):
+        yield from chunk

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import Prepared, prepare_all
 from pipeline.embeddings.store import EmbeddingStore, Shard
 from pipeline.errors import RejectedImage, WeightsError
@@ -48,6 +49,8 @@ def embed(
     Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
     that cannot be read any more is marked `failed` in the ledger and counted.
 
+        report = embed(model, catalog, store, ImageLimits(), batch_size=32)
+
     Raises:
         WeightsError: the model gives numbers that are not finite.
     """
@@ -55,32 +58,41 @@ def embed(
     total = catalog.photo_count()
     already = sum(photo.sha256 in done for photo in catalog.photos()) if done else 0
     embedded = 0
+    ahead = 2 * min(batch_size, shard_size)
     with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
-        # Again, while photos fail: another file of the same content may be readable.
-        while True:
-            missing = (photo for photo in catalog.photos() if photo.sha256 not in done)
-            prepared = prepare_all(
-                missing,
-                model.prepare,
-                limits,
-                decoders,
-                ahead=2 * min(batch_size, shard_size),
-                ready=decoded,
-            )
-            failures = _Failures(catalog)
-            good = failures.leave_out(prepared)
-            with _ShardWriter(store) as writer:
-                while shard := _encode_shard(model, islice(good, shard_size), batch_size, advance):
+        # Once more where photos failed: another file of the same content may be readable.
+        while any(_missing(catalog, done)):
+            photos = _missing(catalog, done)
+            prepared = prepare_all(photos, model.prepare, limits, decoders, ahead, decoded)
+            # Closed here, not by garbage collection, which may deadlock in waiting for threads.
+            with closing(prepared), _ShardWriter(store) as writer:
+                readable = _readable(catalog, prepared)
+                while shard := _encode(model, islice(readable, shard_size), batch_size, advance):
                     writer.write(*shard)
                     done.update(shard[0])
                     embedded += len(shard[0])
-            if not failures.count:
-                break
     return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
+def _missing(catalog: Catalog, done: set[bytes]) -> Iterator[Photo]:
+    """The available photos that have no vector yet."""
+    return (photo for photo in catalog.photos() if photo.sha256 not in done)
+
+
+def _readable(catalog: Catalog, prepared: Iterable[Prepared]) -> Iterator[tuple[bytes, U8Image]]:
+    """The SHA-256 and pixels of photos that can be read; the others are marked in the ledger.
+
+    Only these fill a shard, so it is the same whether photos failed in this run or in one before.
+    """
+    for photo, pixels in prepared:
+        if isinstance(pixels, RejectedImage):
+            catalog.fail_photo(photo, pixels.reason)
+        else:
+            yield photo.sha256, pixels
+
+
 class _ShardWriter:
-    """Writes a shard while the next one is encoded: waiting for the disk costs nothing."""
+    """Writes a shard on another thread, while the next one is encoded."""
 
     def __init__(self, store: EmbeddingStore) -> None:
         self.store = store
@@ -88,12 +100,12 @@ class _ShardWriter:
         self.last: Future[Shard] | None = None
 
     def write(self, photos: list[bytes], vectors: F32Matrix) -> None:
-        """Wait for the shard before this one, and begin to write this one."""
+        """Wait for the previous shard, and begin to write this one."""
         self.wait()
         self.last = self.thread.submit(self.store.write, photos, vectors)
 
     def wait(self) -> None:
-        """Wait until all is on the disk.
+        """Wait until the last shard is on the disk.
 
         Raises:
             OSError: it could not be written.
@@ -110,26 +122,7 @@ class _ShardWriter:
             self.wait()
 
 
-class _Failures:
-    """Notes in the ledger the photos that cannot be read, and leaves them out.
-
-    A shard is full of vectors, so it is the same whether its failures were noted now or before.
-    """
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self.count = 0
-
-    def leave_out(self, prepared: Iterable[Prepared]) -> Iterator[tuple[bytes, U8Image]]:
-        for photo, pixels in prepared:
-            if isinstance(pixels, RejectedImage):
-                self.catalog.fail_photo(photo, pixels.reason)
-                self.count += 1
-            else:
-                yield photo.sha256, pixels
-
-
-def _encode_shard(
+def _encode(
     model: EmbeddingModel,
     photos: Iterator[tuple[bytes, U8Image]],
     batch_size: int,
@@ -138,11 +131,11 @@ def _encode_shard(
     """Encode all of `photos`, batch by batch; None if there are none."""
     hashes: list[bytes] = []
     vectors: list[F32Matrix] = []
-    # One place for all batches: with a small network, laying each out anew would take its time.
+    # One array for all batches: for a small network, allocating one for each takes long.
     pixels = np.empty((batch_size, *model.input_size, 3), np.uint8)
     while batch := list(islice(photos, batch_size)):
-        for place, (sha256, photo) in enumerate(batch):
-            pixels[place] = photo
+        for row, (sha256, photo) in enumerate(batch):
+            pixels[row] = photo
             hashes.append(sha256)
         vectors.append(model.encode(pixels[: len(batch)]))
         advance(len(batch))

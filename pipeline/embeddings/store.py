@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pipeline.artifacts import damaged, sha256_file, write_atomic, write_json
 from pipeline.errors import DamagedArtifactError
 
 F32Matrix = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Shard:
         return vectors
 
     def damaged(self, what: str) -> DamagedArtifactError:
-        """Word what is wrong with it; without its JSON file it is made again."""
+        """Return the error to raise: without its JSON file, the shard is written again."""
         return damaged(self.file, what, remove=self.file.with_suffix(".json"))
 
     def is_intact(self) -> bool:
@@ -78,22 +79,39 @@ class EmbeddingStore:
         """Return the SHA-256 of every photo that has a vector."""
         return {photo for shard in self.shards() for photo in shard.photos}
 
-    def gather(self, photos: npt.NDArray[np.uint8]) -> F32Matrix:
-        """(n, 32) uint8 SHA-256 of photos → (n, dim) float32; zeros where there is no vector."""
-        row_of = {photo.tobytes(): row for row, photo in enumerate(photos)}
-        vectors: F32Matrix = np.zeros((0, 0), np.float32)
+    def select(self, rows: Mapping[bytes, int]) -> Iterator[tuple[Shard, Ids, F32Matrix]]:
+        """Read the vectors of some photos, given the row (0 … n − 1) of each by its SHA-256.
+
+        Yields, for each shard that has some of them, (shard, rows, vectors): (m,) int64 and
+        (m, dim) float32. A photo without a vector is left out. Memory holds one shard.
+
+            for _, rows, vectors in store.select({photo: row for row, photo in enumerate(photos)}):
+                matrix[rows] = vectors
+
+        Raises:
+            DamagedArtifactError: a shard is missing or truncated.
+        """
         for shard in self.shards():
-            known = shard.vectors()
-            if not vectors.size:
-                vectors = np.zeros((len(row_of), known.shape[1]), np.float32)
-            used = [(row_of[photo], at) for at, photo in enumerate(shard.photos) if photo in row_of]
-            if used:
-                rows, places = np.array(used).T
-                vectors[rows] = known[places]
-        return vectors
+            pairs = [(rows[photo], i) for i, photo in enumerate(shard.photos) if photo in rows]
+            if pairs:
+                selected, positions = np.array(pairs, np.int64).T
+                yield shard, selected, shard.vectors()[positions]
+
+    def gather(self, photos: npt.NDArray[np.uint8]) -> F32Matrix:
+        """(n, 32) uint8 SHA-256 of photos → (n, dim) float32; zeros where there is no vector.
+
+        The result is (0, 0) if the store is empty.
+        """
+        first = next(self.shards(), None)
+        if first is None:
+            return np.zeros((0, 0), np.float32)
+        matrix = np.zeros((len(photos), first.vectors().shape[1]), np.float32)
+        for _, rows, vectors in self.select({p.tobytes(): row for row, p in enumerate(photos)}):
+            matrix[rows] = vectors
+        return matrix
 
     def write(self, photos: Sequence[bytes], vectors: F32Matrix) -> Shard:
-        """Append a shard; when this returns it is on the disk, whole."""
+        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         names = (self.folder / f"{number:05d}.npy" for number in itertools.count())
         file = next(name for name in names if not name.with_suffix(".json").exists())

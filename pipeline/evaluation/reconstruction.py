@@ -9,12 +9,11 @@ import numpy.typing as npt
 
 from pipeline.evaluation import pca
 from pipeline.evaluation.pixels import Pixels
-from pipeline.models.autoencoder import network as autoencoder
-from pipeline.models.base import load_weights
+from pipeline.models import autoencoder
+from pipeline.models.keras_model import reconstruction_errors, to_uint8
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
 
-F32Photos = npt.NDArray[np.float32]
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
@@ -60,11 +59,11 @@ def reconstruction(
     )
     if not len(training) or not len(validation):
         return None
-    network = autoencoder.network_of(model.embedding)
-    load_weights(network, model)
-
+    rebuild = autoencoder.load(engine, model).rebuild
+    if rebuild is None:
+        return None
     with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:
-        errors = autoencoder.errors(network, pixels.rows, validation, advance)
+        errors = reconstruction_errors(rebuild, pixels.rows, validation, advance=advance)
     fitted = pca.fit(pixels.rows, training, model.dim, seed)
     mse = float(errors[:, 0].mean())
     pca_mse = fitted.error(pixels.rows, validation)
@@ -75,11 +74,6 @@ def reconstruction(
     return ReconstructionSample(
         Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
         shown,
-        to_bytes(np.asarray(network(shown.astype(np.float32) / 255, training=False))),
-        to_bytes(by_pca),
+        to_uint8(np.asarray(rebuild(shown / np.float32(255)))),
+        to_uint8(by_pca),
     )
-
-
-def to_bytes(photos: F32Photos) -> U8Photos:
-    """Pixels of about 0..1 → 0..255."""
-    return np.rint(np.clip(photos, 0, 1) * 255).astype(np.uint8)

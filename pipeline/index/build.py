@@ -85,7 +85,7 @@ def build_index(
         ):
             np.save(aside / "photos.npy", photos, allow_pickle=False)
             np.save(aside / "ids.npy", now.ids, allow_pickle=False)
-            parts = _parts(vectors, now.rows, advance)
+            parts = _select(vectors, now.rows, advance)
             write_index(settings.type, aside, len(photos), model.dim, parts)
             written = open_index(settings.type, aside)
             calibrate(written, Build(aside, content), asking, categories).write(aside)
@@ -111,16 +111,13 @@ def _category(catalog: Catalog, now: Snapshot, row: int) -> str:
     return item.category if item else ""
 
 
-def _parts(
-    vectors: EmbeddingStore, rows: dict[bytes, int], advance: Advance
+def _select(
+    store: EmbeddingStore, rows: dict[bytes, int], advance: Advance
 ) -> Iterator[tuple[npt.NDArray[np.int64], F32Matrix]]:
     """For each shard, the rows it fills and their vectors."""
-    for shard in vectors.shards():
-        used = [(rows[photo], at) for at, photo in enumerate(shard.photos) if photo in rows]
-        if used:
-            numbers, places = np.array(used, np.int64).T
-            yield numbers, shard.vectors()[places]
-            advance(len(used))
+    for _, selected, vectors in store.select(rows):
+        yield selected, vectors
+        advance(len(selected))
 
 
 def _is_whole(folder: Path) -> bool:

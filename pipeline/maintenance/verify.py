@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
-from pipeline.embeddings.store import EmbeddingStore, F32Matrix
+from pipeline.embeddings.store import EmbeddingStore
 from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_index
-from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
 
-BLOCK = 1024  # rows compared at a time
 REBUILD = "run `imgsearch build`"
 
 
@@ -121,16 +118,11 @@ def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) 
     if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
         yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {REBUILD}"
         return
-    row_of = {photo: row for row, photo in enumerate(photos)}
-    for shard in engine.embeddings(build.fingerprint).shards():
-        both = [(row_of.pop(p), i) for i, p in enumerate(shard.photos) if p in row_of]
-        if both and not _equal(index, shard.vectors(), np.array(both, np.int64)):
+    rows = {photo: row for row, photo in enumerate(photos)}
+    has_no_vector = np.ones(len(rows), bool)
+    for shard, selected, vectors in engine.embeddings(build.fingerprint).select(rows):
+        has_no_vector[selected] = False
+        if not np.array_equal(index.vectors(selected), vectors):
             yield f"{build.index_file}: its vectors differ from those in {shard.file}; {REBUILD}"
-    if row_of:
-        yield f"{build.path}: {len(row_of)} of its photos have no vector on disk; {REBUILD}"
-
-
-def _equal(index: VectorIndex, vectors: F32Matrix, rows: npt.NDArray[np.int64]) -> bool:
-    """Whether vectors are the same; `rows` are (n, 2): those of the index, those of `vectors`."""
-    blocks = (rows[start : start + BLOCK].T for start in range(0, len(rows), BLOCK))
-    return all(np.array_equal(index.vectors(i), vectors[j]) for i, j in blocks)
+    if has_no_vector.any():
+        yield f"{build.path}: {has_no_vector.sum()} of its photos have no vector on disk; {REBUILD}"

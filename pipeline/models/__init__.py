@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, PretrainedSettings
-from pipeline.models import pretrained
-from pipeline.models.autoencoder import network as autoencoder
+from pipeline.models import autoencoder, pretrained
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import ModelFolder
 
@@ -20,19 +19,19 @@ def recipe(
     *,
     read_file: bool = True,
 ) -> dict[str, Any]:
-    """Return what decides a model's weights and vectors, the photos it is trained on aside.
+    """Return the settings that decide a model's weights and vectors; the photos decide the rest.
 
-    That of its teacher, one of `engines`, is part of it. Without `read_file`, the checksum of a
-    local file of weights is left out: it costs reading it.
+    The recipe of its teacher, one of `engines`, is part of it. Without `read_file`, the checksum of
+    a local file of weights is left out, because the whole file has to be read for it.
     """
     if isinstance(settings, PretrainedSettings):
         return pretrained.recipe(settings, read_file=read_file)
-    own = autoencoder.recipe(settings)
+    recipe_ = autoencoder.recipe(settings)
     if settings.teacher and engines:
-        taught = recipe(engines[settings.teacher], read_file=read_file)
-        # Side by side with its own: a model's recipe may hold more than settings tell.
-        own |= {f"teacher's {key}": value for key, value in taught.items()}
-    return own
+        teacher = recipe(engines[settings.teacher], read_file=read_file)
+        # Not as one nested value: `ModelFolder.is_made_by` compares key by key.
+        recipe_ |= {f"teacher's {key}": value for key, value in teacher.items()}
+    return recipe_
 
 
 def load(name: str, folder: ModelFolder) -> EmbeddingModel:

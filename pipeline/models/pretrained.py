@@ -9,24 +9,19 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import digest, publish, sha256_file
+from pipeline.artifacts import sha256_file
 from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.models.base import (
-    KerasModel,
-    import_keras,
-    load_weights,
-    save_weights,
-    weights_digest,
-)
+from pipeline.models.keras_model import KerasModel, load_weights, save_weights, weights_digest
+from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
-_DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer
+_DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
 
 
 class _UnavailableError(WeightsError):
-    """The weights cannot be had here; other weights may do."""
+    """The weights are not available here; `when_unavailable` decides what to do."""
 
 
 def embedding(settings: PretrainedSettings) -> dict[str, Any]:
@@ -38,22 +33,23 @@ def embedding(settings: PretrainedSettings) -> dict[str, Any]:
 def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str, Any]:
     """Return the settings that decide what the weights are.
 
-    A weights file is known by its content, not by its path; reading it can be left out.
+    A weights file is identified by its SHA-256, not by its path. Without `read_file` it is not read
+    to compute that.
     """
     origin: dict[str, Any] = {"weights": settings.weights}
-    to_be_had = settings.when_unavailable == "fail"
+    must_be_obtained = settings.when_unavailable == "fail"
     if settings.weights == "random":
         origin["seed"] = settings.seed
     elif settings.weights != "imagenet":
         file = expand(Path(settings.weights))
         origin["weights"] = "file"
         is_here = read_file and file.is_file()
-        to_be_had |= is_here  # then random ones will not do any longer
+        must_be_obtained |= is_here  # random weights only stand in while the file is missing
         if settings.sha256:
             origin["sha256"] = settings.sha256
         elif is_here:
             origin["sha256"] = sha256_file(file)
-    if to_be_had:
+    if must_be_obtained:
         origin["obtained"] = True
     return {**embedding(settings), **origin}
 
@@ -61,48 +57,51 @@ def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str,
 def fetch(
     name: str, settings: PretrainedSettings, store: ModelStore, progress: Progress = SILENT
 ) -> ModelFolder:
-    """Get the weights and keep them in a model folder of our own, which needs no network again.
+    """Get the weights and publish a model folder with them, so that they are downloaded only once.
+
+        model = fetch("vgg16", settings, ModelStore(folder))
 
     Raises:
         WeightsError: the weights cannot be downloaded or read, or do not fit the network.
         ConfigError: `keras.applications` has no such network, or the network no such layer.
     """
-    import_keras().utils.set_random_seed(settings.seed)
-    network = _network(name, settings)
-    features = _features(name, settings, network)  # what is wrong shows before a download
-    obtained = True
-    if settings.weights != "random":
-        try:
-            features = _features(name, settings, _with_weights(name, settings))
-        except _UnavailableError as error:
-            if settings.when_unavailable == "fail":
-                raise
-            obtained = False
-            progress.note(str(error))
-    weights = weights_digest(features)
+    with fresh_names_and_seeds(settings.seed), dtype_policy("float32"):
+        # With random weights first: what is wrong with the settings shows before a download.
+        features = _features(name, settings, _network(name, settings))
+        obtained = True
+        if settings.weights != "random":
+            try:
+                features = _features(name, settings, _with_weights(name, settings))
+            except _UnavailableError as error:
+                if settings.when_unavailable == "fail":
+                    raise
+                obtained = False
+                progress.note(str(error))
     content = {
         "recipe": {**recipe(settings), "obtained": obtained},
         "embedding": embedding(settings),
         "dim": int(features.output_shape[-1]),
-        "weights": weights,
+        "weights": weights_digest(features),
         "random_weights": settings.weights == "random" or not obtained,
         "parameters": int(features.count_params()),
     }
-    folder = store.folder / digest([content["recipe"], weights])
-    with publish(folder, content) as aside:
-        save_weights(features, aside / WEIGHTS)
-    return store.use(store.open(folder.name))
+    return store.publish(content, lambda folder: save_weights(features, folder / WEIGHTS))
 
 
 def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open a fetched network as an embedding model."""
-    keras = import_keras()
+    """Open a fetched network as an embedding model.
+
+    Raises:
+        DamagedArtifactError: its weights are not those it was published with.
+    """
     spec = {key: value for key, value in folder.embedding.items() if key != "version"}
     settings = PretrainedSettings.model_validate({**spec, "weights": "random"})
-    features = _features(name, settings, _network(name, settings))
-    load_weights(features, folder)
     side = settings.input_size
-    pixels = keras.Input((side, side, 3))
+    with fresh_names_and_seeds(), dtype_policy("float32"):
+        features = _features(name, settings, _network(name, settings))
+        pixels = keras.Input((side, side, 3))
+        network = keras.Model(pixels, features(_preprocess(settings)(pixels)))
+    load_weights(features, folder)
     return KerasModel(
         name=name,
         dim=folder.dim,
@@ -110,13 +109,13 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
         fingerprint=folder.fingerprint,
         resize=settings.resize,
         normalize=settings.normalize,
-        network=keras.Model(pixels, features(_preprocess(settings)(pixels))),
+        network=network,
     )
 
 
 def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:
     """Build the whole network; `weights` is None or `imagenet`."""
-    applications = import_keras().applications
+    applications = keras.applications
     function = getattr(applications, settings.network, None)
     if function is None or not settings.network[:1].isupper():
         known = ", ".join(sorted(n for n in dir(applications) if n[:1].isupper()))
@@ -131,13 +130,13 @@ def _network(name: str, settings: PretrainedSettings, weights: str | None = None
             input_shape=(settings.input_size, settings.input_size, 3),
         )
     except ValueError as error:
-        raise ConfigError(f"engines.{name}: {settings.network}: {_line(error)}") from error
+        raise ConfigError(f"engines.{name}: {settings.network}: {_one_line(error)}") from error
 
 
 def _with_weights(name: str, settings: PretrainedSettings) -> Any:
     key = f"engines.{name}.weights"
     if settings.weights == "imagenet":
-        return _downloaded(name, settings)
+        return _download(name, settings)
     file = expand(Path(settings.weights))
     if not file.is_file():
         raise _UnavailableError(
@@ -154,17 +153,18 @@ def _with_weights(name: str, settings: PretrainedSettings) -> Any:
     except Exception as error:  # h5py and Keras raise many types for a file that does not fit
         raise WeightsError(
             f"{key}: {file} does not hold weights of {settings.network} with"
-            f" include_top={settings.include_top}: {_line(error)}"
+            f" include_top={settings.include_top}: {_one_line(error)}"
         ) from error
     return network
 
 
-def _downloaded(name: str, settings: PretrainedSettings) -> Any:
+def _download(name: str, settings: PretrainedSettings) -> Any:
+    """Build the network with ImageNet weights, which Keras downloads unless it has done before."""
     key = f"engines.{name}.weights"
-    patience = socket.getdefaulttimeout()
+    timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # a network that drops packets must not hang us
     try:
-        with redirect_stdout(sys.stderr):  # Keras talks there, and stdout is data
+        with redirect_stdout(sys.stderr):  # Keras prints its progress, and stdout is for data
             return _network(name, settings, weights="imagenet")
     except ConfigError:
         raise
@@ -172,16 +172,15 @@ def _downloaded(name: str, settings: PretrainedSettings) -> Any:
         url = re.search(r"https?://[^\s:]+", str(error))
         raise _UnavailableError(
             f"{key}: cannot download the ImageNet weights of {settings.network}:"
-            f" {_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
+            f" {_one_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
             f" and set {key} to its path, or to 'random' to try the pipeline without them"
         ) from error
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(timeout)
 
 
 def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
-    """Cut the network at its layer, and pool what is still a picture."""
-    keras = import_keras()
+    """Cut the network at its layer, and pool the layer's output if it is a map."""
     layers = [layer.name for layer in network.layers]
     layer = settings.layer or layers[-1]
     if layer not in layers:
@@ -199,18 +198,18 @@ def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
             " vector; set pooling to avg or max"
         )
     cut = keras.Model(network.input, output)
-    # The layers beyond the cut would live on as successors of those before it.
+    # A copy: the layers before the cut would keep those behind it in memory.
     features = keras.models.clone_model(cut)
     features.set_weights(cut.get_weights())
     return features
 
 
 def _preprocess(settings: PretrainedSettings) -> Any:
-    """Return the network's own `preprocess_input`, which stands in the module that defines it."""
-    function = getattr(import_keras().applications, settings.network)
+    """Return the network's `preprocess_input`, which is in the module that defines the network."""
+    function = getattr(keras.applications, settings.network)
     return sys.modules[function.__module__].preprocess_input
 
 
-def _line(error: Exception) -> str:
-    """Return the first sentence of an error, in one line."""
+def _one_line(error: Exception) -> str:
+    """Return the first 200 characters of an error in one line."""
     return " ".join(str(error).split())[:200]

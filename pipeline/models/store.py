@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.artifacts import (
     damaged,
     digest,
     library_versions,
+    publish,
     read_manifest,
     write_atomic,
 )
@@ -48,8 +50,8 @@ class ModelFolder:
     def is_made_by(self, recipe: Mapping[str, Any]) -> bool:
         """Whether it was made by these settings.
 
-        It may know more of its making than they tell (the checksum of a file that is no longer
-        there), never other things.
+        Its manifest may say more than they do (the checksum of a file that is no longer there), but
+        must not contradict them.
         """
         return recipe.items() <= self.recipe.items()
 
@@ -65,7 +67,7 @@ class ModelFolder:
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether its weights were drawn at random, and know nothing of photos."""
+        """Whether its weights were drawn at random and never trained."""
         return bool(self.manifest.get("random_weights", False))
 
     @property
@@ -86,9 +88,9 @@ class ModelFolder:
         return photos
 
     def reconstruction_errors(self) -> npt.NDArray[np.float32]:
-        """(n, 2) float32: what rebuilding photos held out in training loses; none if not trained.
+        """(n, 2) float32: the errors of the rebuilt validation photos; none if not trained.
 
-        Each column, a measure of `EmbeddingModel.reconstruction_errors`, is in ascending order.
+        The columns are those of `EmbeddingModel.reconstruction_errors`, each in ascending order.
         """
         file = self.path / RECONSTRUCTION_ERRORS
         if not file.is_file():
@@ -127,11 +129,8 @@ class ModelStore:
         Raises:
             DamagedArtifactError: its folder is incomplete.
         """
-        try:
-            name = (self.folder / _CURRENT).read_text(errors="replace").strip()
-        except FileNotFoundError:
-            return None
-        return self.get(name)
+        name = self._current_name()
+        return None if name is None else self.get(name)
 
     def get(self, name: str) -> ModelFolder | None:
         """Return the model folder called `name`, or None if there is none."""
@@ -144,26 +143,68 @@ class ModelStore:
             raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no model")
         return ModelFolder(self.folder / name, manifest)
 
-    def with_recipe(self, recipe: Mapping[str, Any]) -> list[ModelFolder]:
-        """Every complete model made by these settings, the one in use first."""
-        names = sorted(p.name for p in self.folder.glob("[0-9a-f]*") if p.is_dir())
-        current = self.current()
-        models = [self.open(name) for name in names]
+    def with_recipe(
+        self, recipe: Mapping[str, Any], *, remove_damaged: bool = False
+    ) -> list[ModelFolder]:
+        """Every complete model made by these settings, the one in use first.
+
+        A damaged folder is left out. If it is that of the model in use, it is removed with
+        `remove_damaged`, for a model that is easily made again.
+
+        Raises:
+            DamagedArtifactError: the folder of the model in use is damaged, and not to be removed.
+        """
+        current = self._current_name()
+        models = []
+        for folder in sorted(self.folder.glob("[0-9a-f]*")):
+            if not folder.is_dir():
+                continue
+            try:
+                models.append(self.open(folder.name))
+            except DamagedArtifactError:
+                if folder.name != current:
+                    continue
+                if not remove_damaged:
+                    raise
+                shutil.rmtree(folder)
         return sorted(
             (model for model in models if model.is_made_by(recipe)),
-            key=lambda model: current is None or model.path != current.path,
+            key=lambda model: model.path.name != current,
         )
+
+    def publish(self, content: Mapping[str, Any], write: Callable[[Path], None]) -> ModelFolder:
+        """Write a new model and make it the one in use.
+
+        `content` is its manifest, `write` fills the folder that it is given. The folder is named
+        after recipe and weights; a complete one of that name is kept, a damaged one replaced.
+
+            store.publish(content, lambda folder: save_weights(network, folder / WEIGHTS))
+        """
+        folder = self.folder / digest([content["recipe"], content["weights"]])
+        try:
+            self.open(folder.name)
+        except DamagedArtifactError:
+            shutil.rmtree(folder, ignore_errors=True)
+        with publish(folder, content) as aside:
+            write(aside)
+        return self.use(self.open(folder.name))
 
     def use(self, model: ModelFolder) -> ModelFolder:
         """Make this model the one in use."""
         write_atomic(self.folder / _CURRENT, f"{model.path.name}\n".encode())
         return model
 
+    def _current_name(self) -> str | None:
+        try:
+            return (self.folder / _CURRENT).read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+
 
 def random_weights_warning(engine: str) -> str:
     """Say that an engine's results mean nothing, and what to do."""
     return (
-        f"{engine}: RANDOM weights, which know nothing of photos; for real results set"
+        f"{engine}: RANDOM weights, which were never trained; for real results set"
         f" engines.{engine}.weights to the path of a weights file, or to imagenet where there is a"
         f" network with engines.{engine}.when_unavailable=fail, and run `imgsearch build`"
     )

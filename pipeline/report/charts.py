@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache_dirs import redirect_cache_dirs
+from pipeline.cache_dirs import temporary_cache_dirs
 from pipeline.evaluation.results import Evaluation, System
+from pipeline.models.autoencoder.pictures import plot_losses
 from pipeline.report.data import EngineSummary, TrainingHistory
 from pipeline.report.text import cut
 
@@ -118,16 +119,9 @@ def training_curve(name: str, history: TrainingHistory, color: str) -> str:
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        epochs = range(1, len(history.validation) + 1)
-        marker = "o" if len(epochs) == 1 else None
-        axes.plot(epochs, history.loss, color=_QUIET, label="training", marker=marker)
-        axes.plot(epochs, history.validation, color=color, label="validation", marker=marker)
-        best = int(np.argmin(history.validation))
-        axes.plot(best + 1, history.validation[best], "o", color=color)
-        axes.set(xlabel=f"epoch (best: {best + 1})", ylabel="loss", yscale="log")
+        plot_losses(axes, history.loss, history.validation, color=_QUIET, val_color=color)
         _plain_numbers(axes, x=False)
         axes.grid(visible=True, which="major", alpha=0.6)
-        axes.legend()
 
     return _svg(f"training-{name}", f"Training of {name}", draw, 3.2)
 
@@ -191,9 +185,9 @@ def _short(label: str) -> str:
 
 def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> str:
     """Draw a figure as an SVG element to stand in a page; `salt` keeps its ids apart."""
-    redirect_cache_dirs()
-    import matplotlib
-    from matplotlib.figure import Figure
+    with temporary_cache_dirs():
+        import matplotlib
+        from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.config import Config, load_config
 from pipeline.engine import Engine
-from pipeline.models.base import import_keras
+from pipeline.models.keras_runtime import keras
 from pipeline.search.engine_searcher import open_engine
 from pipeline.sources.sample.source import SampleSource
 from pipeline.stages import build
@@ -91,7 +91,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A catalog of them, built with weights that are known to the oracle."""
     folder = tmp_path_factory.mktemp("article")
-    keras = import_keras()
     keras.utils.set_random_seed(5)
     weights = folder / "vgg16.weights.h5"
     keras.applications.VGG16(weights=None).save_weights(weights)
@@ -106,7 +105,7 @@ def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Conf
 @pytest.fixture(scope="module")
 def article(config: Config) -> Article:
     """The oracle, with the same weights."""
-    oracle = Article(import_keras(), Path(config.engines["vgg16"].weights))
+    oracle = Article(keras, Path(config.engines["vgg16"].weights))
     model = Engine("autoencoder", config).models.current()
     assert model is not None
     oracle.autoencoder.load_weights(model.weights_file)

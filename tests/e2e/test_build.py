@@ -11,10 +11,10 @@ import pytest
 from pipeline import models
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.embed import EmbedReport
-from pipeline.errors import NotBuiltError, StaleIndexError, WeightsError
+from pipeline.errors import DamagedArtifactError, NotBuiltError, StaleIndexError, WeightsError
 from pipeline.maintenance.clean import clean
 from pipeline.maintenance.verify import verify
-from pipeline.models.base import import_keras
+from pipeline.models.keras_runtime import keras
 from pipeline.progress import Silent
 from pipeline.search.engine_searcher import open_engine
 from pipeline.search.query import Item
@@ -63,7 +63,6 @@ def nearest(config: Config) -> list[int]:
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights that seed 7 draws, in a file."""
-    keras = import_keras()
     keras.utils.set_random_seed(7)
     network = keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
@@ -199,3 +198,30 @@ def test_another_teacher_is_another_pupil(tmp_path: Path) -> None:
     assert recipe(seed=8) != recipe() != recipe(pooling="max")
     alone = taught(tmp_path).engines["pupil"]
     assert models.recipe(alone).items() < recipe().items()
+
+
+# -- Damaged model folders -------------------------------------------------------------------------
+
+
+def test_a_damaged_pretrained_model_is_fetched_again(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    model = run(config).model
+    assert model is not None
+    answer = nearest(config)
+    model.weights_file.write_bytes(model.weights_file.read_bytes()[:-1])
+    again = run(config)
+    assert again.new_model
+    assert again.embedding == EmbedReport(already=6, embedded=0, failed=0)
+    assert nearest(config) == answer
+    assert verify(config).problems == []
+
+
+def test_a_damaged_trained_model_is_not_trained_again_unasked(tmp_path: Path) -> None:
+    config = taught(tmp_path)
+    model = build(config).engines["pupil"].model
+    assert model is not None
+    model.weights_file.write_bytes(model.weights_file.read_bytes()[:-1])
+    with pytest.raises(DamagedArtifactError, match=f"delete {model.path} and run"):
+        build(config)
+    shutil.rmtree(model.path)
+    assert build(config).engines["pupil"].new_model

@@ -1,4 +1,4 @@
-"""store/embeddings.py: shards are whole or absent, and hold what was put in."""
+"""Shards are whole or absent, and hold what was put in."""
 
 from __future__ import annotations
 
@@ -63,6 +63,27 @@ def test_any_layout_in_memory_becomes_the_same_bytes(tmp_path: Path) -> None:
         for number, vectors in enumerate(layouts)
     ]
     assert len(set(files)) == 1
+
+
+def test_vectors_are_selected_by_their_photos(store: EmbeddingStore) -> None:
+    rows = {PHOTOS[4]: 0, PHOTOS[1]: 1, PHOTOS[5]: 2, PHOTOS[3]: 3}  # PHOTOS[5] has no vector
+    (first, first_rows, first_vectors), (second, second_rows, second_vectors) = store.select(rows)
+    assert [first.file.name, second.file.name] == ["00000.npy", "00001.npy"]
+    assert first_rows.tolist() == [1, 3]
+    np.testing.assert_array_equal(first_vectors, VECTORS[[1, 3]])
+    assert second_rows.tolist() == [0]
+    np.testing.assert_array_equal(second_vectors, VECTORS[[4]])
+    assert list(store.select({PHOTOS[5]: 0})) == []
+
+
+def test_vectors_are_gathered_in_the_order_asked_for(store: EmbeddingStore, tmp_path: Path) -> None:
+    asked = [4, 1, 5, 3]  # PHOTOS[5] has no vector
+    hashes = np.frombuffer(b"".join(PHOTOS[n] for n in asked), np.uint8).reshape(-1, 32)
+    expected = VECTORS[asked]
+    expected[2] = 0
+    np.testing.assert_array_equal(store.gather(hashes), expected)
+    np.testing.assert_array_equal(store.gather(hashes[2:3]), np.zeros((1, 5)))
+    assert EmbeddingStore(tmp_path / "none").gather(hashes).shape == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["write_atomic", "write_json"])

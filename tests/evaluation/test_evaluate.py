@@ -29,7 +29,7 @@ from pipeline.evaluation.evaluate import (
 from pipeline.evaluation.pixels import Preprocessing, decode
 from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
-from pipeline.models.autoencoder.train import train
+from pipeline.models.autoencoder import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
 from pipeline.search.query import Item

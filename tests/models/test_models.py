@@ -18,10 +18,10 @@ from PIL import Image
 from pipeline import models
 from pipeline.config import AutoencoderSettings, PretrainedSettings
 from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
-from pipeline.models import pretrained
-from pipeline.models.autoencoder import network as autoencoder
-from pipeline.models.base import import_keras
-from pipeline.models.store import ModelStore
+from pipeline.models import autoencoder, pretrained
+from pipeline.models.autoencoder.model import encoder
+from pipeline.models.keras_runtime import keras
+from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import Silent
 
 SMALL = PretrainedSettings(
@@ -62,23 +62,26 @@ def test_the_strided_network_takes_any_size(size: int) -> None:
 def test_an_encoder_takes_raw_pixels() -> None:
     network = autoencoder.build("strided", 32, 4)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    keras = import_keras()
     half = keras.Model(network.input, network.get_layer("latent_space").output)
     expected = half.predict(pixels / np.float32(255), verbose=0)
-    found = np.asarray(autoencoder.encoder(network)(pixels.astype(np.float32)))
+    found = np.asarray(encoder(network)(pixels.astype(np.float32)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> None:
-    folder = pretrained.fetch("mobile", SMALL, ModelStore(tmp_path))
-    model = models.load("mobile", folder)
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """SMALL; not to be changed."""
+    return pretrained.fetch("mobile", SMALL, ModelStore(tmp_path_factory.mktemp("fetched")))
+
+
+def test_a_fetched_model_gives_the_vectors_of_its_network(fetched: ModelFolder) -> None:
+    model = models.load("mobile", fetched)
     photo = Image.effect_noise((50, 40), 90).convert("RGB")
     pixels = model.prepare(photo)
     assert pixels.shape == (32, 32, 3)
     assert pixels.dtype == np.uint8
     assert (pixels == np.asarray(photo.resize((32, 32), Image.Resampling.BICUBIC))).all()
 
-    keras = import_keras()
     keras.utils.set_random_seed(SMALL.seed)
     network = keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
@@ -92,22 +95,20 @@ def test_a_fetched_model_gives_the_vectors_of_its_network(tmp_path: Path) -> Non
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
 
 
-def test_random_weights_follow_from_their_seed(tmp_path: Path) -> None:
-    first = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "1"))
+def test_random_weights_follow_from_their_seed(fetched: ModelFolder, tmp_path: Path) -> None:
     again = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "2"))
     other = pretrained.fetch("a", SMALL.model_copy(update={"seed": 8}), ModelStore(tmp_path / "3"))
-    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert fetched.fingerprint == again.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(
     "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_pw_13_relu"}]
 )
 def test_what_changes_a_vector_changes_the_fingerprint(
-    change: dict[str, object], tmp_path: Path
+    change: dict[str, object], fetched: ModelFolder, tmp_path: Path
 ) -> None:
-    before = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "before"))
     after = pretrained.fetch("a", SMALL.model_copy(update=change), ModelStore(tmp_path / "after"))
-    assert before.fingerprint != after.fingerprint
+    assert fetched.fingerprint != after.fingerprint
 
 
 def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
@@ -120,7 +121,6 @@ def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
 
 
 def mobilenet(seed: int) -> Any:
-    keras = import_keras()
     keras.utils.set_random_seed(seed)
     return keras.applications.MobileNet(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
@@ -197,7 +197,7 @@ class Notes(Silent):
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
-    weights_file: Path, checked: bool, tmp_path: Path
+    weights_file: Path, checked: bool, fetched: ModelFolder, tmp_path: Path
 ) -> None:
     checksum = hashlib.sha256(weights_file.read_bytes()).hexdigest() if checked else None
     file = tmp_path / "later.weights.h5"
@@ -211,9 +211,8 @@ def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
     assert any(f"there is no file {file}" in text for text in notes.said)
     assert stand_in.has_random_weights
     assert json.loads((stand_in.path / "manifest.json").read_bytes())["random_weights"] is True
-    drawn = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "drawn"))
-    assert drawn.has_random_weights
-    assert stand_in.fingerprint == drawn.fingerprint
+    assert fetched.has_random_weights
+    assert stand_in.fingerprint == fetched.fingerprint
     assert store.with_recipe(models.recipe(lenient)) == [stand_in]
     for read_file in (False, True):
         assert store.with_recipe(models.recipe(strict, read_file=read_file)) == []
@@ -294,7 +293,6 @@ def test_what_cannot_be_fetched_is_said(
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras can build a MobileNet, and not download its weights."""
-    keras = import_keras()
     whole = keras.applications.MobileNet
 
     def cut_off(*, weights: str | None, **settings: object) -> object:
@@ -337,3 +335,46 @@ def test_the_training_settings_are_part_of_the_recipe() -> None:
     )
     assert models.recipe(settings) != models.recipe(longer)
     assert autoencoder.embedding(settings) == autoencoder.embedding(longer)
+
+
+# -- Damaged folders -------------------------------------------------------------------------------
+
+
+def damage(folder: ModelFolder) -> None:
+    """Cut the weights short, as a full disk or a bad copy does."""
+    folder.weights_file.write_bytes(folder.weights_file.read_bytes()[:-1])
+
+
+def test_a_damaged_folder_that_is_not_in_use_is_skipped(store: ModelStore) -> None:
+    old, used = (store.publish(content(weights), write) for weights in ("old", "used"))
+    damage(old)
+    assert store.with_recipe({"a": 1}) == [used]
+    assert store.with_recipe({"a": 1}, remove_damaged=True) == [used]
+    assert old.path.is_dir(), "it is left for `imgsearch verify` to report"
+    # A model that gets its name replaces it.
+    again = store.publish(content("old"), write)
+    assert again.path == old.path
+    assert store.with_recipe({"a": 1}) == [again, used]
+
+
+def test_a_damaged_folder_in_use_is_refused_or_removed(store: ModelStore) -> None:
+    old, used = (store.publish(content(weights), write) for weights in ("old", "used"))
+    damage(used)
+    with pytest.raises(DamagedArtifactError, match=f"{used.weights_file}: damaged: .*delete"):
+        store.with_recipe({"a": 1})
+    assert store.with_recipe({"a": 1}, remove_damaged=True) == [old]
+    assert not used.path.exists()
+    assert store.current() is None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "model")
+
+
+def content(weights: str) -> dict[str, object]:
+    return {"recipe": {"a": 1}, "embedding": {}, "dim": 3, "weights": weights}
+
+
+def write(folder: Path) -> None:
+    (folder / WEIGHTS).write_text("weights")

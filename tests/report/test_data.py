@@ -12,6 +12,7 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import ndcg_score
 
 from pipeline.catalog.catalog import Catalog, State
+from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.evaluation.labels import values_of
@@ -19,7 +20,6 @@ from pipeline.report.data import ReportData, distance_limit, report_data
 from pipeline.report.maps import arrange, draw_maps
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
-from pipeline.engine import Engine
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 

@@ -1,1 +1,23 @@
-"""Convolutional autoencoders: the networks, and how one is trained on a catalog."""
+"""Convolutional autoencoders: settings → a network, trained on the catalog → an embedding model."""
+
+from pipeline.models.autoencoder.model import embedding, load, recipe
+from pipeline.models.autoencoder.network import build
+from pipeline.models.autoencoder.training import (
+    TeacherVectors,
+    covers,
+    remove_unfinished,
+    split,
+    train,
+)
+
+__all__ = [
+    "TeacherVectors",
+    "build",
+    "covers",
+    "embedding",
+    "load",
+    "recipe",
+    "remove_unfinished",
+    "split",
+    "train",
+]

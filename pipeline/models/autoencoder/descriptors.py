@@ -1,13 +1,14 @@
-"""Descriptors: what a photo shows in numbers that need no training, as fixed convolutions.
+"""Descriptors of photos that need no training, as fixed convolutions.
 
-    hog          histograms of gradient directions in 8×8 cells, each normalized with its neighbors
-                 (Dalal and Triggs, Histograms of oriented gradients for human detection, CVPR 2005)
-    silhouette   where the photo is not white, in 16×16 cells
-    colors      one joint histogram of 6×6×6 colors in L*a*b* (Swain and Ballard, Color indexing,
-                 IJCV 7, 1991), of which roots are taken
-    pixels       the photo itself in 16×16 cells
+    hog              histograms of oriented gradients in 8×8 cells, each normalized with its
+                     neighbors (Dalal and Triggs, Histograms of oriented gradients for human
+                     detection, CVPR 2005)
+    foreground_mask  where the photo is not white, in 16×16 cells
+    lab_histogram    square roots of a joint histogram of 6×6×6 colors in L*a*b* (Swain and Ballard,
+                     Color indexing, IJCV 7, 1991)
+    pixels           the photo itself in 16×16 cells
 
-They are the first layers of the `descriptor` network, and what a guide lets a latent be taught by.
+They are the first layers of the `descriptor` network, and part of the targets of distillation.
 """
 
 from __future__ import annotations
@@ -20,27 +21,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.models.base import F32Matrix, import_keras, import_tensorflow
+from pipeline.models.base import F32Matrix, U8Batch
+from pipeline.models.keras_runtime import keras, tf
 
-U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
-_CELLS, _COARSE = 8, 16  # a side
-_DIRECTIONS = 9  # of gradients, whose sign does not count
-_CLIP = 0.2  # of a normalized block, so that no single edge decides
-_WHITE, _STEEPNESS = 0.93, 40.0  # what is darker than that is no white ground
-_COLORS = 6  # along each axis of L*a*b*
-_AXES = ((0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0))
+_HOG_CELLS, _COARSE_CELLS = 8, 16  # along each side
+_DIRECTIONS = 9  # of gradients, over half a circle: opposite directions are one
+_CLIP = 0.2  # of a normalized block, so that a single edge cannot outweigh all others
+_WHITE, _STEEPNESS = 0.93, 40.0  # a darker pixel belongs to the foreground
+_COLOR_BINS = 6  # along each axis of L*a*b*
+_LAB_RANGES = ((0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0))
 _EPSILON = 1e-4
-_BATCH = 256  # photos described at a time
-
-STEP = 16
-"""Photos are squares whose side is a multiple of this."""
+_BATCH_SIZE = 256
 
 
-def describe(photos: Any) -> dict[str, Any]:
-    """(n, side, side, 3) float32 in 0..1 → each descriptor: (n, its numbers) float32 tensors."""
-    tf = import_tensorflow()
+def compute(photos: Any) -> dict[str, Any]:
+    """Compute each descriptor of a batch: (n, side, side, 3) in 0..1 → name: (n, dim), tensors.
+
+    Both are float32; `side` is a multiple of 16.
+    """
     flat = {
         "hog": _hog(photos),
         "foreground_mask": _coarse(
@@ -53,45 +53,44 @@ def describe(photos: Any) -> dict[str, Any]:
 
 
 def layer(name: str) -> Any:
-    """Return a Keras layer: (n, side, side, 3) in 0..1 → (n, numbers), all descriptors in a row.
+    """Return a Keras layer: (n, side, side, 3) in 0..1 → (n, dim), all descriptors in a row.
 
-    Each is centered and scaled to one total variance by the photos that `adapt` has seen; until
-    then they are as they are.
+    `network.adapt` sets its weights, which center each descriptor and scale it to the same total
+    variance; initially they change nothing.
     """
-    keras, tf = import_keras(), import_tensorflow()
 
-    class Descriptors(keras.layers.Layer):  # type: ignore[name-defined,misc]
+    class Descriptors(keras.layers.Layer):  # type: ignore[misc]
         def build(self, shape: Any) -> None:
-            numbers = self.compute_output_shape(shape)[-1]
-            weight = {"shape": (numbers,), "trainable": False}
+            weight = {"shape": self.compute_output_shape(shape)[1:], "trainable": False}
             self.mean = self.add_weight(name="mean", initializer="zeros", **weight)
             self.scale = self.add_weight(name="scale", initializer="ones", **weight)
 
         def call(self, photos: Any) -> Any:
-            return (tf.concat([*describe(photos).values()], axis=1) - self.mean) * self.scale
+            return (tf.concat([*compute(photos).values()], axis=1) - self.mean) * self.scale
 
         def compute_output_shape(self, shape: Any) -> Any:
-            return (shape[0], sum(sizes(shape[1]).values()))
+            return (shape[0], sum(dims(shape[1]).values()))
 
     return Descriptors(name=name, dtype="float32")
 
 
-def sizes(side: int) -> dict[str, int]:
-    """How many numbers each descriptor has."""
-    tf = import_tensorflow()
+def dims(side: int) -> dict[str, int]:
+    """Return the length of each descriptor."""
     blank = tf.zeros((1, side, side, 3))
-    return {name: int(x.shape[1]) for name, x in describe(blank).items()}
+    return {name: int(x.shape[1]) for name, x in compute(blank).items()}
 
 
-def described(photos: U8Photos, rows: Ids, *, mirrored: bool = False) -> dict[str, F32Matrix]:
-    """Describe rows of (n, side, side, 3) uint8: each descriptor's (len(rows), numbers) float32.
+def extract(photos: U8Batch, rows: Ids, *, mirrored: bool = False) -> dict[str, F32Matrix]:
+    """Compute descriptors of rows of (n, side, side, 3) uint8: name → (len(rows), dim) float32.
 
-    With `mirrored`, each is the mean of the photo's and of its mirror image's.
+    With `mirrored`, each is the mean of the photo's and its mirror image's.
+
+        hog = extract(photos, np.arange(len(photos)))["hog"]
     """
-    describe_batch = _describer(photos.shape[1], mirrored)
+    compute_batch = _compiled(photos.shape[1], mirrored)
     batches = [
-        describe_batch(photos[rows[start : start + _BATCH]])
-        for start in range(0, len(rows), _BATCH)
+        compute_batch(photos[rows[start : start + _BATCH_SIZE]])
+        for start in range(0, len(rows), _BATCH_SIZE)
     ]
     return {
         name: np.concatenate([np.asarray(batch[name], np.float32) for batch in batches])
@@ -100,78 +99,77 @@ def described(photos: U8Photos, rows: Ids, *, mirrored: bool = False) -> dict[st
 
 
 @cache  # each is compiled once
-def _describer(side: int, mirrored: bool) -> Callable[[U8Photos], Mapping[str, Any]]:
-    tf = import_tensorflow()
-
-    def describe_batch(pixels: Any) -> dict[str, Any]:
-        batch = tf.cast(pixels, tf.float32) / 255.0
-        found = describe(batch)
+def _compiled(side: int, mirrored: bool) -> Callable[[U8Batch], Mapping[str, Any]]:
+    def compute_batch(pixels: Any) -> dict[str, Any]:
+        photos = tf.cast(pixels, tf.float32) / 255.0
+        parts = compute(photos)
         if mirrored:
-            other = describe(batch[:, :, ::-1])
-            found = {name: (part + other[name]) / 2 for name, part in found.items()}
-        return found
+            mirror_parts = compute(photos[:, :, ::-1])
+            parts = {name: (part + mirror_parts[name]) / 2 for name, part in parts.items()}
+        return parts
 
     signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
-    compiled: Callable[[U8Photos], Mapping[str, Any]] = tf.function(
-        describe_batch, input_signature=signature, autograph=False
+    compiled: Callable[[U8Batch], Mapping[str, Any]] = tf.function(
+        compute_batch, input_signature=signature, autograph=False
     )
     return compiled
 
 
 def _coarse(photos: Any) -> Any:
     """(n, side, side, c) → (n, 16, 16, c): the mean of each cell."""
-    tf = import_tensorflow()
-    cell = photos.shape[1] // _COARSE
+    cell = photos.shape[1] // _COARSE_CELLS
     return tf.nn.avg_pool2d(photos, cell, cell, "VALID")
 
 
 def _hog(photos: Any) -> Any:
     """(n, side, side, 3) → (n, 7, 7, 36): four cells of nine directions in each block."""
-    tf = import_tensorflow()
     gray = tf.reduce_mean(photos, axis=-1, keepdims=True)
     across = tf.pad(gray[:, :, 2:] - gray[:, :, :-2], ((0, 0), (0, 0), (1, 1), (0, 0)))
     down = tf.pad(gray[:, 2:] - gray[:, :-2], ((0, 0), (1, 1), (0, 0), (0, 0)))
     length = tf.sqrt(across**2 + down**2 + 1e-8)
-    angles = [math.pi * at / _DIRECTIONS for at in range(_DIRECTIONS)]
+    angles = [math.pi * i / _DIRECTIONS for i in range(_DIRECTIONS)]
     along = tf.abs(across * [math.cos(a) for a in angles] + down * [math.sin(a) for a in angles])
-    # Full for a gradient in that direction, none from the next direction on.
-    next_one = math.cos(math.pi / _DIRECTIONS)
-    strength = tf.nn.relu(along - next_one * length) / (1 - next_one)
-    cell = photos.shape[1] // _CELLS
+    # A gradient counts fully for its own direction and not at all for the adjacent ones.
+    adjacent = math.cos(math.pi / _DIRECTIONS)
+    strength = tf.nn.relu(along - adjacent * length) / (1 - adjacent)
+    cell = photos.shape[1] // _HOG_CELLS
     cells = tf.nn.avg_pool2d(strength, cell, cell, "VALID")
-    last = _CELLS - 1
-    blocks = tf.concat([cells[:, i : i + last, j : j + last] for i in (0, 1) for j in (0, 1)], -1)
+    side = _HOG_CELLS - 1
+    blocks = tf.concat([cells[:, i : i + side, j : j + side] for i in (0, 1) for j in (0, 1)], -1)
     return _unit(tf.minimum(_unit(blocks), 2 * _CLIP))
 
 
 def _unit(blocks: Any) -> Any:
-    tf = import_tensorflow()
     return blocks / tf.sqrt(tf.reduce_sum(blocks**2, axis=-1, keepdims=True) + _EPSILON)
 
 
 def _lab_histogram(photos: Any) -> Any:
-    """(n, side, side, 3) → (n, 216): roots of the share of each color; a pixel counts for two."""
-    tf = import_tensorflow()
+    """(n, side, side, 3) → (n, 216): roots of the share of each color.
+
+    A pixel is shared linearly between the two nearest bins of each axis.
+    """
     lab = _lab(tf.nn.avg_pool2d(photos, 2, 2, "VALID"))
-    centers = tf.range(_COLORS, dtype=tf.float32)
+    bins = tf.range(_COLOR_BINS, dtype=tf.float32)
     shares = []
-    for at, (low, high) in enumerate(_AXES):
-        place = tf.clip_by_value((lab[..., at] - low) / (high - low), 0, 1) * _COLORS - 0.5
-        place = tf.clip_by_value(place, 0, _COLORS - 1)[..., tf.newaxis]
-        shares.append(tf.nn.relu(1 - tf.abs(place - centers)))
+    for axis, (low, high) in enumerate(_LAB_RANGES):
+        position = tf.clip_by_value((lab[..., axis] - low) / (high - low), 0, 1) * _COLOR_BINS - 0.5
+        position = tf.clip_by_value(position, 0, _COLOR_BINS - 1)[..., tf.newaxis]
+        shares.append(tf.nn.relu(1 - tf.abs(position - bins)))
     pixels = lab.shape[1] * lab.shape[2]
-    lightness, a, b = (tf.reshape(share, (-1, pixels, _COLORS)) for share in shares)
-    # Two axes pixel by pixel, the third as a product of matrices: all three would take long.
-    two = tf.reshape(lightness[..., tf.newaxis] * a[:, :, tf.newaxis], (-1, pixels, _COLORS**2))
-    return tf.sqrt(tf.matmul(two, b, transpose_a=True) / pixels + 1e-6)
+    lightness, a, b = (tf.reshape(share, (-1, pixels, _COLOR_BINS)) for share in shares)
+    # Two axes pixel by pixel and the third by a matrix product, which is much faster than all
+    # three pixel by pixel.
+    joint = tf.reshape(
+        lightness[..., tf.newaxis] * a[:, :, tf.newaxis], (-1, pixels, _COLOR_BINS**2)
+    )
+    return tf.sqrt(tf.matmul(joint, b, transpose_a=True) / pixels + 1e-6)
 
 
 def _lab(photos: Any) -> Any:
     """RGB in 0..1 → L*a*b* under the white point D65 (IEC 61966-2-1, CIE 15)."""
-    tf = import_tensorflow()
     rgb = tf.clip_by_value(photos, 1e-4, 1)
     rgb = tf.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    # Columns of the matrix to X, Y and Z, each divided by white's.
+    # Columns give X, Y and Z, each divided by that of white.
     to_xyz = [
         [0.412453 / 0.95047, 0.212671, 0.019334 / 1.08883],
         [0.357580 / 0.95047, 0.715160, 0.119193 / 1.08883],

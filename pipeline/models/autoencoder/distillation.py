@@ -1,10 +1,9 @@
-"""A guide: what a latent is taught beside rebuilding pixels.
+"""Targets of distillation: what a latent has to keep beside the pixels.
 
 Squared errors of pixels are mostly about colors and backgrounds. So each photo also gets a target,
-a short vector made of descriptors (`descriptors.py`) and, if there is a teacher, of the vector that
-this other engine has of it. The latent has to rebuild the target and, above all, to have near what
-is near there. Everything is of the photo as it is and in the mirror: a shoe that points to the left
-is a shoe.
+a short vector made of descriptors (`descriptors.py`) and, if there is a teacher, of the teacher's
+vector. The latent has to predict the target and, above all, to have the same neighbors. Each target
+is the mean of a photo's and its mirror image's: a shoe that points to the left is a shoe.
 """
 
 from __future__ import annotations
@@ -17,18 +16,17 @@ import numpy.typing as npt
 
 from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder import descriptors
-from pipeline.models.base import F32Matrix
+from pipeline.models.base import F32Matrix, U8Batch
 
-U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
-_FITTED = 10_000  # photos from which components are learned: more changes nothing
-_BATCH = 256
+_MAX_FIT_PHOTOS = 10_000  # more give the same components
+_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
-class Guide:
-    """What some photos are to be rebuilt as, and which of them are to be near each other."""
+class DistillationTargets:
+    """What the latents of some photos have to predict, and which of them have to be near."""
 
     targets: F32Matrix
     """(n, components) float32, centered, of a total variance of about 1."""
@@ -36,91 +34,103 @@ class Guide:
     """(n, k) int64: the rows of the nearest others by their targets; a lone photo has itself."""
 
 
-class Targets:
-    """From photos to targets, learned from those that are trained on."""
+class TargetBuilder:
+    """Makes targets of photos, by a PCA that is fitted to the photos to train on.
+
+    builder = TargetBuilder(train_photos, teacher_vectors, settings, seed=7)
+    targets = builder.build(val_photos, val_teacher_vectors)
+    """
 
     def __init__(
-        self, photos: U8Photos, teacher: F32Matrix | None, settings: DistillationSettings, seed: int
+        self, photos: U8Batch, teacher: F32Matrix | None, settings: DistillationSettings, seed: int
     ) -> None:
+        """Fit to (n, side, side, 3) uint8 photos and, with a teacher, its (n, dim) vectors."""
         from sklearn.decomposition import PCA
 
         self.settings = settings
         random = np.random.default_rng(seed)
-        rows = np.sort(random.choice(len(photos), min(_FITTED, len(photos)), replace=False))
+        count = min(_MAX_FIT_PHOTOS, len(photos))
+        rows = np.sort(random.choice(len(photos), count, replace=False))
         parts = self._parts(photos, teacher, rows)
         self.means = [part.mean(axis=0) for part in parts]
         self.scales = [
             weight / max(float(np.sqrt(part.var(axis=0).sum())), 1e-6)
-            for part, weight in zip(parts, self.weights, strict=True)
+            for part, weight in zip(parts, self._weights(), strict=True)
         ]
-        whole = self._joined(parts)
-        count = min(settings.components, *whole.shape)
-        self.pca = PCA(count, svd_solver="randomized", random_state=seed)
+        joined = self._join(parts)
+        components = min(settings.components, *joined.shape)
+        self.pca = PCA(components, svd_solver="randomized", random_state=seed)
         with np.errstate(invalid="ignore"):  # of a single photo
-            total = float(np.sqrt(self.pca.fit_transform(whole).var(axis=0).sum()))
-        self.total = total if total > 0 else 1.0
+            spread = float(np.sqrt(self.pca.fit_transform(joined).var(axis=0).sum()))
+        self.spread = spread if spread > 0 else 1.0
 
-    @property
-    def weights(self) -> Sequence[float]:
-        """Of the descriptors that count, then of the teacher."""
-        s = self.settings
-        return [*self._descriptors().values(), *([s.teacher_weight] if s.teacher else [])]
+    def build(self, photos: U8Batch, teacher: F32Matrix | None) -> DistillationTargets:
+        """(n, side, side, 3) uint8 and, with a teacher, (n, dim) float32 → the photos' targets."""
+        batches = []
+        for start in range(0, len(photos), _BATCH_SIZE):
+            rows = np.arange(start, min(start + _BATCH_SIZE, len(photos)))
+            batches.append(self.pca.transform(self._join(self._parts(photos, teacher, rows))))
+        targets = (np.concatenate(batches) / self.spread).astype(np.float32)
+        return DistillationTargets(targets, _nearest_others(targets, self.settings.neighbors))
 
-    def guide(self, photos: U8Photos, teacher: F32Matrix | None) -> Guide:
-        """(n, side, side, 3) uint8 and, of a teacher, (n, dim) float32 → their guide."""
-        from sklearn.neighbors import NearestNeighbors
+    def _weights(self) -> Sequence[float]:
+        """Of the descriptors in use, then of the teacher."""
+        settings = self.settings
+        teacher = [settings.teacher_weight] if settings.teacher else []
+        return [*self._descriptor_weights().values(), *teacher]
 
-        found = []
-        for start in range(0, len(photos), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(photos)))
-            found.append(self.pca.transform(self._joined(self._parts(photos, teacher, rows))))
-        targets = (np.concatenate(found) / self.total).astype(np.float32)
-        count = min(self.settings.neighbors, len(photos) - 1)
-        if not count:
-            return Guide(targets, np.zeros((len(photos), 1), np.int64))
-        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(targets)
-        return Guide(targets, search.kneighbors(return_distance=False).astype(np.int64))
-
-    def _descriptors(self) -> Mapping[str, float]:
-        """The descriptors that count, and their weights."""
-        s = self.settings
+    def _descriptor_weights(self) -> Mapping[str, float]:
+        """The descriptors in use, and their weights."""
+        settings = self.settings
         weights = {
-            "hog": s.hog,
-            "foreground_mask": s.foreground_mask,
-            "lab_histogram": s.lab_histogram,
-            "pixels": s.pixels,
+            "hog": settings.hog,
+            "foreground_mask": settings.foreground_mask,
+            "lab_histogram": settings.lab_histogram,
+            "pixels": settings.pixels,
         }
         return {name: weight for name, weight in weights.items() if weight}
 
-    def _parts(self, photos: U8Photos, teacher: F32Matrix | None, rows: Ids) -> list[F32Matrix]:
-        """Each descriptor of some rows, and the root of each of the teacher's numbers.
+    def _parts(self, photos: U8Batch, teacher: F32Matrix | None, rows: Ids) -> list[F32Matrix]:
+        """Each descriptor of some rows, and signed square roots of the teacher's vectors.
 
-        Roots, with their sign, keep a few large ones from deciding (Perronnin, Sánchez and Mensink,
-        Improving the Fisher kernel, ECCV 2010).
+        Roots keep a few large components from deciding (Perronnin, Sánchez and Mensink, Improving
+        the Fisher kernel for large-scale image classification, ECCV 2010).
         """
-        all_of_them = descriptors.described(photos, rows, mirrored=True)
-        parts = [all_of_them[name] for name in self._descriptors()]
+        by_name = descriptors.extract(photos, rows, mirrored=True)
+        parts = [by_name[name] for name in self._descriptor_weights()]
         if teacher is not None:
-            own = teacher[rows]
-            parts.append(np.sign(own) * np.sqrt(np.abs(own)))
+            vectors = teacher[rows]
+            parts.append(np.sign(vectors) * np.sqrt(np.abs(vectors)))
         return parts
 
-    def _joined(self, parts: Sequence[F32Matrix]) -> F32Matrix:
+    def _join(self, parts: Sequence[F32Matrix]) -> F32Matrix:
         scaled = zip(parts, self.means, self.scales, strict=True)
         return np.concatenate([(part - mean) * scale for part, mean, scale in scaled], axis=1)
 
 
-def pairs(guide: Guide, order: Ids, batch: int, random: np.random.Generator | None) -> Ids:
+def _nearest_others(targets: F32Matrix, count: int) -> Ids:
+    """(n, components) → (n, count) rows of the nearest others, fewer if there are fewer."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(count, len(targets) - 1)
+    if not count:
+        return np.zeros((len(targets), 1), np.int64)
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(targets)
+    neighbors: Ids = search.kneighbors(return_distance=False).astype(np.int64)
+    return neighbors
+
+
+def pairs(neighbors: Ids, order: Ids, batch: int, random: np.random.Generator | None) -> Ids:
     """Arrange photos for training in pairs: (n,) rows → (2n,) rows, `batch` of them at a time.
 
-    The first half of each batch are the rows of `order`, the second a neighbor of each: one drawn
-    at random, or without `random` the nearest.
+    The first half of each batch are the rows of `order`, the second half a neighbor of each, from
+    (photos, k) `neighbors`: one drawn at random, or without `random` the nearest.
     """
     half = max(1, batch // 2)
-    count = guide.neighbors.shape[1]
+    count = neighbors.shape[1]
     arranged = []
     for start in range(0, len(order), half):
         rows = order[start : start + half]
-        which = random.integers(count, size=len(rows)) if random else np.zeros(len(rows), int)
-        arranged += [rows, guide.neighbors[rows, which]]
+        column = random.integers(count, size=len(rows)) if random else np.zeros(len(rows), int)
+        arranged += [rows, neighbors[rows, column]]
     return np.concatenate(arranged)

@@ -1,64 +1,65 @@
-"""Fit an autoencoder to photos: Adam, the best validation loss kept.
+"""Fit an autoencoder to photos: Adam, the weights of the lowest validation loss kept.
 
 Everything random follows from the seed and the number of the epoch, and each finished epoch is
-kept whole, so a run that was killed and started again ends with the weights of one that was not.
+saved, so a run that was killed and started again ends with the weights of one that was not.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import publish, read_json, write_json
 from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
-from pipeline.models.autoencoder.batches import U8Photos, batches_of, transforms_of
-from pipeline.models.autoencoder.distillation import Guide, pairs
+from pipeline.models.autoencoder.batches import batches_of, draw_affine
+from pipeline.models.autoencoder.checkpoint import Checkpoint
+from pipeline.models.autoencoder.distillation import DistillationTargets, Ids, pairs
+from pipeline.models.autoencoder.duration import DurationNote
+from pipeline.models.autoencoder.history import History
+from pipeline.models.autoencoder.losses import DistillationLoss, PixelLoss, TrainingLoss
 from pipeline.models.autoencoder.network import adapt
-from pipeline.models.autoencoder.objective import Guided, Objective, PixelError
-from pipeline.models.base import import_keras, import_tensorflow
-from pipeline.models.store import load_arrays, save_arrays
-from pipeline.progress import Advance, Progress, ignored
+from pipeline.models.autoencoder.steps import Steps, mean_loss
+from pipeline.models.base import U8Batch
+from pipeline.models.keras_runtime import (
+    deterministic_ops,
+    dtype_policy,
+    fresh_names_and_seeds,
+    keras,
+    tf,
+)
+from pipeline.progress import Progress
 
-_OnBatch = Callable[..., tuple[Any, Any]]
-_MEASURED = 2000  # photos whose variance is taken for that of all
+_MAX_VARIANCE_PHOTOS = 2000  # more give the same variance
 
 
-@dataclass
-class History:
-    """The losses of each finished epoch: without a guide, mean squared errors of pixels in 0..1."""
+@dataclass(frozen=True)
+class Examples:
+    """Photos to train or to validate on."""
 
-    loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
+    photos: U8Batch
+    """(n, h, w, 3) uint8."""
+    distillation: DistillationTargets | None = None
+    """Their targets; both sets of a run have some, or none has."""
 
     @property
-    def epochs(self) -> int:
-        """How many epochs are finished."""
-        return len(self.val_loss)
-
-    @property
-    def best(self) -> int:
-        """Index of the epoch with the lowest validation loss."""
-        return int(np.argmin(self.val_loss))
-
-    def is_over(self, training: TrainingSettings) -> bool:
-        """Whether all epochs are done, or `patience` of them brought nothing."""
-        idle = self.epochs - 1 - self.best if self.epochs else 0
-        return self.epochs >= training.epochs or (
-            training.patience is not None and idle >= training.patience
-        )
+    def targets(self) -> Any:
+        """(n, components) float32, or None."""
+        return self.distillation and self.distillation.targets
 
 
 class Fit:
     """One run, in a folder that keeps its last finished epoch.
 
     `make_network` returns an untrained `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same.
+    `hint` is appended if a note warns of a long run, whose time `clock` measures in seconds.
+
+    network, history = Fit("ae", make, training, folder, SILENT).run(Examples(a), Examples(b))
     """
 
     def __init__(
@@ -66,118 +67,91 @@ class Fit:
         name: str,
         make_network: Callable[[], Any],
         training: TrainingSettings,
-        work: Path,
+        folder: Path,
         progress: Progress,
+        *,
+        hint: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.make_network = make_network
         self.training = training
-        self.work = work
+        self.checkpoint = Checkpoint(folder)
         self.progress = progress
+        self.hint = hint
+        self.clock = clock
 
-    def run(
-        self, seen: U8Photos, unseen: U8Photos, guides: tuple[Guide, Guide] | None = None
-    ) -> tuple[Any, History]:
-        """Train on `seen` and validate on `unseen`, both (n, h, w, 3) uint8, each with its guide.
-
-        Returns the network with the weights of its best epoch, and the history.
+    def run(self, train: Examples, val: Examples) -> tuple[Any, History]:
+        """Return the network with the weights of its best epoch, and the losses of all epochs.
 
         Raises:
             TrainingError: the loss is not finite.
         """
-        keras, tf = import_keras(), import_tensorflow()
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(self.training.seed)
-        tf.config.experimental.enable_op_determinism()
-        batch = min(self.training.batch_size, len(seen))
-        if guides:
-            batch = 2 * max(1, self.training.batch_size // 2)  # a photo and a neighbor of it
-        network, objective, strategy = self._compiled(seen, batch, guides)
-        trained = objective.trained
-        history = self._resume(trained)
-        train, validate = _functions(objective, strategy, self.training, guides or (None, None))
-        best = self._checkpoint(history.epochs) / "best.npz"
-        # Held-out photos are compared with the nearest of their own, the same in each epoch.
-        held_out = np.arange(len(unseen))
-        if guides:
-            held_out = pairs(guides[1], held_out, batch, None)
-        while not history.is_over(self.training):
-            epoch = history.epochs
-            label = f"{self.name}: epoch {epoch + 1}/{self.training.epochs}"
-            # Seeded by the epoch: a resumed run shuffles as an undisturbed one.
-            random = np.random.default_rng([self.training.seed, epoch])
-            order = random.permutation(len(seen))
-            augment = self.training.augment
-            moves = transforms_of(random, len(seen), seen.shape[1], augment)
-            if guides:
-                order = pairs(guides[0], order, batch, random)
-            with self.progress.task(label, len(order), "photos") as advance:
-                # An empty share of a last batch would spoil a device's batch statistics.
-                even = strategy.num_replicas_in_sync > 1
-                batches = batches_of(
-                    seen, order, batch, moves, clean=augment.clean_target, drop_remainder=even
-                )
-                shared = strategy.experimental_distribute_dataset(batches)
-                history.loss.append(_mean(train, shared, advance))
-            history.val_loss.append(_mean(validate, batches_of(unseen, held_out, batch), ignored))
-            if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
-                raise TrainingError(
-                    f"engines.{self.name}: the loss is no longer a finite number in epoch"
-                    f" {epoch + 1}; lower training.learning_rate"
-                )
-            best = self._keep(trained, history, best)
-            measure = "loss" if guides else "mean squared error"
-            self.progress.note(
-                f"{self.name}: epoch {epoch + 1}: {measure} {history.loss[-1]:.5f},"
-                f" validation {history.val_loss[-1]:.5f}"
-                + (" (best)" if history.best == epoch else "")
+        with fresh_names_and_seeds(self.training.seed), deterministic_ops():
+            batch = self._batch_size(train)
+            network, loss, strategy = self._compile(train, batch)
+            history = self._resume(loss.model)
+            steps = Steps(loss, strategy, self.training, train.targets, val.targets)
+            photos = self._photos_per_epoch(train)
+            left = self.training.epochs - history.epochs
+            duration = DurationNote(
+                self.progress.note, self.name, photos, left, hint=self.hint, clock=self.clock
             )
-        trained.set_weights(list(load_arrays(best).values()))
-        alone = self.make_network()
-        alone.set_weights(network.get_weights())
-        return alone, history
+            while not history.is_over(self.training):
+                self._run_epoch(steps, strategy, train, val, batch, history, duration)
+                self._check_loss(history)
+                self.checkpoint.save(loss.model, history)
+                self._note_epoch(history, is_distilled=train.distillation is not None)
+            self.checkpoint.load_best(loss.model, history)
+            with dtype_policy("float32"):
+                inference_model = self.make_network()
+            inference_model.set_weights(network.get_weights())
+            return inference_model, history
 
-    def _compiled(
-        self, seen: U8Photos, batch: int, guides: tuple[Guide, Guide] | None
-    ) -> tuple[Any, Objective, Any]:
+    def _batch_size(self, train: Examples) -> int:
+        if train.distillation:
+            return 2 * max(1, self.training.batch_size // 2)  # a photo and a neighbor of it
+        return min(self.training.batch_size, len(train.photos))
+
+    def _photos_per_epoch(self, train: Examples) -> int:
+        return len(train.photos) * (2 if train.distillation else 1)
+
+    # --- before the first epoch ------------------------------------------------------------------
+
+    def _compile(self, train: Examples, batch: int) -> tuple[Any, TrainingLoss, Any]:
         """Build the network and its optimizer on every GPU there is, in mixed precision if asked.
 
-        Returns (network, objective, strategy).
+        Returns (network, loss, strategy).
         """
-        keras, tf = import_keras(), import_tensorflow()
         gpus = [device.name for device in tf.config.list_logical_devices("GPU")][:batch]
-        if guides:
-            gpus = gpus[:1]  # a batch's pairs must not be torn apart
+        if train.distillation:
+            gpus = gpus[:1]  # a photo and its neighbor must be on the same GPU
         if self.training.mixed_precision and not gpus:
             self.progress.note(f"{self.name}: no GPU here, so training in single precision")
-        half = self.training.mixed_precision and gpus
-        several = len(gpus) > 1
-        photos = len(seen) * (2 if guides else 1)
-        steps = photos // batch if several else math.ceil(photos / batch)
-        strategy = tf.distribute.MirroredStrategy(gpus) if several else tf.distribute.get_strategy()
-        keras.config.set_dtype_policy("mixed_float16" if half else "float32")
-        try:
-            with strategy.scope():
-                network = self.make_network()
-                adapt(network, seen)
-                objective = self._objective(network, seen, guides)
-                decay = self.training.weight_decay or None
-                optimizer = keras.optimizers.Adam(self._learning_rate(steps), weight_decay=decay)
-                objective.trained.compile(optimizer=optimizer)
-                objective.trained.optimizer.build(objective.trained.trainable_variables)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        return network, objective, strategy
+        is_half = self.training.mixed_precision and gpus
+        photos = self._photos_per_epoch(train)
+        steps = photos // batch if len(gpus) > 1 else math.ceil(photos / batch)
+        strategy = (
+            tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else tf.distribute.get_strategy()
+        )
+        with dtype_policy("mixed_float16" if is_half else "float32"), strategy.scope():
+            network = self.make_network()
+            adapt(network, train.photos)
+            loss = self._loss(network, train)
+            decay = self.training.weight_decay or None
+            optimizer = keras.optimizers.Adam(self._learning_rate(steps), weight_decay=decay)
+            loss.model.compile(optimizer=optimizer)
+            loss.model.optimizer.build(loss.model.trainable_variables)
+        return network, loss, strategy
 
-    def _objective(
-        self, network: Any, seen: U8Photos, guides: tuple[Guide, Guide] | None
-    ) -> Objective:
+    def _loss(self, network: Any, train: Examples) -> TrainingLoss:
         settings = self.training.distillation
-        if settings is None or guides is None:
-            return PixelError(network)
-        sample = seen[:: max(1, len(seen) // _MEASURED)].astype(np.float32) / 255
+        if settings is None or train.distillation is None:
+            return PixelLoss(network)
+        step = max(1, len(train.photos) // _MAX_VARIANCE_PHOTOS)
+        sample = train.photos[::step].astype(np.float32) / 255
         variance = max(float(sample.var(axis=0).mean()), 1e-6)
-        return Guided(network, settings, guides[0].targets.shape[1], variance)
+        return DistillationLoss(network, settings, train.targets.shape[1], variance)
 
     def _learning_rate(self, steps: int) -> Any:
         """A number, or a schedule that rises for half an epoch and falls to 0 along a cosine."""
@@ -185,112 +159,89 @@ class Fit:
         if self.training.schedule == "constant":
             return rate
         warmup = max(1, steps // 2)
-        return import_keras().optimizers.schedules.CosineDecay(
+        return keras.optimizers.schedules.CosineDecay(
             0.0,
             decay_steps=max(1, steps * self.training.epochs - warmup),
             warmup_target=rate,
             warmup_steps=warmup,
         )
 
-    # --- the last finished epoch -----------------------------------------------------------------
-
-    def _checkpoint(self, epochs: int) -> Path:
-        return self.work / f"epoch-{epochs:05d}"
-
-    def _resume(self, network: Any) -> History:
-        """Load the last finished epoch, if any, into the network and its optimizer."""
-        finished = sorted(self.work.glob("epoch-*"))
-        if not finished:
-            return History()
-        history = History(**read_json(finished[-1] / "history.json"))
-        optimizer = load_arrays(finished[-1] / "optimizer.npz")
-        if len(optimizer) != len(network.optimizer.variables):
+    def _resume(self, model: Any) -> History:
+        history = self.checkpoint.resume(model)
+        if history is None:
             self.progress.note(f"{self.name}: begun in another precision, so starting over")
-            shutil.rmtree(finished[-1])
             return History()
-        network.optimizer.load_own_variables(optimizer)
-        network.set_weights(list(load_arrays(finished[-1] / "last.npz").values()))
-        self.progress.note(f"{self.name}: resuming after epoch {history.epochs}")
+        if history.epochs:
+            self.progress.note(f"{self.name}: resuming after epoch {history.epochs}")
         return history
 
-    def _keep(self, network: Any, history: History, best: Path) -> Path:
-        """Keep the epoch just finished (weights, optimizer, best weights) and drop the one before.
+    # --- an epoch --------------------------------------------------------------------------------
 
-        Returns where the best weights are now.
+    def _run_epoch(
+        self,
+        steps: Steps,
+        strategy: Any,
+        train: Examples,
+        val: Examples,
+        batch: int,
+        history: History,
+        duration: DurationNote,
+    ) -> None:
+        """Train and validate once on all photos, and append both losses to the history."""
+        label = f"{self.name}: epoch {history.epochs + 1}/{self.training.epochs}"
+        batches, photos = self._train_batches(train, batch, history.epochs, strategy)
+        with self.progress.task(label, photos, "photos") as advance:
+
+            def count_batch(count: int, status: str = "") -> None:
+                advance(count, status)
+                duration(count)
+
+            history.loss.append(mean_loss(steps.train, batches, count_batch))
+            order = _arrange(val, np.arange(len(val.photos)), batch, None)
+            history.val_loss.append(mean_loss(steps.validate, batches_of(val.photos, order, batch)))
+
+    def _train_batches(
+        self, train: Examples, batch: int, epoch: int, strategy: Any
+    ) -> tuple[Any, int]:
+        """Shuffle and augment, seeded by the epoch: a resumed run does it in the same way.
+
+        Returns the batches for all devices, and the number of photos in them.
         """
-        folder = self._checkpoint(history.epochs)
-        with publish(folder, {}) as aside:
-            weights = {f"{at:04d}": array for at, array in enumerate(network.get_weights())}
-            save_arrays(aside / "last.npz", weights)
-            optimizer: dict[str, Any] = {}
-            network.optimizer.save_own_variables(optimizer)
-            save_arrays(aside / "optimizer.npz", optimizer)
-            newest = history.best == history.epochs - 1
-            shutil.copyfile(aside / "last.npz" if newest else best, aside / best.name)
-            write_json(aside / "history.json", asdict(history))
-        for older in sorted(self.work.glob("epoch-*"))[:-1]:
-            shutil.rmtree(older)
-        return folder / best.name
-
-
-def _functions(
-    objective: Objective,
-    strategy: Any,
-    training: TrainingSettings,
-    guides: tuple[Guide | None, Guide | None],
-) -> tuple[_OnBatch, _OnBatch]:
-    """Return two functions of a batch, to train on it and to validate on it.
-
-    Both return the sum over photos of the loss, and the number of photos. Noise is added to what
-    the network sees in training, not to what it has to rebuild.
-    """
-    tf = import_tensorflow()
-    model = objective.trained
-    # Made here and not in a function below, whose graph would get a copy of them.
-    targets = [None if guide is None else tf.convert_to_tensor(guide.targets) for guide in guides]
-
-    def noisy(pixels: Any) -> Any:
-        if not training.augment.noise:
-            return pixels
-        # Stateless, so that a resumed run draws as an undisturbed one.
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.cast(model.optimizer.iterations, tf.int64)
-        seed = tf.stack(
-            [tf.constant(training.seed, tf.int64), step * 4096 + tf.cast(replica, tf.int64)]
+        random = np.random.default_rng([self.training.seed, epoch])
+        augment = self.training.augment
+        photos = train.photos
+        order = random.permutation(len(photos))
+        affine = draw_affine(random, len(photos), photos.shape[1], augment)
+        order = _arrange(train, order, batch, random)
+        batches = batches_of(
+            photos,
+            order,
+            batch,
+            affine,
+            clean=augment.clean_target,
+            # A device without a photo in the last batch would spoil its batch statistics.
+            drop_remainder=strategy.num_replicas_in_sync > 1,
         )
-        noise = tf.random.stateless_normal(tf.shape(pixels), seed)
-        return pixels + training.augment.noise * noise
+        return strategy.experimental_distribute_dataset(batches), len(order)
 
-    def step(shown: Any, photos: Any, rows: Any) -> tuple[Any, Any]:
-        count = tf.shape(rows)[0]
-        replica = tf.distribute.get_replica_context()
-        batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
-        with tf.GradientTape() as tape:
-            mean = objective.loss(noisy(shown), photos, rows, targets[0], training=True)
-            total = mean * tf.cast(count, tf.float32)
-            loss = model.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return total, count
+    def _check_loss(self, history: History) -> None:
+        if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
+            raise TrainingError(
+                f"engines.{self.name}: the loss is no longer a finite number in epoch"
+                f" {history.epochs}; lower training.learning_rate"
+            )
 
-    def train(shown: Any, photos: Any, rows: Any) -> tuple[Any, Any]:
-        total, count = strategy.run(step, (shown, photos, rows))
-        return strategy.reduce("SUM", total, axis=None), strategy.reduce("SUM", count, axis=None)
-
-    def validate(shown: Any, photos: Any, rows: Any) -> tuple[Any, Any]:
-        mean = objective.loss(shown, photos, rows, targets[1], training=False)
-        count = tf.shape(rows)[0]
-        return mean * tf.cast(count, tf.float32), count
-
-    compiled = {"autograph": False, "reduce_retracing": True}
-    return tf.function(train, **compiled), tf.function(validate, **compiled)
+    def _note_epoch(self, history: History, *, is_distilled: bool) -> None:
+        measure = "loss" if is_distilled else "mean squared error"
+        self.progress.note(
+            f"{self.name}: epoch {history.epochs}: {measure} {history.loss[-1]:.5f},"
+            f" validation {history.val_loss[-1]:.5f}"
+            + (" (best)" if history.best == history.epochs - 1 else "")
+        )
 
 
-def _mean(function: _OnBatch, batches: Iterable[Any], advance: Advance) -> float:
-    """Run a function of `_functions` over batches; return the mean loss of a photo."""
-    total, count = 0.0, 0
-    for batch in batches:
-        losses, photos = function(*batch)
-        total, count = total + float(losses), count + int(photos)
-        advance(int(photos))
-    return total / count
+def _arrange(examples: Examples, order: Ids, batch: int, random: np.random.Generator | None) -> Ids:
+    """Pair photos with their neighbors if there is distillation."""
+    if examples.distillation is None:
+        return order
+    return pairs(examples.distillation.neighbors, order, batch, random)

@@ -1,20 +1,21 @@
-"""Noise on what a layer gives, in training only, that a resumed run draws as an undisturbed one."""
+"""A layer of noise, for training only, whose values a resumed run draws again."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.models.base import import_keras, import_tensorflow
+from pipeline.models.keras_runtime import keras, tf
 
 
-def layer(deviation: float, seed: int = 0) -> Any:
-    """Return a Keras layer that adds normal noise; which one follows from the steps so far.
+def noise_layer(deviation: float, seed: int = 0) -> Any:
+    """Return a Keras layer that adds normal noise of a standard deviation, in training only.
 
-    Keras's own keeps the state of its generator where no weights file has it.
+    The noise follows from `seed` and the number of training steps, which is a weight of the layer.
+    Keras's `GaussianNoise` keeps its state outside the weights, so a resumed run could not draw the
+    same noise.
     """
-    keras, tf = import_keras(), import_tensorflow()
 
-    class Noise(keras.layers.Layer):  # type: ignore[name-defined,misc]
+    class Noise(keras.layers.Layer):  # type: ignore[misc]
         def build(self, _: Any) -> None:
             self.step = self.add_weight(
                 name="step",

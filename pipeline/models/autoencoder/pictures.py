@@ -1,18 +1,21 @@
-"""Pictures of a training: its losses by epoch, and photos beside what is rebuilt of them."""
+"""Pictures of a training: its losses by epoch, and photos beside their reconstructions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from pipeline.cache_dirs import redirect_cache_dirs
+from pipeline.cache_dirs import temporary_cache_dirs
+from pipeline.models.base import U8Batch
+
+_GRAY, _BLUE = "#8e8e93", "#0071e3"
 
 
-def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file: Path) -> None:
+def save_pairs(originals: U8Batch, rebuilt: U8Batch, file: Path) -> None:
     """Write originals above their reconstructions; both (n, h, w, 3) uint8."""
     gap = 4
     count, height, width, _ = originals.shape
@@ -26,29 +29,42 @@ def pairs(originals: npt.NDArray[np.uint8], rebuilt: npt.NDArray[np.uint8], file
     picture.resize((size[0] * scale, size[1] * scale), Image.Resampling.NEAREST).save(file)
 
 
-def loss_curve(training: Sequence[float], validation: Sequence[float], file: Path) -> None:
-    """Plot mean squared errors by epoch, with the best validation loss marked."""
-    redirect_cache_dirs()
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
+def save_losses(loss: Sequence[float], val_loss: Sequence[float], file: Path) -> None:
+    """Write the losses of each epoch as a PNG file, with the lowest validation loss in figures."""
+    with temporary_cache_dirs():
+        from matplotlib.figure import Figure
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    epochs = range(1, len(validation) + 1)
-    marker = "o" if len(validation) == 1 else None
-    axes.plot(epochs, training, label="training", color="#8e8e93", marker=marker)
-    axes.plot(epochs, validation, label="validation", color="#0071e3", marker=marker)
-    best = int(np.argmin(validation))
-    axes.plot(best + 1, validation[best], "o", color="#0071e3")
+    plot_losses(axes, loss, val_loss)
+    best = int(np.argmin(val_loss))
     axes.annotate(
-        f"best: {validation[best]:.5f}",
-        (best + 1, validation[best]),
+        f"best: {val_loss[best]:.5f}",
+        (best + 1, val_loss[best]),
         xytext=(0, 12),
         textcoords="offset points",
         ha="right" if best else "left",
     )
-    axes.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend()
     figure.savefig(file, format="png", metadata={"Software": None})
+
+
+def plot_losses(
+    axes: Any,
+    loss: Sequence[float],
+    val_loss: Sequence[float],
+    *,
+    color: str = _GRAY,
+    val_color: str = _BLUE,
+) -> None:
+    """Plot the losses of each epoch into matplotlib axes, with the best epoch marked."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = range(1, len(val_loss) + 1)
+    marker = "o" if len(val_loss) == 1 else None
+    axes.plot(epochs, loss, label="training", color=color, marker=marker)
+    axes.plot(epochs, val_loss, label="validation", color=val_color, marker=marker)
+    best = int(np.argmin(val_loss))
+    axes.plot(best + 1, val_loss[best], "o", color=val_color)
+    axes.set(xlabel=f"epoch (best: {best + 1})", ylabel="loss", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import AugmentSettings
-from pipeline.models.autoencoder.batches import batches_of, transforms_of
+from pipeline.models.autoencoder.batches import batches_of, draw_affine
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
 ORDER = np.random.default_rng(1).permutation(12)
@@ -19,53 +19,53 @@ def only(**augment: Any) -> AugmentSettings:
     return AugmentSettings(**{"flip": False, "shift": 0, "zoom": 0, "noise": 0, **augment})
 
 
-def laid_out(augment: AugmentSettings, size: int = 5) -> tuple[np.ndarray, np.ndarray | None]:
-    transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, augment)
-    batches = list(batches_of(PHOTOS, ORDER, size, transforms))
-    for shown, photos, _ in batches:
-        assert (shown.numpy() == photos.numpy()).all()
-    return np.concatenate([shown for shown, *_ in batches]), transforms
+def batched(augment: AugmentSettings, size: int = 5) -> tuple[np.ndarray, np.ndarray | None]:
+    affine = draw_affine(np.random.default_rng(2), len(PHOTOS), 8, augment)
+    batches = list(batches_of(PHOTOS, ORDER, size, affine))
+    for inputs, photos, _ in batches:
+        assert (inputs.numpy() == photos.numpy()).all()
+    return np.concatenate([inputs for inputs, *_ in batches]), affine
 
 
 def test_batches_are_the_photos_in_the_order_given() -> None:
     batches = list(batches_of(PHOTOS, ORDER, 5))
     assert [len(rows) for *_, rows in batches] == [5, 5, 2]
-    for shown, photos, rows in batches:
-        np.testing.assert_allclose(shown, PHOTOS[rows.numpy()] / np.float32(255))
-        np.testing.assert_allclose(photos, shown)
+    for inputs, photos, rows in batches:
+        np.testing.assert_allclose(inputs, PHOTOS[rows.numpy()] / np.float32(255))
+        np.testing.assert_allclose(photos, inputs)
     assert np.concatenate([rows for *_, rows in batches]).tolist() == ORDER.tolist()
     assert [len(b) for *_, b in batches_of(PHOTOS, ORDER, 5, drop_remainder=True)] == [5, 5]
 
 
-def test_what_is_rebuilt_can_be_the_photo_as_it_was() -> None:
-    transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, only(flip=True))
-    assert transforms is not None
-    ((shown, photos, rows),) = batches_of(PHOTOS, ORDER, 12, transforms, clean=True)
+def test_the_expected_output_can_be_the_photo_before_augmentation() -> None:
+    affine = draw_affine(np.random.default_rng(2), len(PHOTOS), 8, only(flip=True))
+    assert affine is not None
+    ((inputs, photos, rows),) = batches_of(PHOTOS, ORDER, 12, affine, clean=True)
     np.testing.assert_allclose(photos, PHOTOS[rows.numpy()] / np.float32(255))
-    moved, _ = laid_out(only(flip=True), 12)
-    np.testing.assert_allclose(shown, moved)
-    assert (shown.numpy() != photos.numpy()).any()
+    transformed, _ = batched(only(flip=True), 12)
+    np.testing.assert_allclose(inputs, transformed)
+    assert (inputs.numpy() != photos.numpy()).any()
 
 
-def test_nothing_asked_for_is_nothing_done() -> None:
-    assert transforms_of(np.random.default_rng(0), 3, 8, only(noise=0.5)) is None
+def test_without_flip_shift_and_zoom_no_photo_is_transformed() -> None:
+    assert draw_affine(np.random.default_rng(0), 3, 8, only(noise=0.5)) is None
 
 
 def test_a_mirrored_photo_is_exactly_the_photo_from_right_to_left() -> None:
-    found, transforms = laid_out(only(flip=True))
-    assert transforms is not None
-    mirrored = transforms[ORDER, 0] < 0
+    found, affine = batched(only(flip=True))
+    assert affine is not None
+    mirrored = affine[ORDER, 0] < 0
     assert 0 < mirrored.sum() < len(ORDER)
     expected = PHOTOS[ORDER] / np.float32(255)
     expected[mirrored] = expected[mirrored, :, ::-1]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_moved_photo_shows_what_bilinear_interpolation_gives() -> None:
-    found, transforms = laid_out(only(shift=0.3, zoom=0.2, flip=True))
-    assert transforms is not None
+def test_a_transformed_photo_is_what_bilinear_interpolation_gives() -> None:
+    found, affine = batched(only(shift=0.3, zoom=0.2, flip=True))
+    assert affine is not None
     for photo, row in zip(found, ORDER, strict=True):
-        a, _, c, _, e, f, *_ = transforms[row].astype(np.float64)
+        a, _, c, _, e, f, *_ = affine[row].astype(np.float64)
         # What lies beyond the border is the nearest pixel.
         x = np.clip(a * np.arange(8) + c, 0, 7)
         y = np.clip(e * np.arange(8) + f, 0, 7)
@@ -78,13 +78,13 @@ def test_a_moved_photo_shows_what_bilinear_interpolation_gives() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_moves_and_scales_stay_within_what_was_asked(seed: int) -> None:
+def test_shifts_and_zooms_stay_within_their_limits(seed: int) -> None:
     random = np.random.default_rng(seed)
-    transforms = transforms_of(random, 500, 64, only(shift=0.1, zoom=0.2))
-    assert transforms is not None
+    affine = draw_affine(random, 500, 64, only(shift=0.1, zoom=0.2))
+    assert affine is not None
     for scale, offset in (
-        (transforms[:, 0], transforms[:, 2]),
-        (transforms[:, 4], transforms[:, 5]),
+        (affine[:, 0], affine[:, 2]),
+        (affine[:, 4], affine[:, 5]),
     ):
         assert (np.abs(np.log(scale)) <= 0.2 + 1e-6).all()
         middle = scale * 31.5 + offset  # where the photo's middle is read from

@@ -1,4 +1,4 @@
-"""descriptors: against a description written afresh in NumPy, pixel by pixel."""
+"""Descriptors, compared with an implementation in NumPy that goes pixel by pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.models.autoencoder import descriptors
 from pipeline.models.autoencoder import network as autoencoder
-from pipeline.models.autoencoder.descriptors import describe, described
+from pipeline.models.autoencoder.descriptors import compute, extract
 
 Photo = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def drawn(seed: int, side: int = 64) -> npt.NDArray[np.uint8]:
 PHOTOS = np.stack([drawn(seed) for seed in range(6)])
 
 
-def shape_by_hand(photo: Photo) -> Photo:
+def hog_by_hand(photo: Photo) -> Photo:
     """Histograms of oriented gradients of an (s, s, 3) photo in 0..1."""
     side = len(photo)
     gray = photo.mean(axis=2)
@@ -58,7 +58,7 @@ def shape_by_hand(photo: Photo) -> Photo:
     return blocks.ravel()
 
 
-def colors_by_hand(photo: Photo) -> Photo:
+def lab_histogram_by_hand(photo: Photo) -> Photo:
     """A histogram over L*a*b*, by Pillow-free formulas, of the photo at half its size."""
     side = len(photo) // 2
     small = photo.reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).reshape(-1, 3)
@@ -86,38 +86,40 @@ def colors_by_hand(photo: Photo) -> Photo:
 
 
 @pytest.mark.parametrize("side", [32, 64, 96])
-def test_descriptors_are_what_they_are_said_to_be(side: int) -> None:
+def test_descriptors_equal_those_computed_pixel_by_pixel(side: int) -> None:
     photos = np.stack([drawn(seed, side) for seed in range(3)])
-    found = {name: part.numpy() for name, part in describe(photos / np.float32(255)).items()}
+    found = {name: part.numpy() for name, part in compute(photos / np.float32(255)).items()}
     assert list(found) == ["hog", "foreground_mask", "lab_histogram", "pixels"]
     cell = side // 16
     for at, photo in enumerate(photos / 255.0):
-        np.testing.assert_allclose(found["hog"][at], shape_by_hand(photo), atol=2e-3)
-        np.testing.assert_allclose(found["lab_histogram"][at], colors_by_hand(photo), atol=3e-3)
+        np.testing.assert_allclose(found["hog"][at], hog_by_hand(photo), atol=2e-3)
+        np.testing.assert_allclose(
+            found["lab_histogram"][at], lab_histogram_by_hand(photo), atol=3e-3
+        )
         coarse = photo.reshape(16, cell, 16, cell, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(found["pixels"][at], coarse.ravel(), atol=1e-5)
         dark = 1 / (1 + np.exp(-40 * (0.93 - photo.min(axis=2))))
         coarse = dark.reshape(16, cell, 16, cell).mean(axis=(1, 3))
         np.testing.assert_allclose(found["foreground_mask"][at], coarse.ravel(), atol=1e-4)
-    assert descriptors.sizes(side) == {name: part.shape[1] for name, part in found.items()}
+    assert descriptors.dims(side) == {name: part.shape[1] for name, part in found.items()}
 
 
-def test_mirrored_descriptors_are_those_of_both_and_the_same_for_both() -> None:
+def test_mirrored_descriptors_are_the_mean_of_both_and_the_same_for_both() -> None:
     rows = np.array([4, 1, 5])
-    alone = described(PHOTOS, rows)
-    both = described(PHOTOS, rows, mirrored=True)
-    other = described(PHOTOS[:, :, ::-1].copy(), rows)
-    again = described(PHOTOS[:, :, ::-1].copy(), rows, mirrored=True)
+    plain = extract(PHOTOS, rows)
+    both = extract(PHOTOS, rows, mirrored=True)
+    other = extract(PHOTOS[:, :, ::-1].copy(), rows)
+    again = extract(PHOTOS[:, :, ::-1].copy(), rows, mirrored=True)
     for name, part in both.items():
         assert part.dtype == np.float32
-        np.testing.assert_allclose(part, (alone[name] + other[name]) / 2, atol=1e-6)
+        np.testing.assert_allclose(part, (plain[name] + other[name]) / 2, atol=1e-6)
         np.testing.assert_allclose(part, again[name], atol=1e-6)
-    assert np.abs(both["hog"] - alone["hog"]).max() > 0.05
+    assert np.abs(both["hog"] - plain["hog"]).max() > 0.05
 
 
 def test_colors_do_not_depend_on_where_they_are() -> None:
-    turned = described(np.rot90(PHOTOS, axes=(1, 2)).copy(), np.arange(6))
-    upright = described(PHOTOS, np.arange(6))
+    turned = extract(np.rot90(PHOTOS, axes=(1, 2)).copy(), np.arange(6))
+    upright = extract(PHOTOS, np.arange(6))
     np.testing.assert_allclose(turned["lab_histogram"], upright["lab_histogram"], atol=1e-6)
     assert np.abs(turned["hog"] - upright["hog"]).max() > 0.1
 
@@ -125,7 +127,7 @@ def test_colors_do_not_depend_on_where_they_are() -> None:
 def test_a_blank_photo_has_finite_descriptors() -> None:
     for level in (0, 128, 255):
         blank = np.full((1, 64, 64, 3), level, np.uint8)
-        assert all(np.isfinite(part).all() for part in described(blank, np.arange(1)).values())
+        assert all(np.isfinite(part).all() for part in extract(blank, np.arange(1)).values())
 
 
 def test_adapted_descriptors_are_centered_and_weigh_the_same() -> None:
@@ -136,7 +138,7 @@ def test_adapted_descriptors_are_centered_and_weigh_the_same() -> None:
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
     variances = found.var(axis=0)
     begin = 0
-    for size in descriptors.sizes(64).values():
+    for size in descriptors.dims(64).values():
         part = variances[begin : begin + size].sum()
         assert part == pytest.approx(found.shape[1] / 4, rel=1e-3)
         begin += size

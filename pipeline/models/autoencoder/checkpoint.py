@@ -1,0 +1,62 @@
+"""The last finished epoch of a training, on disk: a run that was killed goes on from there."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import publish, read_json, write_json
+from pipeline.models.autoencoder.history import History
+from pipeline.models.store import load_arrays, save_arrays
+
+
+class Checkpoint:
+    """`<folder>/epoch-00007/`: weights, optimizer, best weights and history after 7 epochs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def resume(self, model: Any) -> History | None:
+        """Load the last finished epoch into a compiled `keras.Model`; return its history.
+
+        None if it does not fit the optimizer, because it was trained in another precision; it is
+        removed then. An empty history if there is none.
+        """
+        finished = sorted(self.folder.glob("epoch-*"))
+        if not finished:
+            return History()
+        history = History(**read_json(finished[-1] / "history.json"))
+        optimizer = load_arrays(finished[-1] / "optimizer.npz")
+        if len(optimizer) != len(model.optimizer.variables):
+            shutil.rmtree(finished[-1])
+            return None
+        model.optimizer.load_own_variables(optimizer)
+        model.set_weights(list(load_arrays(finished[-1] / "last.npz").values()))
+        return history
+
+    def save(self, model: Any, history: History) -> None:
+        """Save the epoch just finished, and remove the one before."""
+        with publish(self._epoch(history.epochs), {}) as aside:
+            weights = {f"{i:04d}": array for i, array in enumerate(model.get_weights())}
+            save_arrays(aside / "last.npz", weights)
+            optimizer: dict[str, Any] = {}
+            model.optimizer.save_own_variables(optimizer)
+            save_arrays(aside / "optimizer.npz", optimizer)
+            is_best = history.best == history.epochs - 1
+            best = aside / "last.npz" if is_best else self._best(history.epochs - 1)
+            shutil.copyfile(best, aside / "best.npz")
+            write_json(aside / "history.json", asdict(history))
+        for older in sorted(self.folder.glob("epoch-*"))[:-1]:
+            shutil.rmtree(older)
+
+    def load_best(self, model: Any, history: History) -> None:
+        """Load the weights of the best epoch."""
+        model.set_weights(list(load_arrays(self._best(history.epochs)).values()))
+
+    def _epoch(self, epochs: int) -> Path:
+        return self.folder / f"epoch-{epochs:05d}"
+
+    def _best(self, epochs: int) -> Path:
+        return self._epoch(epochs) / "best.npz"

@@ -1,0 +1,66 @@
+"""What an autoencoder is known by, and a trained one as an embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config import AutoencoderSettings
+from pipeline.models.autoencoder import network as networks
+from pipeline.models.keras_model import KerasModel, load_weights
+from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
+from pipeline.models.store import ModelFolder
+
+
+def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
+    """Return the settings that decide, with the weights, what a photo's vector is."""
+    fields = {
+        *("type", "architecture", "input_size", "latent_dim", "standardize", "resize", "normalize")
+    }
+    return {"version": 1, **settings.model_dump(mode="json", include=fields)}
+
+
+def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
+    """Return the settings that decide what the weights are, photos aside."""
+    training = settings.training.model_dump(mode="json", exclude={"retrain_share"})
+    return {**embedding(settings), "training": training}
+
+
+def load(name: str, folder: ModelFolder) -> KerasModel:
+    """Open a trained autoencoder as an embedding model: its encoder, from pixels to the latent.
+
+    Raises:
+        DamagedArtifactError: its weights are not those it was published with.
+    """
+    spec = folder.embedding
+    with fresh_names_and_seeds(), dtype_policy("float32"):
+        network = build_described(spec)
+        pixels_to_latent = encoder(network)
+    load_weights(network, folder)
+    return KerasModel(
+        name=name,
+        dim=spec["latent_dim"],
+        input_size=(spec["input_size"], spec["input_size"]),
+        fingerprint=folder.fingerprint,
+        resize=spec["resize"],
+        normalize=spec["normalize"],
+        network=pixels_to_latent,
+        autoencoder=network,
+    )
+
+
+def build_described(embedding: Mapping[str, Any]) -> Any:
+    """Build the untrained network that a model folder's `embedding` describes."""
+    return networks.build(
+        embedding["architecture"],
+        embedding["input_size"],
+        embedding["latent_dim"],
+        standardize=embedding["standardize"],
+    )
+
+
+def encoder(network: Any) -> Any:
+    """The first half of an autoencoder: (n, size, size, 3) float32 in 0..255 → (n, latent_dim)."""
+    pixels = keras.Input(network.input_shape[1:])
+    inner = keras.Model(network.input, network.get_layer(networks.LATENT).output)
+    return keras.Model(pixels, inner(pixels / 255.0))

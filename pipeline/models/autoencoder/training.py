@@ -1,0 +1,259 @@
+"""Train an autoencoder: photos → model/<id>/.
+
+The photos are decoded once into files of pixels, some to train on and some to validate on, and a
+model folder with weights, history and pictures is published at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import images
+from pipeline.artifacts import digest, write_json
+from pipeline.catalog.catalog import Catalog, Photo
+from pipeline.catalog.photos import Prepared, prepare_all
+from pipeline.catalog.pixel_files import PixelFile, PixelFolder
+from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.errors import TrainingError
+from pipeline.images import ImageLimits
+from pipeline.models.autoencoder import model, network, pictures
+from pipeline.models.autoencoder.distillation import TargetBuilder
+from pipeline.models.autoencoder.fit import Examples, Fit
+from pipeline.models.autoencoder.history import History
+from pipeline.models.base import F32Matrix
+from pipeline.models.keras_model import (
+    F64Matrix,
+    compile_rebuild,
+    reconstruction_errors,
+    save_weights,
+    to_uint8,
+    weights_digest,
+)
+from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
+from pipeline.progress import SILENT, Advance, Progress
+
+U8Hashes = npt.NDArray[np.uint8]
+TeacherVectors = Callable[[U8Hashes], F32Matrix]
+"""(n, 32) uint8 SHA-256 of photos → (n, dim) float32: another engine's vectors of them."""
+
+_SAMPLE_PHOTOS = 12  # in the picture of reconstructions
+
+
+def train(
+    name: str,
+    settings: AutoencoderSettings,
+    catalog: Catalog,
+    store: ModelStore,
+    limits: ImageLimits,
+    decoders: int = 2,
+    progress: Progress = SILENT,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    teacher: TeacherVectors | None = None,
+) -> ModelFolder:
+    """Train on the catalog's photos and publish the model, resuming a run that was killed.
+
+    `recipe` identifies the model; it is that of the settings unless a teacher's is part of it.
+    `teacher` returns the teacher's vectors of photos. The decoded photos stay in a `PixelFolder`
+    beside the model, for embedding to use.
+
+        model = train("autoencoder", settings, catalog, store, ImageLimits())
+
+    Raises:
+        TrainingError: there are too few photos to train and validate on, or the loss is not finite.
+    """
+    recipe = recipe or model.recipe(settings)
+    work = _working_folder(recipe, store)
+    decode = partial(_decode, name, settings, catalog, work, limits, decoders, progress)
+    train_file, val_file = _decode_all(catalog, settings, work, decode)
+    if not len(train_file.photos) or not len(val_file.photos):
+        raise TrainingError(
+            f"{catalog.folder}: {catalog.photo_count()} readable photos are too few to train {name}"
+            " on some and validate on others; add photos or change training.validation_split"
+        )
+    if settings.training.distillation:
+        progress.note(f"{name}: computing the targets of distillation")
+    train_set, val_set = _examples(settings.training, train_file, val_file, teacher)
+    is_article = settings.architecture == "article"
+    hint = "`architecture: strided` is made for machines without a GPU" if is_article else ""
+    fit = Fit(name, _network_maker(settings), settings.training, work, progress, hint=hint)
+    trained, history = fit.run(train_set, val_set)
+    folder = _publish(settings, recipe, store, trained, history, train_file, val_file)
+    PixelFolder(store.folder, train_file.size, settings.resize).adopt(work)
+    return folder
+
+
+def _network_maker(settings: AutoencoderSettings) -> Callable[[], Any]:
+    return partial(
+        network.build,
+        settings.architecture,
+        settings.input_size,
+        settings.latent_dim,
+        standardize=settings.standardize,
+        noise=settings.training.augment.descriptor_noise,
+    )
+
+
+# --- Photos ---------------------------------------------------------------------------------------
+
+
+def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo], list[Photo]]:
+    """Divide photos into those to train on and those to validate on.
+
+    `first` takes the first share for validation, as the article's `ImageDataGenerator` does with
+    its `validation_split`. `hash` decides by each photo's content, so that a photo never changes
+    sides when others are added or removed.
+    """
+    if training.split == "first":
+        count = max(1, int(len(photos) * training.validation_split))
+        return photos[count:], photos[:count]
+    # The photo of the lowest hash is always held out: a small catalog needs one too.
+    lowest = min((photo.sha256 for photo in photos), default=b"")
+    limit = max(lowest[:8], int(training.validation_split * 2**64).to_bytes(8, "big"))
+    val = [photo for photo in photos if photo.sha256[:8] <= limit]
+    return [photo for photo in photos if photo.sha256[:8] > limit], val
+
+
+def covers(model: ModelFolder, catalog: Catalog, share: float) -> bool:
+    """Whether at most `share` of the catalog's photos are new since the model was trained."""
+    used = {row.tobytes() for part in ("training", "validation") for row in model.photos(part)}
+    photos = [photo.sha256 for photo in catalog.photos()]
+    new = sum(photo not in used for photo in photos)
+    return new <= share * len(photos)
+
+
+def _decode_all(
+    catalog: Catalog,
+    settings: AutoencoderSettings,
+    work: Path,
+    decode: Callable[[str, list[Photo]], PixelFile],
+) -> tuple[PixelFile, PixelFile]:
+    """Decode the photos to train on and those to validate on.
+
+    A run that was begun on the same photos keeps its division of them.
+    """
+    photos = list(catalog.photos())
+    size = (settings.input_size, settings.input_size)
+    if not _was_begun_on(photos, work, size):
+        shutil.rmtree(work, ignore_errors=True)
+    train_photos, val_photos = split(photos, settings.training)
+    return decode("training", train_photos), decode("validation", val_photos)
+
+
+def _was_begun_on(photos: list[Photo], work: Path, size: tuple[int, int]) -> bool:
+    files = [PixelFile(work, part, size) for part in ("training", "validation")]
+    if not all(file.is_complete() for file in files):
+        return False
+    decoded = {row.tobytes() for file in files for row in file.photos}
+    return decoded == {photo.sha256 for photo in photos}
+
+
+def _decode(
+    name: str,
+    settings: AutoencoderSettings,
+    catalog: Catalog,
+    work: Path,
+    limits: ImageLimits,
+    decoders: int,
+    progress: Progress,
+    part: str,
+    photos: list[Photo],
+) -> PixelFile:
+    """Decode photos into a file, unless it is there, and note in the ledger those that fail."""
+    size = (settings.input_size, settings.input_size)
+    file = PixelFile(work, part, size)
+    if not file.is_complete():
+        with progress.task(f"{name}: decoding {part} photos", len(photos), "photos") as advance:
+            prepare = partial(images.resize, size=size, method=settings.resize)
+            prepared = prepare_all(photos, prepare, limits, decoders, ahead=64)
+            for photo, rejected in file.fill(_counted(prepared, advance)):
+                catalog.fail_photo(photo, rejected.reason)
+    return file
+
+
+def _counted(prepared: Iterable[Prepared], advance: Advance) -> Iterator[Prepared]:
+    for pair in prepared:
+        yield pair
+        advance(1)
+
+
+def _examples(
+    training: TrainingSettings,
+    train_file: PixelFile,
+    val_file: PixelFile,
+    teacher: TeacherVectors | None,
+) -> tuple[Examples, Examples]:
+    """Photos to train on and to validate on, with their targets if there is distillation."""
+    train_photos, val_photos = train_file.pixels, val_file.pixels
+    if not training.distillation:
+        return Examples(train_photos), Examples(val_photos)
+    train_vectors, val_vectors = (
+        None if teacher is None else teacher(file.photos) for file in (train_file, val_file)
+    )
+    builder = TargetBuilder(train_photos, train_vectors, training.distillation, training.seed)
+    return (
+        Examples(train_photos, builder.build(train_photos, train_vectors)),
+        Examples(val_photos, builder.build(val_photos, val_vectors)),
+    )
+
+
+# --- Folders --------------------------------------------------------------------------------------
+
+
+def remove_unfinished(recipe: Mapping[str, Any], store: ModelStore) -> None:
+    """Remove what is left of a run that a finished model has made superfluous."""
+    shutil.rmtree(_working_folder(recipe, store), ignore_errors=True)
+
+
+def _working_folder(recipe: Mapping[str, Any], store: ModelStore) -> Path:
+    """Where an unfinished run by this recipe keeps what it needs to go on."""
+    return store.folder / f".{digest(dict(recipe))}.training"
+
+
+def _publish(
+    settings: AutoencoderSettings,
+    recipe: Mapping[str, Any],
+    store: ModelStore,
+    trained: Any,
+    history: History,
+    train_file: PixelFile,
+    val_file: PixelFile,
+) -> ModelFolder:
+    rebuild = compile_rebuild(trained)
+    val_photos = val_file.pixels
+    errors = reconstruction_errors(rebuild, val_photos)
+    originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
+    rebuilt = to_uint8(np.asarray(rebuild(originals / np.float32(255))))
+
+    def write(folder: Path) -> None:
+        save_weights(trained, folder / WEIGHTS)
+        write_json(folder / "history.json", asdict(history))
+        np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
+        np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
+        _save_errors(errors, folder / RECONSTRUCTION_ERRORS)
+        pictures.save_losses(history.loss, history.val_loss, folder / "loss.png")
+        pictures.save_pairs(originals, rebuilt, folder / "photos.png")
+
+    content = {
+        "recipe": recipe,
+        "embedding": model.embedding(settings),
+        "dim": settings.latent_dim,
+        "weights": weights_digest(trained),
+        "parameters": int(trained.count_params()),
+        "epochs": history.epochs,
+        "best_epoch": history.best + 1,
+        "validation_mse": float(errors[:, 0].mean()),
+    }
+    return store.publish(content, write)
+
+
+def _save_errors(errors: F64Matrix, file: Path) -> None:
+    np.save(file, np.sort(errors, axis=0).astype(np.float32), allow_pickle=False)

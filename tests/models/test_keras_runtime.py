@@ -1,0 +1,169 @@
+"""Keras and TensorFlow: imported late, and the host process left as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.models.keras_runtime import (
+    deterministic_ops,
+    dtype_policy,
+    fresh_names_and_seeds,
+    keras,
+)
+
+
+def run(code: str, **environment: str) -> str:
+    """Run code in a process of its own; return what it prints on stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_importing_every_module_of_models_loads_no_tensorflow() -> None:
+    code = """
+import pkgutil, sys
+import pipeline.models
+for module in pkgutil.walk_packages(pipeline.models.__path__, "pipeline.models."):
+    __import__(module.name)
+print([name for name in ("tensorflow", "keras", "matplotlib", "sklearn") if name in sys.modules])
+"""
+    assert run(code) == "[]"
+
+
+def test_the_environment_is_what_it_was_after_keras_is_loaded() -> None:
+    code = """
+import os
+before = dict(os.environ)
+from pipeline.models.keras_runtime import keras, tf
+keras.layers, tf.Tensor
+after = dict(os.environ)
+changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+print(keras.backend.backend(), sorted(changed - {"TF2_BEHAVIOR", "KMP_DUPLICATE_LIB_OK"}))
+"""
+    assert run(code, KERAS_BACKEND="jax") == "tensorflow []"
+
+
+def test_keras_with_another_backend_is_refused_in_one_line() -> None:
+    code = """
+import sys, types
+sys.modules["keras"] = types.ModuleType("keras")  # stands for one that runs on JAX
+sys.modules["keras"].backend = types.SimpleNamespace(backend=lambda: "jax")
+from pipeline.errors import ConfigError
+from pipeline.models import keras_runtime
+try:
+    keras_runtime.tf.constant(1)
+except ConfigError as error:
+    print(error)
+"""
+    said = run(code)
+    assert said.startswith("Keras runs on jax in this process")
+    assert "KERAS_BACKEND=tensorflow" in said
+    assert "\n" not in said
+
+
+def test_networks_are_the_same_each_time_and_the_hosts_generators_go_on() -> None:
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.random()
+    random.seed(1)
+    np.random.seed(1)
+    made = []
+    for _ in range(2):
+        with fresh_names_and_seeds(5):
+            layer = keras.layers.Dense(3)
+            layer.build((None, 2))
+            made.append((layer.name, layer.get_weights()[0].tolist()))
+    assert made[0] == made[1]
+    assert made[0][0] == "dense"
+    before = keras.layers.Dense(1).name
+    with fresh_names_and_seeds(5):
+        keras.layers.Dense(1)
+    assert keras.layers.Dense(1).name != before  # a host's names stay distinct
+    random.seed(1)
+    np.random.seed(1)
+    with fresh_names_and_seeds(5):
+        random.random()
+        np.random.random()
+    assert (random.random(), np.random.random()) == expected
+
+
+@pytest.mark.parametrize("was_enabled", [False, True])
+def test_deterministic_ops_end_with_their_block(was_enabled: bool) -> None:
+    with deterministic_ops():
+        pass  # TensorFlow is loaded
+    from tensorflow.python.framework import config
+
+    if was_enabled:
+        config.enable_op_determinism()
+    try:
+        with suppress(KeyboardInterrupt), deterministic_ops():
+            assert config.is_op_determinism_enabled()
+            raise KeyboardInterrupt
+        assert config.is_op_determinism_enabled() is was_enabled
+    finally:
+        config.disable_op_determinism()
+
+
+def test_a_dtype_policy_ends_with_its_block() -> None:
+    before = keras.config.dtype_policy()
+    with suppress(KeyboardInterrupt), dtype_policy("mixed_float16"):
+        assert keras.layers.Dense(1).compute_dtype == "float16"
+        raise KeyboardInterrupt
+    assert keras.config.dtype_policy() == before
+
+
+def test_training_and_fetching_leave_the_host_as_it_was(tmp_path: Path) -> None:
+    code = """
+import json, random, sys
+from pathlib import Path
+import numpy as np
+from pipeline.config import PretrainedSettings, TrainingSettings
+from pipeline.models import load, pretrained
+from pipeline.models.autoencoder.fit import Examples, Fit
+from pipeline.models.keras_runtime import keras, tf
+from pipeline.models.store import ModelStore
+from pipeline.progress import SILENT
+
+keras.config.set_dtype_policy("mixed_float16")
+random.seed(3), np.random.seed(3)
+before = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
+
+def network():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(2)(keras.layers.Flatten()(image))
+    return keras.Model(image, keras.layers.Reshape((8, 8, 3))(keras.layers.Dense(192)(x)))
+
+photos = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+fit = Fit("ae", network, TrainingSettings(batch_size=2, epochs=1), Path(sys.argv[1], "fit"), SILENT)
+trained, _ = fit.run(Examples(photos[:4]), Examples(photos[4:]))
+settings = PretrainedSettings(
+    type="pretrained", network="MobileNet", weights="random", include_top=False, layer=None,
+    pooling="avg", input_size=32,
+)
+model = load("m", pretrained.fetch("m", settings, ModelStore(Path(sys.argv[1], "model"))))
+after = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
+from tensorflow.python.framework import config
+print(json.dumps([
+    before == after,
+    config.is_op_determinism_enabled(),
+    trained.compute_dtype,
+    model.network.compute_dtype,
+]))
+"""
+    code = code.replace("sys.argv[1]", repr(str(tmp_path)))
+    assert json.loads(run(code)) == [True, False, "float32", "float32"]
