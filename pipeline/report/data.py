@@ -63,7 +63,7 @@ def report_data(
             engines=tuple(map(engine_facts, searchers)),
             evaluation=evidence.evaluation if evidence else None,
             unmeasured=unmeasured,
-            rebuilt=tuple(evidence.rebuilt) if evidence else (),
+            rebuilt=tuple(evidence.reconstructions) if evidence else (),
             sheets=_sheets(searchers, labels, evidence, options.seed),
             maps=draw_maps(searchers, labels, options.seed, progress),
             settings=config.model_dump(mode="json"),

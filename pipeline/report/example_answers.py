@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.evaluation.exclusions import SharedValues
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
 from pipeline.search.result import Hit
@@ -44,17 +44,13 @@ class ExampleQueries:
 
     def __init__(self, searchers: Sequence[EngineSearcher], labels: Mapping[int, str]) -> None:
         self.searchers, self.labels = searchers, labels
-        self.shows: dict[int, set[bytes]] = defaultdict(set)
-        self.shown_by: dict[bytes, set[int]] = defaultdict(set)
-        for photo, item in searchers[0].catalog.photo_item_pairs():
-            self.shows[item].add(photo)
-            self.shown_by[photo].add(item)
+        self.photos = SharedValues(searchers[0].catalog.photo_item_pairs())
 
     def ask(self, why: str, item: int) -> ExampleQuery:
         """Ask with one item."""
         catalog = self.searchers[0].catalog
         record = catalog.item(item)
-        same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
+        same = self.photos.sharing(item)
         label = self.labels.get(item)
         lists: dict[str, Sequence[JudgedHit]] = {}
         no_match = []
@@ -67,7 +63,7 @@ class ExampleQueries:
             ]
             if searcher.is_no_match(others):
                 no_match.append(searcher.name)
-        photo = next(iter(sorted(self.shows[item])), None)
+        photo = next(iter(sorted(self.photos.values(item))), None)
         return ExampleQuery(
             why,
             item,

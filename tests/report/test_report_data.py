@@ -13,6 +13,7 @@ from sklearn.metrics import ndcg_score
 from pipeline.catalog.catalog import Catalog
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
+from pipeline.evaluation.pixels import Preprocessing
 from pipeline.report import maps
 from pipeline.report.data import ReportData, report_data
 from pipeline.report.maps import arrange
@@ -22,7 +23,7 @@ from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
-QUICK = EvaluationOptions(cost=False)
+QUICK = EvaluationOptions(cost=False, pca_preprocessing=Preprocessing((8, 8), "bilinear"))
 
 
 def colors(seed: int, count: int) -> list[Color]:
