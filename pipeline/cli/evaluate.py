@@ -191,7 +191,7 @@ def print_evaluation(found: Evaluation) -> None:
         out.print(cell(line))
     _print_labels(out, found)
     if found.reconstructions:
-        table = Table("engine", "dim", "photos held out", "squared error", "PCA's")
+        table = Table("engine", "numbers", "photos held out", "squared error", "PCA's")
         for r in found.reconstructions:
             errors = (f"{r.mse:.5f}", f"{r.pca_mse:.5f}")
             table.add_row(*map(cell, (r.engine, f"{r.dim}", f"{r.photos:,}", *errors)))
@@ -218,21 +218,21 @@ def print_evaluation(found: Evaluation) -> None:
 
 def _conditions(found: Evaluation) -> Iterator[str]:
     """Say what the numbers are of."""
-    queries = f"photos of {found.query_set}" if found.query_set else "items"
+    asked = f"photos of {found.query_set}" if found.query_set else "items"
     yield (
-        f"{found.catalog}: {found.scored:,} {queries} are queries for others of their {found.label}"
-        f" among {found.items:,} items; {found.unanswerable:,} more have nothing to find"
+        f"{found.catalog}: {found.scored:,} {asked} asked for others of their {found.label} among"
+        f" {found.items:,} items; {found.unanswerable:,} had nothing to find"
     )
     if found.excluded_items:
-        why = "an index lacks them, or none of their photos can be read"
+        why = "an index has not got them, or no photo of theirs can be read"
         yield f"{found.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in found.rejected.items():
         yield f"{photos:,} photos were no queries: {reason}"
-    for what, excluded in (("photo", found.same_photo), ("product", found.same_product)):
-        if excluded.pairs:
+    for what, left_out in (("photo", found.same_photo), ("product", found.same_product)):
+        if left_out.pairs:
             yield (
-                f"of the same {what}, and so excluded: {excluded.pairs:,} items from the lists of"
-                f" {excluded.queries:,} queries"
+                f"of the same {what}, and so left out: {left_out.pairs:,} items of the lists of"
+                f" {left_out.queries:,} queries"
             )
 
 

@@ -24,7 +24,7 @@ def rank_biased_overlap(
 
     RBO_ext of Webber, Moffat and Zobel, A similarity measure for indefinite rankings, ACM TOIS
     28(4), 2010, equation 32: the overlap at each depth d, weighted by p^d; beyond the lists' ends
-    agreement is taken to go on as it was. 1 if both are empty, 0 if one of them is.
+    agreement is assumed to go on as it was. 1 if both are empty, 0 if one of them is.
     """
     short, long = sorted((one, other), key=len)
     if not short:

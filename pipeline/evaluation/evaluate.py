@@ -49,9 +49,14 @@ def evaluate(
 
 
 def evaluate_detailed(
-    config: Config, options: EvaluationOptions = _DEFAULTS, progress: Progress = SILENT
+    config: Config,
+    options: EvaluationOptions = _DEFAULTS,
+    progress: Progress = SILENT,
+    searchers: Sequence[EngineSearcher] = (),
 ) -> EvaluationDetails:
     """Evaluate, and return the scores of each query and reconstructed photos too.
+
+    Engines that are open already may be given as `searchers`; they stay open.
 
     Raises:
         As `evaluate`.
@@ -59,7 +64,7 @@ def evaluate_detailed(
     options.check()
     with ExitStack() as opened:
         names = dict.fromkeys(options.engines or config.engines)
-        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
+        searchers = searchers or [opened.enter_context(open_engine(config, n)) for n in names]
         return _Evaluator(config, options, searchers, progress).run()
 
 

@@ -30,8 +30,8 @@ class ExperimentResult:
     """How good the rankings are."""
 
     scores: F64Array
-    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; behind the
-    retrievers comes the fusion of the engines among them, if it was asked for."""
+    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; the fusion of
+    the engines, if there is one, comes after the retrievers."""
     answerable: Mask
     """(queries,) bool: which queries have a relevant item to find."""
     excluded: Mapping[str, ExcludedCount]
@@ -54,7 +54,7 @@ class RetrievalExperiment:
 
     @classmethod
     def of(cls, gallery: Gallery, queries: QuerySet) -> RetrievalExperiment:
-        """Relevant are the items of the query's label that share no photo or product with it."""
+        """Items of the query's label that share no photo or product with it are relevant."""
         names = sorted(set(gallery.labels))
         number = {name: i for i, name in enumerate(names)}
         return cls(
@@ -95,10 +95,10 @@ class RetrievalExperiment:
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
                 if fuse:
                     orders.append(fused([orders[i] for i in engines]))
-                found = relevant.any(axis=1)
-                answerable[first:last] = found
-                lists = [np.take_along_axis(relevant, order, axis=1)[found] for order in orders]
-                scores.append(np.stack([score(one, sizes[found]) for one in lists], axis=1))
+                kept = relevant.any(axis=1)
+                answerable[first:last] = kept
+                lists = [np.take_along_axis(relevant, order, axis=1)[kept] for order in orders]
+                scores.append(np.stack([score(ranked, sizes[kept]) for ranked in lists], axis=1))
                 advance(last - first)
         return ExperimentResult(np.concatenate(scores), answerable, counts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,18 +62,18 @@ class Summary:
         ]
         return tuple(sorted(systems, key=lambda system: _KIND_ORDER.index(system.kind)))
 
-    def held_out(self, trained_photos: Mapping[str, Collection[bytes]]) -> dict[str, HeldOut]:
+    def held_out(self, trained_photos: Mapping[str, set[bytes]]) -> dict[str, HeldOut]:
         """Score engines once more, on the queries that they were not trained on.
 
         `trained_photos` says on which photos each engine was trained, in the order of the engines;
-        those trained on none are left out of the result.
+        those trained on none are not in the result.
         """
         queries = np.flatnonzero(self.result.answerable)
         photos = [self.experiment.queries.photos[query] for query in queries]
         held_out = {}
         for engine, (name, trained) in enumerate(trained_photos.items()):
             if trained:
-                is_new = np.array([set(trained).isdisjoint(of_query) for of_query in photos])
+                is_new = np.array([trained.isdisjoint(of_query) for of_query in photos])
                 new = int(is_new.sum())
                 scores = self.result.scores[is_new][:, engine : engine + 1]
                 estimates = self.estimates(scores)[0] if new else None

@@ -42,10 +42,10 @@ class Calibration:
     def percentile(self, distance: float, category: str) -> float | None:
         """Return which percentage of the photos have a nearer neighbor than `distance`.
 
-        Of the photos of this category, the neighbor's, if there are `MIN_CATEGORY_PHOTOS` of them,
-        else of all photos. None where there was no other item to find.
+        Of the photos by which the neighbor's category is judged (`reference`). None where there
+        was no other item to find.
         """
-        distances = self._reference(category)
+        distances = self.reference(category)
         if not len(distances):
             return None
         return 100.0 * float(np.searchsorted(distances, distance, side="left")) / len(distances)
@@ -57,7 +57,7 @@ class Calibration:
         None, of a category that has too few photos of its own. None is returned where no distance
         is too far: `calibration.limit(99, "Watches")`.
         """
-        distances = self.distances if category is None else self._reference(category)
+        distances = self.distances if category is None else self.reference(category)
         count = len(distances)
         is_beyond = 100.0 * np.arange(count + 1) / max(count, 1) > percentile
         return float(distances[np.argmax(is_beyond) - 1]) if is_beyond.any() else None
@@ -75,8 +75,11 @@ class Calibration:
         """Those of all categories, ascending."""
         return np.sort(np.concatenate([_NO_DISTANCES, *self.by_category.values()]))
 
-    def _reference(self, category: str) -> Distances:
-        """The distances by which a neighbor of this category is judged."""
+    def reference(self, category: str) -> Distances:
+        """Return the distances by which a neighbor of this category is judged, ascending.
+
+        Those of its own photos if there are `MIN_CATEGORY_PHOTOS`, else those of all photos.
+        """
         distances = self.by_category.get(category, _NO_DISTANCES)
         return distances if len(distances) >= MIN_CATEGORY_PHOTOS else self.distances
 
