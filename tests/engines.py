@@ -16,13 +16,13 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import embed
+from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import Engine
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -60,6 +60,7 @@ class Fair:
                 "name": "fair",
                 "root": str(root),
                 "source": {"type": "sample"},
+                "images": {"min_side": 1},
                 "engines": {name: {"type": "pretrained", "weights": "random"} for name in engines},
             }
         )

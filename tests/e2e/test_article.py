@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.models.base import import_keras
 from pipeline.search.engine_searcher import open_engine
 from pipeline.sources.sample.source import SampleSource
 from pipeline.stages import build
-from pipeline.workspace import Engine
 
 SIDE = 48
 SETTINGS = """
@@ -25,6 +25,7 @@ engines:
     type: autoencoder
     architecture: article
     input_size: 48
+    resize: nearest
     training: {{epochs: 1, split: first}}
   vgg16: {{type: pretrained, weights: "{weights}"}}
 embedding: {{batch_size: 5, shard_size: 7}}

@@ -18,7 +18,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline import images
-from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.config import AutoencoderSettings, Config, TrainingSettings
+from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.baselines import RANDOM, pca_name
 from pipeline.evaluation.evaluate import (
@@ -33,9 +34,8 @@ from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder.train import train
 from pipeline.models.store import ModelStore
-from pipeline.search.fusion import fuse
+from pipeline.search.fusion import FUSED, fuse
 from pipeline.search.query import Item
-from pipeline.workspace import Engine
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
@@ -248,6 +248,7 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
         architecture="strided",
         input_size=32,
         latent_dim=2,
+        resize="nearest",
         training=TrainingSettings(batch_size=8, epochs=2, split="first"),
     )
     limits = ImageLimits()
@@ -275,6 +276,13 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
     assert reconstruction("small", model, fewer, seed=0) is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp")]
     fair.catalog.close()
+
+
+@pytest.mark.parametrize("name", [RANDOM, pca_name(16), pca_name(1000), FUSED])
+def test_no_engine_has_the_name_of_a_baseline_or_of_the_fusion(name: str) -> None:
+    engines = {name: {"type": "pretrained"}}
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        Config.model_validate({"source": {"type": "sample"}, "engines": engines})
 
 
 # -- Other queries ---------------------------------------------------------------------------------
@@ -391,6 +399,10 @@ def test_what_does_not_go_with_a_query_set_is_refused(
         ("file,what\na.png,x\n", "columns file and label"),
         ("file,label\n,x\n", "no labeled photos"),
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
+        ("sep=;\nfile;label\ngone.png;a\n", "nothing to find: of 0 queries"),
+        ("file\tlabel\ngone.png\tä\n", "nothing to find: of 0 queries"),
+        ('file,label\na.png,x\nb.png,"y\n', "cannot read row 2 of the query set"),
+        ("", r"cannot read the query set: .*queries\.csv: no heading"),
         (None, "cannot read the query set"),
     ],
 )
