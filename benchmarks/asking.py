@@ -15,14 +15,13 @@ import numpy as np
 from startup import make_catalog
 
 from pipeline.config import load_config
-from pipeline.index import Kind
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.search.neighbor_graph import write_graph
 from pipeline.search.query import Item
 
 DIM, K, QUERIES = 1280, 10, 40
 PRICES = {"1 item in 1,000": 1, "1 %": 10, "10 %": 100, "half": 500}
-KINDS: tuple[Kind, ...] = ("flat", "pruned")
+KINDS: tuple[str, ...] = ("flat", "pruned")
 
 
 def measure(_: Path | None) -> list[dict[str, object]]:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.index import Kind, open_index, write_index
+from pipeline.index import open_index, write_index
 from pipeline.index.base import Neighbors
 
 F32 = npt.NDArray[np.float32]
@@ -277,7 +277,7 @@ def _grown(vectors: F32, count: int) -> dict[str, object]:
     }
     asked = KEPT / "queries.npy"
     np.save(asked, xq if count < 10**6 else xq[:100])
-    kinds: tuple[Kind, ...] = ("flat", "pruned")
+    kinds: tuple[str, ...] = ("flat", "pruned")
     answers = {}
     for kind in kinds:
         times, answers[kind] = _ask(kind, folder, np.load(asked))
@@ -297,7 +297,7 @@ def _grown(vectors: F32, count: int) -> dict[str, object]:
     return row
 
 
-def _ask(kind: Kind, folder: Path, xq: F32) -> tuple[npt.NDArray[np.float64], Neighbors]:
+def _ask(kind: str, folder: Path, xq: F32) -> tuple[npt.NDArray[np.float64], Neighbors]:
     """Open an index, and close it again: what is mapped stays in the system's cache."""
     index = open_index(kind, folder)
     _times(lambda query: index.search(query, K), xq)

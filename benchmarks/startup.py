@@ -20,7 +20,6 @@ from pipeline.artifacts import publish
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import IndexSettings, load_config
 from pipeline.engine import Engine
-from pipeline.index import Kind
 from pipeline.index.build import build_index
 
 ITEMS = 18_322
@@ -53,7 +52,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
         return [{"items": ITEMS, "query --id ÷ import numpy, faiss": round(ratio, 2)}]
 
 
-def make_catalog(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") -> Path:
+def make_catalog(folder: Path, engines: Mapping[str, int], kind: str = "flat") -> Path:
     """Build an index for each engine, of so many numbers a vector; return the settings.
 
     The vectors are random, but most of what sets them apart is in few directions, as of photos.

@@ -17,8 +17,6 @@ from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import embed
 from pipeline.engine import Engine
-from pipeline.evaluation import evaluate
-from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
@@ -117,9 +115,6 @@ def open_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opene
         return ViewModel(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)
-    monkeypatch.setattr(
-        evaluate, "_PREPROCESSING", Preprocessing((8, 8), "bilinear")
-    )  # to be quick
     opened: list[Fair] = []
 
     def open_(*engines: str) -> Fair:

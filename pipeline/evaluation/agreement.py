@@ -1,4 +1,4 @@
-"""How much two ranked lists are alike."""
+"""How similar two ranked lists are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PERSISTENCE = 0.9
 def overlap(one: Sequence[Hashable], other: Sequence[Hashable], k: int) -> float:
     """Return the share, 0..1, that the first k of two lists have in common.
 
-    If both are shorter, of the longer one's length; 1 if both are empty.
+    If both are shorter, the share of the longer one; 1 if both are empty: `overlap(a, b, 10)`.
     """
     depth = min(k, max(len(one), len(other)))
     return len({*one[:k]} & {*other[:k]}) / depth if depth else 1.0
@@ -24,7 +24,7 @@ def rank_biased_overlap(
 
     RBO_ext of Webber, Moffat and Zobel, A similarity measure for indefinite rankings, ACM TOIS
     28(4), 2010, equation 32: the overlap at each depth d, weighted by p^d; beyond the lists' ends
-    agreement is taken to go on as it was. 1 if both are empty, 0 if one of them is.
+    agreement is assumed to go on as it was. 1 if both are empty, 0 if one of them is.
     """
     short, long = sorted((one, other), key=len)
     if not short:

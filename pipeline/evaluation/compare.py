@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,103 +15,41 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
+from pipeline.evaluation.comparison import Agreement, Comparison, Pair, QueryComparison
+from pipeline.evaluation.exclusions import SharedValues
 from pipeline.evaluation.labels import values_of
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import Item, Query
-from pipeline.search.result import FusedHit, Hit
+from pipeline.search.result import Hit
 
-_SAMPLE = 20
+__all__ = ["Comparison", "ComparisonOptions", "compare"]
+
+Lists = Mapping[str, Sequence[Hit]]
+"""Engine → its hits, nearest first."""
 
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """What to ask, and how much of the answers to look at."""
+    """The queries, and how much of the answers to look at."""
 
     photos: tuple[Path, ...] = ()
-    """Photos to ask with; none: `sample` items of the catalog, chosen at random."""
-    sample: int = _SAMPLE
+    """Photos that are the queries; none: `sample` items of the catalog, chosen at random."""
+    sample: int = 20
     k: int = 10
     """Neighbors to show, and to count an overlap of."""
     label: str = "category"
-    """The column that tells which neighbors of an item are right."""
+    """The column that says which neighbors of an item are right."""
     engines: tuple[str, ...] = ()
     """None: every one that is configured."""
     seed: int = 7
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How much the lists of two engines are alike, 0..1."""
-
-    engines: tuple[str, str]
-    overlap: float
-    """The share of the k nearest that they have in common."""
-    rbo: float
-    """Rank-biased overlap of their first 100, extrapolated, with p = 0.9."""
-
-
-@dataclass(frozen=True)
-class QueryComparison:
-    """One query's lists."""
-
-    query: str
-    """The photo's path, or the item's key."""
-    item: int | None
-    label: str | None
-    lists: Mapping[str, Sequence[Hit]]
-    """Engine → its k nearest items."""
-    fused: Sequence[FusedHit]
-    right: Mapping[str, bool] | None
-    """Engine → whether the nearest item, of those that do not share a photo with the query, has its
-    label; None if the query has none, or an engine found nothing else."""
-    agreements: Sequence[Agreement]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two items that are each other's nearest by every engine."""
-
-    items: tuple[int, int]
-    """Ids, ascending."""
-    keys: tuple[str, str]
-    labels: tuple[str | None, str | None]
-    distances: Mapping[str, float]
-    """Engine → how far apart they are."""
-    same_photo: bool
-    """Whether they show a photo that is, byte for byte, the same."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What several engines answer to the same queries."""
-
-    catalog: str
-    label: str | None
-    """None if no item has it."""
-    k: int
-    answers: tuple[QueryComparison, ...]
-    failed: Mapping[str, str]
-    """Photo → why it is no query."""
-    agreements: tuple[Agreement, ...]
-    """Means over the queries."""
-    right: Mapping[str, int]
-    """Which engines were right, joined by `+` (empty: none) → how many queries."""
-    near_identical: tuple[Pair, ...]
-    warnings: Mapping[str, str]
-    """Engine → what to know before believing its answers."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
-        facts: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return facts
 
 
 _DEFAULTS = ComparisonOptions()
 
 
 def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Comparison:
-    """Ask all engines the same, and compare what they answer.
+    """Query all engines alike, and compare what they answer: `compare(config).right`.
 
     Raises:
         QueryError: there are fewer than two engines, or there is no such engine or column.
@@ -124,10 +60,10 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
         raise QueryError(f"{names[0]} alone cannot be compared: name two engines or more")
     for name, number in (("k", options.k), ("sample", options.sample)):
         if number < 1:
-            raise QueryError(f"{name} is {number}; give at least 1")
+            raise QueryError(f"{name} is {number}", hint="give at least 1")
     with ExitStack() as opened:
         searchers = [opened.enter_context(open_engine(config, name)) for name in names]
-        return _Comparer(config, options, searchers).compare()
+        return _Comparer(config, options, searchers).run()
 
 
 class _Comparer:
@@ -139,40 +75,36 @@ class _Comparer:
         self.config, self.options, self.searchers = config, options, searchers
         self.catalog: Catalog = searchers[0].catalog
         self.labels = values_of(self.catalog, options.label)
+        self.photos = SharedValues(self.catalog.photo_item_pairs())
         self.depth = max(options.k, DEPTH)
-        self.shows: dict[int, set[bytes]] = defaultdict(set)
-        self.shown_by: dict[bytes, set[int]] = defaultdict(set)
-        for photo, item in self.catalog.photo_item_pairs():
-            self.shows[item].add(photo)
-            self.shown_by[photo].add(item)
 
-    def compare(self) -> Comparison:
-        """Ask, and sum up."""
+    def run(self) -> Comparison:
+        """Search with all queries, and summarize."""
         queries: list[Query] = list(self.options.photos) or [Item(item) for item in self._sample()]
-        asked = [searcher.search_all(queries, self.depth) for searcher in self.searchers]
+        searches = [searcher.search_all(queries, self.depth) for searcher in self.searchers]
         answers: list[QueryComparison] = []
         failed: dict[str, str] = {}
         pairs: dict[tuple[int, int], Pair] = {}
-        for query, *found in zip(queries, *asked, strict=True):
+        for query, *results in zip(queries, *searches, strict=True):
             lists: dict[str, Sequence[Hit]] = {}
-            for searcher, one in zip(self.searchers, found, strict=True):
-                if isinstance(one, PipelineError):
-                    failed[str(query)] = str(one)
+            for result in results:
+                if isinstance(result, PipelineError):
+                    failed[str(query)] = str(result)
                     break
-                lists[searcher.name] = one.hits
+                lists[result.engine] = result.hits
             else:
-                answers.append(self._answers(query, lists))
+                answers.append(self._compare(query, lists))
                 if isinstance(query, Item):
                     pairs |= {pair.items: pair for pair in self._pairs(query.id, lists)}
-        judged = (one.right for one in answers if one.right is not None)
-        right = Counter("+".join(name for name in one if one[name]) for one in judged)
+        verdicts = [answer.right for answer in answers if answer.right is not None]
+        right = Counter("+".join(name for name in one if one[name]) for one in verdicts)
         return Comparison(
             self.config.catalog,
             self.options.label if self.labels else None,
             self.options.k,
             tuple(answers),
             failed,
-            _means([one.agreements for one in answers]),
+            _means([answer.agreements for answer in answers]),
             dict(right.most_common()),
             tuple(pairs[items] for items in sorted(pairs)),
             {s.name: s.warning for s in self.searchers if s.warning},
@@ -185,55 +117,54 @@ class _Comparer:
         random = np.random.default_rng(self.options.seed)
         return sorted(random.choice(items, min(self.options.sample, len(items)), False).tolist())
 
-    def _answers(self, query: Query, lists: Mapping[str, Sequence[Hit]]) -> QueryComparison:
+    def _compare(self, query: Query, lists: Lists) -> QueryComparison:
+        """Compare the engines' answers to one query."""
         item = query.id if isinstance(query, Item) else None
         label = None if item is None else self.labels.get(item)
         k = self.options.k
+        ids = {name: [hit.item.id for hit in hits] for name, hits in lists.items()}
         agreements = [
-            Agreement((a, b), overlap(one, other, k), rank_biased_overlap(one, other))
-            for (a, one), (b, other) in combinations(
-                [(name, [hit.item.id for hit in found]) for name, found in lists.items()], 2
-            )
+            Agreement((a, b), overlap(ids[a], ids[b], k), rank_biased_overlap(ids[a], ids[b]))
+            for a, b in combinations(ids, 2)
         ]
         return QueryComparison(
             str(query) if item is None else self._key(item),
             item,
             label,
-            {name: found[:k] for name, found in lists.items()},
+            {name: hits[:k] for name, hits in lists.items()},
             fuse(lists, k),
             self._right(item, label, lists) if item is not None and label else None,
             agreements,
         )
 
-    def _right(
-        self, item: int, label: str, lists: Mapping[str, Sequence[Hit]]
-    ) -> dict[str, bool] | None:
-        same = set().union(*(self.shown_by[photo] for photo in self.shows[item]))
+    def _right(self, item: int, label: str, lists: Lists) -> dict[str, bool] | None:
+        """Engine → whether the nearest item of another photo has the label."""
+        same_photo = self.photos.sharing(item)
         nearest = {
-            name: next((hit.item.id for hit in found if hit.item.id not in same), None)
-            for name, found in lists.items()
+            name: next((hit.item.id for hit in hits if hit.item.id not in same_photo), None)
+            for name, hits in lists.items()
         }
         if None in nearest.values():
             return None
         return {name: self.labels.get(other or 0) == label for name, other in nearest.items()}
 
-    def _pairs(self, item: int, lists: Mapping[str, Sequence[Hit]]) -> list[Pair]:
-        """The items than which none is nearer to an item, by any engine, nor the other way round.
+    def _pairs(self, item: int, lists: Lists) -> list[Pair]:
+        """An item's mutual nearest neighbors under every engine.
 
         More than one only if several are equally near by all engines.
         """
         pairs = []
         for other in sorted(set.intersection(*map(_nearest, lists.values()))):
             back = (searcher.search(Item(other), self.depth).hits for searcher in self.searchers)
-            if all(item in _nearest(found) for found in back):
+            if all(item in _nearest(hits) for hits in back):
                 first, second = sorted((item, other))
                 pairs.append(
                     Pair(
                         (first, second),
                         (self._key(first), self._key(second)),
                         (self.labels.get(first), self.labels.get(second)),
-                        {name: found[0].distance for name, found in lists.items()},
-                        bool(self.shows[first] & self.shows[second]),
+                        {name: hits[0].distance for name, hits in lists.items()},
+                        self.photos.is_shared(first, second),
                     )
                 )
         return pairs
@@ -243,18 +174,18 @@ class _Comparer:
         return record.key if record else str(item)
 
 
-def _nearest(found: Sequence[Hit]) -> set[int]:
+def _nearest(hits: Sequence[Hit]) -> set[int]:
     """The items that are as near as the nearest one."""
-    return {hit.item.id for hit in found if hit.distance == found[0].distance}
+    return {hit.item.id for hit in hits if hit.distance == hits[0].distance}
 
 
 def _means(all_agreements: Sequence[Sequence[Agreement]]) -> tuple[Agreement, ...]:
     """Average each pair of engines over the queries."""
     return tuple(
         Agreement(
-            own[0].engines,
-            float(np.mean([one.overlap for one in own])),
-            float(np.mean([one.rbo for one in own])),
+            of_pair[0].engines,
+            float(np.mean([agreement.overlap for agreement in of_pair])),
+            float(np.mean([agreement.rbo for agreement in of_pair])),
         )
-        for own in zip(*all_agreements, strict=True)
+        for of_pair in zip(*all_agreements, strict=True)
     )

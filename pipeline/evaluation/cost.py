@@ -1,4 +1,4 @@
-"""What an engine costs: the time to embed a photo and to answer a query, and the room of a vector.
+"""What an engine costs: the time to embed a photo and to answer a query, and bytes of a vector.
 
 Times are of this machine and this moment; medians of single calls, after one that is not counted.
 """
@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
@@ -22,21 +21,22 @@ from pipeline.config import EmbeddingSettings
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
 from pipeline.index.base import VectorIndex
-from pipeline.index.builds import Build
+from pipeline.index.rounding import expanded_square_error
 from pipeline.models.base import EmbeddingModel
+from pipeline.search.engine_searcher import EngineSearcher
 
 T = TypeVar("T")
 F32Matrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-K = 10  # neighbors looked up
-_EMBEDDED = 64  # photos
-_SECONDS = 3.0  # that their network may take, if it is so slow: then they are fewer
-_FEWEST = 8
-_ASKED = 20  # of them, end to end
-_LOOKED_UP = 100  # rows
-_COMPARED = 200  # rows, with brute force
-_ROWS = 2048  # of the index, compared at a time
+K = 10  # neighbors searched for
+MAX_EMBEDDED = 64  # photos
+MIN_EMBEDDED = 8  # photos
+MAX_ENCODE_SECONDS = 3.0  # for those photos: a slow network gets fewer of them
+QUERY_PHOTOS = 20  # of these photos, from the file to the hits
+LOOKUP_ROWS = 100
+RECALL_ROWS = 200  # compared with brute force
+ROW_BLOCK = 2048  # rows of the index, compared at a time
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """One engine's, and whether its index finds what there is to find."""
+    """What one engine costs, and whether its index finds what there is to find."""
 
     engine: str
     embedding: Speed
@@ -68,36 +68,34 @@ class Cost:
 
 
 def measure(
-    engine: str,
-    model: EmbeddingModel,
-    index: VectorIndex,
-    build: Build,
-    ask: Callable[[Path], object],
+    searcher: EngineSearcher,
     photos: Sequence[Photo],
     limits: ImageLimits,
     embedding: EmbeddingSettings,
     seed: int,
 ) -> Cost:
-    """Measure one engine on a random sample of photos and rows; `ask` answers a photo's file.
+    """Measure one engine on a random sample of photos and rows.
 
     Raises:
         RejectedImage: a photo can no longer be read.
     """
     random = np.random.default_rng(seed)
+    model, index = searcher.model, searcher.index
 
-    def chosen(total: int, most: int) -> Ids:
-        return random.choice(total, min(most, total), replace=False)
+    def choose(total: int, limit: int) -> Ids:
+        return random.choice(total, min(limit, total), replace=False)
 
-    sample = [photos[at] for at in chosen(len(photos), _EMBEDDED)]
-    sample = sample[: max(_FEWEST, int(_SECONDS / _seconds_a_photo(model)))]
+    sample = [photos[i] for i in choose(len(photos), MAX_EMBEDDED)]
+    sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / _seconds_a_photo(model)))]
+    paths = [photo.path for photo in sample[:QUERY_PHOTOS]]
     return Cost(
-        engine,
+        searcher.name,
         embedding_speed(model, sample, limits, embedding.batch_size, embedding.decoders),
         index.dim * 4,
-        sum(file.stat().st_size for file in build.path.iterdir()),
-        lookup_ms(index, chosen(index.rows, _LOOKED_UP)),
-        median_ms(ask, [photo.path for photo in sample[:_ASKED]]),
-        recall(index, index.vectors(chosen(index.rows, _COMPARED))),
+        sum(file.stat().st_size for file in searcher.build.path.iterdir()),
+        lookup_ms(index, choose(index.rows, LOOKUP_ROWS)),
+        median_ms(lambda path: searcher.search(path, K), paths),
+        recall(index, index.vectors(choose(index.rows, RECALL_ROWS))),
     )
 
 
@@ -135,8 +133,8 @@ def embedding_speed(
             model.encode(np.stack(batch))
         return len(photos) / (time.perf_counter() - began)
 
-    known = list(pixels())
-    return Speed(photos_per_second(pixels()), photos_per_second(iter(known)))
+    decoded = list(pixels())
+    return Speed(photos_per_second(pixels()), photos_per_second(iter(decoded)))
 
 
 def lookup_ms(index: VectorIndex, rows: Ids) -> float:
@@ -156,25 +154,27 @@ def median_ms(function: Callable[[T], object], arguments: Sequence[T]) -> float:
     return 1000 * median(times)
 
 
-def recall(index: VectorIndex, queries: F32Matrix, k: int = K) -> float:
+def recall(index: VectorIndex, queries: F32Matrix, k: int = K, row_block: int = ROW_BLOCK) -> float:
     """Compare an index with brute force: the share of the k nearest rows of queries that it finds.
 
     A row as near as the k-th nearest, but for rounding, is one of them: ties do not count against
-    an index. Distances come from matrix products in float64, whose error is bounded as in `order`.
+    an index. Squared distances are matrix products in float64, whose error is bounded; it counts
+    twice, as two are compared, and twice again for the rounding of the index's own distances.
     """
     k = min(k, index.rows)
-    found = index.search(queries, k).rows
+    rows_found = index.search(queries, k).rows
     xq = queries.astype(np.float64)
     norms = np.einsum("ij,ij->i", xq, xq)
     squared = np.empty((len(xq), index.rows))
-    longest = 0.0
-    for start in range(0, index.rows, _ROWS):
-        rows = np.arange(start, min(start + _ROWS, index.rows))
+    max_square = 0.0
+    for start in range(0, index.rows, row_block):
+        rows = np.arange(start, min(start + row_block, index.rows))
         xb = index.vectors(rows).astype(np.float64)
         squares = np.einsum("ij,ij->i", xb, xb)
         squared[:, rows] = squares + norms[:, np.newaxis] - 2 * xq @ xb.T
-        longest = max(longest, float(squares.max()))
-    wide = 4 * (index.dim + 8) * 2.0**-53 * (np.sqrt(longest) + np.sqrt(norms)) ** 2
-    last = np.partition(squared, k - 1, axis=1)[:, k - 1]
-    near = np.take_along_axis(squared, found, axis=1) <= (last + wide)[:, np.newaxis]
-    return float(near.sum() / (k * len(xq)))
+        max_square = max(max_square, float(squares.max()))
+    max_norms = np.sqrt(max_square) + np.sqrt(norms)
+    tolerance = 4 * expanded_square_error(index.dim, max_norms, np.float64)
+    limit = np.partition(squared, k - 1, axis=1)[:, k - 1] + tolerance
+    is_near = np.take_along_axis(squared, rows_found, axis=1) <= limit[:, np.newaxis]
+    return float(is_near.sum() / (k * len(xq)))

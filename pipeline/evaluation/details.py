@@ -1,4 +1,4 @@
-"""What stands behind an evaluation's numbers: each query's scores, and photos rebuilt."""
+"""An evaluation with the scores of each query, and reconstructed photos."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EvaluationDetails:
-    """An evaluation, and what it was summed up from."""
+    """An evaluation, and what it summarizes."""
 
     evaluation: Evaluation
     items: Ids | None
-    """(queries,) int64: the item of each scored query; None if a query set was asked with."""
+    """(queries,) int64: the item of each scored query; None if they are photos of a query set."""
     scores: F64Array
-    """(queries, engines, 6) float64: each scored query's metrics by each engine, in the order of
-    `metrics.METRICS`."""
-    rebuilt: Sequence[ReconstructionSample]
+    """(queries, engines, metrics) float64: the scores of each scored query by each engine, in the
+    order of `metrics.METRICS`."""
+    reconstructions: Sequence[ReconstructionSample]
 
     def of(self, metric: str) -> F64Matrix:
-        """(queries, engines) float64: one of `METRICS`."""
-        column: F64Matrix = self.scores[:, :, METRICS.index(metric)]
+        """Return (queries, engines) float64, the scores by one of `METRICS`: `of("mAP")`."""
+        column: F64Matrix = self.scores[:, :, list(METRICS).index(metric)]
         return column

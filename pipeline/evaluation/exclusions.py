@@ -1,57 +1,83 @@
-"""Who is not to be found by whom: items that share a photo, or a product, with the query."""
+"""Which items a query is not to find: those that share a photo, or a product, with it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
+Value = TypeVar("Value", bound=Hashable)
 
 
-@dataclass
-class LeftOut:
-    """How many were left out so far."""
+class SharedValues(Generic[Value]):
+    """Which items share a value: a photo, byte for byte, or a product.
+
+    `SharedValues(catalog.photo_item_pairs())` knows who shows which photo.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Value, int]]) -> None:
+        """Take (value, item) pairs, with any numbers for the items."""
+        self._values: dict[int, dict[Value, None]] = defaultdict(dict)  # in order, each once
+        self._items: dict[Value, set[int]] = defaultdict(set)
+        for value, item in pairs:
+            self._values[item][value] = None
+            self._items[value].add(item)
+
+    def values(self, item: int) -> list[Value]:
+        """Return an item's values, in the order in which they were given."""
+        return list(self._values.get(item, ()))
+
+    def items_with(self, values: Iterable[Value]) -> set[int]:
+        """Return the items that have any of these values."""
+        return set().union(*(self._items.get(value, ()) for value in values))
+
+    def sharing(self, item: int) -> set[int]:
+        """Return the items that share a value with an item; itself too, if it has any."""
+        return self.items_with(self.values(item))
+
+    def is_shared(self, item: int, other: int) -> bool:
+        """Whether two items share a value."""
+        return other in self.sharing(item)
+
+
+@dataclass(frozen=True)
+class ExcludedCount:
+    """How many items were excluded from lists."""
 
     queries: int = 0
     """Queries from whose lists any item was."""
     pairs: int = 0
-    """Pairs of a query and an item that was left out of its list."""
+    """Pairs of a query and an item that was excluded from its list."""
 
-    def add(self, items: int) -> None:
-        """Count one query's."""
-        self.queries += bool(items)
-        self.pairs += items
+    @classmethod
+    def of(cls, excluded: Iterable[Ids]) -> ExcludedCount:
+        """Count each query's excluded items."""
+        sizes = [len(items) for items in excluded]
+        return cls(sum(size > 0 for size in sizes), sum(sizes))
+
+    def __add__(self, other: ExcludedCount) -> ExcludedCount:
+        return ExcludedCount(self.queries + other.queries, self.pairs + other.pairs)
 
 
-@dataclass
-class Exclusions:
+@dataclass(frozen=True)
+class Exclusions(Generic[Value]):
     """What items of a gallery share with queries, of one kind: photos, or a product."""
 
-    gallery: Sequence[Sequence[Hashable]]
-    """What each item has."""
-    queries: Sequence[Sequence[Hashable]]
-    """What each query has."""
-    left_out: LeftOut = field(default_factory=LeftOut)
+    gallery: SharedValues[Value]
+    """By the items' positions in the gallery."""
+    queries: Sequence[Sequence[Value]]
+    """The values of each query."""
 
-    def __post_init__(self) -> None:
-        self._who: dict[Hashable, list[int]] = defaultdict(list)
-        for item, things in enumerate(self.gallery):
-            for thing in things:
-                self._who[thing].append(item)
+    def excluded(self, query: int, query_item: int | None) -> Ids:
+        """Return the positions of other items that share a value with a query, ascending.
 
-    def leave_out(self, query: int, itself: int | None) -> Ids:
-        """Return the items that share anything with a query, and count those not `itself`."""
-        shared = {item for thing in self.queries[query] for item in self._who.get(thing, ())}
-        shared.discard(-1 if itself is None else itself)
-        self.left_out.add(len(shared))
-        return np.array(sorted(shared), np.int64)
-
-
-def all_left_out(sharing: Iterable[Exclusions], query: int, itself: int | None) -> Ids:
-    """Return the positions of all items that a query is not to find: also the one that asks."""
-    own = np.array([] if itself is None else [itself], np.int64)
-    return np.unique(np.concatenate([own, *(one.leave_out(query, itself) for one in sharing)]))
+        `query_item` is the position of the query itself, if it is an item of the gallery.
+        """
+        return np.array(
+            sorted(self.gallery.items_with(self.queries[query]) - {query_item}), np.int64
+        )

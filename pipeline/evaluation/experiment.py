@@ -1,15 +1,17 @@
-"""Rank the gallery for every query by every space and by their fusion, and score the rankings."""
+"""Rank the gallery for every query by every retriever and by their fusion; score the rankings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.exact_ranker import ExactRanker
-from pipeline.evaluation.exclusions import Exclusions, all_left_out
+from pipeline.evaluation.exclusions import ExcludedCount, Exclusions, SharedValues
+from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.metrics import METRICS, score
 from pipeline.evaluation.retriever import Retriever
 from pipeline.progress import SILENT, Progress
@@ -18,66 +20,125 @@ from pipeline.search.fusion import DEPTH, full_order_scores
 F64Array = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Value = TypeVar("Value")
 
-_QUERIES = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
+QUERY_BLOCK = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """How good the rankings are."""
+
+    scores: F64Array
+    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; the fusion of
+    the engines, if there is one, comes after the retrievers."""
+    answerable: Mask
+    """(queries,) bool: which queries have a relevant item to find."""
+    excluded: Mapping[str, ExcludedCount]
+    """What is shared → how many items were excluded for it."""
 
 
 @dataclass(frozen=True)
 class RetrievalExperiment:
-    """What is asked, and what would be right."""
+    """Queries, and which items of a gallery are relevant to them."""
 
-    gallery: Ids
-    """(n,) int64: the label of each item, as a number."""
-    queries: Ids
+    queries: QuerySet
+    label_names: Sequence[str]
+    """The gallery's labels, ascending."""
+    gallery_labels: Ids
+    """(n,) int64: the label of each item, as its position in `label_names`."""
+    query_labels: Ids
     """(queries,) int64: the label of each query; one that no item has is -1."""
-    itself: Ids | None
-    """(queries,) int64: the item that asks; None if queries are no items."""
-    sharing: Sequence[Exclusions]
+    exclusions: Mapping[str, Exclusions[bytes] | Exclusions[str]]
+    """What is shared → the items that are excluded for it."""
+
+    @classmethod
+    def of(cls, gallery: Gallery, queries: QuerySet) -> RetrievalExperiment:
+        """Items of the query's label that share no photo or product with it are relevant."""
+        names = sorted(set(gallery.labels))
+        number = {name: i for i, name in enumerate(names)}
+        return cls(
+            queries,
+            names,
+            np.array([number[label] for label in gallery.labels], np.int64),
+            np.array([number.get(label, -1) for label in queries.labels], np.int64),
+            {
+                "photo": Exclusions(SharedValues(_pairs(gallery.photos)), queries.photos),
+                "product": Exclusions(SharedValues(_pairs(gallery.products)), queries.products),
+            },
+        )
 
     def run(
-        self, spaces: Sequence[Retriever], *, fuse: bool, progress: Progress = SILENT
-    ) -> tuple[F64Array, Mask]:
-        """Score all rankings.
-
-        Returns:
-            (answerable, spaces, 6) float64: the columns of `metrics.score`, of the queries that
-            have a relevant item, by each space, and, with `fuse`, behind them by the fusion of
-            those that are engines.
-            (queries,) bool: which queries have one.
-        """
-        orders = [ExactRanker(space) for space in spaces]
-        engines = [at for at, space in enumerate(spaces) if space.kind == "engine"]
-        answerable = np.zeros(len(self.queries), np.bool_)
-        scores = [np.empty((0, len(spaces) + fuse, len(METRICS)))]
-        with progress.task("evaluate: ranking", len(self.queries), "queries") as advance:
-            for first in range(0, len(self.queries), _QUERIES):
-                last = min(first + _QUERIES, len(self.queries))
-                left_out = [
-                    all_left_out(self.sharing, q, None if self.itself is None else self.itself[q])
-                    for q in range(first, last)
-                ]
-                relevant = self.gallery == self.queries[first:last, np.newaxis]
-                for own, absent in zip(relevant, left_out, strict=True):
-                    own[absent] = False
-                sizes = len(self.gallery) - np.array([len(absent) for absent in left_out])
-                asked = relevant.any(axis=1)
-                answerable[first:last] = asked
-                ranked = [order.block(first, last, left_out) for order in orders]
+        self,
+        retrievers: Sequence[Retriever],
+        *,
+        fuse: bool,
+        progress: Progress = SILENT,
+        query_block: int = QUERY_BLOCK,
+    ) -> ExperimentResult:
+        """Rank by all retrievers, and score: `experiment.run(retrievers, fuse=True)`."""
+        rankers = [ExactRanker(r.gallery, self.queries.vectors(r)) for r in retrievers]
+        engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"] if fuse else []
+        scores = [np.empty((0, len(retrievers) + fuse, len(METRICS)))]
+        counts = dict.fromkeys(self.exclusions, ExcludedCount())
+        count = len(self.query_labels)
+        answerable = np.zeros(count, np.bool_)
+        with progress.task("evaluate: ranking", count, "queries") as advance:
+            for first in range(0, count, query_block):
+                last = min(first + query_block, count)
+                excluded = self._excluded(first, last)
+                for shared, items in excluded.items():
+                    counts[shared] += ExcludedCount.of(items)
+                absent = self._absent(first, excluded)
+                relevant = self._relevant(first, last, absent)
+                sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
+                orders = [ranker.rank(first, last, absent) for ranker in rankers]
                 if fuse:
-                    ranked.append(fused([ranked[at] for at in engines]))
-                lists = [np.take_along_axis(relevant, own, axis=1)[asked] for own in ranked]
-                scores.append(np.stack([score(one, sizes[asked]) for one in lists], axis=1))
+                    orders.append(fused([orders[i] for i in engines]))
+                kept = relevant.any(axis=1)
+                answerable[first:last] = kept
+                lists = [np.take_along_axis(relevant, order, axis=1)[kept] for order in orders]
+                scores.append(np.stack([score(ranked, sizes[kept]) for ranked in lists], axis=1))
                 advance(last - first)
-        return np.concatenate(scores), answerable
+        return ExperimentResult(np.concatenate(scores), answerable, counts)
+
+    def _excluded(self, first: int, last: int) -> dict[str, list[Ids]]:
+        """What is shared → the items excluded for it from the lists of the queries."""
+        items = self.queries.items
+        query_items = [None if items is None else int(items[q]) for q in range(first, last)]
+        return {
+            shared: [one.excluded(q, item) for q, item in enumerate(query_items, first)]
+            for shared, one in self.exclusions.items()
+        }
+
+    def _absent(self, first: int, excluded: Mapping[str, Sequence[Ids]]) -> list[Ids]:
+        """The items that are not in each query's list: all excluded ones, and the query itself."""
+        lists = zip(*excluded.values(), strict=True)
+        absent = [np.unique(np.concatenate(of_query)) for of_query in lists]
+        if self.queries.items is None:
+            return absent
+        return [np.append(items, self.queries.items[q]) for q, items in enumerate(absent, first)]
+
+    def _relevant(self, first: int, last: int, absent: Sequence[Ids]) -> Mask:
+        """(queries, n) bool: which items have the query's label and can be found."""
+        relevant: Mask = self.gallery_labels == self.query_labels[first:last, np.newaxis]
+        for is_relevant, items in zip(relevant, absent, strict=True):
+            is_relevant[items] = False
+        return relevant
 
 
 def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:
     """Fuse several engines' rankings of all items: (queries, n) int64 each → the same.
 
-    Items that come last by every engine, as those left out do, come last here.
+    Items that come last by every engine, as excluded ones do, come last here.
     """
     ranks = np.empty((len(orders), *orders[0].shape))
-    for own, order in zip(ranks, orders, strict=True):
-        np.put_along_axis(own, order, np.arange(1.0, order.shape[1] + 1)[np.newaxis], axis=1)
+    for engine_ranks, order in zip(ranks, orders, strict=True):
+        positions = np.arange(1.0, order.shape[1] + 1)[np.newaxis]
+        np.put_along_axis(engine_ranks, order, positions, axis=1)
     best: Ids = np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
     return best
+
+
+def _pairs(values: Sequence[Sequence[Value]]) -> list[tuple[Value, int]]:
+    return [(value, item) for item, of_item in enumerate(values) for value in of_item]

@@ -1,4 +1,4 @@
-"""How far a mean over queries may be from that over all queries that might have been asked."""
+"""How far a mean over some queries may be from the mean over all possible queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 F64Matrix = npt.NDArray[np.float64]
 
-_DRAWN = 1 << 22  # queries drawn at a time
+DRAWN_QUERIES = 1 << 22  # at a time
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Estimate:
     high: float
 
 
-def bootstrap(values: F64Matrix, resamples: int, seed: int) -> list[Estimate]:
+def bootstrap(
+    values: F64Matrix, resamples: int, seed: int, drawn_queries: int = DRAWN_QUERIES
+) -> list[Estimate]:
     """Estimate the mean of each column of (queries, columns) float64, of one query at least.
 
     The interval is the percentile bootstrap's, from the 2.5th to the 97.5th percentile of the means
@@ -31,15 +33,15 @@ def bootstrap(values: F64Matrix, resamples: int, seed: int) -> list[Estimate]:
     queries = len(values)
     random = np.random.default_rng(seed)
     means = np.empty((resamples, values.shape[1]))
-    step = max(1, _DRAWN // queries)
+    step = max(1, drawn_queries // queries)
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
         drawn = random.integers(queries, size=(count, queries))
         drawn += np.arange(0, count * queries, queries)[:, np.newaxis]
-        times = np.bincount(drawn.ravel(), minlength=count * queries).astype(np.float64)
-        means[start : start + count] = times.reshape(count, queries) @ values / queries
+        counts = np.bincount(drawn.ravel(), minlength=count * queries).astype(np.float64)
+        means[start : start + count] = counts.reshape(count, queries) @ values / queries
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return [
-        Estimate(*numbers)
-        for numbers in zip(values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+        Estimate(*estimate)
+        for estimate in zip(values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What counts as right: labels of the catalog's items, and query sets that bring their own."""
+"""What counts as right: labels of the catalog's items, and of the photos of query sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.sources.folder import photos_below
 
 @dataclass(frozen=True)
 class LabeledPhoto:
-    """A photo to ask with, and what it shows."""
+    """A photo that is a query, and its label."""
 
     path: Path
     label: str
@@ -25,8 +25,8 @@ class LabeledPhoto:
 def values_of(catalog: Catalog, column: str) -> dict[int, str]:
     """Return item id → value of a column, by ascending id, of the available items that have one.
 
-    Columns are those of `store.filters`: `category`, `category_2` or any of the metadata. An empty
-    text is no value.
+    Columns are those of `catalog.columns`: `category`, `category_2` or any of the metadata. An
+    empty text is no value.
 
     Raises:
         QueryError: there is no such column.
@@ -34,15 +34,15 @@ def values_of(catalog: Catalog, column: str) -> dict[int, str]:
     group = Groups(catalog, column)
     query = "SELECT id FROM items WHERE state = :available ORDER BY id"
     items = [item for (item,) in catalog.select(query, {"available": State.AVAILABLE})]
-    found = cast("list[tuple[str, Any]]", group(items))
+    values = cast("list[tuple[str, Any]]", group(items))
     return {
         item: str(value)
-        for item, (kind, value) in zip(items, found, strict=True)
+        for item, (kind, value) in zip(items, values, strict=True)
         if kind == "value" and value != ""
     }
 
 
-def query_set(path: Path) -> list[LabeledPhoto]:
+def read_query_set(path: Path) -> list[LabeledPhoto]:
     """Read a query set: a folder, or a CSV file.
 
     In a folder, the folder in which a photo lies is its label. A CSV file has the columns `file`
@@ -52,27 +52,28 @@ def query_set(path: Path) -> list[LabeledPhoto]:
         QueryError: it is neither, or has no labeled photo.
     """
     if path.is_dir():
-        found = [
+        photos = [
             LabeledPhoto(path / photo, photo.parent.name or path.resolve().name)
             for photo in photos_below(path)
         ]
     else:
-        found = _rows(path)
-    if not found:
-        raise QueryError(f"{path}: no labeled photos; each lies in a folder named by its label")
-    return found
+        photos = _read_csv(path)
+    if not photos:
+        hint = "each lies in a folder named by its label"
+        raise QueryError("no labeled photos", where=path, hint=hint)
+    return photos
 
 
-def _rows(path: Path) -> list[LabeledPhoto]:
+def _read_csv(path: Path) -> list[LabeledPhoto]:
     labeled = []
     try:
         rows = csv_rows(path, hint="check the file")
         columns = read_columns(path, rows)
         if not {"file", "label"} <= set(columns):
-            raise QueryError(f"{path}: a query set has the columns file and label")
+            raise QueryError("a query set has the columns file and label", where=path)
         for number, cells in enumerate(rows, 1):
             if cells is None:
-                raise QueryError(f"{path}: cannot read row {number} of the query set")
+                raise QueryError(f"cannot read row {number} of the query set", where=path)
             row = dict(zip(columns, cells, strict=False))
             if row.get("file") and row.get("label"):
                 labeled.append(LabeledPhoto(path.parent / row["file"], row["label"]))

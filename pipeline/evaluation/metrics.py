@@ -1,47 +1,123 @@
-"""Ranked lists of relevant and other items → numbers that say how good they are.
+"""Ranked lists of relevant and other items → how good they are.
 
 Relevance is yes or no: an item is relevant to a query if it has the query's label. A query to which
-no item is relevant cannot be answered well or badly: it has no place here, and is counted instead.
+no item is relevant cannot be answered well or badly: it is scored by no metric, and counted
+instead. A new metric is one function here and one line in `METRICS`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 
 F64Matrix = npt.NDArray[np.float64]
+F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-METRICS = ("P@1", "P@3", "P@10", "mAP", "nDCG@10", "MRR")
-"""The columns of `score`; the mean over queries of the fourth is the mAP, of the last the MRR."""
-_CUTS = (1, 3, 10)
-_DEPTH = 10
+
+@dataclass(frozen=True)
+class RankedLists:
+    """The ranked lists of some queries, each with at least one relevant item."""
+
+    relevant: Mask
+    """(queries, n) bool: whether the items are relevant, the nearest first."""
+    sizes: Ids
+    """(queries,) int64: how many items each list has; what follows in its row is False."""
+
+    @cached_property
+    def counts(self) -> Ids:
+        """(queries,) int64: R, how many relevant items each list has."""
+        return np.bincount(self.query, minlength=len(self.relevant))
+
+    @property
+    def query(self) -> Ids:
+        """(relevant items,) int64: the query of each, in order."""
+        return self._positions[0]
+
+    @property
+    def position(self) -> Ids:
+        """(relevant items,) int64: the position of each in its list, from 0."""
+        return self._positions[1]
+
+    @cached_property
+    def first(self) -> Ids:
+        """(queries,) int64: which relevant item is the first of each list."""
+        return np.cumsum(self.counts) - self.counts
+
+    @cached_property
+    def _positions(self) -> tuple[Ids, Ids]:
+        query, position = np.nonzero(self.relevant)
+        return query, position
+
+
+Metric = Callable[[RankedLists], F64Vector]
+"""Ranked lists → (queries,) float64 in 0..1."""
+
+
+def precision(lists: RankedLists, k: int) -> F64Vector:
+    """P@k: the share of relevant items among the first k.
+
+    Among all, if the list is shorter than k.
+    """
+    share: F64Vector = lists.relevant[:, :k].sum(axis=1) / np.minimum(k, lists.sizes)
+    return share
+
+
+def average_precision(lists: RankedLists) -> F64Vector:
+    """AP: the mean, over the R relevant items, of the precision down to each.
+
+    Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, §8.4. Its mean over
+    queries is the mAP.
+    """
+    nth = np.arange(len(lists.query)) - lists.first[lists.query] + 1  # of its list, from 1
+    sums = np.bincount(lists.query, nth / (lists.position + 1), minlength=len(lists.relevant))
+    mean: F64Vector = sums / lists.counts
+    return mean
+
+
+def ndcg(lists: RankedLists, k: int) -> F64Vector:
+    """nDCG@k: the sum of 1 / log₂(rank + 1) over the relevant items among the first k, normalized.
+
+    That is, divided by what it is with min(R, k) of them in front. Järvelin and Kekäläinen,
+    Cumulated gain-based evaluation of IR techniques, 2002, with the discount of Burges et al.,
+    2005.
+    """
+    discount = 1 / np.log2(np.arange(k) + 2)
+    gain = lists.relevant[:, :k] @ discount[: lists.relevant.shape[1]]
+    normalized: F64Vector = gain / np.cumsum(discount)[np.minimum(lists.counts, k) - 1]
+    return normalized
+
+
+def reciprocal_rank(lists: RankedLists) -> F64Vector:
+    """RR: 1 / the rank of the first relevant item; its mean over queries is the MRR.
+
+    Voorhees, The TREC-8 question answering track report, 1999.
+    """
+    reciprocal: F64Vector = 1 / (lists.position[lists.first] + 1)
+    return reciprocal
+
+
+METRICS: dict[str, Metric] = {
+    "P@1": partial(precision, k=1),
+    "P@3": partial(precision, k=3),
+    "P@10": partial(precision, k=10),
+    "mAP": average_precision,
+    "nDCG@10": partial(ndcg, k=10),
+    "MRR": reciprocal_rank,
+}
+"""Name of its mean over queries → metric of each query; arrays of scores have these columns."""
 
 
 def score(relevant: Mask, sizes: Ids) -> F64Matrix:
-    """Score ranked lists: (queries, n) bool, (queries,) int64 → (queries, 6) float64 in 0..1.
+    """Score ranked lists, `RankedLists`' two arrays, by all metrics.
 
-    `relevant` has the nearest item first; of each row only the first `sizes` are the list, and what
-    follows is False. Each has at least one relevant item; R is their number. The columns are:
-
-    - P@k, precision: the share of relevant items among the first k; among all, if the list is
-      shorter than k.
-    - AP, average precision: the mean, over the R relevant items, of the precision down to each
-      (Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, §8.4).
-    - nDCG@10: the sum of 1 / log₂(rank + 1) over the relevant items among the first 10, divided by
-      what it is with min(R, 10) of them in front (Järvelin and Kekäläinen, Cumulated gain-based
-      evaluation of IR techniques, 2002, with the discount of Burges et al., 2005).
-    - RR: 1 / the rank of the first relevant item (Voorhees, The TREC-8 question answering track
-      report, 1999).
+    Returns:
+        (queries, metrics) float64 in 0..1: columns in the order of `METRICS`.
     """
-    queries, row, place = len(relevant), *np.nonzero(relevant)
-    count = np.bincount(row, minlength=queries)
-    begin = np.cumsum(count) - count
-    nth = np.arange(len(row)) - begin[row] + 1  # the first relevant item of its list, the second...
-    precision = [relevant[:, :k].sum(axis=1) / np.minimum(k, sizes) for k in _CUTS]
-    average = np.bincount(row, nth / (place + 1), minlength=queries) / count
-    discount = 1 / np.log2(np.arange(_DEPTH) + 2)
-    gain = relevant[:, :_DEPTH] @ discount[: relevant.shape[1]]
-    ideal = np.cumsum(discount)[np.minimum(count, _DEPTH) - 1]
-    return np.column_stack([*precision, average, gain / ideal, 1 / (place[begin] + 1)])
+    lists = RankedLists(relevant, sizes)
+    return np.column_stack([metric(lists) for metric in METRICS.values()])

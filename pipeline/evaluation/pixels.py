@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from pipeline import images
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
-from pipeline.images import ImageLimits
+from pipeline.images import ImageLimits, U8Image
 from pipeline.progress import SILENT, Progress
 
 U8Photos = npt.NDArray[np.uint8]
+F32Matrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+
+BLOCK_BYTES = 1 << 25  # of a block of photos, in float32
+_DECODED_AHEAD = 64  # photos
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How photos are looked at: (height, width) in pixels, and the way of resizing."""
+    """What a photo becomes before anything is computed from it."""
 
     size: tuple[int, int]
+    """(height, width) in pixels."""
     resize: str
+    """The method, as `images.resize` names it."""
+
+    def apply(self, image: Image.Image) -> U8Image:
+        """RGB image → (height, width, 3) uint8."""
+        return images.resize(image, self.size, self.resize)
 
 
 @dataclass(frozen=True)
@@ -56,24 +66,43 @@ def decode(
 ) -> Pixels:
     """Decode photos into a file in `folder`, which vanishes with the last use of it.
 
-    Memory holds a few photos. Those that cannot be decoded are counted; a bad disk raises OSError.
+    Memory holds a few photos. Those that cannot be decoded are counted.
+
+    Raises:
+        OSError: the disk is bad or full.
     """
-    prepare = partial(images.resize, size=preprocessing.size, method=preprocessing.resize)
-    good: list[Photo] = []
+    accepted: list[Photo] = []
     rejected: Counter[str] = Counter()
     # Nameless: a killed run leaves nothing behind.
     with (
         tempfile.TemporaryFile(dir=folder) as file,
         progress.task("evaluate: decoding", len(photos), "photos") as advance,
     ):
-        for photo, pixels in prepare_all(photos, prepare, limits, decoders, ahead=64):
+        prepared = prepare_all(photos, preprocessing.apply, limits, decoders, _DECODED_AHEAD)
+        for photo, pixels in prepared:
             if isinstance(pixels, RejectedImage):
                 rejected[pixels.reason] += 1
             else:
                 file.write(pixels.data)
-                good.append(photo)
+                accepted.append(photo)
             advance(1)
         file.flush()
-        shape = (len(good), *preprocessing.size, 3)
-        rows = np.memmap(file, np.uint8, "r", shape=shape) if good else np.empty(shape, np.uint8)
-    return Pixels(good, rows, rejected)
+        shape = (len(accepted), *preprocessing.size, 3)
+        rows = (
+            np.memmap(file, np.uint8, "r", shape=shape) if accepted else np.empty(shape, np.uint8)
+        )
+    return Pixels(accepted, rows, rejected)
+
+
+def pixel_vectors(
+    photos: U8Photos, rows: Ids | None = None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[F32Matrix]:
+    """Yield photos as vectors, in blocks: (n, h·w·3) float32, pixels 0..1.
+
+    `photos` are (m, h, w, 3) uint8, of which some `rows` are taken, or all of them.
+    """
+    rows = np.arange(len(photos)) if rows is None else rows
+    step = max(1, block_bytes // (4 * int(np.prod(photos.shape[1:]))))
+    for start in range(0, len(rows), step):
+        block = photos[rows[start : start + step]].astype(np.float32)
+        yield block.reshape(len(block), -1) / np.float32(255)

@@ -1,4 +1,4 @@
-"""What an autoencoder loses of photos it was not trained on, beside what PCA loses of the same."""
+"""How well an autoencoder reconstructs photos it was not trained on, beside PCA of as many dims."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation import pca
-from pipeline.evaluation.pixels import Pixels
+from pipeline.evaluation.pixels import Pixels, pixel_vectors
+from pipeline.index import pca
 from pipeline.models import autoencoder
 from pipeline.models.keras_model import reconstruction_errors, to_uint8
 from pipeline.models.store import ModelFolder
@@ -17,7 +17,7 @@ from pipeline.progress import SILENT, Progress
 U8Photos = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 
-_SHOWN = 8  # photos that are kept to be looked at
+SAMPLE_PHOTOS = 8  # that are kept to be shown
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Reconstruction:
     engine: str
     photos: int
     """Held-out photos that are still there, on which both are measured."""
-    fitted: int
+    training_photos: int
     """Photos the network was trained on that are still there: PCA is fitted to them."""
-    numbers: int
-    """The length of the latent, and the rank of PCA."""
+    dim: int
+    """The length of the latent, and the components of PCA."""
     mse: float
     pca_mse: float
 
 
 @dataclass(frozen=True)
 class ReconstructionSample:
-    """What was measured, and a few of the held-out photos: all (n, h, w, 3) uint8."""
+    """The errors, and a few of the held-out photos: arrays are (n, h, w, 3) uint8."""
 
     measured: Reconstruction
     photos: U8Photos
@@ -48,7 +48,7 @@ class ReconstructionSample:
 def reconstruction(
     engine: str, model: ModelFolder, pixels: Pixels, seed: int, progress: Progress = SILENT
 ) -> ReconstructionSample | None:
-    """Measure a trained autoencoder and PCA of the same rank on photos as the network takes them.
+    """Measure a trained autoencoder, and PCA of as many dims, on photos as the network takes them.
 
     None if no photo that it was trained on, or none that was held out, is there any more.
     """
@@ -62,18 +62,19 @@ def reconstruction(
     rebuild = autoencoder.load(engine, model).rebuild
     if rebuild is None:
         return None
-    with progress.task(f"{engine}: rebuilding", len(validation), "photos") as advance:
+    with progress.task(f"{engine}: reconstructing", len(validation), "photos") as advance:
         errors = reconstruction_errors(rebuild, pixels.rows, validation, advance=advance)
-    fitted = pca.fit(pixels.rows, training, model.dim, seed)
+    count = min(model.dim, len(training))
+    fitted = pca.fit(lambda: pixel_vectors(pixels.rows, training), count, seed=seed)
     mse = float(errors[:, 0].mean())
-    pca_mse = fitted.error(pixels.rows, validation)
-    # From end to end of the held-out photos: neighbors in the catalog are often alike.
-    places = np.unique(np.linspace(0, len(validation) - 1, _SHOWN).astype(np.int64))
-    shown = np.asarray(pixels.rows[validation[places]])
-    by_pca = fitted.rebuild(shown, np.arange(len(shown)))
+    pca_mse = fitted.reconstruction_error(pixel_vectors(pixels.rows, validation))
+    # Spread over all held-out photos: neighbors in the catalog are often alike.
+    spread = np.unique(np.linspace(0, len(validation) - 1, SAMPLE_PHOTOS).astype(np.int64))
+    sample = np.asarray(pixels.rows[validation[spread]])
+    (vectors,) = pixel_vectors(sample, block_bytes=sample.size * 4)
     return ReconstructionSample(
         Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
-        shown,
-        to_uint8(np.asarray(rebuild(shown / np.float32(255)))),
-        to_uint8(by_pca),
+        sample,
+        to_uint8(np.asarray(rebuild(sample / np.float32(255)))),
+        to_uint8(fitted.reconstruct(fitted.project(vectors)).reshape(sample.shape)),
     )

@@ -1,4 +1,4 @@
-"""What an evaluation found: the shapes of its results."""
+"""The results of an evaluation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.evaluation.cost import Cost
-from pipeline.evaluation.exclusions import LeftOut
+from pipeline.evaluation.exclusions import ExcludedCount
 from pipeline.evaluation.intervals import Estimate
 from pipeline.evaluation.reconstruction import Reconstruction
 from pipeline.evaluation.retriever import Kind
-
-__all__ = ["Cost", "Estimate", "Evaluation", "HeldOut", "LabelCount", "LeftOut", "Scores", "System"]
 
 Scores = Mapping[str, Estimate]
 """Each of `metrics.METRICS` → its mean over queries, with its 95 % interval."""
@@ -43,10 +41,10 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A trained engine on those queries alone that it was not trained on."""
+    """A trained engine on only those queries that it was not trained on."""
 
     trained_on: int
-    """Scored queries of which it was trained on a photo: they flatter it."""
+    """Scored queries of which it was trained on a photo: their scores flatter it."""
     queries: int
     """The others."""
     scores: Scores | None
@@ -61,32 +59,32 @@ class Evaluation:
     label: str
     """The column that the labels come from."""
     query_set: str | None
-    """The folder or file of the queries; None if the items themselves were asked with."""
+    """The folder or file of the queries; None if items of the catalog were the queries."""
     items: int
     """The gallery: labeled items that every engine's index has."""
     excluded_items: int
     """Labeled, available items that are not in the gallery: an index lacks them, or their photos
     can no longer be read."""
     queries: int
-    """Queries asked; those that were scored and those with nothing to find add up to it."""
+    """All queries: those that were scored and the unanswerable ones add up to it."""
     scored: int
-    nothing_to_find: int
+    unanswerable: int
     """Queries of whose label there is no item to find; they are in no average."""
     rejected: Mapping[str, int]
     """Photos of the query set that are no queries: why → how many."""
-    same_photo: LeftOut
+    same_photo: ExcludedCount
     product: str | None
     """The column that says what is one product; None if none was given."""
-    same_product: LeftOut
+    same_product: ExcludedCount
     labels: Mapping[str, LabelCount]
     systems: tuple[System, ...]
     held_out: Mapping[str, HeldOut]
-    """Trained engine → how it does on what it has not seen."""
+    """Trained engine → its scores on photos that it was not trained on."""
     reconstructions: tuple[Reconstruction, ...]
     costs: tuple[Cost, ...]
     resamples: int
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
+        """Return JSON-able values; what `imgsearch evaluate --json` prints."""
         return asdict(self)

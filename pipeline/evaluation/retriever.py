@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 F32Matrix = npt.NDArray[np.float32]
+U8Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64]
 Kind = Literal["engine", "fusion", "baseline"]
 
@@ -24,7 +26,7 @@ class VectorSet:
     """(m, 2) int64: (owner, row), sorted. Owners are 0, 1, 2, …, each with at least one row."""
 
     @classmethod
-    def by(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> VectorSet:
+    def of_items(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> VectorSet:
         """Take those of (m, 2) (row, item id) that are of `items`, ascending: they are the owners.
 
         Each item has a row.
@@ -35,26 +37,38 @@ class VectorSet:
 
     @classmethod
     def one_each(cls, vectors: F32Matrix) -> VectorSet:
-        """Row n is all that owner n shows."""
-        numbers = np.arange(len(vectors))
-        return cls(vectors.__getitem__, np.column_stack([numbers, numbers]))
+        """Row n is the only one of owner n."""
+        rows = np.arange(len(vectors))
+        return cls(vectors.__getitem__, np.column_stack([rows, rows]))
 
     @property
     def count(self) -> int:
         """How many owners there are."""
         return int(self.owners[-1, 0]) + 1 if len(self.owners) else 0
 
-    def only(self, chosen: Ids) -> VectorSet:
+    def subset(self, chosen: Ids) -> VectorSet:
         """Keep some owners, ascending, who are then numbered from 0."""
         kept = self.owners[np.isin(self.owners[:, 0], chosen)]
         return VectorSet(
             self.read, np.column_stack([np.searchsorted(chosen, kept[:, 0]), kept[:, 1]])
         )
 
-    def of(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
+    def vectors(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
         """Return the vectors of the owners `first` to `last` - 1, and where each one's begin."""
         begin = np.searchsorted(self.owners[:, 0], np.arange(first, last + 1))
         return self.read(self.owners[begin[0] : begin[-1], 1]), begin[:-1] - begin[0]
+
+
+class PhotoEncoder(Protocol):
+    """Turns photos into vectors; every `EmbeddingModel` does."""
+
+    def prepare(self, image: Image.Image) -> U8Image:
+        """RGB image → (height, width, 3) uint8."""
+        ...
+
+    def encode(self, pixels: npt.NDArray[np.uint8]) -> F32Matrix:
+        """(n, height, width, 3) uint8 → (n, dim) float32."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class Retriever:
     name: str
     kind: Kind
     gallery: VectorSet
-    queries: VectorSet
+    load_encoder: Callable[[], PhotoEncoder]
+    """Loads what encodes other photos as the gallery's were."""
     warning: str | None = None
     """What to know before believing its scores."""

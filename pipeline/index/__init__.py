@@ -1,42 +1,68 @@
-"""What finds neighbors. A new kind of index is a module here and a line in each function."""
+"""Vectors → an index that finds the nearest ones.
+
+A folder of an index always holds the vectors as a plain FAISS file, which `flat` searches
+exhaustively. A type of index is what is written beside them, and how they are then searched: one
+new module here and one line in `INDEX_TYPES` (and its name in `config`'s `IndexSettings.type`,
+which refuses what is not there).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
+from pipeline.errors import DamagedArtifactError
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.builds import INDEX_FILE
-from pipeline.index.flat import FlatIndex, write_flat
+from pipeline.index.flat import FlatIndex
+from pipeline.index.pruned import PrunedIndex, write_pruned
+from pipeline.index.vectors import VectorFile, write_flat
 
-Kind = Literal["flat", "pruned"]
+
+class IndexType(NamedTuple):
+    """How an index of some type is written and opened."""
+
+    write: Callable[[Path, VectorFile], None]
+    """Writes into a folder what is needed beside the vectors. Raises OSError."""
+    open: Callable[[Path, VectorFile, VectorIndex], VectorIndex]
+    """Opens the index in a folder, given its vectors and the flat index of them; closing the index
+    closes those two. Raises DamagedArtifactError."""
+
+
+INDEX_TYPES: dict[str, IndexType] = {
+    "flat": IndexType(lambda _folder, _file: None, lambda _folder, _file, flat: flat),
+    "pruned": IndexType(write_pruned, PrunedIndex),
+}
 
 
 def write_index(
-    kind: Kind, folder: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]
+    kind: str, folder: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]
 ) -> None:
     """Write an index of (rows, dim) float32 into a folder, from parts of (row numbers, vectors).
+
+    `kind` is a key of `INDEX_TYPES`: `write_index("flat", folder, *xb.shape, [(arange, xb)])`.
 
     Raises:
         OSError: the files cannot be written.
     """
     write_flat(folder / INDEX_FILE, rows, dim, parts)
-    if kind == "pruned":
-        from pipeline.index.pruned import write_pruned
+    file = VectorFile(folder / INDEX_FILE)
+    try:
+        INDEX_TYPES[kind].write(folder, file)
+    finally:
+        file.close()
 
-        write_pruned(folder)
 
-
-def open_index(kind: Kind, folder: Path) -> VectorIndex:
-    """Open the index in a folder.
+def open_index(kind: str, folder: Path) -> VectorIndex:
+    """Open the index in a folder: `open_index(build.kind, build.path)`.
 
     Raises:
         DamagedArtifactError: its files are not what `write_index` wrote.
     """
+    if kind not in INDEX_TYPES:
+        raise DamagedArtifactError(
+            f"its index is of the unknown type {kind!r}", where=folder, hint="run `imgsearch build`"
+        )
     flat = FlatIndex(folder / INDEX_FILE)
-    if kind == "flat":
-        return flat
-    from pipeline.index.pruned import PrunedIndex
-
-    return PrunedIndex(folder, flat.file, flat)
+    return INDEX_TYPES[kind].open(folder, flat.file, flat)

@@ -22,7 +22,7 @@ from pipeline.embeddings.store import EmbeddingStore, F32Matrix
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index import open_index, write_index
 from pipeline.index.builds import Build, BuildStore
-from pipeline.index.calibration import calibrate, choose
+from pipeline.index.calibration import calibrate, choose_queries
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Advance, Progress
 
@@ -59,8 +59,9 @@ def build_index(
     now = snapshot(catalog, vectors)
     if not now.rows:
         raise NotBuiltError(
-            f"{catalog.folder}: no photo of {engine} has a vector; run `imgsearch info` to see"
-            " the catalog's states, and `imgsearch build`"
+            f"no photo of {engine} has a vector",
+            where=catalog.folder,
+            hint="run `imgsearch info` to see the catalog's states, and `imgsearch build`",
         )
     photos = now.photos
     content = {
@@ -75,8 +76,8 @@ def build_index(
         "metric": "Euclidean",
     }
     contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
-    asking = choose(photos, model.photos("training"))
-    categories = [_category(catalog, now, row) for row in asking]
+    query_rows = choose_queries(photos, model.photos("training"))
+    categories = [_category(catalog, now, row) for row in query_rows]
     folder = builds.folder / digest([content, contents, categories])
     if not _is_whole(folder):
         with (
@@ -88,7 +89,7 @@ def build_index(
             parts = _select(vectors, now.rows, advance)
             write_index(settings.type, aside, len(photos), model.dim, parts)
             written = open_index(settings.type, aside)
-            calibrate(written, Build(aside, content), asking, categories).write(aside)
+            calibrate(written, Build(aside, content), query_rows, categories).write(aside)
     builds.use(folder.name, settings.keep_builds)
     return Build(folder, read_manifest(folder))
 

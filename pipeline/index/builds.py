@@ -38,9 +38,9 @@ class Build:
         return self.path / INDEX_FILE
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> str:
         """The type of its index, as `IndexSettings.type` names it."""
-        return self.manifest["index"]["type"]
+        return str(self.manifest["index"]["type"])
 
     @cached_property
     def photos(self) -> npt.NDArray[np.uint8]:
@@ -53,7 +53,7 @@ class Build:
         return self._load("ids.npy", np.int64)
 
     def read(self) -> Build:
-        """Read the arrays now, so that nothing but the index is taken from the disk later."""
+        """Read the arrays now, so that later only the index is read from the disk."""
         _ = self.photos, self.ids
         return self
 
@@ -63,12 +63,12 @@ class Build:
         return rows
 
     def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
-        """(n,) rows → the entries of `ids` that are theirs, in turn, and (n,) how many each has."""
+        """(n,) rows → the entries of `ids` that are theirs, in order; (n,) how many each has."""
         first, last = self._starts[rows], self._starts[rows + 1]
-        times = last - first
-        # Each entry's place among those of its own row, added to where that row's entries begin.
-        places = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
-        return np.repeat(first, times) + places, times
+        counts = last - first
+        # Each entry's position among those of its row, added to where that row's entries begin.
+        positions = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(first, counts) + positions, counts
 
     @cached_property
     def _starts(self) -> Ids:
@@ -107,7 +107,7 @@ class BuildStore:
             return None
         manifest = read_manifest(self.folder / name)
         if not manifest.keys() >= _FIELDS:
-            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no index")
+            raise DamagedArtifactError("its manifest describes no index", where=self.folder / name)
         return Build(self.folder / name, manifest)
 
     def all(self) -> list[Path]:
@@ -120,5 +120,5 @@ class BuildStore:
         (self.folder / name).touch()  # the latest is the one last used
         write_atomic(self.current_file, f"{name}\n".encode())
         others = [path for path in self.all() if path.name != name]  # whatever the clock says
-        for path in others[: len(others) + 1 - keep]:
+        for path in others[: max(0, len(others) + 1 - keep)]:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,9 +1,10 @@
 """Calibration: how far from its nearest neighbor a photo of the catalog usually is.
 
-A distance means nothing by itself: engines differ in scale by orders of magnitude. So photos of the
-catalog ask, each as if it were new, and what they find is kept with the build. A distance is then
-told as the share of them that found something nearer (a conformal p-value, turned round: Vovk,
-Gammerman, Shafer, Algorithmic Learning in a Random World, §2.3).
+A distance means nothing by itself: engines differ in scale by orders of magnitude. So the index is
+queried with photos of the catalog, each as if it were new, and the distances to their nearest
+neighbors are kept with the build. A distance is then stated as the percentage of these that are
+smaller (a conformal p-value, inverted: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random
+World, §2.3).
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from pipeline.index.builds import Build, Ids
 
 Distances = npt.NDArray[np.float64]
 FILE = "calibration.json"
-_SAMPLE = 1000  # photos that ask: their 99th percentile is then known to about 0.3
-MIN_CATEGORY_PHOTOS = 50  # photos of a category, for which it is judged by its own distances
-_FEW = 30  # held-out photos, with fewer of which all photos ask
-_BLOCK = 64  # photos that ask at a time
-_NEAREST = 8  # rows that each asks for at first
-_NONE = np.empty(0, np.float64)
+MAX_QUERIES = 1000  # photos: their 99th percentile is then known to about 0.3
+MIN_CATEGORY_PHOTOS = 50
+"""With fewer photos a category is judged by the distances of all categories together."""
+MIN_HELD_OUT = 30  # photos; with fewer, photos that the model was trained on are queries too
+QUERY_BLOCK = 64  # photos searched with at a time
+FIRST_NEIGHBORS = 8  # rows searched for at first
+_NO_DISTANCES = np.empty(0, np.float64)
 
 
 @dataclass(frozen=True)
@@ -35,31 +37,55 @@ class Calibration:
     """Distances from photos of the catalog to the nearest photo of another item."""
 
     by_category: Mapping[str, Distances]
-    """Category of the photo that asked → its distances, ascending."""
+    """Category of the photo searched with → its distances, ascending."""
 
     def percentile(self, distance: float, category: str) -> float | None:
-        """Return which percentage of the photos, of this category if there are enough, are nearer.
+        """Return which percentage of the photos have a nearer neighbor than `distance`.
 
-        None where nothing is known, because there was no other item to find.
+        Of the photos by which the neighbor's category is judged (`reference`). None where there
+        was no other item to find.
         """
-        known = self.reference(category)
-        if not len(known):
+        distances = self.reference(category)
+        if not len(distances):
             return None
-        return 100.0 * float(np.searchsorted(known, distance, side="left")) / len(known)
+        return 100.0 * float(np.searchsorted(distances, distance, side="left")) / len(distances)
 
-    def reference(self, category: str) -> Distances:
-        """Return what this category is judged by: its own distances if there are enough, or all."""
-        own = self.by_category.get(category, _NONE)
-        return own if len(own) >= MIN_CATEGORY_PHOTOS else self.distances
+    def limit(self, percentile: float, category: str | None = None) -> float | None:
+        """Return the distance beyond which `self.percentile` is above `percentile`.
+
+        So a neighbor of that category is no good match exactly if its distance is greater. With
+        None, of a category that has too few photos of its own. None is returned where no distance
+        is too far: `calibration.limit(99, "Watches")`.
+        """
+        distances = self.distances if category is None else self.reference(category)
+        count = len(distances)
+        is_beyond = 100.0 * np.arange(count + 1) / max(count, 1) > percentile
+        return float(distances[np.argmax(is_beyond) - 1]) if is_beyond.any() else None
+
+    def category_limits(self, percentile: float) -> dict[str, float | None]:
+        """Return `limit` of each category that is judged by its own photos; others share one."""
+        return {
+            name: self.limit(percentile, name)
+            for name, distances in self.by_category.items()
+            if len(distances) >= MIN_CATEGORY_PHOTOS
+        }
 
     @cached_property
     def distances(self) -> Distances:
-        """All of them, ascending."""
-        return np.sort(np.concatenate([_NONE, *self.by_category.values()]))
+        """Those of all categories, ascending."""
+        return np.sort(np.concatenate([_NO_DISTANCES, *self.by_category.values()]))
+
+    def reference(self, category: str) -> Distances:
+        """Return the distances by which a neighbor of this category is judged, ascending.
+
+        Those of its own photos if there are `MIN_CATEGORY_PHOTOS`, else those of all photos.
+        """
+        distances = self.by_category.get(category, _NO_DISTANCES)
+        return distances if len(distances) >= MIN_CATEGORY_PHOTOS else self.distances
 
     def write(self, folder: Path) -> None:
         """Write it into a build's folder."""
-        distances = {name: known.tolist() for name, known in self.by_category.items()}
+        distances = {name: values.tolist() for name, values in self.by_category.items()}
         write_json(folder / FILE, {"distances": distances})
 
 
@@ -72,70 +98,85 @@ def read_calibration(folder: Path) -> Calibration:
     content = read_json(folder / FILE)
     try:
         return Calibration(
-            {name: np.array(known, np.float64) for name, known in content["distances"].items()}
+            {name: np.array(values, np.float64) for name, values in content["distances"].items()}
         )
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(folder / FILE, "it holds no distances") from error
 
 
-def choose(photos: npt.NDArray[np.uint8], seen: npt.NDArray[np.uint8]) -> list[int]:
-    """(rows, 32) hashes of a build's photos → the rows of those that ask, ascending.
+def choose_queries(
+    photos: npt.NDArray[np.uint8],
+    trained_on: npt.NDArray[np.uint8],
+    *,
+    max_queries: int = MAX_QUERIES,
+    min_held_out: int = MIN_HELD_OUT,
+) -> list[int]:
+    """(rows, 32) hashes of a build's photos → the rows to search with, ascending.
 
-    Photos that the model was trained on, (n, 32) `seen`, do not ask: they may lie nearer to each
-    other than what is new does.
+    Photos that the model was trained on, (n, 32) `trained_on`, are no queries if enough others
+    are there: they may lie nearer to each other than new photos do.
     """
-    hashes, trained_on = _texts(photos), set(_texts(seen))
-    unseen = [row for row, photo in enumerate(hashes) if photo not in trained_on]
-    rows = unseen if len(unseen) >= _FEW else range(len(hashes))
+    hashes, trained = _row_bytes(photos), set(_row_bytes(trained_on))
+    held_out = [row for row, photo in enumerate(hashes) if photo not in trained]
+    rows = held_out if len(held_out) >= min_held_out else range(len(hashes))
     # Of the lowest hashes: a sample that stays nearly the same when photos come and go.
-    return sorted(sorted(rows, key=hashes.__getitem__)[:_SAMPLE])
+    return sorted(sorted(rows, key=hashes.__getitem__)[:max_queries])
 
 
 def calibrate(
-    index: VectorIndex, build: Build, asking: Sequence[int], categories: Sequence[str]
+    index: VectorIndex,
+    build: Build,
+    rows: Sequence[int],
+    categories: Sequence[str],
+    *,
+    query_block: int = QUERY_BLOCK,
+    first_neighbors: int = FIRST_NEIGHBORS,
 ) -> Calibration:
-    """Let photos of a build ask its index, each as if it were new: its own items are not found.
+    """Search with photos of a build, each as if it were new: its own items are not found.
 
-    `asking` are their rows, `categories` what each is filed under.
+    `rows` are those photos' rows, `categories` what each is filed under.
     """
-    category = dict(zip(asking, categories, strict=True))
+    category = dict(zip(rows, categories, strict=True))
     distances: dict[str, list[float]] = {}
-    for row, distance in _nearest(index, build, asking):
-        distances.setdefault(category[row], []).append(distance)
-    return Calibration({name: np.sort(found) for name, found in sorted(distances.items())})
+    for start in range(0, len(rows), query_block):
+        block = np.array(rows[start : start + query_block])
+        for row, distance in _nearest(index, build, block, first_neighbors):
+            distances.setdefault(category[row], []).append(distance)
+    return Calibration({name: np.sort(values) for name, values in sorted(distances.items())})
 
 
-def _texts(photos: npt.NDArray[np.uint8]) -> list[bytes]:
+def _row_bytes(photos: npt.NDArray[np.uint8]) -> list[bytes]:
     return [row.tobytes() for row in photos]
 
 
 def _nearest(
-    index: VectorIndex, build: Build, asking: Sequence[int]
+    index: VectorIndex, build: Build, rows: Ids, neighbors: int
 ) -> Iterator[tuple[int, float]]:
     """Yield each row with its distance to the nearest row that shows none of its items."""
-    for start in range(0, len(asking), _BLOCK):
-        rows = np.array(asking[start : start + _BLOCK])
-        count = _NEAREST
-        while len(rows):
-            found = index.search(index.vectors(rows), count)
-            left = []
-            for row, distances, neighbors in zip(
-                rows.tolist(), found.distances, found.rows, strict=True
-            ):
-                other = ~_shares_item(build, row, neighbors)
-                if other.any():
-                    yield row, float(distances[np.argmax(other)])
-                elif count < index.rows:
-                    left.append(row)
-            rows, count = np.array(left, np.int64), 8 * count
+    while len(rows):
+        result = index.search(index.vectors(rows), neighbors)
+        unanswered = []
+        for row, distances, near_rows in zip(
+            rows.tolist(), result.distances, result.rows, strict=True
+        ):
+            is_other = ~_share_item(build, row, near_rows)
+            if is_other.any():
+                yield row, float(distances[np.argmax(is_other)])
+            elif neighbors < index.rows:
+                unanswered.append(row)
+        rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors
 
 
-def _shares_item(build: Build, row: int, others: Ids) -> npt.NDArray[np.bool_]:
-    """(n,): whether each of these rows shows an item that `row` shows too."""
-    own = build.ids[build.expand_rows(np.array([row]))[0], 1]
-    entries, times = build.expand_rows(others)
-    shared = np.isin(build.ids[entries, 1], own)
-    ends = np.cumsum(times)
-    counts = np.concatenate([[0], np.cumsum(shared)])
-    result: npt.NDArray[np.bool_] = counts[ends] - counts[ends - times] > 0
+def _share_item(build: Build, row: int, others: Ids) -> npt.NDArray[np.bool_]:
+    """(n,): whether each of these rows shows an item that `row` shows too.
+
+    Rows that share items, on a build's arrays: for items of a catalog that share photos, see
+    `evaluation.exclusions.SharedValues`.
+    """
+    items = build.ids[build.expand_rows(np.array([row]))[0], 1]
+    entries, counts = build.expand_rows(others)
+    is_shared = np.isin(build.ids[entries, 1], items)
+    ends = np.cumsum(counts)
+    shared_before = np.concatenate([[0], np.cumsum(is_shared)])
+    result: npt.NDArray[np.bool_] = shared_before[ends] - shared_before[ends - counts] > 0
     return result

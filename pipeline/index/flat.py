@@ -9,25 +9,31 @@ from typing import Any
 import numpy as np
 
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors
-from pipeline.index.vectors import VectorFile, distinct, import_faiss, only, write_flat
+from pipeline.index.rounding import expanded_square_error, flush_error
+from pipeline.index.vectors import READ_ROWS, VectorFile, distinct, import_faiss, selector
 
-__all__ = ["FlatIndex", "write_flat"]
-
-_QUERIES = 512  # at a time: from about a hundred on, FAISS multiplies matrices
-_MANY = 4096  # candidates beyond which all rows are looked at
-_TINY = 2.0**-126  # squares below it may be flushed to zero
+QUERY_BLOCK = 512  # queries at a time: from about a hundred on, FAISS multiplies matrices
+MAX_CANDIDATES = 4096  # of a query; where more would be needed, all rows are compared
 
 
 class FlatIndex:
     """A FAISS flat index, mapped from its file rather than read: opening it costs no copy."""
 
-    def __init__(self, path: Path) -> None:
-        """Open an index file.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        query_block: int = QUERY_BLOCK,
+        max_candidates: int = MAX_CANDIDATES,
+        read_rows: int = READ_ROWS,
+    ) -> None:
+        """Open an index file: `FlatIndex(build.index_file).search(xq, k=10)`.
 
         Raises:
             DamagedArtifactError: it is no flat L2 index, or not a whole one.
         """
-        self.file = VectorFile(path)
+        self.file = VectorFile(path, read_rows)
+        self._query_block, self._max_candidates = query_block, max_candidates
         self.rows: int = self.file.rows
         self.dim: int = self.file.dim
         faiss = import_faiss()
@@ -56,53 +62,52 @@ class FlatIndex:
         rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)
         parameters = None
         if allowed is not None:
-            parameters = import_faiss().SearchParameters(sel=only(rows, self.rows))
+            parameters = import_faiss().SearchParameters(sel=selector(rows, self.rows))
         k = min(k, len(rows))
         distances = np.empty((len(queries), k), np.float64)
         nearest = np.empty((len(queries), k), np.int64)
-        for start in range(0, len(queries), _QUERIES):
-            block = queries[start : start + _QUERIES]
-            for number, found in enumerate(self._search(block, k, rows, parameters), start):
-                distances[number], nearest[number] = found
+        for start in range(0, len(queries), self._query_block):
+            block = queries[start : start + self._query_block]
+            for query, answer in enumerate(self._search(block, k, rows, parameters), start):
+                distances[query], nearest[query] = answer
         return Neighbors(distances, nearest, np.full(len(queries), len(rows)))
 
     def _search(
         self, queries: F32Matrix, k: int, rows: Ids, parameters: Any
     ) -> Iterator[tuple[F64Vector, Ids]]:
-        """Let FAISS propose candidates until none left out can be nearer than the k-th."""
-        most = min(len(rows), _MANY) if k and self._index is not None else 0
-        together = 4 * k + 64  # more than for one query: products of matrices are less exact
+        """Let FAISS propose candidates until no other row can be nearer than the k-th."""
+        limit = min(len(rows), self._max_candidates) if k and self._index is not None else 0
+        batch_count = 4 * k + 64  # more than for one query: products of matrices are less exact
         proposed: Iterable[Any] = [None] * len(queries)
-        if len(queries) > 1 and together < most:
-            proposed = zip(*self._candidates(queries, together, parameters), strict=True)
+        if len(queries) > 1 and batch_count < limit:
+            proposed = zip(*self._candidates(queries, batch_count, parameters), strict=True)
         for query, candidates in zip(queries, proposed, strict=True):
-            found = None
+            answer = None
             if candidates is not None:
                 norm = float(np.linalg.norm(query.astype(np.float64)))
-                found = self._certain(query, k, candidates[0], candidates[1], norm)
+                answer = self._certain(query, k, candidates[0], candidates[1], norm)
             count = k + 8
-            while found is None and count < most:
-                squared, near = self._candidates(query[np.newaxis], count, parameters)
-                found = self._certain(query, k, squared[0], near[0])
+            while answer is None and count < limit:
+                squared, candidate_rows = self._candidates(query[np.newaxis], count, parameters)
+                answer = self._certain(query, k, squared[0], candidate_rows[0])
                 count *= 4
-            yield found or self.file.nearest(query, rows, k)
+            yield answer or self.file.nearest(query, rows, k)
 
     def _certain(
-        self, query: F32Vector, k: int, squared: F64Vector, near: Ids, multiplied: float = 0
+        self, query: F32Vector, k: int, squared: F64Vector, rows: Ids, norm: float = 0
     ) -> tuple[F64Vector, Ids] | None:
-        """Return the k nearest of the candidates, or None if a row left out may be nearer.
+        """Return the k nearest of the candidates, or None if another row may be nearer.
 
-        A float32 sum of d squared differences is off by a factor of at most 1 ± (d + 3)·2⁻²⁴
-        (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding. For
-        many queries FAISS multiplies matrices, ‖x−q‖² = ‖x‖² + ‖q‖² − 2x·q, which is off by that
-        times (‖x‖ + ‖q‖)²; a row no farther than the k-th has ‖x‖ ≤ ‖q‖ + the k-th's distance.
-        `multiplied` is ‖q‖ if that was done.
+        `squared` are FAISS's squared distances in float32, ascending: no other row's is smaller
+        than the last one. For a single query they are sums of squared differences. For many,
+        FAISS multiplies matrices, ‖x‖² + ‖q‖² − 2·x·q; then `norm` is ‖q‖. A row that is no
+        farther than the k-th has ‖x‖ + ‖q‖ ≤ 2·‖q‖ + the k-th's distance.
         """
-        if near[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
+        if rows[-1] < 0:  # squares too large for float32: FAISS leaves such rows out
             return None
-        distances, nearest = self.file.nearest(query, near, k)
-        error = 1.01 * (self.dim + 3) * 2.0**-24
-        beyond = squared[-1] - error * (2 * multiplied + distances[-1]) ** 2 - self.dim * _TINY
+        distances, nearest = self.file.nearest(query, rows, k)
+        error = expanded_square_error(self.dim, float(2 * norm + distances[-1]))
+        beyond = squared[-1] - error - flush_error(self.dim)
         return (distances, nearest) if distances[-1] ** 2 < beyond < np.inf else None
 
     def _candidates(self, queries: F32Matrix, count: int, parameters: Any) -> Any:

@@ -19,14 +19,13 @@ import numpy.typing as npt
 
 from pipeline.artifacts import damaged
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids
+from pipeline.index.rounding import MAX_FLOAT32, flush_error, relative_error
 
-# FAISS's format of an IndexFlatL2 (faiss/impl/index_write.cpp): a name, dim, rows, two numbers that
-# no longer mean anything, whether it is trained, the metric, and how many float32 numbers follow.
+# FAISS's format of an IndexFlatL2 (faiss/impl/index_write.cpp): a name, dim, rows, two fields that
+# no longer mean anything, whether it is trained, the metric, and how many float32 values follow.
 _HEADER = struct.Struct("<4siqqqBiQ")
 _L2 = 1
-_BLOCK = 256  # rows that are read at a time
-_TINY = 2.0**-126  # squares below it may be flushed to zero
-_HUGE = float(np.finfo(np.float32).max)
+READ_ROWS = 256  # rows that are read, and compared in float64, at a time
 
 
 def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]) -> None:
@@ -40,21 +39,22 @@ def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Ma
     with path.open("wb") as file:
         file.write(_HEADER.pack(b"IxF2", dim, rows, 1 << 20, 1 << 20, 1, _L2, rows * dim))
         file.truncate(_HEADER.size + rows * dim * 4)
-        for numbers, vectors in parts:
-            for number, vector in zip(numbers.tolist(), vectors, strict=True):
-                file.seek(_HEADER.size + number * dim * 4)
+        for part_rows, vectors in parts:
+            for row, vector in zip(part_rows.tolist(), vectors, strict=True):
+                file.seek(_HEADER.size + row * dim * 4)
                 file.write(vector.astype("<f4").tobytes())
 
 
 class VectorFile:
     """The (rows, dim) float32 vectors of a flat FAISS file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open a file.
+    def __init__(self, path: Path, read_rows: int = READ_ROWS) -> None:
+        """Open a file, of which `read_rows` rows are read at a time.
 
         Raises:
             DamagedArtifactError: it is no flat Euclidean index of FAISS, or not a whole one.
         """
+        self._read_rows = read_rows
         try:
             self._file = path.open("rb")
         except FileNotFoundError as error:
@@ -62,11 +62,11 @@ class VectorFile:
         header = self._file.read(_HEADER.size)
         if len(header) < _HEADER.size:
             raise damaged(path, "it is truncated")
-        name, self.dim, self.rows, _, _, _, metric, numbers = _HEADER.unpack(header)
-        if name != b"IxF2" or metric != _L2 or numbers != self.rows * self.dim:
+        name, self.dim, self.rows, _, _, _, metric, values = _HEADER.unpack(header)
+        if name != b"IxF2" or metric != _L2 or values != self.rows * self.dim:
             raise damaged(path, "it is not a flat Euclidean index")
         size = os.fstat(self._file.fileno()).st_size
-        if size != _HEADER.size + numbers * 4:
+        if size != _HEADER.size + values * 4:
             raise damaged(path, "it has another size than it says")
         self._map: mmap.mmap | None = None
         self._mapped = self._map_rows()
@@ -99,16 +99,14 @@ class VectorFile:
     def squared(self, query: F32Vector, rows: Ids) -> tuple[F64Vector, F64Vector]:
         """Return (lower, upper) bounds of the squared distances to these rows.
 
-        They are FAISS's sums in float32, which are off by a factor of at most 1 ± (d + 3)·2⁻²⁴
-        (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), in any order of adding,
-        and by what is flushed to zero.
+        They are FAISS's sums of squared differences in float32, with their error (`rounding`).
         """
-        sums = self._sums(query, rows)
-        error, flushed = 2 * (self.dim + 3) * 2.0**-24, self.dim * _TINY
-        exact = sums.astype(np.float64)
-        # A sum that overflowed is at least as large as the largest number.
-        lower = np.minimum(exact, _HUGE) * (1 - error) - flushed
-        return lower, exact * (1 + error) + flushed
+        sums = self._sums(query, rows).astype(np.float64)
+        # From what is computed to what is true: 1 / (1 ± γ) is within 1 ± 2γ.
+        error, flushed = 2 * relative_error(self.dim), flush_error(self.dim)
+        # A sum that overflowed is at least as large as the largest float32.
+        lower = np.minimum(sums, MAX_FLOAT32) * (1 - error) - flushed
+        return lower, sums * (1 + error) + flushed
 
     def nearest(self, query: F32Vector, rows: Ids, k: int) -> tuple[F64Vector, Ids]:
         """Return the distances, in float64, and rows of the k nearest of these rows.
@@ -120,10 +118,10 @@ class VectorFile:
             lower, upper = self.squared(query, rows)
             rows = rows[lower <= np.partition(upper, k - 1)[k - 1]]
         distances = np.empty(len(rows))
-        for start in range(0, len(rows), _BLOCK):
-            difference = self.read(rows[start : start + _BLOCK]) - query.astype(np.float64)
+        for start in range(0, len(rows), self._read_rows):
+            difference = self.read(rows[start : start + self._read_rows]) - query.astype(np.float64)
             squares = np.einsum("ij,ij->i", difference, difference)
-            distances[start : start + _BLOCK] = np.sqrt(squares)
+            distances[start : start + self._read_rows] = np.sqrt(squares)
         order = np.lexsort((rows, distances))[:k]
         return distances[order], rows[order]
 
@@ -131,16 +129,16 @@ class VectorFile:
         """Sum up squared differences in float32, in place if the file is mapped."""
         faiss = import_faiss()
         sums = np.empty(len(rows), np.float32)
-        out, first = faiss.swig_ptr(sums), faiss.swig_ptr(query)
+        out, xq = faiss.swig_ptr(sums), faiss.swig_ptr(query)
         if self._mapped is not None and len(rows) and rows.max() < self.rows:
             stored = faiss.cast_integer_to_float_ptr(self._mapped.ctypes.data)
-            numbers = faiss.swig_ptr(rows)
-            faiss.fvec_L2sqr_by_idx(out, first, stored, numbers, self.dim, 1, len(rows))
+            ids = faiss.swig_ptr(rows)
+            faiss.fvec_L2sqr_by_idx(out, xq, stored, ids, self.dim, 1, len(rows))
             return sums
-        for start in range(0, len(rows), _BLOCK):
-            vectors = self.read(rows[start : start + _BLOCK])
+        for start in range(0, len(rows), self._read_rows):
+            vectors = self.read(rows[start : start + self._read_rows])
             out = faiss.swig_ptr(sums[start:])
-            faiss.fvec_L2sqr_ny(out, first, faiss.swig_ptr(vectors), self.dim, len(vectors))
+            faiss.fvec_L2sqr_ny(out, xq, faiss.swig_ptr(vectors), self.dim, len(vectors))
         return sums
 
     def _map_rows(self) -> npt.NDArray[np.uint8] | None:
@@ -151,16 +149,16 @@ class VectorFile:
             return None
         # Rows are read here and there: what the system would read ahead is not needed.
         mapped.madvise(mmap.MADV_RANDOM)
-        # Bytes, because the numbers do not begin at a multiple of 4.
+        # Bytes, because the values do not begin at a multiple of 4.
         return np.frombuffer(mapped, np.uint8, offset=_HEADER.size).reshape(self.rows, self.dim * 4)
 
 
 def import_faiss() -> Any:
     """Import FAISS and hold it, and its BLAS (OpenMP), to one thread when called from this one.
 
-    One query cannot be shared between threads, a second one only costs starting it; and OpenMP's
-    threads, which spin while they wait, would fight with those of NumPy's own BLAS for the cores.
-    OpenMP keeps the number for each thread of the program, so all that use FAISS come by here.
+    One query cannot be shared between threads: starting a second one only costs time. And OpenMP's
+    threads, which spin while they wait, would compete with those of NumPy's BLAS for the cores.
+    OpenMP keeps the setting per thread of the program, so all code imports FAISS by this function.
     """
     import faiss
 
@@ -175,8 +173,8 @@ def distinct(allowed: Ids, rows: int) -> Ids:
     return np.flatnonzero(mask)
 
 
-def only(allowed: Ids, rows: int) -> Any:
-    """Return a selector by which FAISS leaves out all but the allowed rows."""
+def selector(allowed: Ids, rows: int) -> Any:
+    """Return FAISS's selector of the allowed rows, by which it skips all others."""
     mask = np.zeros(rows, np.bool_)
     mask[allowed] = True
     return import_faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache_dirs import temporary_cache_dirs
+from pipeline.evaluation.baselines import RANDOM
 from pipeline.evaluation.results import Evaluation, System
 from pipeline.models.autoencoder.pictures import plot_losses
 from pipeline.report.data import EngineSummary, TrainingHistory
@@ -94,7 +95,7 @@ def quality_by_label(evaluation: Evaluation, color: Mapping[str, str]) -> str:
     counts = evaluation.labels
     by_queries = sorted(counts, key=lambda label: (-counts[label].queries, label))
     labels = [label for label in by_queries if counts[label].queries][:MAX_LABELS]
-    shown = [system for system in evaluation.systems if system.name != "random"]
+    shown = [system for system in evaluation.systems if system.name != RANDOM]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()

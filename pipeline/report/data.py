@@ -17,7 +17,6 @@ from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
-from pipeline.index.calibration import Calibration
 from pipeline.models.store import LIBRARIES
 from pipeline.progress import SILENT, Progress
 from pipeline.report.example_queries import ExampleQuery, example_queries
@@ -118,7 +117,7 @@ def report_data(
             engines=tuple(map(summarize_engine, searchers)),
             evaluation=details.evaluation if details else None,
             not_measured=not_measured,
-            reconstructions=tuple(details.rebuilt) if details else (),
+            reconstructions=tuple(details.reconstructions) if details else (),
             example_queries=example_queries(searchers, labels, details, options.seed),
             maps=draw_maps(searchers, labels, options.seed, progress),
             settings=config.model_dump(mode="json"),
@@ -156,29 +155,10 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
         warning=searcher.warning,
         training=TrainingHistory(history["loss"], history["val_loss"]) if history else None,
         distances=calibration.distances,
-        limit=distance_limit(calibration.distances, percentile),
-        category_limits=_category_limits(calibration, percentile),
+        limit=calibration.limit(percentile),
+        category_limits={
+            name: limit
+            for name, limit in calibration.category_limits(percentile).items()
+            if limit is not None
+        },
     )
-
-
-def _category_limits(calibration: Calibration, percentile: float) -> dict[str, float]:
-    """Return the limits of the categories that are judged by their own distances."""
-    references = {name: calibration.reference(name) for name in sorted(calibration.by_category)}
-    limits = {
-        name: distance_limit(distances, percentile)
-        for name, distances in references.items()
-        if distances is not calibration.distances
-    }
-    return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-def distance_limit(distances: F64Vector, percentile: float) -> float | None:
-    """Return the distance beyond which more than `percentile` percent of these are nearer.
-
-    `distances` are ascending. None if no distance is that far.
-    """
-    if not len(distances):
-        return None
-    nearer = 100.0 * np.arange(1, len(distances) + 1) / len(distances)
-    place = int(np.searchsorted(nearer, percentile, side="right"))
-    return float(distances[place]) if place < len(distances) else None

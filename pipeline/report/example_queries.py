@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.evaluation.agreement import rank_biased_overlap
 from pipeline.evaluation.details import EvaluationDetails
+from pipeline.evaluation.exclusions import SharedValues
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult, Hit
@@ -143,18 +143,14 @@ class _Examples:
     def __init__(self, searchers: Sequence[EngineSearcher], labels: Mapping[int, str]) -> None:
         self.searchers, self.labels = searchers, labels
         self.catalog = searchers[0].catalog
-        self.photos_of: dict[int, set[bytes]] = defaultdict(set)
-        self.items_of: dict[bytes, set[int]] = defaultdict(set)
-        for photo, item in self.catalog.photo_item_pairs():
-            self.photos_of[item].add(photo)
-            self.items_of[photo].add(item)
+        self.photos = SharedValues(self.catalog.photo_item_pairs())
 
     def answer(self, reason: str, item: int) -> ExampleQuery:
         """Search with one item by every engine."""
         record = self.catalog.item(item)
         name = (record.name or record.key) if record else str(item)
         label = self.labels.get(item)
-        same_photo = set().union(*(self.items_of[photo] for photo in self.photos_of[item]))
+        same_photo = self.photos.sharing(item)
         judged: dict[str, Sequence[JudgedHit]] = {}
         no_match = []
         for searcher in self.searchers:

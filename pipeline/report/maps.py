@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.index import pca
 from pipeline.progress import SILENT, Progress
 from pipeline.report.photo_sample import SampledPhoto, sample_photos
 from pipeline.search.engine_searcher import EngineSearcher
@@ -80,9 +81,8 @@ def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
 
 def _components(vectors: F64Matrix) -> F64Matrix:
     """(n, dim) → (n, 2 to 50): the principal components, scaled so that the first varies by 1."""
-    centered = vectors - vectors.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
-    count = max(2, min(MAX_COMPONENTS, int((sizes > 1e-7 * sizes[0]).sum())))
-    spread = sizes[0] / np.sqrt(len(vectors))
-    components = (left * sizes)[:, :count] / (spread if spread > 0 else 1.0)
+    fitted = pca.fit(lambda: [vectors], min(MAX_COMPONENTS, len(vectors)))
+    spread = np.sqrt(fitted.variances)
+    count = max(2, int((spread > 1e-7 * spread[0]).sum()))
+    components = fitted.project(vectors)[:, :count] / (spread[0] if spread[0] > 0 else 1.0)
     return np.pad(components, ((0, 0), (0, count - components.shape[1])))

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.report.text import cell, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
-    from pipeline.evaluation.compare import Comparison, QueryComparison
+    from pipeline.evaluation.comparison import Comparison, QueryComparison
     from pipeline.evaluation.results import Evaluation
     from pipeline.search.result import FusedHit, Hit
 
@@ -33,7 +33,7 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
     yield _by_label(evaluation)
     if evaluation.reconstructions:
         rows = (
-            (r.engine, f"{r.numbers}", f"{r.photos:,}", f"{r.mse:.5f}", f"{r.pca_mse:.5f}")
+            (r.engine, f"{r.dim}", f"{r.photos:,}", f"{r.mse:.5f}", f"{r.pca_mse:.5f}")
             for r in evaluation.reconstructions
         )
         yield _table(("engine", "dim", "photos held out", "squared error", "PCA's"), rows)
@@ -71,7 +71,7 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
     yield (
         f"{evaluation.catalog}: {evaluation.scored:,} {asked} asked for others of their"
         f" {evaluation.label} among {evaluation.items:,} items;"
-        f" {evaluation.nothing_to_find:,} had nothing to find"
+        f" {evaluation.unanswerable:,} had nothing to find"
     )
     if evaluation.excluded_items:
         why = "an index has not got them, or no photo of theirs can be read"

@@ -6,39 +6,42 @@ import csv
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline import images
+from pipeline.config import AutoencoderSettings, Config, TrainingSettings
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
-from pipeline.evaluation import experiment as trial
+from pipeline.evaluation.baselines import RANDOM, pca_name
 from pipeline.evaluation.evaluate import (
-    METRICS,
     Evaluation,
     EvaluationOptions,
     evaluate,
     evaluate_detailed,
 )
+from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.pixels import Preprocessing, decode
 from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder import train
 from pipeline.models.store import ModelStore
-from pipeline.search.fusion import fuse
+from pipeline.search.fusion import FUSED, fuse
 from pipeline.search.query import Item
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
-QUICK = EvaluationOptions(cost=False)
+QUICK = EvaluationOptions(cost=False, pca_preprocessing=Preprocessing((8, 8), "bilinear"))
 Things = dict[str, Thing]
 
 
@@ -107,13 +110,12 @@ def means(found: Evaluation) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize(("seed", "most"), [(0, 256), (1, 256), (2, 5), (3, 3)])
 @pytest.mark.parametrize("block", [7, 256])
 def test_every_metric_is_that_of_an_independent_evaluation(
-    open_fair: Opener, seed: int, most: int, block: int, monkeypatch: pytest.MonkeyPatch
+    open_fair: Opener, seed: int, most: int, block: int
 ) -> None:
-    monkeypatch.setattr(trial, "_QUERIES", block)
     items = things(seed, 40, most)
     fair = open_fair("color", "red", "mixed")
     fair.build(items)
-    found = means(evaluate(fair.config, QUICK))
+    found = means(evaluate(fair.config, replace(QUICK, query_block=block)))
     for engine in fair.config.engines:
         assert found[engine] == pytest.approx(by_hand(items, engine)[0], abs=1e-9)
 
@@ -125,7 +127,7 @@ def test_what_shares_a_photo_or_a_product_is_left_out_and_counted(
     items = things(5, 30, 4)
     fair = open_fair("color")
     fair.build(items)
-    found = evaluate(fair.config, EvaluationOptions(product=product, cost=False))
+    found = evaluate(fair.config, replace(QUICK, product=product))
     expected, values = by_hand(items, "color", product)
     assert means(found)["color"] == pytest.approx(expected, abs=1e-9)
     pairs = {"photo": [0] * 30, "sku": [0] * 30}
@@ -213,8 +215,8 @@ def test_the_baselines_are_pca_of_the_pixels_and_chance(open_fair: Opener) -> No
     found = evaluate(fair.config, QUICK)
     assert [(s.name, s.kind) for s in found.systems] == [
         ("color", "engine"),
-        ("pca-16", "baseline"),
-        ("random", "baseline"),
+        (pca_name(16), "baseline"),
+        (RANDOM, "baseline"),
     ]
     # Photos of one color have three principal components, in which they are as far apart.
     pixels = np.repeat(np.array(colors), 5, axis=1) / 255
@@ -229,7 +231,7 @@ def test_the_baselines_are_pca_of_the_pixels_and_chance(open_fair: Opener) -> No
     assert scores["random"]["P@10"] == pytest.approx(chance, abs=0.06)
     assert scores["random"]["mAP"] == pytest.approx(chance, abs=0.06)
     assert evaluate(fair.config, QUICK).systems == found.systems
-    other = evaluate(fair.config, EvaluationOptions(seed=8, cost=False))
+    other = evaluate(fair.config, replace(QUICK, seed=8))
     assert means(other)["random"] != scores["random"]
     assert means(other)["color"] == scores["color"]
 
@@ -256,7 +258,7 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
     rebuilt = reconstruction("small", model, pixels, seed=0)
     assert rebuilt is not None
     found = rebuilt.measured
-    assert (found.photos, found.fitted, found.numbers) == (4, 20, 2)
+    assert (found.photos, found.training_photos, found.dim) == (4, 20, 2)
     assert found.mse == pytest.approx(model.manifest["validation_mse"], rel=1e-4)
     held_out, trained = np.array(colors[:4]) / 255, np.array(colors[4:]) / 255
     oracle = PCA(2).fit(trained)
@@ -276,6 +278,13 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
     fair.catalog.close()
 
 
+@pytest.mark.parametrize("name", [RANDOM, pca_name(16), pca_name(1000), FUSED])
+def test_no_engine_has_the_name_of_a_baseline_or_of_the_fusion(name: str) -> None:
+    engines = {name: {"type": "pretrained"}}
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        Config.model_validate({"source": {"type": "sample"}, "engines": engines})
+
+
 # -- Other queries ---------------------------------------------------------------------------------
 
 
@@ -283,14 +292,14 @@ def test_a_sample_asks_and_all_are_ranked(open_fair: Opener) -> None:
     items = things(9, 40, 256)
     fair = open_fair("color")
     fair.build(items)
-    found = evaluate(fair.config, EvaluationOptions(queries=12, cost=False))
+    found = evaluate(fair.config, replace(QUICK, queries=12))
     assert (found.queries, found.items) == (12, 40)
-    assert found.systems == evaluate(fair.config, EvaluationOptions(queries=12, cost=False)).systems
+    assert found.systems == evaluate(fair.config, replace(QUICK, queries=12)).systems
     _, values = by_hand(items, "color")
     chosen = np.sort(np.random.default_rng(7).choice(40, 12, replace=False))
     expected = np.mean([values["mAP"][at] for at in chosen])
     assert means(found)["color"]["mAP"] == pytest.approx(expected)
-    assert evaluate(fair.config, EvaluationOptions(queries=1000, cost=False)).queries == 40
+    assert evaluate(fair.config, replace(QUICK, queries=1000)).queries == 40
 
 
 def query_photos(folder: Path, labeled: Mapping[str, list[Color]]) -> None:
@@ -329,9 +338,9 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
                     ("", "x"),
                 ]
             )
-    found = evaluate(fair.config, EvaluationOptions(query_set=asked, cost=False))
+    found = evaluate(fair.config, replace(QUICK, query_set=asked))
     assert found.query_set == str(asked)
-    assert (found.items, found.queries, found.scored, found.nothing_to_find) == (4, 4, 3, 1)
+    assert (found.items, found.queries, found.scored, found.unanswerable) == (4, 4, 3, 1)
     missing = {"photo missing": 1} if form == "csv" else {}
     assert found.rejected == {"not an image": 1, **missing}
     # (10, 0, 0) is b's own photo.
@@ -345,6 +354,43 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
     assert engine.scores["MRR"].mean == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
     (pixels,) = (system for system in found.systems if system.name == "pca-16")
     assert pixels.scores == engine.scores
+
+
+def test_a_query_set_is_read_and_decoded_once(
+    open_fair: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fair = open_fair("color", "red", "mixed")
+    fair.build(things(1, 12, 256, "ab"))
+    folder = tmp_path / "queries"
+    query_photos(folder, {"a": [(1, 1, n) for n in range(40)], "b": [(9, 9, 9)]})
+    calls: Counter[str] = Counter()
+    for name in ("read_bytes", "decode"):
+        original = getattr(images, name)
+
+        def counted(
+            *args: object, name: str = name, original: Callable[..., object] = original
+        ) -> object:
+            calls[name] += 1
+            return original(*args)
+
+        monkeypatch.setattr(images, name, counted)
+    evaluate(fair.config, replace(QUICK, query_set=folder))
+    catalog_photos = fair.catalog.photo_count()
+    assert calls == {"read_bytes": catalog_photos + 41, "decode": catalog_photos + 41}
+
+
+@pytest.mark.parametrize("option", ["queries", "product"])
+def test_what_does_not_go_with_a_query_set_is_refused(
+    open_fair: Opener, tmp_path: Path, option: str
+) -> None:
+    fair = open_fair("color")
+    fair.build(things(1, 6, 9, "ab"))
+    query_photos(tmp_path / "queries", {"a": [(1, 1, 1)]})
+    value: Any = {"queries": 3, "product": "sku"}[option]
+    options = replace(QUICK, query_set=tmp_path / "queries", **{option: value})
+    with pytest.raises(QueryError, match=f"^--{option} does not go with --query-set") as raised:
+        evaluate(fair.config, options)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +415,7 @@ def test_a_query_set_that_is_none_is_refused(
     if content is not None:
         file.write_text(content)
     with pytest.raises(QueryError, match=message):
-        evaluate(fair.config, EvaluationOptions(query_set=file, cost=False))
+        evaluate(fair.config, replace(QUICK, query_set=file))
 
 
 # -- Labels ----------------------------------------------------------------------------------------
@@ -390,21 +436,21 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
             "g": Thing([], "x", {"category_2": "dark", "year": 2}),
         }
     )
-    by_level = evaluate(fair.config, EvaluationOptions("category_2", cost=False))
+    by_level = evaluate(fair.config, replace(QUICK, label="category_2"))
     assert {label: vars(count) for label, count in by_level.labels.items()} == {
         "dark": {"items": 2, "queries": 2},
         "light": {"items": 2, "queries": 2},
         "rare": {"items": 1, "queries": 0},
     }
-    assert (by_level.items, by_level.scored, by_level.nothing_to_find) == (5, 4, 1)
+    assert (by_level.items, by_level.scored, by_level.unanswerable) == (5, 4, 1)
     assert list(by_level.systems[0].by_label) == ["dark", "light"]
     # a: b c d e. c: b a d e and b: a c d e, by (distance, id). d: c b a e.
     assert by_level.systems[0].scores["MRR"].mean == pytest.approx(
         (1 / 2 + 1 / 2 + 1 / 3 + 1 / 2) / 4
     )
-    by_number = evaluate(fair.config, EvaluationOptions("year", cost=False))
+    by_number = evaluate(fair.config, replace(QUICK, label="year"))
     assert list(by_number.labels) == ["1", "2"]
-    assert (by_number.items, by_number.scored, by_number.nothing_to_find) == (3, 2, 1)
+    assert (by_number.items, by_number.scored, by_number.unanswerable) == (3, 2, 1)
     assert evaluate(fair.config, QUICK).items == 6
 
 
@@ -473,7 +519,7 @@ def test_one_engine_is_not_fused_and_engines_may_be_chosen(open_fair: Opener) ->
     fair.build(things(3, 12, 256, "ab"))
 
     def names(*engines: str) -> list[str]:
-        found = evaluate(fair.config, EvaluationOptions(engines=engines, cost=False))
+        found = evaluate(fair.config, replace(QUICK, engines=engines))
         return [system.name for system in found.systems]
 
     assert names("mixed") == ["mixed", "pca-16", "random"]

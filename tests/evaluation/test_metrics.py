@@ -1,4 +1,4 @@
-"""Metrics, intervals, agreement, exact rankings and PCA, against definitions and scikit-learn."""
+"""Metrics, intervals, agreement, rankings and recall, against definitions and scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from pipeline.evaluation import cost, intervals, pca
-from pipeline.evaluation import exact_ranker as order
+from pipeline.evaluation import cost
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.intervals import bootstrap
-from pipeline.evaluation.metrics import METRICS, score
-from pipeline.evaluation.retriever import Retriever, VectorSet
+from pipeline.evaluation.metrics import METRICS, RankedLists, score
+from pipeline.evaluation.retriever import VectorSet
 from pipeline.index.base import Neighbors
 
 Lists = list[list[bool]]
@@ -83,6 +81,17 @@ def test_best_and_worst_lists() -> None:
     assert last[5] == 1 / 13
 
 
+def test_a_new_metric_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recall(lists: RankedLists) -> npt.NDArray[np.float64]:
+        return lists.relevant[:, :5].sum(axis=1) / lists.counts
+
+    monkeypatch.setitem(METRICS, "R@5", recall)
+    scores = score(*padded([[True, False] * 5, [False] * 6 + [True]]))
+    assert list(METRICS)[-1] == "R@5"
+    assert scores[:, -1].tolist() == [3 / 5, 0]
+    assert scores.shape == (2, 7)
+
+
 # -- Intervals -------------------------------------------------------------------------------------
 
 
@@ -108,15 +117,12 @@ def test_intervals_hold_the_true_mean_nineteen_times_in_twenty() -> None:
     assert 0.9 <= held <= 0.98
 
 
-def test_intervals_depend_on_the_seed_and_not_on_the_size_of_blocks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_intervals_depend_on_the_seed_and_not_on_the_size_of_blocks() -> None:
     values = np.random.default_rng(4).random((30, 3))
     whole = bootstrap(values, 1000, seed=5)
     assert whole == bootstrap(values, 1000, seed=5)
     assert whole != bootstrap(values, 1000, seed=6)
-    monkeypatch.setattr(intervals, "_DRAWN", 100)
-    blocks = bootstrap(values, 1000, seed=5)
+    blocks = bootstrap(values, 1000, seed=5, drawn_queries=100)
     for one, other in zip(whole, blocks, strict=True):
         assert vars(one) == pytest.approx(vars(other), abs=1e-12)
 
@@ -179,11 +185,10 @@ def test_agreement_of_equal_disjoint_and_empty_lists() -> None:
 # -- Whole rankings --------------------------------------------------------------------------------
 
 
-def space(vectors: npt.NDArray[np.float32], owners: Sequence[Sequence[int]]) -> Retriever:
-    """Items, each with the rows of its photos, that ask each other."""
+def vector_set(vectors: npt.NDArray[np.float32], owners: Sequence[Sequence[int]]) -> VectorSet:
+    """Items, each with the rows of its photos."""
     pairs = sorted({(owner, row) for owner, rows in enumerate(owners) for row in rows})
-    shown = VectorSet(vectors.__getitem__, np.array(pairs, np.int64))
-    return Retriever("any", "engine", shown, shown)
+    return VectorSet(vectors.__getitem__, np.array(pairs, np.int64))
 
 
 def by_brute_force(
@@ -214,78 +219,29 @@ GALLERIES = {
 
 @pytest.mark.parametrize("kind", GALLERIES)
 @pytest.mark.parametrize("rows", [7, 2048])
-def test_rankings_are_those_of_brute_force(
-    kind: str, rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(order, "_ROWS", rows)
+def test_rankings_are_those_of_brute_force(kind: str, rows: int) -> None:
     rng = np.random.default_rng(len(kind))
     vectors = GALLERIES[kind](rng).astype(np.float32)
     for owners in (
         [[row] for row in range(40)],
         [rng.choice(40, rng.integers(1, 4), replace=False).tolist() for _ in range(30)],
     ):
-        ranked = ExactRanker(space(vectors, owners))
+        items = vector_set(vectors, owners)
+        ranker = ExactRanker(items, items, row_block=rows)
         for first, last in ((0, 1), (1, len(owners))):
-            left_out = [np.array([query]) for query in range(first, last)]
-            for query, found in enumerate(ranked.block(first, last, left_out), first):
+            excluded = [np.array([query]) for query in range(first, last)]
+            for query, found in enumerate(ranker.rank(first, last, excluded), first):
                 expected = by_brute_force(vectors, owners, query)
                 expected.remove(query)
                 assert found.tolist() == [*expected, query]
 
 
-def test_what_is_left_out_comes_last() -> None:
+def test_what_is_excluded_comes_last() -> None:
     vectors = np.arange(10, dtype=np.float32)[:, np.newaxis]
-    ranked = ExactRanker(space(vectors, [[row] for row in range(10)]))
-    (found,) = ranked.block(4, 5, [np.array([3, 4, 5])])
+    items = vector_set(vectors, [[row] for row in range(10)])
+    (found,) = ExactRanker(items, items).rank(4, 5, [np.array([3, 4, 5])])
     assert found[:7].tolist() == [2, 6, 1, 7, 0, 8, 9]
     assert set(found[7:].tolist()) == {3, 4, 5}
-
-
-# -- Principal components --------------------------------------------------------------------------
-
-
-def photos(rng: np.random.Generator, count: int) -> npt.NDArray[np.uint8]:
-    """Smooth random pictures, 16 × 12 pixels, in which few directions say most."""
-    coarse = rng.integers(0, 256, (count, 4, 3, 3)).astype(np.float64)
-    smooth = coarse.repeat(4, axis=1).repeat(4, axis=2)
-    noise = rng.normal(0, 6, smooth.shape)
-    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize("block", [5_000, 1 << 25])
-def test_components_are_scikit_learns(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pca, "_BYTES", block)
-    rng = np.random.default_rng(0)
-    pixels = photos(rng, 150)
-    train, held_out = np.arange(20, 150), np.arange(20)
-    flat = pixels.reshape(len(pixels), -1) / 255.0
-    oracle = PCA(12, svd_solver="full").fit(flat[train])
-    fitted = pca.fit(pixels, train, 12, seed=0)
-    assert fitted.mean == pytest.approx(oracle.mean_, abs=1e-6)
-    aligned = np.abs(np.sum(fitted.components.T * oracle.components_, axis=1))
-    assert aligned == pytest.approx(np.ones(12), abs=1e-3)
-    rest = flat[held_out] - oracle.inverse_transform(oracle.transform(flat[held_out]))
-    assert fitted.error(pixels, held_out) == pytest.approx(np.mean(rest**2), rel=1e-4)
-    projected = fitted.project(pixels, held_out)
-    assert projected.dtype == np.float32
-    wanted = oracle.transform(flat[held_out])
-    assert np.abs(projected) == pytest.approx(np.abs(wanted), abs=2e-3)
-
-
-def test_more_components_than_photos_rebuild_them() -> None:
-    pixels = photos(np.random.default_rng(1), 6)
-    fitted = pca.fit(pixels, np.arange(6), 16, seed=0)
-    assert fitted.components.shape[1] == 6
-    assert fitted.error(pixels, np.arange(6)) < 1e-9
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_equal_photos_have_equal_projections(count: int) -> None:
-    pixels = np.full((count, 4, 4, 3), 77, np.uint8)
-    fitted = pca.fit(pixels, np.arange(count), 16, seed=0)
-    assert np.isfinite(fitted.components).all()
-    assert np.ptp(fitted.project(pixels, np.arange(count)), axis=0) == pytest.approx(0)
-    assert fitted.error(pixels, np.arange(count)) == pytest.approx(0, abs=1e-12)
 
 
 # -- Recall ----------------------------------------------------------------------------------------
@@ -310,15 +266,12 @@ class Lossy:
         )
 
 
-def test_recall_is_the_share_of_the_nearest_that_is_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cost, "_ROWS", 7)
+def test_recall_is_the_share_of_the_nearest_that_is_found() -> None:
     line = np.arange(50, dtype=np.float32)[:, np.newaxis]
     queries = line[20:30]
-    assert cost.recall(Lossy(line, []), queries, 10) == 1
+    assert cost.recall(Lossy(line, []), queries, 10, row_block=7) == 1
     # Of eleven rows, the last two equally near, any ten will do.
     assert cost.recall(Lossy(line, [19]), line[24:25], 10) == 1
-    assert cost.recall(Lossy(line, [24, 25]), queries[4:6], 10) == pytest.approx(0.9)
+    assert cost.recall(Lossy(line, [24, 25]), queries[4:6], 10, row_block=7) == pytest.approx(0.9)
     assert cost.recall(Lossy(line, [24, 25, 26]), line[24:25], 10) == pytest.approx(0.8)
     assert cost.recall(Lossy(line[:4], []), line[:4], 10) == 1

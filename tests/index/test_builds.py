@@ -1,4 +1,4 @@
-"""store/builds.py and store/models.py: what is published, which one is in use, what is kept."""
+"""builds.py and models/store.py: what is published, which one is in use, what is kept."""
 
 from __future__ import annotations
 
@@ -104,6 +104,14 @@ def test_the_latest_builds_are_kept(builds: BuildStore, keep: int, kept: str) ->
     make_build(builds, "d")
     builds.use("d", keep)
     assert [path.name for path in builds.all()] == list(kept)
+
+
+@pytest.mark.parametrize("keep", range(1, 10))
+def test_as_many_builds_are_kept_as_there_may_be(builds: BuildStore, keep: int) -> None:
+    for made in range(1, 13):
+        make_build(builds, f"a{made}")
+        builds.use(f"a{made}", keep)
+        assert len(builds.all()) == min(made, keep)
 
 
 @pytest.mark.parametrize("keep", [1, 2])

@@ -1,4 +1,4 @@
-"""calibration.py: what photos of a catalog find when they ask as if they were new."""
+"""calibration.py: what photos of a catalog find when they are queries, as if they were new."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import pytest
 from pipeline.catalog.ingest import ingest
 from pipeline.config import SearchSettings
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import calibration
-from pipeline.index.calibration import FILE, Calibration, choose, read_calibration
+from pipeline.index.calibration import (
+    FILE,
+    Calibration,
+    calibrate,
+    choose_queries,
+    read_calibration,
+)
 from pipeline.sources.base import Item, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png
 
@@ -23,26 +28,23 @@ def hashes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
 
 
-def test_photos_that_were_trained_on_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "_FEW", 3)
+def test_photos_that_were_trained_on_are_no_queries() -> None:
     photos = hashes(10)
-    assert choose(photos, photos[[1, 4, 7]]) == [0, 2, 3, 5, 6, 8, 9]
-    assert choose(photos, hashes(5, seed=1)) == list(range(10))
+    assert choose_queries(photos, photos[[1, 4, 7]], min_held_out=3) == [0, 2, 3, 5, 6, 8, 9]
+    assert choose_queries(photos, hashes(5, seed=1), min_held_out=3) == list(range(10))
 
 
-def test_all_ask_if_too_few_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "_FEW", 3)
+def test_all_are_queries_if_too_few_are_held_out() -> None:
     photos = hashes(10)
-    assert choose(photos, photos[:8]) == list(range(10))
-    assert choose(photos, photos[:7]) == [7, 8, 9]
-    assert choose(photos[:0], photos) == []
+    assert choose_queries(photos, photos[:8], min_held_out=3) == list(range(10))
+    assert choose_queries(photos, photos[:7], min_held_out=3) == [7, 8, 9]
+    assert choose_queries(photos[:0], photos) == []
 
 
-def test_the_sample_is_of_the_lowest_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "_SAMPLE", 40)
+def test_the_sample_is_of_the_lowest_hashes() -> None:
     photos = hashes(100)
     lowest = sorted(range(100), key=lambda row: photos[row].tobytes())[:40]
-    assert choose(photos, photos[:0]) == sorted(lowest)
+    assert choose_queries(photos, photos[:0], max_queries=40) == sorted(lowest)
 
 
 def offer(shop: Shop, items: dict[str, list[Color]], categories: dict[str, str]) -> None:
@@ -61,11 +63,7 @@ def offer(shop: Shop, items: dict[str, list[Color]], categories: dict[str, str])
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_each_photo_finds_the_nearest_of_another_item(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    monkeypatch.setattr(calibration, "_BLOCK", 5)
-    monkeypatch.setattr(calibration, "_NEAREST", 2)
+def test_each_photo_finds_the_nearest_of_another_item(shop: Shop, seed: int) -> None:
     rng = random.Random(seed)
     colors = [(r, g, b) for r in range(0, 90, 10) for g in (0, 7) for b in (0, 1)]
     items = {f"k{n}": rng.sample(colors, rng.choice([1, 1, 2, 4])) for n in range(25)}
@@ -83,11 +81,20 @@ def test_each_photo_finds_the_nearest_of_another_item(
             apart = np.linalg.norm(np.array(others, float) - np.array(color, float), axis=1)
             first = min(keys, key=shop.id_of)
             expected.setdefault(categories[first], []).append(float(apart.min()))
+    sorted_distances = {name: sorted(values) for name, values in expected.items()}
+
+    def as_lists(calibration: Calibration) -> dict[str, list[float]]:
+        return {name: values.tolist() for name, values in calibration.by_category.items()}
+
     with shop.searcher() as searcher:
-        found = searcher.calibration.by_category
-    assert {name: known.tolist() for name, known in found.items()} == {
-        name: sorted(known) for name, known in expected.items()
-    }
+        assert as_lists(searcher.calibration) == sorted_distances
+        build = searcher.build
+        rows = list(range(len(build.photos)))
+        first_items = build.ids[np.unique(build.ids[:, 0], return_index=True)[1], 1].tolist()
+        records = [shop.catalog.item(item) for item in first_items]
+        filed = [record.category for record in records if record]
+        blocks = calibrate(searcher.index, build, rows, filed, query_block=5, first_neighbors=2)
+    assert as_lists(blocks) == sorted_distances
 
 
 def test_a_percentile_is_the_share_of_nearer_ones() -> None:
@@ -101,6 +108,25 @@ def test_a_category_is_judged_by_its_own_if_there_are_enough() -> None:
     known = Calibration({"near": near, "far": far})
     assert known.percentile(50, "near") == 100
     assert known.percentile(50, "far") == known.percentile(50, "other") == 100 * 50 / 99
+
+
+@pytest.mark.parametrize("percentile", [0, 33.3, 50, 98, 99, 100])
+def test_a_limit_is_where_the_percentile_begins_to_be_above(percentile: float) -> None:
+    rng = np.random.default_rng(3)
+    sizes = {"many": 230, "enough": 50, "few": 49, "one": 1}
+    calibration = Calibration({name: np.sort(rng.random(n)) for name, n in sizes.items()})
+    for category in (*sizes, "never seen"):
+        limit = calibration.limit(percentile, category)
+        own = category in ("many", "enough")
+        assert own or limit == calibration.limit(percentile)
+        for distance in (*calibration.distances, *(calibration.distances + 1e-9), -1.0, 9.0):
+            found = calibration.percentile(distance, category)
+            assert found is not None
+            assert (found > percentile) == (limit is not None and distance > limit)
+    assert calibration.category_limits(percentile) == {
+        name: calibration.limit(percentile, name) for name in ("many", "enough")
+    }
+    assert (calibration.limit(100), Calibration({}).limit(99)) == (None, None)
 
 
 def test_nothing_is_known_where_there_was_no_other_item(shop: Shop) -> None:

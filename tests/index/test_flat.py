@@ -1,4 +1,4 @@
-"""vector_index/flat.py against a float64 brute force, on data that float32 sums get wrong."""
+"""flat.py against a float64 brute force, on data that float32 sums get wrong."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import flat, vectors
-from pipeline.index.flat import FlatIndex, write_flat
+from pipeline.index.flat import FlatIndex
+from pipeline.index.vectors import write_flat
 from tests.oracles.nearest import brute_force, check
 
 F32 = npt.NDArray[np.float32]
@@ -167,14 +167,10 @@ def test_thousands_of_equal_long_vectors_take_little_memory(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("block", [1, 7, 59, 60, 61])
 @pytest.mark.parametrize("name", ["all equal", "integers", "mixed scales"])
-def test_blocks_of_any_size_give_the_same_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, name: str
-) -> None:
-    monkeypatch.setattr(vectors, "_BLOCK", block)
-    monkeypatch.setattr(flat, "_MANY", 20)
+def test_blocks_of_any_size_give_the_same_answer(tmp_path: Path, block: int, name: str) -> None:
     rng = np.random.default_rng(11)
     xb = DATA[name](rng)
-    index = FlatIndex(written(tmp_path, xb))
+    index = FlatIndex(written(tmp_path, xb), max_candidates=20, read_rows=block)
     for k in (1, 8, 60):
         check(index, xb, xb[::20], k)
         check(index, xb, xb[::20], k, rng.permutation(60)[:40])
@@ -206,9 +202,8 @@ def test_many_queries_at_once_are_answered_as_alone(
     rng = np.random.default_rng(9)
     xb = np.concatenate([DATA[name](rng) for _ in range(5)])
     monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 2 * xb.shape[1])
-    monkeypatch.setattr(flat, "_QUERIES", 25)
     xq = (xb[:60] + xb[60:120]) / 2
-    index = FlatIndex(written(tmp_path, xb))
+    index = FlatIndex(written(tmp_path, xb), query_block=25)
     for k in (1, 5, 50):
         check(index, xb, xq, k)
     check(index, xb, xq, 5, rng.permutation(len(xb))[:100])

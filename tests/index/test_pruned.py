@@ -1,12 +1,13 @@
-"""vector_index/pruned.py against a float64 brute force, and its bounds against exact arithmetic."""
+"""pruned.py against a float64 brute force, and its bounds against exact arithmetic."""
 
 from __future__ import annotations
 
 import json
 import mmap
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -17,10 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import Kind, bounds, open_index, pruned, vectors, write_index
-from pipeline.index.base import VectorIndex
-from pipeline.index.bounds import Coder
-from pipeline.index.pruned import PrunedIndex
+from pipeline.index import bounds, open_index, pca, write_index
+from pipeline.index.bounds import RESIDUAL_COPIES, Coder, choose_length
+from pipeline.index.builds import INDEX_FILE
+from pipeline.index.code_filter import byte_index
+from pipeline.index.flat import FlatIndex
+from pipeline.index.pruned import (
+    ENCODED_ROWS,
+    QUERY_BLOCK,
+    PrunedIndex,
+    PruningOptions,
+    max_code_length,
+    write_pruned,
+)
+from pipeline.index.vectors import READ_ROWS, VectorFile
 from tests.oracles.nearest import check
 
 F32 = npt.NDArray[np.float32]
@@ -28,26 +39,49 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Make = Callable[[np.random.Generator], F32]
 ROWS, DIM = 240, 40
-LONGEST, LENGTH = pruned._longest, bounds._length
+EAGER = PruningOptions(min_coded_rows=1, max_verified_share=1.0, code_length=32)
+"""Makes codes for the small and unpromising sets of these tests too, and answers by them."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _eager() -> Iterator[None]:
-    """Make codes for the small and unpromising sets of these tests too, and go by them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pruned, "_longest", lambda rows, dim: 32 if rows else 0)
-        patch.setattr(bounds, "_length", lambda *_: 32)
-        patch.setattr(pruned, "_WORTH", 1)
-        patch.setattr(pruned, "_MANY", 1.0)
-        yield
+def written(
+    folder: Path,
+    xb: F32,
+    part: int = 100,
+    options: PruningOptions = EAGER,
+    *,
+    block: int | None = None,
+    float32_products: int | None = None,
+) -> PrunedIndex:
+    """A pruned index of these vectors, written in parts that can be had only once.
 
-
-def written(folder: Path, xb: F32, part: int = 100) -> VectorIndex:
-    """A pruned index of these vectors, written in parts that can be had only once."""
+    `block` is how many rows or queries are processed at a time.
+    """
     rows = np.random.default_rng(3).permutation(len(xb))
     parts = ((rows[at : at + part], xb[rows[at : at + part]]) for at in range(0, len(xb), part))
-    write_index("pruned", folder, len(xb), xb.shape[1], parts)
-    return open_index("pruned", folder)
+    write_index("flat", folder, len(xb), xb.shape[1], parts)
+    file = VectorFile(folder / INDEX_FILE)
+    write_pruned(folder, file, options, encoded_rows=block or ENCODED_ROWS)
+    return opened(folder, options, block=block, float32_products=float32_products)
+
+
+def opened(
+    folder: Path,
+    options: PruningOptions = EAGER,
+    *,
+    block: int | None = None,
+    float32_products: int | None = None,
+) -> PrunedIndex:
+    """The pruned index in a folder."""
+    flat = FlatIndex(folder / INDEX_FILE, read_rows=block or READ_ROWS)
+    query_block = block or QUERY_BLOCK
+    return PrunedIndex(
+        folder,
+        flat.file,
+        flat,
+        options,
+        query_block=query_block,
+        float32_products=float32_products,
+    )
 
 
 # -- Data ------------------------------------------------------------------------------------------
@@ -183,34 +217,25 @@ def test_a_query_does_not_depend_on_those_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 239, 240, 241])
-def test_blocks_of_any_size_give_the_same_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    monkeypatch.setattr(vectors, "_BLOCK", block)
-    monkeypatch.setattr(pruned, "_BLOCK", block)
-    monkeypatch.setattr(pruned, "_QUERIES", block)
-    monkeypatch.setattr(bounds, "_SUMMED", 3)
+def test_blocks_of_any_size_give_the_same_answer(tmp_path: Path, block: int) -> None:
     xb = features(np.random.default_rng(11))
-    index = written(tmp_path, xb)
+    index = written(tmp_path, xb, block=block, float32_products=3)
     for k in (1, 8, 100):
         check(index, xb, xb[::50], k)
 
 
-@pytest.mark.parametrize("many", [0.0, 0.1, 0.3])
-def test_it_gives_up_where_too_many_rows_are_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: float
-) -> None:
-    monkeypatch.setattr(pruned, "_MANY", many)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_it_gives_up_where_too_many_rows_are_left(tmp_path: Path, share: float) -> None:
     rng = np.random.default_rng(12)
     for xb in (normal(rng), features(rng)):
-        index = written(tmp_path, xb)
+        index = written(tmp_path, xb, options=replace(EAGER, max_verified_share=share))
         check(index, xb, xb[:20], 3, np.arange(0, ROWS, 2))
         xq = xb[:20] + np.float32(0.01)
         check(index, xb, xq, 3)
         verified = index.search(xq, 3).verified
         proposed = 2 * 3 + 12
-        assert ((verified <= many * ROWS + proposed) | (verified == ROWS)).all()
-        if many == 0:
+        assert ((verified <= share * ROWS + proposed) | (verified == ROWS)).all()
+        if share == 0:
             assert (index.search(xb[:20], 3).verified == ROWS).all()
 
 
@@ -221,10 +246,10 @@ def test_an_index_without_rows_finds_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flat", "pruned"])
-def test_every_thread_that_asks_keeps_faiss_to_one_thread(tmp_path: Path, kind: Kind) -> None:
+def test_every_thread_that_searches_keeps_faiss_to_one_thread(tmp_path: Path, kind: str) -> None:
     xb = features(np.random.default_rng(26))
-    written(tmp_path, xb)
-    index = open_index(kind, tmp_path)
+    pruned = written(tmp_path, xb)
+    index = pruned if kind == "pruned" else open_index(kind, tmp_path)
 
     def ask() -> int:
         index.search(xb[:1], 3)
@@ -243,13 +268,13 @@ def test_verified_says_how_many_vectors_were_compared(
     xb = compressible(np.random.default_rng(13), 2000)
     index = written(tmp_path, xb)
     seen: list[set[int]] = []
-    compare = vectors.VectorFile._sums
+    compare = VectorFile._sums
 
-    def counted(self: vectors.VectorFile, query: F32, rows: I64) -> F32:
+    def counted(self: VectorFile, query: F32, rows: I64) -> F32:
         seen[-1] |= set(rows.tolist())
         return compare(self, query, rows)
 
-    monkeypatch.setattr(vectors.VectorFile, "_sums", counted)
+    monkeypatch.setattr(VectorFile, "_sums", counted)
     for query in xb[:50] + np.float32(0.01):
         seen.append(set())
         assert index.search(query[np.newaxis], 5).verified.tolist() == [len(seen[-1])]
@@ -269,54 +294,52 @@ def test_what_is_outside_of_the_basis_rules_rows_out_by_its_length(tmp_path: Pat
 
 
 def test_random_vectors_have_no_codes(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pruned, "_longest", LONGEST)
-        patch.setattr(bounds, "_length", LENGTH)
-        xb = np.random.default_rng(15).random((2000, 256), np.float32)
-        index = written(tmp_path, xb)
-        assert [path.name for path in sorted(tmp_path.iterdir())] == ["bounds.json", "index.faiss"]
-        check(index, xb, xb[:3], 4)
-        assert index.search(xb[:3], 4).verified.tolist() == [2000] * 3
+    xb = np.random.default_rng(15).random((2000, 256), np.float32)
+    index = written(tmp_path, xb, options=replace(EAGER, code_length=None))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["bounds.json", "index.faiss"]
+    check(index, xb, xb[:3], 4)
+    assert index.search(xb[:3], 4).verified.tolist() == [2000] * 3
 
 
 def test_codes_are_as_long_as_they_are_of_use_and_no_longer_than_the_memory_allows() -> None:
     rng = np.random.default_rng(16)
     for rows, dim in ((1, 40), (700, 1280), (3000, 300), (18_322, 1280), (10**6, 1280)):
-        length = LONGEST(rows, dim)
+        length = max_code_length(rows, dim)
         assert length % 32 == 0
         if length > 0:
             everything = rows * (length + 8) + 4 * dim * length
             assert everything <= 0.15 * 4 * rows * dim
-    assert LONGEST(0, 40) == 0
-    assert LONGEST(18_322, 16) <= 0
+    assert max_code_length(0, 40) == 0
+    assert max_code_length(18_322, 16) <= 0
     low = compressible(rng, 3000, 300).astype(np.float64)
-    components = bounds._components(low - low.mean(axis=0), 152)
-    short = LENGTH(low - low.mean(axis=0), components, 3000)
+    short = choose_length(low - low.mean(axis=0), pca.fit(lambda: [low], 152).components, 3000)
     assert short is not None
     assert short < 160
     noise = rng.random((3000, 300))
-    assert LENGTH(noise - 0.5, bounds._components(noise - 0.5, 152), 3000) is None
+    assert choose_length(noise - 0.5, pca.fit(lambda: [noise], 152).components, 3000) is None
 
 
 # -- The bounds ------------------------------------------------------------------------------------
 
 
-def exact_places(coder: Coder, vectors: F32) -> npt.NDArray[np.longdouble]:
+def exact_projections(coder: Coder, vectors: F32) -> npt.NDArray[np.longdouble]:
     """P in 80 bits, by solving for what is outside of the basis instead of subtracting squares."""
     basis = coder.basis[:-1].astype(np.longdouble)
     centered = vectors.astype(np.longdouble) - coder.basis[-1].astype(np.longdouble)
     inside = centered @ basis.T
     gram = np.linalg.inv((basis @ basis.T).astype(np.float64)).astype(np.longdouble)
     outside = centered - inside @ gram @ basis
-    rest = np.sqrt((outside**2).sum(axis=1))[:, np.newaxis] / np.sqrt(np.longdouble(bounds._COPIES))
-    return np.concatenate([inside, np.repeat(rest, bounds._COPIES, axis=1)], axis=1)
+    rest = np.sqrt((outside**2).sum(axis=1))[:, np.newaxis] / np.sqrt(
+        np.longdouble(RESIDUAL_COPIES)
+    )
+    return np.concatenate([inside, np.repeat(rest, RESIDUAL_COPIES, axis=1)], axis=1)
 
 
 @pytest.mark.parametrize("name", DATA)
 def test_codes_are_no_farther_off_than_they_say(name: str) -> None:
     rng = np.random.default_rng(17)
     xb = DATA[name](rng)
-    coder = bounds.fit(xb, lambda: [xb], len(xb), 32)
+    coder = bounds.fit(xb, lambda: [xb], len(xb), 32, length=32)
     assert coder is not None
     with np.errstate(over="ignore"):
         far = xb[:50] * np.float32(3) + np.float32(np.abs(xb).max())
@@ -327,11 +350,11 @@ def test_codes_are_no_farther_off_than_they_say(name: str) -> None:
         (coder.codes(coder.project_queries(xq)), xq),
     ):
         decoded = coder.offset + coder.step * codes.values.astype(np.longdouble)
-        off = np.sqrt(((decoded - exact_places(coder, vectors_)) ** 2).sum(axis=1))
+        off = np.sqrt(((decoded - exact_projections(coder, vectors_)) ** 2).sum(axis=1))
         assert (off <= codes.errors).all()
 
 
-def test_sums_in_float32_are_part_of_a_places_error() -> None:
+def test_sums_in_float32_are_part_of_the_error_of_a_projection() -> None:
     """With a basis that is exact in float32, they are nearly all of it."""
     signs = np.ones((1, 1), np.float32)
     while len(signs) < 1024:
@@ -339,28 +362,28 @@ def test_sums_in_float32_are_part_of_a_places_error() -> None:
     basis = np.concatenate([signs[:24] / 32, np.zeros((1, 1024))]).astype(np.float32)
     coder = Coder(basis, np.zeros(32), 1.0, 0.0)
     xq = normal(np.random.default_rng(18), 50, 1024)
-    places = coder.project_queries(xq)
-    off = np.sqrt(((places.values - exact_places(coder, xq)) ** 2).sum(axis=1))
-    assert (off <= places.errors).all()
-    assert (places.errors < 0.02 * np.linalg.norm(xq, axis=1)).all(), "too wide to be of use"
+    projections = coder.project_queries(xq)
+    off = np.sqrt(((projections.values - exact_projections(coder, xq)) ** 2).sum(axis=1))
+    assert (off <= projections.errors).all()
+    assert (projections.errors < 0.02 * np.linalg.norm(xq, axis=1)).all(), "too wide to be of use"
 
 
-def test_the_reach_counts_in_that_the_basis_is_not_quite_orthonormal() -> None:
+def test_the_bound_counts_in_that_the_basis_is_not_quite_orthonormal() -> None:
     basis = np.array([[1.1, 0], [0, 0]], np.float32)
-    coder = Coder(basis, np.zeros(1 + bounds._COPIES), 0.01, 1.1**2 - 1)
-    places = coder.project(np.array([[0, 0], [1, 0]], np.float32))
-    apart = np.linalg.norm((places.values[1] - places.values[0]) / coder.step)
+    coder = Coder(basis, np.zeros(1 + RESIDUAL_COPIES), 0.01, 1.1**2 - 1)
+    projections = coder.project(np.array([[0, 0], [1, 0]], np.float32))
+    apart = np.linalg.norm((projections.values[1] - projections.values[0]) / coder.step)
     assert apart**2 <= coder.code_distance_bound(1.0, 0.0)
 
 
 @pytest.mark.parametrize("length", [32, 512, 1024])
-def test_no_code_is_farther_than_the_reach_of_its_vectors_distance(length: int) -> None:
+def test_no_code_is_farther_than_the_bound_of_its_vectors_distance(length: int) -> None:
     """Numbers that codes hold exactly: the bound has nothing to spare but for FAISS's rounding."""
     rng = np.random.default_rng(19)
-    inside = length - bounds._COPIES
+    inside = length - RESIDUAL_COPIES
     basis = np.concatenate([np.eye(inside, dtype=np.float32), np.zeros((1, inside), np.float32)])
     coder = Coder(basis, np.zeros(length), 1.0, 0.0)
-    index = pruned._byte_index(length, 1)
+    index = byte_index(length, 1)
     values = rng.integers(0, 256, (300, length)).astype(np.float32)
     values[:100] = rng.choice([0.0, 255.0], (100, length))
     values[:, inside:] = 0
@@ -379,12 +402,11 @@ def test_no_code_is_farther_than_the_reach_of_its_vectors_distance(length: int) 
 def test_faiss_keeps_the_codes_as_they_are(tmp_path: Path) -> None:
     xb = features(np.random.default_rng(20))
     index = written(tmp_path, xb)
-    assert isinstance(index, PrunedIndex)
-    shortlist = index._code_filter
-    assert shortlist is not None
-    stored = shortlist._index
+    code_filter = index._code_filter
+    assert code_filter is not None
+    stored = code_filter._index
     stored.make_direct_map()
-    expected = shortlist._coder.codes(shortlist._coder.project(xb)).values
+    expected = code_filter._coder.codes(code_filter._coder.project(xb)).values
     np.testing.assert_array_equal(stored.reconstruct_n(0, ROWS), expected)
 
 
@@ -428,7 +450,7 @@ def test_it_needs_no_address_space_for_the_vectors(
         raise OSError("no address space")
 
     monkeypatch.setattr(mmap, "mmap", refuse)
-    index = open_index("pruned", tmp_path)
+    index = opened(tmp_path)
     found = index.search(xb[:30], 9)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.distances, expected.distances)
@@ -444,7 +466,7 @@ def test_rows_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         index.search(xb[:1], 1, np.array([1, ROWS]))
     with pytest.raises(IndexError):
-        vectors.VectorFile(tmp_path / "index.faiss").nearest(xb[0], np.array([ROWS, 1]), 1)
+        VectorFile(tmp_path / "index.faiss").nearest(xb[0], np.array([ROWS, 1]), 1)
 
 
 def test_squared_distances_are_between_their_bounds_also_where_float32_ends(tmp_path: Path) -> None:
@@ -454,7 +476,7 @@ def test_squared_distances_are_between_their_bounds_also_where_float32_ends(tmp_
     tiny = np.repeat(np.array([[1e-45], [1e-30], [1e-20], [2e-19]], np.float32), 40, axis=1)
     xb = np.concatenate([xb, tiny])
     write_index("flat", tmp_path, len(xb), 40, [(np.arange(len(xb)), xb)])
-    file = vectors.VectorFile(tmp_path / "index.faiss")
+    file = VectorFile(tmp_path / "index.faiss")
     lower, upper = file.squared(np.zeros(40, np.float32), np.arange(len(xb)))
     true = (xb.astype(np.float64) ** 2).sum(axis=1)
     assert (lower <= true).all()
@@ -479,7 +501,7 @@ def replaced(name: str, other: npt.NDArray[np.generic]) -> Callable[[Path], obje
 
 def other_codes(rows: int, length: int) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        index = pruned._byte_index(length, 1)
+        index = byte_index(length, 1)
         codes = np.zeros((rows, length), np.float32)
         index.train(codes)
         index.add(codes)

@@ -16,7 +16,7 @@ from pipeline.artifacts import publish, read_manifest
 from pipeline.catalog.ingest import ingest
 from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
-from pipeline.index.flat import write_flat
+from pipeline.index.vectors import write_flat
 from pipeline.maintenance.verify import Verdict, verify
 from pipeline.sources.base import Item, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png, tree

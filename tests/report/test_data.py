@@ -16,7 +16,9 @@ from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.evaluation.labels import values_of
-from pipeline.report.data import ReportData, distance_limit, report_data
+from pipeline.evaluation.pixels import Preprocessing
+from pipeline.index.calibration import Calibration
+from pipeline.report.data import ReportData, report_data
 from pipeline.report.maps import arrange, draw_maps
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
@@ -25,7 +27,7 @@ from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
 __all__ = ["open_fair"]
 
-QUICK = EvaluationOptions(cost=False)
+QUICK = EvaluationOptions(cost=False, pca_preprocessing=Preprocessing((8, 8), "bilinear"))
 
 
 def colors(seed: int, count: int) -> list[Color]:
@@ -220,14 +222,14 @@ def test_more_than_the_percentile_is_nearer_beyond_the_limit_only(
     count: int, percentile: float
 ) -> None:
     distances = np.arange(1.0, count + 1)
-    limit = distance_limit(distances, percentile)
+    limit = Calibration({"": distances}).limit(percentile)
     beyond = [
         d for d in np.arange(0.5, count + 2, 0.5) if 100 * (distances < d).mean() > percentile
     ]
     assert (limit is None) == (not beyond)
     if limit is not None:
         assert limit == min(beyond) - 0.5
-    assert distance_limit(distances[:0], percentile) is None
+    assert Calibration({"": distances[:0]}).limit(percentile) is None
 
 
 # -- What else -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.evaluation.evaluate import EvaluationOptions
+from pipeline.evaluation.pixels import Preprocessing
 from pipeline.evaluation.reconstruction import Reconstruction, ReconstructionSample
 from pipeline.images import ImageLimits
 from pipeline.report import charts
@@ -27,7 +28,7 @@ from tests.report.test_data import toys
 
 __all__ = ["open_fair"]
 
-QUICK = EvaluationOptions(cost=False)
+QUICK = EvaluationOptions(cost=False, pca_preprocessing=Preprocessing((8, 8), "bilinear"))
 SECTIONS = ["quality", "queries", "maps", "training", "distances", "catalog", "making"]
 
 

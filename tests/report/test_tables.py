@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipeline.evaluation.compare import ComparisonOptions, Pair, compare
 from pipeline.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
+from pipeline.evaluation.pixels import Preprocessing
 from pipeline.evaluation.reconstruction import Reconstruction
 from pipeline.evaluation.results import HeldOut
 from pipeline.report.tables import Renderable, comparison_tables, evaluation_tables
@@ -20,6 +21,9 @@ from tests.engines import Opener, Thing, open_fair
 from tests.report.test_data import toys
 
 __all__ = ["open_fair"]
+
+
+QUICK = EvaluationOptions(cost=False, pca_preprocessing=Preprocessing((8, 8), "bilinear"))
 
 
 def shown(tables: Iterable[Renderable]) -> str:
@@ -63,7 +67,7 @@ def test_only_the_largest_labels_are_listed_and_the_rest_counted(open_fair: Open
     fair = open_fair("color")
     items = {f"{n}": Thing([(n, n, n)], f"label {n // 2}") for n in range(50)}
     fair.build(items)
-    text = shown(evaluation_tables(evaluate(fair.config, EvaluationOptions(cost=False))))
+    text = shown(evaluation_tables(evaluate(fair.config, QUICK)))
     assert text.count("label ") == 20 + 1  # and the title
     assert "and 5 more: see --json" in text
 
@@ -90,7 +94,7 @@ def test_names_from_anywhere_do_nothing_to_a_terminal(open_fair: Opener) -> None
     fair = open_fair("color", "mixed")
     hostile = HOSTILE.replace("\udcff", "")  # which no catalog holds
     fair.build({f"{hostile} {n}": Thing([(n, n, n)], hostile) for n in range(6)})
-    evaluation = replace(evaluate(fair.config, EvaluationOptions(cost=False)), catalog=HOSTILE)
+    evaluation = replace(evaluate(fair.config, QUICK), catalog=HOSTILE)
     comparison = compare(fair.config, ComparisonOptions(sample=2))
     text = shown([*evaluation_tables(evaluation), *comparison_tables(comparison)])
     assert not [c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs"}]

@@ -1,0 +1,87 @@
+"""Scores of each query → means and intervals: overall, by label, and on held-out queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.evaluation.experiment import ExperimentResult, F64Array, Ids, RetrievalExperiment
+from pipeline.evaluation.intervals import bootstrap
+from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.results import HeldOut, LabelCount, Scores, System
+from pipeline.evaluation.retriever import Kind, Retriever
+from pipeline.search.fusion import FUSED
+
+_KIND_ORDER = ("engine", "fusion", "baseline")  # in which systems are listed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summarizes an experiment's result."""
+
+    experiment: RetrievalExperiment
+    result: ExperimentResult
+    resamples: int
+    seed: int
+
+    @property
+    def scored_labels(self) -> Ids:
+        """(scored queries,) int64: the label of each."""
+        return self.experiment.query_labels[self.result.answerable]
+
+    def labels(self) -> dict[str, LabelCount]:
+        """Return how often each label of the gallery occurs."""
+        names = self.experiment.label_names
+        items = np.bincount(self.experiment.gallery_labels, minlength=len(names)).tolist()
+        queries = np.bincount(self.scored_labels, minlength=len(names)).tolist()
+        return {
+            name: LabelCount(*counts)
+            for name, counts in zip(names, zip(items, queries, strict=True), strict=True)
+        }
+
+    def systems(self, retrievers: Sequence[Retriever]) -> tuple[System, ...]:
+        """Return each retriever's scores, and those of the fusion if there is one."""
+        scores, labels = self.result.scores, self.scored_labels
+        overall = self.estimates(scores)
+        by_label = {
+            name: self.estimates(scores[labels == i])
+            for i, name in enumerate(self.experiment.label_names)
+            if (labels == i).any()
+        }
+        named: list[tuple[str, Kind, str | None]] = [
+            (r.name, r.kind, r.warning) for r in retrievers
+        ]
+        if scores.shape[1] > len(named):
+            warnings = [r.warning for r in retrievers if r.warning]
+            named.append((FUSED, "fusion", "; ".join(warnings) or None))
+        systems = [
+            System(name, kind, overall[i], {k: each[i] for k, each in by_label.items()}, warning)
+            for i, (name, kind, warning) in enumerate(named)
+        ]
+        return tuple(sorted(systems, key=lambda system: _KIND_ORDER.index(system.kind)))
+
+    def held_out(self, trained_photos: Mapping[str, set[bytes]]) -> dict[str, HeldOut]:
+        """Score engines once more, on the queries that they were not trained on.
+
+        `trained_photos` says on which photos each engine was trained, in the order of the engines;
+        those trained on none are not in the result.
+        """
+        queries = np.flatnonzero(self.result.answerable)
+        photos = [self.experiment.queries.photos[query] for query in queries]
+        held_out = {}
+        for engine, (name, trained) in enumerate(trained_photos.items()):
+            if trained:
+                is_new = np.array([trained.isdisjoint(of_query) for of_query in photos])
+                new = int(is_new.sum())
+                scores = self.result.scores[is_new][:, engine : engine + 1]
+                estimates = self.estimates(scores)[0] if new else None
+                held_out[name] = HeldOut(len(photos) - new, new, estimates)
+        return held_out
+
+    def estimates(self, scores: F64Array) -> list[Scores]:
+        """(queries, systems, metrics) float64 → each system's means with their intervals."""
+        columns = scores.reshape(len(scores), -1)
+        estimates = iter(bootstrap(columns, self.resamples, self.seed))
+        return [{metric: next(estimates) for metric in METRICS} for _ in range(scores.shape[1])]

@@ -1,0 +1,188 @@
+"""The codes of all rows in one FAISS index, which answer a query where they rule most rows out."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.artifacts import damaged, read_json, write_json
+from pipeline.index.base import F32Matrix, F64Vector, Ids
+from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
+from pipeline.index.vectors import VectorFile, import_faiss, selector
+
+CODES_FILE, BASIS_FILE, BOUNDS_FILE = "codes.faiss", "basis.npy", "bounds.json"
+PROBED_CLUSTERS = 4  # in which a limit of the distance is looked for
+_ROWS_PER_CLUSTER = 39  # of the sample: FAISS wants so many at least
+
+
+class RankedRows(NamedTuple):
+    """The nearest rows of one query."""
+
+    distances: F64Vector
+    rows: Ids
+    verified: int
+    """How many vectors were compared with the query in full."""
+
+
+class CodeFilter:
+    """The codes of all rows, and the file of the vectors."""
+
+    def __init__(self, coder: Coder, error: float, index: Any, file: VectorFile) -> None:
+        """`index` holds the codes, and no row's code is farther off than `error`."""
+        self._coder = coder
+        self._error = error
+        self._index = index
+        self._file = file
+        self._unfiltered = self._parameters(None)
+
+    @classmethod
+    def make(
+        cls, coder: Coder, file: VectorFile, sample_rows: int, encoded_rows: int
+    ) -> CodeFilter:
+        """Encode all vectors of a file; clusters are fitted to a sample of them."""
+        index = byte_index(coder.length, cluster_count(file.rows, sample_rows))
+        sample = coder.codes(coder.project(file.read(spread_rows(file.rows, sample_rows))))
+        index.train(sample.values.astype(np.float32))
+        error = 0.0
+        for vectors in file.blocks(encoded_rows):
+            codes = coder.codes(coder.project(vectors))
+            index.add(codes.values.astype(np.float32))
+            error = max(error, float(codes.errors.max()))
+        return cls(coder, error, index, file)
+
+    def save(self, folder: Path) -> None:
+        """Write the codes and what is needed to read them.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        try:
+            import_faiss().write_index(self._index, str(folder / CODES_FILE))
+        except RuntimeError as error:
+            raise OSError(errno.EIO, f"cannot write: {error}", str(folder / CODES_FILE)) from error
+        np.save(folder / BASIS_FILE, self._coder.basis, allow_pickle=False)
+        bounds = {
+            "offset": self._coder.offset.tolist(),
+            "step": self._coder.step,
+            "orthonormality_error": self._coder.orthonormality_error,
+            "error": self._error,
+            "bytes": (folder / CODES_FILE).stat().st_size,
+        }
+        write_json(folder / BOUNDS_FILE, bounds)
+
+    @classmethod
+    def open(
+        cls, folder: Path, file: VectorFile, float32_products: int | None = None
+    ) -> CodeFilter | None:
+        """Open what `save` wrote; None if nothing was saved, because codes are of no use.
+
+        Raises:
+            DamagedArtifactError: the files do not fit each other.
+        """
+        bounds = read_json(folder / BOUNDS_FILE)
+        if not bounds:
+            return None
+        try:
+            offset = np.array(bounds["offset"], np.float64)
+            step, orthonormality_error, error = (
+                float(bounds[name]) for name in ("step", "orthonormality_error", "error")
+            )
+            size, length = int(bounds["bytes"]), len(offset)
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise damaged(folder / BOUNDS_FILE, "it does not hold the bounds of codes") from wrong
+        try:
+            basis = np.load(folder / BASIS_FILE, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as wrong:
+            raise damaged(folder / BASIS_FILE, "it is not an array") from wrong
+        if basis.dtype != np.float32 or basis.ndim != 2 or basis.shape[1] != file.dim:
+            raise damaged(folder / BASIS_FILE, "it has another shape or type")
+        products = float32_products or FLOAT32_PRODUCTS
+        coder = Coder(basis, offset, step, orthonormality_error, products)
+        return cls(coder, error, _open_codes(folder / CODES_FILE, size, file.rows, length), file)
+
+    def search(
+        self, queries: F32Matrix, k: int, allowed: Ids | None, max_verified: int, query_block: int
+    ) -> Iterator[RankedRows | None]:
+        """Yield the k nearest rows of each of (n, dim) float32, among `allowed` ones if given.
+
+        None where more than `max_verified` rows would have to be compared in full.
+        """
+        proposed_rows = 2 * k + 12  # the k-th nearest of them is near enough to the true one
+        if proposed_rows > max_verified:
+            yield from (None for _ in queries)
+            return
+        parameters = self._unfiltered
+        if allowed is not None:
+            parameters = self._parameters(selector(allowed, self._file.rows))
+        everywhere, nearby = parameters
+        for start in range(0, len(queries), query_block):
+            block = queries[start : start + query_block]
+            codes = self._coder.codes(self._coder.project_queries(block))
+            values = codes.values.astype(np.float32)
+            proposed = self._index.search(values, proposed_rows, params=nearby)
+            for i, query in enumerate(block):
+                code, error = values[i : i + 1], self._error + codes.errors[i]
+                code_squares, rows = proposed[0][i], proposed[1][i]
+                if rows[-1] < 0:  # fewer are allowed in these clusters
+                    (code_squares,), (rows,) = self._index.search(
+                        code, proposed_rows, params=everywhere
+                    )
+                _, upper = self._file.squared(query, rows)
+                limit = np.sqrt(np.partition(upper, k - 1)[k - 1])
+                bound = self._coder.code_distance_bound(limit, error)
+                _, _, candidates = self._index.range_search(code, bound, params=everywhere)
+                if len(candidates) > max_verified:
+                    yield None
+                else:
+                    candidates.sort()  # the order on the disk
+                    verified = len(candidates) + int(np.count_nonzero(code_squares >= bound))
+                    yield RankedRows(*self._file.nearest(query, candidates, k), verified)
+
+    def _parameters(self, allowed: Any) -> tuple[Any, Any]:
+        """Return FAISS's parameters to search all clusters, and the nearest ones."""
+        faiss = import_faiss()
+        everywhere = faiss.SearchParametersIVF(nprobe=self._index.nlist, sel=allowed)
+        return everywhere, faiss.SearchParametersIVF(nprobe=PROBED_CLUSTERS, sel=allowed)
+
+
+def spread_rows(rows: int, count: int) -> Ids:
+    """Up to `count` rows, spread evenly over all."""
+    return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
+
+
+def cluster_count(rows: int, sample_rows: int) -> int:
+    """How many clusters the codes are kept in."""
+    return max(1, min(int(rows**0.5 / 2), min(rows, sample_rows) // _ROWS_PER_CLUSTER))
+
+
+def byte_index(length: int, clusters: int) -> Any:
+    """An index of codes of `length` bytes, kept as they are, in clusters."""
+    faiss = import_faiss()
+    return faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatL2(length),
+        length,
+        clusters,
+        faiss.ScalarQuantizer.QT_8bit_direct,
+        faiss.METRIC_L2,
+        False,  # not relative to the centroids
+    )
+
+
+def _open_codes(path: Path, size: int, rows: int, length: int) -> Any:
+    """Map the codes from their file; FAISS does not notice if its end is missing."""
+    faiss = import_faiss()
+    if not path.is_file() or path.stat().st_size != size:
+        raise damaged(path, "it is missing, or has another size")
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise damaged(path, "FAISS cannot read it") from error
+    if not isinstance(index, faiss.IndexIVFScalarQuantizer) or (
+        (index.ntotal, index.d, index.code_size) != (rows, length, length)
+    ):
+        raise damaged(path, "it does not hold the codes of these vectors")
+    return index
