@@ -21,10 +21,10 @@ from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import Config, PretrainedSettings, load_config
 from pipeline.embeddings.embed import embed
 from pipeline.embeddings.store import EmbeddingStore
+from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.models.base import import_keras
 from pipeline.stages import build
-from pipeline.workspace import Engine
 
 ROUNDS = 3
 SETTINGS = """

@@ -23,9 +23,9 @@ import yaml
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.stages import build
-from pipeline.workspace import Engine
 
 FOLDS, METRIC, ARTICLE = 5, "P@3", "articleType"
 HERE = Path(__file__).parent

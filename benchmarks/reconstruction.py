@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.config import load_config
+from pipeline.engine import Engine
 from pipeline.stages import build
-from pipeline.workspace import Engine
 
 SIDE, HELD_OUT, COMPONENTS = 64, 3_664, 16
 SETTINGS = """

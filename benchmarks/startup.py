@@ -19,9 +19,9 @@ from pipeline import models
 from pipeline.artifacts import publish
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import IndexSettings, load_config
+from pipeline.engine import Engine
 from pipeline.index import Kind
 from pipeline.index.build import build_index
-from pipeline.workspace import Engine
 
 ITEMS = 18_322
 ROUNDS = 7

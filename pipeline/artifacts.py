@@ -2,7 +2,7 @@
 
 Everything is written aside, flushed to the disk, and renamed into place; a folder carries a
 `manifest.json` with the size and SHA-256 of each of its files. A run killed at any instant leaves
-only what is complete, and names that begin with a dot, which the next run sweeps away.
+only complete files and folders, and names that begin with a dot, which the next run deletes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ Manifest = dict[str, Any]
 
 
 def digest(content: Any) -> str:
-    """Return a 16-character name for JSON-able content: the same content, the same name."""
+    """Return a 16-character name for JSON-able content; the same content has the same name.
+
+    digest({"size": 64, "seed": 7})
+    """
     return hashlib.sha256(_json(content)).hexdigest()[:16]
 
 
 def library_versions(*names: str) -> dict[str, str]:
-    """Major.minor versions of installed libraries, which their results depend on; imports none."""
+    """Return the major.minor versions of installed libraries, without importing them."""
     return {name: ".".join(version(name).split(".")[:2]) for name in names}
 
 
@@ -42,10 +45,10 @@ def sha256_file(path: Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: bool = True) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part.
+    """Write a file so that a reader sees the old one or the new one, never a part of it.
 
-    It is written in the folder `aside`, of the same file system, if that is given. Several threads
-    may write the same file. Without `flush` it survives a kill, but perhaps not a power cut.
+    It is first written in the folder `aside`, on the same file system, or beside `path`. Several
+    threads may write the same file. Without `flush` it survives a kill, but maybe not a power cut.
     """
     with replacing(path, aside, flush=flush) as unfinished:
         unfinished.write_bytes(data)
@@ -53,7 +56,10 @@ def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: b
 
 @contextmanager
 def replacing(path: Path, aside: Path | None = None, *, flush: bool = True) -> Iterator[Path]:
-    """Yield the path of a file to write; when the block ends well it becomes `path`."""
+    """Yield the path of a file to write; when the block ends without an error it becomes `path`.
+
+    with replacing(Path("vectors.npy")) as unfinished: unfinished.write_bytes(data)
+    """
     unfinished = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
     try:
         yield unfinished
@@ -77,7 +83,9 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
     """Yield an empty folder to fill; when the block ends it becomes `folder`, with a manifest.
 
     `content` goes into the manifest beside the checksums. The block may add to it. If `folder`
-    exists already, it is kept: names come from content, so it holds the same.
+    exists already, it is kept: names come from content, so it contains the same.
+
+        with publish(folder / digest(settings), settings) as aside: model.save(aside / "model")
     """
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
@@ -103,7 +111,7 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read what a published folder says of itself, and check that its files have their sizes.
+    """Read the manifest of a published folder, and check that its files have their sizes.
 
     Raises:
         DamagedArtifactError: the manifest is unreadable, or a file is missing or truncated.
@@ -118,8 +126,8 @@ def read_manifest(folder: Path) -> Manifest:
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
         if size != expected["bytes"]:
-            found = "is missing" if size is None else f"has {size} bytes"
-            raise damaged(path, f"it {found}, its manifest says {expected['bytes']} bytes")
+            actual = "is missing" if size is None else f"has {size} bytes"
+            raise damaged(path, f"it {actual}, its manifest says {expected['bytes']} bytes")
     return manifest
 
 
@@ -141,7 +149,7 @@ def read_json(path: Path) -> Manifest:
 
 
 def checksum_problems(folder: Path) -> list[str]:
-    """Every file of a published folder that is not what its manifest says, in words."""
+    """Describe every file of a published folder that is not what its manifest says."""
     try:
         files = read_manifest(folder)["files"]
     except DamagedArtifactError as error:
@@ -154,14 +162,14 @@ def checksum_problems(folder: Path) -> list[str]:
 
 
 def damaged(path: Path, what: str, remove: Path | None = None) -> DamagedArtifactError:
-    """Word a damaged file: what, where, and what to remove (its folder, if not told) to mend it."""
+    """Return the error for a damaged file: what, where, and what to delete (else its folder)."""
     return DamagedArtifactError(
         f"{path}: damaged: {what}; delete {remove or path.parent} and run `imgsearch build`"
     )
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed runs left unfinished in `folder` itself."""
+    """Delete what killed runs left unfinished in `folder`, not in its subfolders."""
     for path in folder.glob(".*.tmp"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -173,8 +181,10 @@ def sweep(folder: Path) -> None:
 def lock(folder: Path) -> Iterator[None]:
     """Keep every other writer out of a catalog's folder; readers are not affected.
 
+    The lock ends with its process, even after kill -9.
+
     Raises:
-        BusyError: another process holds it. The lock ends with its process, also by kill -9.
+        BusyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:

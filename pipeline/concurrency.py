@@ -1,11 +1,13 @@
-"""Work in parallel, in order, and bounded in memory."""
+"""Work in parallel, in order, and bounded in memory; and what threads of a process share."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from threading import Lock
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -14,10 +16,12 @@ R = TypeVar("R")
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Iterator[R]:
-    """Like `map`, on `workers` threads, with at most `ahead` results waiting to be taken.
+    """Like `map`, on `workers` threads, with at most `ahead` results waiting for the consumer.
 
     `items` is read only as far as needed, so a stream of any length takes bounded memory. Decoding
     photos runs truly in parallel: Pillow and hashlib release the interpreter's lock.
+
+        for pixels in ordered_map(decode, paths, workers=4, ahead=32): ...
     """
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[R]] = deque()
@@ -30,3 +34,31 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class SharedContext:
+    """A context that threads share: the first thread to come enters it, the last to go leaves it.
+
+    For a setting of the whole process that is changed only while it is needed:
+
+        LONG_FIELDS = SharedContext(lift_field_limit)  # a function decorated with @contextmanager
+        with LONG_FIELDS: ...
+    """
+
+    def __init__(self, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._context = context
+        self._lock = Lock()
+        self._users = 0
+        self._entered = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._entered.enter_context(self._context())
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._entered.close()

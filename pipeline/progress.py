@@ -1,4 +1,4 @@
-"""How long work tells of itself, without knowing where it is shown."""
+"""How long work reports its progress, without knowing where it is shown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Call it with the number of units just finished, and how things stand if that is of use."""
+    """Call it with the number of units just finished, and a short text about the present status."""
 
-    def __call__(self, count: int, standing: str = "") -> None:
+    def __call__(self, count: int, status: str = "") -> None:
         """Show both."""
         ...
 
 
-def ignored(count: int, standing: str = "") -> None:
+def ignored(count: int, status: str = "") -> None:
     """Show no progress."""
 
 
@@ -24,11 +24,14 @@ class Progress(Protocol):
     """What a stage reports to; the command line draws bars, a notebook may ignore it."""
 
     def task(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        """Open a task of `total` units (`None` if unknown)."""
+        """Open a task of `total` units (`None` if unknown); the block calls what it yields.
+
+        with progress.task("embedding", len(photos), "photos") as advance: advance(1)
+        """
         ...
 
     def note(self, text: str) -> None:
-        """Say one thing that happened."""
+        """Show one line about something that happened."""
         ...
 
 

@@ -22,6 +22,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build
@@ -29,7 +30,6 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import Engine
 
 Color = tuple[int, int, int]
 ENGINE = "color"

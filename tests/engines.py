@@ -16,6 +16,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import embed
+from pipeline.engine import Engine
 from pipeline.evaluation import evaluate
 from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images import ImageLimits
@@ -24,7 +25,6 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import Item, SourcePhoto
-from pipeline.workspace import Engine
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]

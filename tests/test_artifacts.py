@@ -96,7 +96,7 @@ def test_json_is_read_back_and_does_not_depend_on_the_order_of_keys(tmp_path: Pa
     assert read_json(tmp_path / "f") == {"a": [1], "b": "é"}
 
 
-def test_a_file_may_be_written_in_another_folder_until_it_is_whole(
+def test_a_file_may_be_written_in_another_folder_until_it_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -203,7 +203,7 @@ def test_what_is_published_already_is_kept(published: Path) -> None:
     assert [path.name for path in published.parent.iterdir()] == ["made"]
 
 
-def test_what_a_killed_run_left_is_not_mixed_in(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_not_mixed_in(tmp_path: Path) -> None:
     left = tmp_path / ".made.tmp"
     left.mkdir()
     (left / "half").write_bytes(b"half")
@@ -223,7 +223,7 @@ def test_what_a_killed_run_left_is_not_mixed_in(tmp_path: Path) -> None:
         (lambda f: os.truncate(f / "manifest.json", 40), "manifest.json: damaged: it is not JSON"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused(
+def test_an_incomplete_folder_is_refused(
     published: Path, damage: Callable[[Path], object], named: str
 ) -> None:
     damage(published)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.concurrency import ordered_map
+from pipeline.concurrency import SharedContext, ordered_map
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(0, 9))
-def test_it_is_map(items: list[int], workers: int, ahead: int) -> None:
+def test_ordered_map_equals_map(items: list[int], workers: int, ahead: int) -> None:
     assert list(ordered_map(lambda x: x * x, items, workers, ahead)) == [x * x for x in items]
 
 
@@ -81,3 +84,34 @@ def test_no_thread_is_left_when_the_consumer_stops() -> None:
     assert threading.active_count() > before
     results.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
+
+
+def test_a_shared_context_is_entered_by_the_first_and_left_by_the_last() -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def setting() -> Iterator[None]:
+        events.append("entered")
+        try:
+            yield
+        finally:
+            events.append("left")
+
+    shared, second_is_in, first_is_out = SharedContext(setting), Event(), Event()
+
+    def second() -> None:
+        with shared:
+            second_is_in.set()
+            assert first_is_out.wait(60)
+            events.append("second thread")
+
+    with ThreadPoolExecutor(1) as pool:
+        with shared:
+            other = pool.submit(second)
+            assert second_is_in.wait(60)
+        first_is_out.set()
+        other.result()
+    assert events == ["entered", "second thread", "left"]
+    with pytest.raises(ZeroDivisionError), shared:
+        raise ZeroDivisionError
+    assert events[3:] == ["entered", "left"]

@@ -1,8 +1,8 @@
 """Conditions on a catalog's columns: `category = 'Watches' and price < 2000` → item ids.
 
-The text is parsed by sqlglot; of its tree only what is listed here is written out again as SQL,
-with every value bound as a parameter and every name looked up in the catalog, so nothing that a
-user writes is ever run.
+sqlglot parses the text. Of its tree, only the node types listed here are written out again as SQL,
+with every value bound as a parameter and every column looked up in the catalog, so that no SQL of a
+user is ever run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,25 +22,28 @@ from pipeline.catalog.records import State
 from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
-_OWN = ("id", "key", "name", "category")  # columns of their own; all others are metadata
-_MOST_NAMES = 30  # in an error
+_ITEM_COLUMNS = ("id", "key", "name", "category")  # all other columns are metadata
+_MAX_SHOWN = 30  # columns in an error
 
 
 class Condition:
     """A condition on the columns of the available items of a catalog.
 
     Columns are `id`, `key`, `name`, `category` and every column of the metadata, with a dot between
-    levels where a column is itself structured, and in double quotes where a name is no word. They
-    compare (=, <>, <, <=, >, >=, between, in, like, is null) with texts in single quotes, numbers,
-    true and false, joined by and, or, not and brackets. As in SQL, neither a condition on a column
-    that an item lacks holds nor its opposite; nor one on a number where the item has a text.
+    levels where a column is itself structured, and in double quotes where a name is not a single
+    word. They compare (=, <>, <, <=, >, >=, between, in, like, is null) with texts in single
+    quotes, numbers, true and false, and are joined by and, or, not and brackets. As in SQL, where
+    an item lacks the column, neither the condition nor its opposite is true; the same holds where
+    a number is compared and the item has a text.
+
+        Condition(catalog, "category = 'Watches' and price < 2000").items  # ids, int64
     """
 
     def __init__(self, catalog: Catalog, where: str) -> None:
         """Read a condition.
 
         Raises:
-            QueryError: the text is no such condition, or names a column that no item has.
+            QueryError: the text is not such a condition, or names a column that no item has.
         """
         writer = _SqlWriter(catalog)
         self._catalog = catalog
@@ -50,17 +52,17 @@ class Condition:
 
     @cached_property
     def items(self) -> Ids:
-        """The ids, ascending, of the items for which it holds."""
+        """Ids of the items that meet the condition: (n,) int64, ascending."""
         return self._select("1")
 
     def among(self, items: Ids) -> Ids:
-        """Return those of these items, ascending, for which it holds: few are asked faster."""
-        some = "id IN (SELECT value FROM json_each(:some))"
-        return self._select(some, some=json.dumps(items.tolist()))
+        """Return which of these items meet the condition, ascending; for few items it is faster."""
+        candidates = "id IN (SELECT value FROM json_each(:items))"
+        return self._select(candidates, items=json.dumps(items.tolist()))
 
-    def _select(self, which: str, **parameters: str) -> Ids:
+    def _select(self, candidates: str, **parameters: str) -> Ids:
         rows = self._catalog.select(
-            f"SELECT id FROM items WHERE state = :available AND {which} AND ({self._sql})"  # noqa: S608
+            f"SELECT id FROM items WHERE state = :available AND {candidates} AND ({self._sql})"  # noqa: S608
             " ORDER BY id",
             {**self._parameters, **parameters},
         )
@@ -68,7 +70,10 @@ class Condition:
 
 
 class Groups:
-    """What items belong to: the values of one of the catalog's columns."""
+    """Groups of items that share the value of a column.
+
+    Groups(catalog, "category")([1, 2])  # [("value", "Watches"), ("item", 2)]
+    """
 
     def __init__(self, catalog: Catalog, name: str) -> None:
         """Take a column by its name; a dot may stand between levels of a structured one.
@@ -82,7 +87,7 @@ class Groups:
         self._sql, self._parameters = column(names)
 
     def __call__(self, items: Sequence[int]) -> list[Hashable]:
-        """Return the value of each item; one that has none belongs to nothing but itself."""
+        """Return the group of each item; an item without a value is a group of its own."""
         rows = self.catalog.select(
             f"SELECT id, {self._sql} FROM items"  # noqa: S608
             " WHERE id IN (SELECT value FROM json_each(:items))",
@@ -96,36 +101,31 @@ def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
     """Make sure that at least one item has a column.
 
     Raises:
-        QueryError: none has, with the columns that there are.
+        QueryError: none has; the error lists the columns that there are.
     """
     if not _has(catalog, names):
-        known = [
-            *_OWN,
-            *(
-                row[0]
-                for row in catalog.select(
-                    "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
-                )
-            ),
-        ]
-        nearest = difflib.get_close_matches(names[0], known, n=1)
+        query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
+        columns = [*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]
+        nearest = difflib.get_close_matches(names[0], columns, n=1)
         hint = f" (did you mean {nearest[0]}?)" if nearest and len(names) == 1 else ""
+        more = ", ..." if len(columns) > _MAX_SHOWN else ""
         raise QueryError(
             f"no item has a column {'.'.join(names)!r}{hint}; there are"
-            f" {', '.join(islice(known, _MOST_NAMES))}{', ...' if len(known) > _MOST_NAMES else ''}"
+            f" {', '.join(columns[:_MAX_SHOWN])}{more}"
         )
 
 
 def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
+    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
+        return True
     value, parameters = column(names)
     query = f"SELECT 1 FROM items WHERE {value} IS NOT NULL LIMIT 1"  # noqa: S608
-    is_own = len(names) == 1 and names[0] in _OWN
-    return is_own or next(catalog.select(query, parameters), None) is not None
+    return next(catalog.select(query, parameters), None) is not None
 
 
 def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
     """Return SQL for the value of a column of `items`, and the parameters that it binds."""
-    if len(names) == 1 and names[0] in _OWN:
+    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
         return names[0], {}
     value = "metadata"
     for level in range(len(names)):
@@ -136,13 +136,13 @@ def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[st
 
 @dataclass
 class _SqlWriter:
-    """Writes the tree of a condition as SQL, and collects what is bound."""
+    """Writes the tree of a condition as SQL, and collects the parameters that it binds."""
 
     catalog: Catalog
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def write(self, node: Any) -> str:
-        """Write what joins conditions."""
+        """Write a condition, or conditions joined by and, or, not and brackets."""
         from sqlglot import exp
 
         match node:
@@ -171,11 +171,13 @@ class _SqlWriter:
                 low = self.compare(node.this, ">=", node.args["low"])
                 return f"({low} AND {self.compare(node.this, '<=', node.args['high'])})"
         if type(node) not in operators:
-            raise QueryError(f"`{node.sql()}` is no condition that can be used; see `query --help`")
+            raise QueryError(
+                f"`{node.sql()}` is not a condition that can be used; see `query --help`"
+            )
         return self.compare(node.this, operators[type(node)], node.expression)
 
     def compare(self, left: Any, operator: str, right: Any) -> str:
-        """Write a column against a value: texts with texts, numbers with numbers."""
+        """Write a comparison of a column with a value: texts as texts, numbers as numbers."""
         value = self.value(right)
         name = f"value_{len(self.parameters)}"
         sql = self.column(left)
@@ -183,14 +185,16 @@ class _SqlWriter:
         if isinstance(value, str):
             return f"CAST({sql} AS TEXT) {operator} :{name}"
         if operator == "LIKE":
-            raise QueryError(f"`{right.sql()}`: like wants a text in single quotes")
+            raise QueryError(f"`{right.sql()}`: like needs a text in single quotes")
         return f"CASE WHEN typeof({sql}) IN ('integer', 'real') THEN {sql} {operator} :{name} END"
 
     def column(self, node: Any) -> str:
         from sqlglot import exp
 
         if not isinstance(node, exp.Column):
-            raise QueryError(f"`{node.sql()}` is no column; write conditions as column = 'value'")
+            raise QueryError(
+                f"`{node.sql()}` is not a column; write conditions as column = 'value'"
+            )
         names = tuple(part.name for part in node.parts)
         check_column(self.catalog, names)
         sql, parameters = column(names, f"column_{len(self.parameters)}")
@@ -208,8 +212,8 @@ class _SqlWriter:
             case exp.Boolean():
                 return int(node.this)
             case exp.Column():
-                raise QueryError(f"`{node.sql()}` is no value; texts stand in single quotes")
-        raise QueryError(f"`{node.sql()}` is no value; give a text in single quotes or a number")
+                raise QueryError(f"`{node.sql()}` is not a value; write texts in single quotes")
+        raise QueryError(f"`{node.sql()}` is not a value; give a text in single quotes or a number")
 
 
 def _parse(where: str) -> Any:
@@ -220,5 +224,5 @@ def _parse(where: str) -> Any:
         return sqlglot.parse_one(where, into=exp.Condition, dialect="sqlite")
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
         raise QueryError(
-            f"{where!r} is no condition; write it as category = 'Watches' and price < 2000"
+            f"{where!r} is not a condition; write it as category = 'Watches' and price < 2000"
         ) from error

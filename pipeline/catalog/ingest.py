@@ -1,8 +1,8 @@
 """Ingest a source: items → catalog.sqlite, and images/ for photos that have no file yet.
 
-Every photo that is here is read and decoded once, so that what is wrong with it is known, named
-and counted before any model sees it; one whose size and time have not changed is not read again.
-Photos at a URL become pending: `download` gets them.
+Every photo that has a file is read and decoded once, so that what is wrong with it is named and
+counted before any model sees it; a file whose size and time have not changed is not read again.
+Photos at a URL become pending: `download` fetches them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipeline import images
 from pipeline.artifacts import digest
@@ -27,19 +27,19 @@ from pipeline.sources.base import Item, Skipped, Source, SourcePhoto
 
 Inspected = tuple[Item | Skipped, list[ImageRecord]]
 DUPLICATE = "duplicate id"
-_TRANSACTION = 256  # items a commit: a killed run repeats at most these
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one run found: the states of the rows offered, which add up to their number."""
+    """What one run recorded: the states of the rows offered, which add up to their number."""
 
     offered: int
+    """Rows that the source offered."""
     counts: dict[str, dict[str, int]]
     """State → reason → number of items and skipped rows, over the whole catalog."""
     newly_removed: int
     unchanged: bool = False
-    """Whether the source was known to be the same without reading it."""
+    """Whether the source's version showed, without reading it, that nothing has changed."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -57,8 +57,14 @@ def ingest(
     limits: ImageLimits,
     workers: int = 2,
     progress: Progress = SILENT,
+    batch_size: int = 256,
 ) -> IngestReport:
     """Bring the catalog up to date with its source.
+
+    `workers` threads read and decode photos. Every `batch_size` items are committed together: at
+    most these are repeated after a kill.
+
+        report = ingest(sources.create(config.source), catalog, ImageLimits())
 
     Raises:
         SourceError: the source cannot be read.
@@ -79,9 +85,9 @@ def ingest(
     inspect = _Inspector(catalog, limits)
     offered = 0
     with progress.task("ingesting", source.total, "items") as advance:
-        known = ((offer, _known(catalog, offer)) for offer in chain(first, offers))
-        inspected = _ticking(ordered_map(inspect, known, workers, ahead=8 * workers), advance)
-        while batch := list(islice(inspected, _TRANSACTION)):
+        work = ((offer, _records(catalog, offer)) for offer in chain(first, offers))
+        inspected = _counted(ordered_map(inspect, work, workers, ahead=8 * workers), advance)
+        while batch := list(islice(inspected, batch_size)):
             with catalog.transaction():
                 for offer, records in batch:
                     _put(catalog, run, offer, records)
@@ -92,29 +98,23 @@ def ingest(
     return IngestReport(offered, catalog.counts(), removed)
 
 
-def _ticking(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
-    for one in inspected:
-        yield one
+def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
+    for offer in inspected:
+        yield offer
         advance(1)
 
 
 def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
     if isinstance(offer, Skipped):
         catalog.skip(offer.row, offer.reason)
-    elif not catalog.put(
-        run,
-        offer.key,
-        offer.name,
-        offer.category,
-        offer.metadata,
-        records,
-        offer.without_photo,
-    ):
+        return
+    fields = (offer.key, offer.name, offer.category, offer.metadata, records, offer.without_photo)
+    if not catalog.put(run, *fields):
         catalog.skip(offer.row, DUPLICATE)
 
 
-def _known(catalog: Catalog, item: Item | Skipped) -> dict[str, ImageRecord]:
-    """What the ledger knows of an item's images, by their URIs."""
+def _records(catalog: Catalog, item: Item | Skipped) -> dict[str, ImageRecord]:
+    """The ledger's records of an item's images, by their URIs."""
     if isinstance(item, Skipped):
         return {}
     record = catalog.item_by_key(item.key)
@@ -129,35 +129,35 @@ class _Inspector:
         self.limits = limits
 
     def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
-        item, known = offer
+        item, records = offer
         if isinstance(item, Skipped):
             return item, []
-        return item, [self.inspect(photo, known.get(photo.uri)) for photo in item.photos]
+        return item, [self.inspect(photo, records.get(photo.uri)) for photo in item.photos]
 
-    def inspect(self, photo: SourcePhoto, known: ImageRecord | None) -> ImageRecord:
-        """Read and decode one photo, unless the ledger knows this very file."""
+    def inspect(self, photo: SourcePhoto, record: ImageRecord | None) -> ImageRecord:
+        """Read and decode one photo, unless the ledger's record is of this very file."""
         try:
             if photo.data is not None:
                 return self.store(photo.uri, photo.data)
             if photo.path is not None:
-                return self.look_at(photo.uri, photo.path.absolute(), known)
-            return known if known and _is_judged(known) else ImageRecord(photo.uri, State.PENDING)
+                return self.read(photo.uri, photo.path.absolute(), record)
+            return record if _was_tried(record) else ImageRecord(photo.uri, State.PENDING)
         except RejectedImage as rejected:
             return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
 
     def store(self, uri: str, data: bytes) -> ImageRecord:
-        """Describe encoded bytes, and keep them in the catalog's own folder."""
+        """Describe encoded bytes, and keep them in the catalog's folder."""
         record = self.describe(uri, data)
         return replace(record, path=self.catalog.store_photo(data, Path(uri).suffix))
 
-    def look_at(self, uri: str, path: Path, known: ImageRecord | None) -> ImageRecord:
+    def read(self, uri: str, path: Path, record: ImageRecord | None) -> ImageRecord:
         """Describe a file of the user's, which stays where it is."""
         if not _is_text(path):
             return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
         try:
             status = path.stat()
-            if known and _same_file(known, path, status):
-                return known
+            if record and _same_file(record, path, status):
+                return record
             data = images.read_bytes(path, self.limits)
         except FileNotFoundError:
             return ImageRecord(uri, State.FAILED, MISSING)
@@ -184,9 +184,9 @@ class _Inspector:
         )
 
 
-def _is_judged(known: ImageRecord) -> bool:
-    """Whether the ledger knows what became of a photo at a URL."""
-    return known.tried_at is not None and known.state is not State.REMOVED
+def _was_tried(record: ImageRecord | None) -> TypeGuard[ImageRecord]:
+    """Whether the ledger has the outcome of downloading a photo."""
+    return bool(record and record.tried_at is not None and record.state is not State.REMOVED)
 
 
 def _is_text(path: Path) -> bool:
@@ -198,10 +198,6 @@ def _is_text(path: Path) -> bool:
     return True
 
 
-def _same_file(known: ImageRecord, path: Path, status: os.stat_result) -> bool:
-    return (
-        known.state is State.AVAILABLE
-        and known.path == str(path)
-        and known.size == status.st_size
-        and known.mtime_ns == status.st_mtime_ns
-    )
+def _same_file(record: ImageRecord, path: Path, status: os.stat_result) -> bool:
+    recorded = (record.state, record.path, record.size, record.mtime_ns)
+    return recorded == (State.AVAILABLE, str(path), status.st_size, status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""The SQLite file of a catalog: its tables, transactions and facts."""
+"""The SQLite file of a catalog: its tables, its transactions, and how it is queried."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Self
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
 Rows = Iterator[sqlite3.Row]
+PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -62,7 +63,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = 1;
 """
 _VERSION = 1
-_SINCE_0 = (
+_NEW_IN_VERSION_1 = (
     "status INTEGER",
     "attempts INTEGER NOT NULL DEFAULT 0",
     "tried_at TEXT",
@@ -73,15 +74,23 @@ _SINCE_0 = (
 class Ledger:
     """`folder/catalog.sqlite`. Writers hold the folder's lock; readers never wait for them."""
 
-    def __init__(self, folder: Path, *, create: bool = False, any_thread: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        create: bool = False,
+        any_thread: bool = False,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
         """Open the ledger; with `any_thread`, for reading from several threads.
 
         Raises:
-            NotBuiltError: there is none, and `create` does not say to make it.
+            NotBuiltError: there is none, and `create` is not set.
             DamagedArtifactError: the file is no catalog.
         """
         self.folder = folder
         self.file = folder / "catalog.sqlite"
+        self.page_size = page_size
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not self.file.is_file():
@@ -115,7 +124,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write: readers see all of what the block wrote when it ends, or never any of it."""
+        """Write atomically: readers see all that the block wrote once it ends, or nothing of it."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -127,9 +136,9 @@ class Ledger:
 
     @contextmanager
     def fast_commits(self) -> Iterator[None]:
-        """Let commits not wait for the disk: a kill takes none of them, a power cut the last.
+        """Let commits not wait for the disk: a kill loses none of them, a power cut the last ones.
 
-        Not for what gives out ids, which a power cut would then give out twice.
+        Not for writing that gives out ids: after a power cut they would be given out twice.
         """
         self._db.execute("PRAGMA synchronous = NORMAL")
         try:
@@ -138,48 +147,66 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = FULL")
 
     def set_meta(self, name: str, value: str | None) -> None:
-        """Remember one text about the whole catalog; `None` forgets it."""
+        """Store a text about the whole catalog under a name; `None` removes it."""
         self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
         if value is not None:
             self._db.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
 
     def get_meta(self, name: str) -> str | None:
-        """Return a remembered text, or None."""
+        """Return the text stored under a name, or None."""
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def select(self, query: str, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Stream the rows of a question of one's own."""
+        """Stream the rows of an SQL query.
+
+        catalog.select("SELECT id FROM items WHERE state = :state", {"state": State.FAILED})
+        """
         with closing(self._db.execute(query, parameters or {})) as rows:
             yield from rows
+
+    def select_pages(self, query: str, parameters: Mapping[str, Any]) -> Rows:
+        """Stream rows by ascending id, a page at a time, so the ledger may be written to meanwhile.
+
+        The query selects a column `id`, and its WHERE clause contains `id > :after`.
+        """
+        after, limit = 0, self.page_size
+        while True:
+            page = self._db.execute(
+                f"{query} ORDER BY id LIMIT :limit", {**parameters, "after": after, "limit": limit}
+            ).fetchall()
+            yield from page
+            if len(page) < limit:
+                return
+            after = page[-1]["id"]
 
     def count(
         self, query: str, parameters: Mapping[str, Any] | None = None
     ) -> dict[str, dict[str, int]]:
-        """Nest the rows of a question that gives (state, reason, number)."""
+        """Nest the rows of a query that gives (state, reason, number): state → reason → number."""
         counts: dict[str, dict[str, int]] = {}
         for state, reason, count in self._db.execute(query, parameters or {}):
             counts.setdefault(state, {})[reason] = count
         return counts
 
     def change(self, statement: str, parameters: Mapping[str, Any]) -> int:
-        """Write within a transaction; returns how many rows that touched."""
+        """Run a statement within a transaction; return how many rows it changed."""
         return self._db.execute(statement, parameters).rowcount
 
     def damage(self) -> str | None:
-        """Say what SQLite finds wrong with the file, if anything."""
+        """Return what SQLite finds wrong with the file; None if nothing."""
         try:
-            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            answer = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
         except sqlite3.DatabaseError as error:
             return str(error)
-        return None if found == "ok" else found
+        return None if answer == "ok" else answer
 
     def _migrate(self) -> None:
         """Add what a file of an earlier version lacks."""
         if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
             if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'").fetchone():
-                known = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
-                for column in _SINCE_0:
-                    if column.split()[0] not in known:
+                existing = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
+                for column in _NEW_IN_VERSION_1:
+                    if column.split()[0] not in existing:
                         self._db.execute(f"ALTER TABLE images ADD COLUMN {column}")
             self._db.executescript(_SCHEMA)

@@ -1,4 +1,4 @@
-"""From the ledger's photos to pixels, in parallel: what training and embedding both read."""
+"""The ledger's photos → pixels, in parallel: what training and embedding both read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
 
-_CHUNK = 8  # photos that a thread takes at a time
 MISSING = "photo missing"
 CHANGED = "photo changed since it was ingested"
 UNREADABLE = "photo cannot be read"
 
-# What can be wrong with one photo; any other error of the system is wrong with all of them.
+# Errors of the system that concern one photo; any other error concerns all of them.
 PHOTOS_FAULT = (
     errno.ENOENT,
     errno.EACCES,
@@ -60,17 +59,21 @@ def prepare_all(
     limits: ImageLimits,
     decoders: int,
     ahead: int,
-    known: Mapping[bytes, U8Image] | None = None,
+    ready: Mapping[bytes, U8Image] | None = None,
+    chunk_size: int = 8,
 ) -> Iterator[Prepared]:
     """Yield each photo with its prepared pixels, or with why it has none, in their order.
 
-    `decoders` threads work at most `ahead` photos ahead of the consumer. Photos whose SHA-256 is in
-    `known` are not read: their prepared pixels are there already.
+    `decoders` threads, each taking `chunk_size` photos at a time, work at most `ahead` photos ahead
+    of the consumer. Photos whose SHA-256 is in `ready` are not read: these are their prepared
+    pixels.
+
+        prepare_all(catalog.photos(), model.prepare, ImageLimits(), decoders=4, ahead=64)
     """
 
     def work(photo: Photo) -> Prepared:
-        if known and photo.sha256 in known:
-            return photo, known[photo.sha256]
+        if ready and photo.sha256 in ready:
+            return photo, ready[photo.sha256]
         try:
             return photo, prepare(read(photo, limits))
         except RejectedImage as rejected:
@@ -80,6 +83,6 @@ def prepare_all(
         return [work(photo) for photo in chunk]
 
     photos = iter(photos)
-    chunks = iter(lambda: list(islice(photos, _CHUNK)), [])
-    done = ordered_map(work_all, chunks, decoders, max(1, ahead // _CHUNK))
+    chunks = iter(lambda: list(islice(photos, chunk_size)), [])
+    done = ordered_map(work_all, chunks, decoders, max(1, ahead // chunk_size))
     return chain.from_iterable(done)

@@ -1,4 +1,4 @@
-"""Decoded photos in files: what training reads in every epoch, and embedding once more.
+"""Decoded photos in files: training reads them in every epoch, and embedding once more.
 
 They can always be made again, so they are kept only until the photos are embedded.
 """
@@ -37,31 +37,30 @@ class PixelFile:
         self.size = size
 
     def is_complete(self) -> bool:
-        """Whether `fill` ran to its end, and all of it reached the disk."""
+        """Whether `fill` ran to its end, and all that it wrote reached the disk."""
         if not (self.photos_file.is_file() and self.rows_file.is_file()):
             return False
         size = len(self.photos) * self.size[0] * self.size[1] * 3
         return self.rows_file.stat().st_size == size
 
     def fill(self, prepared: Iterable[Prepared]) -> list[tuple[Photo, RejectedImage]]:
-        """Write the rows of all photos that have pixels; return the others."""
+        """Write the rows of all photos that have pixels; return the rejected ones and why."""
         self.rows_file.parent.mkdir(parents=True, exist_ok=True)
-        good: list[bytes] = []
-        bad: list[tuple[Photo, RejectedImage]] = []
+        hashes = bytearray()
+        rejected: list[tuple[Photo, RejectedImage]] = []
         with self.rows_file.open("wb") as file:
             for photo, pixels in prepared:
                 if isinstance(pixels, RejectedImage):
-                    bad.append((photo, pixels))
+                    rejected.append((photo, pixels))
                 else:
                     file.write(pixels.data)
-                    good.append(photo.sha256)
+                    hashes += photo.sha256
             file.flush()
             os.fsync(file.fileno())
-        hashes = np.frombuffer(b"".join(good), np.uint8).reshape(-1, 32)
         buffer = io.BytesIO()
-        np.save(buffer, hashes, allow_pickle=False)
+        np.save(buffer, np.frombuffer(hashes, np.uint8).reshape(-1, 32), allow_pickle=False)
         write_atomic(self.photos_file, buffer.getvalue())
-        return bad
+        return rejected
 
     @property
     def photos(self) -> U8Photos:
@@ -95,13 +94,13 @@ class PixelFolder(Mapping[bytes, U8Image]):
             file = PixelFile(self.folder, part, self.size)
             if not file.is_complete():
                 continue
-            at = file.rows_file.open("rb", buffering=0)
-            self._opened.append(at)
-            rows |= {photo.tobytes(): (at, row) for row, photo in enumerate(file.photos)}
+            opened = file.rows_file.open("rb", buffering=0)
+            self._opened.append(opened)
+            rows |= {photo.tobytes(): (opened, row) for row, photo in enumerate(file.photos)}
         return rows
 
     def adopt(self, work: Path) -> None:
-        """Take over the pixel files of a folder, and remove all else in it."""
+        """Move the pixel files of a folder here, and delete all else in it."""
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

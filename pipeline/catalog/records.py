@@ -14,15 +14,15 @@ class State(StrEnum):
 
     AVAILABLE = "available"
     PENDING = "pending"  # at a URL, and not downloaded yet
-    FAILED = "failed"  # the photo could not be had
-    REJECTED = "rejected"  # the photo was had, and is not acceptable
+    FAILED = "failed"  # the photo could not be read or downloaded
+    REJECTED = "rejected"  # the photo is there, and is not acceptable
     SKIPPED = "skipped"  # a row of the source that describes no item
     REMOVED = "removed"  # the source no longer offers the item
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of an item as the ledger holds it."""
+    """One image of an item, as the ledger stores it."""
 
     uri: str
     state: State
@@ -34,21 +34,21 @@ class ImageRecord:
     mtime_ns: int | None = None
     sha256: bytes | None = None
     width: int | None = None
-    """Of the photo as it came, in pixels; what is stored may be smaller."""
+    """Of the photo as it arrived, in pixels; what is stored may be smaller."""
     height: int | None = None
     status: int | None = None
-    """HTTP status of the last answer, of a download."""
+    """HTTP status of the last response to a download."""
     attempts: int = 0
     """Requests made to download it, over all runs."""
     tried_at: str | None = None
-    """When the last download of it ended, in UTC as ISO 8601; None if it was never at a URL."""
+    """When its last download ended, in UTC as ISO 8601; None if it was never at a URL."""
     seconds: float | None = None
-    """How long that took, from its first request to its end."""
+    """How long that download took, from its first request to its end."""
 
 
 @dataclass(frozen=True)
 class ItemRecord:
-    """One item as the ledger holds it."""
+    """One item, as the ledger stores it."""
 
     id: int
     key: str

@@ -1,4 +1,4 @@
-"""QuerySet to the ledger about a whole catalog: answered by SQLite, streamed, never a table."""
+"""Statistics of a whole catalog: computed by SQLite and streamed, whatever its size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWING = (
 
 @dataclass(frozen=True)
 class ItemSummary:
-    """An item as a person would look it up, and the file of one of its photos if it has any."""
+    """An item as a person would look it up, and the file of one of its photos, if it has any."""
 
     item: int
     key: str
@@ -31,7 +31,7 @@ class ItemSummary:
 
 @dataclass(frozen=True)
 class Spread:
-    """How many different items, names and categories (not counting none) photos stand on."""
+    """How many different items, names and (non-empty) categories show some photos."""
 
     items: int
     names: int
@@ -45,7 +45,7 @@ def item_count(catalog: Catalog) -> int:
 
 
 def without_photo(catalog: Catalog) -> Iterator[tuple[str, str, int]]:
-    """Stream (state, reason, items) of the items that no photo can be shown of, most first."""
+    """Stream (state, reason, number of items) of the items without a photo, most items first."""
     query = (
         "SELECT state, reason, COUNT(*) FROM items WHERE state NOT IN (:available, :removed)"
         " GROUP BY state, reason ORDER BY 3 DESC, 1, 2"
@@ -54,7 +54,7 @@ def without_photo(catalog: Catalog) -> Iterator[tuple[str, str, int]]:
 
 
 def items_in_state(catalog: Catalog, state: str, reason: str, limit: int) -> list[ItemSummary]:
-    """Return the first items that ended so."""
+    """Return the first `limit` items that ended in this state for this reason."""
     query = (
         "SELECT id, key, name, category, NULL FROM items WHERE state = :state AND reason = :reason"
         " ORDER BY id LIMIT :limit"
@@ -64,19 +64,19 @@ def items_in_state(catalog: Catalog, state: str, reason: str, limit: int) -> lis
 
 
 def shared_photos(catalog: Catalog) -> Iterator[tuple[int, Spread]]:
-    """Stream (image id, whom it stands on) of the photos of several items, most items first."""
+    """Stream (image id, spread) of the photos that several items show, most items first."""
     query = (
         "SELECT MIN(image.id), COUNT(DISTINCT item.id), COUNT(DISTINCT name),"
         " COUNT(DISTINCT NULLIF(category, '')) FROM images AS image"
         " JOIN items AS item ON item.id = image.item WHERE image.state = :available"
         " GROUP BY sha256 HAVING COUNT(DISTINCT item.id) > 1 ORDER BY 2 DESC, 1"
     )
-    for photo, *numbers in catalog.select(query, {"available": State.AVAILABLE}):
-        yield photo, Spread(*numbers)
+    for image, *counts in catalog.select(query, {"available": State.AVAILABLE}):
+        yield image, Spread(*counts)
 
 
 def spread(catalog: Catalog, photos: Sequence[int]) -> Spread:
-    """Count whom photos, given by the ids of images that show them, stand on together."""
+    """Count who shows any of some photos, given by the ids of images."""
     query = (
         "SELECT COUNT(DISTINCT item.id), COUNT(DISTINCT name),"
         f" COUNT(DISTINCT NULLIF(category, '')) {_SHOWING}"
@@ -85,7 +85,7 @@ def spread(catalog: Catalog, photos: Sequence[int]) -> Spread:
 
 
 def items_showing(catalog: Catalog, photo: int, limit: int) -> list[ItemSummary]:
-    """Return the first items that show the photo of this image."""
+    """Return the first `limit` items that show the photo of this image."""
     query = (
         f"SELECT item.id, key, name, category, shown.path, MIN(shown.id) {_SHOWING}"
         " GROUP BY item.id ORDER BY item.id LIMIT :limit"
@@ -103,7 +103,7 @@ def categories_showing(catalog: Catalog, photos: Sequence[int], limit: int) -> l
 
 
 def small_photos(catalog: Catalog, side: int) -> Iterator[tuple[int, int]]:
-    """Stream (image id, shorter side) of the photos that arrived smaller, the smallest first."""
+    """Stream (image id, shorter side in pixels) of photos smaller than `side`, smallest first."""
     query = (
         "SELECT MIN(id), MIN(width, height) AS side FROM images"
         " WHERE state = :available AND MIN(width, height) < :side GROUP BY sha256 ORDER BY 2, 1"
@@ -112,7 +112,7 @@ def small_photos(catalog: Catalog, side: int) -> Iterator[tuple[int, int]]:
 
 
 def small_categories(catalog: Catalog, items: int) -> Iterator[tuple[str, int]]:
-    """Stream (category, its available items) of those with fewer than `items`, fewest first."""
+    """Stream (category, available items) of those with fewer than `items`, smallest first."""
     query = (
         "SELECT category, COUNT(*) FROM items WHERE state = :available AND category <> ''"
         " GROUP BY category HAVING COUNT(*) < :items ORDER BY 2, 1"
@@ -121,14 +121,14 @@ def small_categories(catalog: Catalog, items: int) -> Iterator[tuple[str, int]]:
 
 
 def category_size(catalog: Catalog, category: str) -> int:
-    """Count a category's available items; those of no category if it is empty."""
+    """Count a category's available items; of "", those without a category."""
     query = "SELECT COUNT(*) FROM items WHERE state = :available AND category = :category"
     parameters = {"available": State.AVAILABLE, "category": category}
     return int(next(catalog.select(query, parameters))[0])
 
 
 def items_of_category(catalog: Catalog, category: str, limit: int) -> list[ItemSummary]:
-    """Return a category's first available items."""
+    """Return a category's first `limit` available items."""
     query = (
         "SELECT item.id, key, name, category, path, MIN(image.id) FROM items AS item"
         " JOIN images AS image ON image.item = item.id AND image.state = :available"
@@ -147,5 +147,5 @@ def _shown(catalog: Catalog, query: str, parameters: Mapping[str, Any]) -> list[
 
 
 def _showing(photos: Sequence[int]) -> dict[str, str]:
-    # As JSON: SQLite takes a limited number of parameters, and a cluster may have any number.
+    # As JSON: SQLite takes a limited number of parameters, and there may be any number of photos.
     return {"available": State.AVAILABLE, "photos": json.dumps(photos)}

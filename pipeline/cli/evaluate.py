@@ -153,10 +153,10 @@ def report(
     from datetime import date
 
     from pipeline.artifacts import write_atomic
+    from pipeline.engine import image_limits
     from pipeline.evaluation.evaluate import EvaluationOptions
     from pipeline.report.data import report_data
     from pipeline.report.report_page import report_page
-    from pipeline.workspace import image_limits
 
     if out:
         check_page("--out", out)

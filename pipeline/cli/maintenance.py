@@ -70,10 +70,10 @@ def audit(
 ) -> None:
     """Look for what is wrong with the photos: missing, shared, alike, blurred, small, plain."""
     from pipeline.artifacts import write_atomic
+    from pipeline.engine import image_limits
     from pipeline.maintenance.audit import AuditLimits
     from pipeline.maintenance.audit import audit as look
     from pipeline.maintenance.audit.page import audit_page
-    from pipeline.workspace import image_limits
 
     if html:
         check_page("--html", html)

@@ -38,13 +38,11 @@ class _Terminal:
             TextColumn(unit),
             _Rate(""),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[standing]}", markup=False),
+            TextColumn("{task.fields[status]}", markup=False),
         )
         with Bars(*columns, console=stderr) as bars:
-            task = bars.add_task(plain(label), total=total, standing="")
-            yield lambda count, standing="": bars.update(
-                task, advance=count, standing=plain(standing)
-            )
+            task = bars.add_task(plain(label), total=total, status="")
+            yield lambda count, status="": bars.update(task, advance=count, status=plain(status))
 
     def note(self, text: str) -> None:
         talk(text)
@@ -67,9 +65,9 @@ class _Plain:
             so_far = f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
             return f"{so_far}; {stands}" if stands else so_far
 
-        def advance(count: int, standing: str = "") -> None:
+        def advance(count: int, status: str = "") -> None:
             nonlocal done, said, shown, stands
-            done, stands = done + count, standing
+            done, stands = done + count, status
             if time.monotonic() - said >= _PLAIN_EVERY:
                 said, shown = time.monotonic(), done
                 talk(line())

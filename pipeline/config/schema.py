@@ -49,6 +49,8 @@ class MetadataSettings(Settings):
     name: str | None = None
     category: str | None = None
     category_separator: str = Field(">>", min_length=1)
+    delimiter: str | None = Field(None, pattern=r'^[^"\r\n]$')
+    encoding: str | None = None
 
 
 class FolderSettings(Settings):

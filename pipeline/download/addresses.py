@@ -1,6 +1,6 @@
-"""Which addresses may be connected to: those of the public internet, and those that are named.
+"""Which addresses may be connected to: those of the public internet, and those in the settings.
 
-A list of products is written by strangers. Without this check it could make us ask for, and keep,
+A list of products is written by strangers. Without this check it could make us request and store
 what only this machine may see: a router's pages, a cloud's credentials, a database next door.
 """
 
@@ -8,14 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from pipeline.download.outcomes import Reason
@@ -23,8 +16,8 @@ from pipeline.download.outcomes import Reason
 Network = IPv4Network | IPv6Network
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
-# Written out, and not asked of `ipaddress.is_global`, whose answer depends on Python's version:
-# 3.11 takes most of 192.0.0.0/24, multicast, 6to4 and both NAT64 prefixes for global.
+# Written out, because `ipaddress.is_global` depends on the version of Python: for 3.11, most of
+# 192.0.0.0/24, multicast, 6to4 and both NAT64 prefixes are global.
 _NOT_PUBLIC = tuple(
     ip_network(text)
     for text in (
@@ -32,7 +25,7 @@ _NOT_PUBLIC = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by a provider's customers; some clouds' metadata
         "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # Azure's wire server: public by number, inside by nature
+        "168.63.129.16/32",  # Azure's wire server: a public address inside of the cloud
         "169.254.0.0/16",  # link-local; most clouds' metadata
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments; Oracle's metadata
@@ -50,17 +43,17 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
-# All of IPv6 that has been given out. Outside are loopback, link-local, unique local, site-local,
-# multicast, and addresses that carry an IPv4 one: mapped, compatible, NAT64. Those are not looked
-# into: where DNS64 is in use, `allow_addresses` can name its prefix.
-_GIVEN_OUT = IPv6Network("2000::/3")
+# All IPv6 addresses assigned so far. Outside are loopback, link-local, unique local, site-local,
+# multicast, and addresses that contain an IPv4 one: mapped, compatible, NAT64. Those are not
+# decoded: where DNS64 is in use, `allow_addresses` can name its prefix.
+_ASSIGNED_IPV6 = IPv6Network("2000::/3")
 
 
 class ForbiddenAddressError(OSError):
-    """What keeps a socket from being made.
+    """Raised instead of making a socket.
 
-    An OSError, so that a name's other addresses are tried; all with the same text, so that it is
-    still this error when none is left.
+    An OSError, so that the other addresses of a name are tried. All have the same text, so that
+    aiohttp reports this error when none is left.
     """
 
     def __init__(self) -> None:
@@ -71,21 +64,21 @@ def may_connect(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) 
     """Whether an address is public, or in one of the networks that are allowed."""
     if any(address in network for network in allowed):
         return True
-    if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
+    if isinstance(address, IPv6Address) and address not in _ASSIGNED_IPV6:
         return False
     return not any(address in network for network in _NOT_PUBLIC)
 
 
 def guarded_sockets(allowed: Sequence[Network]) -> Callable[[AddrInfo], socket.socket]:
-    """What makes the sockets of aiohttp's connector.
+    """Return the function that makes the sockets of aiohttp's connector.
 
-    It is handed the very address about to be connected to, so it does not matter whether that
-    came from a URL, a redirect or a name server that changes its mind.
+    It gets the very address about to be connected to, so it does not matter whether that came from
+    a URL, a redirect or a name server whose answers change.
     """
 
     def make(info: AddrInfo) -> socket.socket:
-        family, kind, protocol, _, where = info
-        if not may_connect(ip_address(where[0]), allowed):
+        family, kind, protocol, _, address = info
+        if not may_connect(ip_address(address[0]), allowed):
             raise ForbiddenAddressError
         return socket.socket(family, kind, protocol)
 

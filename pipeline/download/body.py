@@ -1,4 +1,4 @@
-"""The bytes of one answer: read as they come, unpacked as they are read, never more than asked."""
+"""The bytes of one response: unpacked as they arrive, and never more than a limit."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from pipeline.images import Reject
 _GZIP, _DEFLATE, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
-async def read_body(response: aiohttp.ClientResponse, most: int, cut: bool) -> bytes:
-    """The body, unpacked. One of more than `most` bytes is cut there, or raises Failure.
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int, truncate: bool) -> bytes:
+    """Read and unpack the body; a longer one is cut at `max_bytes` if `truncate`.
 
-    Photos are asked for unpacked, but not every server listens. A small packed body may unpack to
-    anything, so both sizes count, and not more than one byte above `most` is ever unpacked.
+    Photos are requested without compression, but not every server respects that. A small packed
+    body may unpack to any size, so both sizes count, and at most `max_bytes` + 1 are ever unpacked.
+
+    Raises:
+        Failure: the body is longer, or of an unknown encoding.
+        zlib.error: the packed data are damaged, or end early.
     """
     too_large = Failure(Reject.TOO_MANY_BYTES, response.status, rejected=True)
-    if not cut and (response.content_length or 0) > most:
+    if not truncate and (response.content_length or 0) > max_bytes:
         raise too_large
     inflater = _inflater(response)
     received, size, parts = 0, 0, list[bytes]()
     async for data in response.content.iter_any():
         received += len(data)
-        part = inflater.add(data, most + 1 - size) if inflater else data
+        part = inflater.add(data, max_bytes + 1 - size) if inflater else data
         parts.append(part)
         size += len(part)
-        if max(received, size) > most:
-            if cut:
+        if max(received, size) > max_bytes:
+            if truncate:
                 break
             raise too_large
     else:
         if inflater and received:
             inflater.end()
-    return b"".join(parts)[:most]
+    return b"".join(parts)[:max_bytes]
 
 
 def _inflater(response: aiohttp.ClientResponse) -> _Inflater | None:
@@ -48,19 +52,19 @@ def _inflater(response: aiohttp.ClientResponse) -> _Inflater | None:
 
 
 class _Inflater:
-    """Raises zlib.error for what is damaged or ends early."""
+    """Unpacks a body; raises zlib.error if it is damaged or ends early."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._stream: zlib._Decompress | None = None
 
-    def add(self, data: bytes, most: int) -> bytes:
+    def add(self, data: bytes, max_bytes: int) -> bytes:
         if self._stream is None:
-            # "deflate" means the zlib format, which says so in its first byte; some servers
-            # leave that wrapping out.
+            # "deflate" means the zlib format, recognized by its first byte; some servers send
+            # the data without that wrapping.
             wrapping = _DEFLATE if data[0] & 15 == 8 else _RAW_DEFLATE
             self._stream = zlib.decompressobj(_GZIP if "gzip" in self._encoding else wrapping)
-        return self._stream.decompress(data, most)
+        return self._stream.decompress(data, max_bytes)
 
     def end(self) -> None:
         if self._stream is None or not self._stream.eof:

@@ -1,4 +1,4 @@
-"""One request: a URL → its answer, or the reason why there is none."""
+"""One request: a URL → its response, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from yarl import URL
 from pipeline.config import DownloadSettings
 from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets
 from pipeline.download.body import read_body
-from pipeline.download.outcomes import FOUND, Failure, Reason
+from pipeline.download.outcomes import SUCCESS, Failure, Reason
 from pipeline.download.urls import parse
 
-# AVIF and the like, which we cannot read, are sent only to who names them.
+# AVIF and similar formats, which we cannot read, are sent only to clients that name them.
 _HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
-# An idle connection is a file that is open, and thousands of hosts may pass in a minute.
-_KEEP_ALIVE = 2.0
+# An idle connection is an open file, and there may be thousands of hosts in a minute.
+_KEEP_ALIVE_SECONDS = 2.0
 _REDIRECTS = {301, 302, 303, 307, 308}
-_OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-# The first that fits.
+_LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+# The first type that an exception has gives its reason.
 _REASONS: dict[type[Exception], Reason] = {
     aiohttp.ClientConnectorDNSError: Reason.NAME_NOT_FOUND,
-    UnicodeError: Reason.NAME_NOT_FOUND,  # no name server was asked: it cannot be a name
+    UnicodeError: Reason.NAME_NOT_FOUND,  # before any lookup: it cannot be a name
     aiohttp.ClientSSLError: Reason.TLS_FAILURE,
     aiohttp.ClientConnectorError: Reason.CONNECTION_FAILED,
     aiohttp.ConnectionTimeoutError: Reason.CONNECT_TIMEOUT,
@@ -39,27 +39,27 @@ _REASONS: dict[type[Exception], Reason] = {
     zlib.error: Reason.BROKEN_ENCODING,
     aiohttp.ClientError: Reason.CONNECTION_LOST,
     OSError: Reason.CONNECTION_LOST,
-    # What strangers send goes through parsers that may have bugs. One that is found by one answer
-    # in a million must not cost the others; what is wrong outside of `get` still stops the run.
+    # What strangers send goes through parsers that may have bugs. A bug that one response in a
+    # million triggers must not cost the others; an error outside of `get` still stops the run.
     Exception: Reason.INVALID_RESPONSE,
 }
 
 
 class Response(NamedTuple):
-    """What a server sent: a body, or another place to look."""
+    """What a server sent: a body, or the URL of a redirect."""
 
     status: int
     data: bytes = b""
-    elsewhere: URL | None = None
+    redirect: URL | None = None
 
 
 class Client:
-    """Makes requests; each connection is checked, none is made through a proxy, no cookie kept."""
+    """Makes requests. Each address is checked, no proxy is used, and no cookie is kept."""
 
     def __init__(self, settings: DownloadSettings, resolver: AbstractResolver | None) -> None:
         connector = aiohttp.TCPConnector(
-            limit=0,  # the schedule's business
-            keepalive_timeout=_KEEP_ALIVE,
+            limit=0,  # the schedule limits connections
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
             resolver=resolver,
             socket_factory=guarded_sockets(settings.allow_addresses),
         )
@@ -72,39 +72,44 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            middlewares=(_only_once,),
+            middlewares=(_no_retry,),
         )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def get(self, url: URL, most: int, cut: bool = False) -> Response:
-        """The answer to one GET; a body longer than `most` is cut if so asked. Raises Failure.
+    async def get(self, url: URL, max_bytes: int, truncate: bool = False) -> Response:
+        """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
 
-        The rest of a body that is not wanted is not waited for: its connection is closed.
+        The rest of such a body is not waited for: the connection is closed.
+
+        Raises:
+            Failure: there is no such response.
         """
         status = None
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 status = response.status
-                if status in FOUND:
-                    return Response(status, await read_body(response, most, cut))
+                if status in SUCCESS:
+                    return Response(status, await read_body(response, max_bytes, truncate))
                 if status in _REDIRECTS:
-                    return Response(status, elsewhere=_elsewhere(url, response))
-                raise Failure(f"HTTP {status}", status, pause=_pause(status, response.headers))
+                    return Response(status, redirect=_redirect(url, response))
+                raise Failure(
+                    f"HTTP {status}", status, pause=_retry_after(status, response.headers)
+                )
         except Failure:
             raise
         except Exception as error:
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _OUR_FAULT:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _LOCAL_ERRORS:
                 raise  # every other photo would fail too
             raise Failure(_reason(error), status) from error
 
 
-async def _only_once(
+async def _no_retry(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from asking again by itself: requests are counted and spaced elsewhere."""
+    """Keep aiohttp from repeating a request by itself: attempts are counted by the fetcher."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -113,7 +118,7 @@ async def _only_once(
         raise Failure(Reason.CONNECTION_LOST) from error
 
 
-def _elsewhere(url: URL, response: aiohttp.ClientResponse) -> URL:
+def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     location = response.headers.get("Location")
     if not location:
         raise Failure(Reason.REDIRECT_NOWHERE, response.status)
@@ -123,8 +128,8 @@ def _elsewhere(url: URL, response: aiohttp.ClientResponse) -> URL:
         raise Failure(failure.reason, response.status) from failure
 
 
-def _pause(status: int, headers: Mapping[str, str]) -> float | None:
-    """Seconds of `Retry-After`, which may be a number or a date."""
+def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of `Retry-After`, which may be a number or a date; None if not sent."""
     text = headers.get("Retry-After", "").strip()
     if status not in (429, 503) or not text:
         return None

@@ -1,7 +1,7 @@
 """Download a catalog's photos: URLs in the ledger → images/, each ending in a named state.
 
-What is written aside and renamed, and each outcome is committed when it is known: a run that is
-killed loses the photos in flight, and the next one goes on with them.
+Files are written aside and renamed, and each outcome is committed as soon as it is known: a run
+that is killed loses only the photos in flight, and the next run fetches them again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline import images
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import DownloadSettings
 from pipeline.download.outcomes import Failed, Fetched, Outcome
-from pipeline.download.queue import Downloads
+from pipeline.download.queue import DownloadQueue
 from pipeline.download.schedule import fetch_all
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
@@ -27,12 +27,12 @@ from pipeline.progress import SILENT, Advance, Progress
 
 @dataclass(frozen=True)
 class DownloadReport:
-    """What one run did, and how all images at URLs have ended by now."""
+    """What one run did, and the present state of all images at URLs."""
 
     tried: int
-    """URLs that this run tried, each once however many items show it."""
+    """Distinct URLs that this run tried."""
     bytes: int
-    """What it received of photos."""
+    """Bytes of photos that this run received."""
     counts: dict[str, dict[str, int]]
     """State → reason → number of images, over the whole catalog: they add up to its images."""
     trouble: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -48,33 +48,38 @@ def download(
     retry_failed: bool = False,
     progress: Progress = SILENT,
 ) -> DownloadReport:
-    """Fetch every pending photo, or, with `retry_failed`, those that failed and nothing else.
+    """Fetch every pending photo; with `retry_failed`, only those that failed.
 
-    `workers` threads decode, resize and store what arrives.
+    `workers` threads decode, resize and store the photos.
+
+        report = download(catalog, config.download, ImageLimits())
+
+    Raises:
+        OSError: the photos cannot be written.
     """
-    downloads = Downloads(catalog)
+    queue = DownloadQueue(catalog)
     state = State.FAILED if retry_failed else State.PENDING
     if not retry_failed:
-        downloads.settle_known()
-    _note_other_size(downloads, settings, progress)
+        queue.reuse_stored()
+    _note_other_size(queue, settings, progress)
     tried = received = 0
-    if total := downloads.count(state):
+    if total := queue.count(state):
         with (
             progress.task("downloading", total, "photos") as advance,
             catalog.fast_commits(),
             ThreadPoolExecutor(workers) as pool,
         ):
-            run = _Run(downloads, state, settings, limits, pool, advance)
-            asyncio.run(fetch_all(downloads.urls(state), settings, limits.max_bytes, run.end))
+            run = _DownloadRun(queue, state, settings, limits, pool, advance)
+            asyncio.run(fetch_all(queue.urls(state), settings, limits.max_bytes, run.end))
             tried, received = run.tried, run.bytes
-    return DownloadReport(tried, received, downloads.counts(), downloads.trouble_by_host())
+    return DownloadReport(tried, received, queue.counts(), queue.trouble_by_host())
 
 
 @dataclass
-class _Run:
+class _DownloadRun:
     """One run over the URLs in one state."""
 
-    downloads: Downloads
+    queue: DownloadQueue
     state: State
     settings: DownloadSettings
     limits: ImageLimits
@@ -85,27 +90,27 @@ class _Run:
     trouble: Counter[str] = field(default_factory=Counter)
 
     async def end(self, url: str, outcome: Outcome) -> None:
-        """Judge and keep what came of a URL, and record it."""
+        """Store the photo, if there is one, and record the outcome of its URL."""
         loop = asyncio.get_running_loop()
         if isinstance(outcome, Fetched):
-            record = await loop.run_in_executor(self.pool, self.keep, url, outcome)
+            record = await loop.run_in_executor(self.pool, self.store, url, outcome)
             self.bytes += len(outcome.data)
         else:
             record = _failure(url, outcome)
-        self.downloads.end(self.state, record)
+        self.queue.record_outcome(self.state, record)
         self.tried += 1
         if record.reason:
             self.trouble[record.reason] += 1
-        self.advance(1, self.standing())
+        self.advance(1, self.status())
 
-    def keep(self, url: str, fetched: Fetched) -> ImageRecord:
+    def store(self, url: str, fetched: Fetched) -> ImageRecord:
         """Decode, resize and store a photo; runs on several threads at once."""
-        made: dict[str, Any] = vars(fetched) | {"tried_at": _now()}
-        del made["data"]
+        request: dict[str, Any] = vars(fetched) | {"tried_at": _now()}
+        del request["data"]
         try:
             image = images.decode(fetched.data, self.limits)
         except RejectedImage as rejected:
-            return ImageRecord(url, State.REJECTED, rejected.reason, **made)
+            return ImageRecord(url, State.REJECTED, rejected.reason, **request)
         if self.settings.resize == "none":
             data, suffix = fetched.data, images.suffix(fetched.data)
         else:
@@ -114,30 +119,30 @@ class _Run:
         return ImageRecord(
             url,
             State.AVAILABLE,
-            path=self.downloads.catalog.store_photo(data, suffix, flush=False),
+            path=self.queue.catalog.store_photo(data, suffix, flush=False),
             size=len(data),
             sha256=hashlib.sha256(data).digest(),
             width=image.width,
             height=image.height,
-            **made,
+            **request,
         )
 
-    def standing(self) -> str:
+    def status(self) -> str:
         reasons = [f"{count:,} {reason}" for reason, count in self.trouble.most_common(4)]
         return ", ".join([f"{self.bytes / 1e6:,.1f} MB", *reasons])
 
 
-def _note_other_size(downloads: Downloads, settings: DownloadSettings, progress: Progress) -> None:
-    """Say that photos which are here already were kept in another size or quality."""
+def _note_other_size(queue: DownloadQueue, settings: DownloadSettings, progress: Progress) -> None:
+    """Note if the photos that are stored already have another size or quality."""
     now = f"resize: {settings.resize}, quality: {settings.quality}"
-    before = downloads.catalog.get_meta("downloads")
-    if before in (None, now) or State.AVAILABLE not in downloads.counts():
-        with downloads.catalog.transaction():
-            downloads.catalog.set_meta("downloads", now)
+    before = queue.catalog.get_meta("downloads")
+    if before in (None, now) or State.AVAILABLE not in queue.counts():
+        with queue.catalog.transaction():
+            queue.catalog.set_meta("downloads", now)
     else:
         progress.note(
-            f"the photos that are here were kept with {before}, new ones are with {now};"
-            " `imgsearch clean --all` and a new build fetch all of them anew"
+            f"the stored photos were made with {before}, new ones are made with {now};"
+            " to fetch all of them again, run `imgsearch clean --all` and build"
         )
 
 

@@ -15,29 +15,29 @@ from pipeline.download.client import Client, Response
 from pipeline.download.hosts import Host, Hosts
 from pipeline.download.outcomes import Failure, Fetched, Outcome, Reason
 
-_LONGEST_BACKOFF = 30.0
+_MAX_BACKOFF = 30.0  # seconds
 
 
 @dataclass
-class _Journey:
-    """One photo on its way, or a robots.txt, which is not bound by such rules: not `obey_robots`.
+class FetchState:
+    """How far fetching one URL has come; of a robots.txt, `obey_robots` is false.
 
-    `host` is where it is now. `asked` is false while we wait for our turn there: if that comes too
-    late, the host is not to blame.
+    `host` is the current one. `was_sent` is false while we wait for our turn there: if the deadline
+    comes first, the host is not to blame.
     """
 
     url: URL
-    most: int
+    max_bytes: int
     deadline: float
     host: Host
     obey_robots: bool
-    asked: bool = False
+    was_sent: bool = False
     attempts: int = 0
-    last: Failure | None = None  # of an attempt that was worth repeating
+    last_failure: Failure | None = None  # of an attempt that was worth repeating
 
 
 class Fetcher:
-    """Fetches photos one by one; knows all hosts."""
+    """Fetches photos, and keeps the state of all hosts."""
 
     def __init__(self, settings: DownloadSettings, resolver: AbstractResolver | None) -> None:
         self.hosts = Hosts(settings)
@@ -48,91 +48,92 @@ class Fetcher:
         """Close all connections."""
         await self._client.close()
 
-    async def fetch(self, url: URL, most: int) -> Outcome:
-        """What became of a photo. The first turn at its host has been taken by the caller."""
-        return await self._travel(self._journey(url, most, obey_robots=True))
+    async def fetch(self, url: URL, max_bytes: int) -> Outcome:
+        """Fetch a photo. The caller has taken its first turn at its host."""
+        return await self._fetch(self._new_state(url, max_bytes, obey_robots=True))
 
-    def _journey(self, url: URL, most: int, obey_robots: bool) -> _Journey:
+    async def load_robots(self, host: Host, url: URL) -> None:
+        """Make sure that the host's rules are loaded. They are requested once."""
+        async with host.robots_lock:
+            if host.rules is None:
+                state = self._new_state(robots.robots_url(url), robots.MAX_BYTES, obey_robots=False)
+                outcome = await self._fetch(state)
+                moved = state.host is not host
+                host.apply_rules(robots.read_rules(outcome, self._settings.user_agent, moved))
+
+    def _new_state(self, url: URL, max_bytes: int, obey_robots: bool) -> FetchState:
         deadline = asyncio.get_running_loop().time() + self._settings.total_timeout
-        return _Journey(url, most, deadline, self.hosts.of(url), obey_robots)
+        return FetchState(url, max_bytes, deadline, self.hosts.of(url), obey_robots)
 
-    async def _travel(self, journey: _Journey) -> Outcome:
-        """When time runs out while trying again, the reason is why that was necessary."""
+    async def _fetch(self, state: FetchState) -> Outcome:
+        """If the time is over during a repetition, the reason is why that was necessary."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout_at(journey.deadline):
-                answer = await self._attempts(journey)
+            async with asyncio.timeout_at(state.deadline):
+                response = await self._repeat(state)
             seconds = loop.time() - began
-            return Fetched(answer.data, answer.status, journey.attempts, seconds)
+            return Fetched(response.data, response.status, state.attempts, seconds)
         except Failure as error:
             failure = error
         except TimeoutError:
-            failure = journey.last or Failure(Reason.TOTAL_TIMEOUT)
-        if journey.obey_robots and journey.asked:
-            journey.host.failed(failure)
-        return failure.outcome(journey.attempts, loop.time() - began)
+            failure = state.last_failure or Failure(Reason.TOTAL_TIMEOUT)
+        if state.obey_robots and state.was_sent:
+            state.host.failed(failure)
+        return failure.outcome(state.attempts, loop.time() - began)
 
-    async def learn(self, host: Host, url: URL) -> None:
-        """Make sure that the host's rules are known. They are asked for once."""
-        async with host.learning:
-            if host.rules is None:
-                journey = self._journey(robots.location(url), robots.MOST_BYTES, obey_robots=False)
-                outcome = await self._travel(journey)
-                moved = journey.host is not host
-                host.learn(robots.read_rules(outcome, self._settings.user_agent, moved))
-
-    async def _attempts(self, journey: _Journey) -> Response:
-        """Each from the first URL on: where a redirect leads may be good only once."""
+    async def _repeat(self, state: FetchState) -> Response:
+        """Each attempt begins at the first URL: the target of a redirect may be valid only once."""
         loop = asyncio.get_running_loop()
-        first = journey.host
+        first_host = state.host
         while True:
-            journey.attempts += 1
+            state.attempts += 1
             try:
-                return await self._follow(journey)
+                return await self._attempt(state)
             except Failure as failure:
                 if failure.pause is not None:
-                    journey.host.pause(failure.pause)
-                is_last = journey.attempts == self._settings.attempts
-                if is_last or journey.host.given_up or not failure.may_pass:
+                    state.host.pause(failure.pause)
+                is_last = state.attempts == self._settings.attempts
+                if is_last or state.host.gave_up_reason or not failure.is_temporary:
                     raise
-                journey.last = failure
-                again = max(loop.time() + self._backoff(journey.attempts), journey.host.due)
-                if again >= journey.deadline:
+                state.last_failure = failure
+                retry_at = max(loop.time() + self._backoff(state.attempts), state.host.due)
+                if retry_at >= state.deadline:
                     raise
-            await asyncio.sleep(again - loop.time())
-            await first.turn(journey.deadline)
+            await asyncio.sleep(retry_at - loop.time())
+            await first_host.wait_for_turn(state.deadline)
 
     def _backoff(self, attempts: int) -> float:
-        """Full jitter: photos that failed together should not come back together."""
-        most = min(_LONGEST_BACKOFF, self._settings.backoff * 2 ** (attempts - 1))
-        return random.uniform(0, most)  # noqa: S311 — nobody gains by guessing it
+        """Seconds with full jitter: photos that failed together should not return together."""
+        longest = min(_MAX_BACKOFF, self._settings.backoff * 2 ** (attempts - 1))
+        return random.uniform(0, longest)  # noqa: S311 — nobody gains by guessing it
 
-    async def _follow(self, journey: _Journey) -> Response:
-        """One attempt: the answer at the end of the redirects."""
-        url = journey.url
+    async def _attempt(self, state: FetchState) -> Response:
+        """Follow the redirects to a response with a body."""
+        url = state.url
         for hop in range(self._settings.redirects + 1):
-            journey.host, journey.asked = self.hosts.of(url), False
+            state.host, state.was_sent = self.hosts.of(url), False
             if hop:
-                await self._enter(journey, url)
-            async with journey.host.slots:
-                journey.asked = True
-                answer = await self._client.get(url, journey.most, cut=not journey.obey_robots)
-            journey.host.answered()
-            if answer.elsewhere is None:
-                return answer
-            url = answer.elsewhere
-        raise Failure(Reason.TOO_MANY_REDIRECTS, answer.status)
+                await self._wait_for_host(state, url)
+            async with state.host.slots:
+                state.was_sent = True
+                truncate = not state.obey_robots
+                response = await self._client.get(url, state.max_bytes, truncate)
+            state.host.answered()
+            if response.redirect is None:
+                return response
+            url = response.redirect
+        raise Failure(Reason.TOO_MANY_REDIRECTS, response.status)
 
-    async def _enter(self, journey: _Journey, url: URL) -> None:
-        """What the schedule does for a photo's first request, for the next one of a redirect."""
-        host = journey.host
-        if journey.obey_robots and not host.given_up:
-            journey.asked = host.rules is None
-            await self.learn(host, url)
-            journey.asked = False
-        if host.given_up:
-            raise Failure(host.given_up)
-        if journey.obey_robots and host.rules and (reason := host.rules.refusal(url)):
+    async def _wait_for_host(self, state: FetchState, url: URL) -> None:
+        """Do for the target of a redirect what the schedule does for a photo's first request."""
+        host = state.host
+        if state.obey_robots and not host.gave_up_reason:
+            state.was_sent = host.rules is None
+            await self.load_robots(host, url)
+            state.was_sent = False
+        if host.gave_up_reason:
+            raise Failure(host.gave_up_reason)
+        if state.obey_robots and host.rules and (reason := host.rules.refusal(url)):
             raise Failure(reason)
-        await host.turn(journey.deadline)
+        await host.wait_for_turn(state.deadline)

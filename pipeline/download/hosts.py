@@ -1,4 +1,4 @@
-"""One server, and what it asks of us: few requests at once, not too fast, none while it rests."""
+"""One server: how many requests at once, how often, and when it is paused or given up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download.outcomes import Failure, Reason
-from pipeline.download.robots import EVERYTHING, Rules
+from pipeline.download.robots import ALLOW_ALL, Rules
 
-# A host that wants to be left alone for longer is given up in this run: waiting would not end.
-_PATIENCE = 900.0
+# Seconds; a host that asks for a longer pause is given up in this run: it would never end.
+_MAX_PAUSE = 900.0
 
 
 class Host:
@@ -19,76 +19,80 @@ class Host:
 
     def __init__(self, settings: DownloadSettings) -> None:
         self.slots = asyncio.Semaphore(settings.per_host)
-        self.rules: Rules | None = EVERYTHING if settings.robots == "ignore" else None
-        self.learning = asyncio.Lock()  # held while robots.txt is fetched
-        self.given_up: str | None = None  # why nothing more is asked of it
+        self.rules: Rules | None = ALLOW_ALL if settings.robots == "ignore" else None
+        self.robots_lock = asyncio.Lock()  # held while robots.txt is fetched
+        self.gave_up_reason: str | None = None  # why nothing more is requested from it
         self._spacing = 1 / settings.requests_per_second if settings.requests_per_second else 0.0
         self._give_up_after = settings.give_up_after
-        self._failures = 0  # in a row
-        self._next = 0.0
+        self._failures_in_a_row = 0
+        self._next_turn = 0.0
         self._paused_until = 0.0
 
     @property
     def due(self) -> float:
-        """When the next request may begin, if nobody takes that turn."""
-        return max(self._next, self._paused_until)
+        """When the next request may begin, unless another one takes that turn first."""
+        return max(self._next_turn, self._paused_until)
 
     def take_turn(self) -> float:
-        """Take the next turn, and say when it is."""
+        """Take the next turn; return when it is."""
         turn = max(asyncio.get_running_loop().time(), self.due)
-        self._next = turn + self._spacing
+        self._next_turn = turn + self._spacing
         return turn
 
-    async def turn(self, deadline: float) -> None:
-        """Take the next turn and wait for it; TimeoutError, at once, if that is too late."""
+    async def wait_for_turn(self, deadline: float) -> None:
+        """Take the next turn and wait for it.
+
+        Raises:
+            TimeoutError: at once, if the turn would come after the deadline.
+        """
         loop = asyncio.get_running_loop()
         while True:
             if self.due >= deadline:
                 raise TimeoutError
             turn = self.take_turn()
             await asyncio.sleep(turn - loop.time())
-            if self._paused_until <= turn:  # else a pause began meanwhile
+            if self._paused_until <= turn:  # otherwise a pause began meanwhile
                 return
 
     def pause(self, seconds: float) -> None:
-        """Begin no request for so long."""
-        if seconds > _PATIENCE:
+        """Begin no request for some seconds."""
+        if seconds > _MAX_PAUSE:
             self.give_up(Reason.ASKED_TO_WAIT)
         else:
             end = asyncio.get_running_loop().time() + seconds
             self._paused_until = max(self._paused_until, end)
 
-    def learn(self, rules: Rules) -> None:
-        """Keep to these rules from now on."""
+    def apply_rules(self, rules: Rules) -> None:
+        """Obey these rules from now on."""
         self.rules = rules
         self._spacing = max(self._spacing, rules.delay)
-        if rules.nothing:
-            self.give_up(rules.nothing)
+        if rules.deny_reason:
+            self.give_up(rules.deny_reason)
 
     def answered(self) -> None:
-        """It answered as a host should."""
-        self._failures = 0
+        """Note that a request succeeded."""
+        self._failures_in_a_row = 0
 
     def failed(self, failure: Failure) -> None:
-        """A photo has finally failed here."""
-        self._failures = self._failures + 1 if failure.is_hosts_fault else 0
-        if self._failures >= self._give_up_after:
+        """Note that a photo has failed here, after all its attempts."""
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failure.is_hosts_fault else 0
+        if self._failures_in_a_row >= self._give_up_after:
             self.give_up(Reason.HOST_NOT_ANSWERING)
 
     def give_up(self, reason: str) -> None:
-        """Ask nothing more of it, and say why of each of its photos; the first reason stays."""
-        self.given_up = self.given_up or reason
+        """Request nothing more from it; its other photos fail for this reason. The first stays."""
+        self.gave_up_reason = self.gave_up_reason or reason
 
 
 class Hosts:
-    """The host of each URL, made when it is first asked for."""
+    """The host of each URL, created at its first use."""
 
     def __init__(self, settings: DownloadSettings) -> None:
         self._settings = settings
         self._hosts: dict[tuple[str, str | None, int | None], Host] = {}
 
     def of(self, url: URL) -> Host:
-        """The same host for the same scheme, name and port, in any case of letters."""
+        """Return the host of a URL: one for each scheme, name and port, whatever their case."""
         key = url.scheme, url.raw_host, url.port  # lower case already
         if key not in self._hosts:
             self._hosts[key] = Host(self._settings)

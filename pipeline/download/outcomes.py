@@ -1,4 +1,4 @@
-"""What became of a photo, and the reasons that get counted."""
+"""The outcome of a photo, and the reasons that are counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a photo was not fetched, as the ledger shows it; a refusal by status is `HTTP 404`."""
+    """Why a photo was not fetched, as the ledger shows it; an error status reads `HTTP 404`."""
 
     NOT_A_URL = "not a URL"
     NOT_HTTP = "not an http or https URL"
@@ -41,15 +41,15 @@ _HOSTS_FAULT = {
     Reason.READ_TIMEOUT,
     Reason.TOTAL_TIMEOUT,
 }
-# What is not HTTP may be the surplus of an earlier answer on the same connection.
-_PASSING = _HOSTS_FAULT - {Reason.TOTAL_TIMEOUT} | {Reason.INVALID_RESPONSE}
-FOUND = {200, 203}  # the statuses of what was asked for; 203: a proxy has changed it
-_PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# What is not HTTP may be the rest of an earlier response on the same connection.
+_TEMPORARY = _HOSTS_FAULT - {Reason.TOTAL_TIMEOUT} | {Reason.INVALID_RESPONSE}
+SUCCESS = {200, 203}  # statuses of a response with the photo; 203: a proxy has changed it
+_TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """The photo's bytes, whatever they are."""
+    """The bytes that came; they need not be those of a photo."""
 
     data: bytes
     status: int
@@ -59,7 +59,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Failed:
-    """No bytes; `rejected` if that is the photo's fault and not the network's."""
+    """No bytes; `rejected` if the photo is the cause, and not the network."""
 
     reason: str
     status: int | None
@@ -73,7 +73,7 @@ Outcome = Fetched | Failed
 
 @dataclass(eq=False)
 class Failure(Exception):
-    """What ends one attempt at a photo; `pause` is how long the host wants to be left alone."""
+    """The end of one attempt; `pause`: seconds for which the host wants no further request."""
 
     reason: str
     status: int | None = None
@@ -81,13 +81,13 @@ class Failure(Exception):
     pause: float | None = None
 
     @property
-    def may_pass(self) -> bool:
-        """Whether another attempt may do better."""
-        return self.reason in _PASSING or self.status in _PASSING_STATUSES
+    def is_temporary(self) -> bool:
+        """Whether another attempt may succeed."""
+        return self.reason in _TEMPORARY or self.status in _TEMPORARY_STATUSES
 
     @property
     def is_hosts_fault(self) -> bool:
-        """Whether it says something about the host, and not only about this photo."""
+        """Whether the host as a whole is the cause, and not only this photo."""
         return (
             self.reason in _HOSTS_FAULT
             or self.status == 429
@@ -95,5 +95,5 @@ class Failure(Exception):
         )
 
     def outcome(self, attempts: int = 0, seconds: float = 0.0) -> Failed:
-        """The failure as what became of the photo."""
+        """Return the outcome of a photo whose last attempt failed so."""
         return Failed(str(self.reason), self.status, attempts, seconds, self.rejected)

@@ -1,7 +1,7 @@
-"""The part of the ledger that downloads work on: what is to be fetched, and what became of it.
+"""The queue of downloads, which is a part of the ledger: URLs to fetch, and their outcomes.
 
-A photo at a URL is *pending* until its first download ends. The same URL may be an image of many
-items: it is fetched once, and all of them end alike.
+A photo at a URL is *pending* until its first download ends. Many items may show the same URL: it
+is fetched once, and all of them get its outcome.
 """
 
 from __future__ import annotations
@@ -16,30 +16,33 @@ from urllib.parse import urlsplit
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.records import ImageRecord, State
 
-_PAGE = 1000  # URLs read at a time, so that a catalog of any size streams
-_FIRST = (  # of the images that show a URL and are in one state
+_FIRST_OF_URL = (  # the first image of those that show a URL and are in one state
     "state = :state AND id > :after AND (state = 'pending' OR tried_at IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM images"
     "                 WHERE uri = image.uri AND state = :state AND id < image.id)"
 )
-_CAME = "path, size, sha256, width, height, status, tried_at, seconds"
-_CAME_BEFORE = (
-    f"SELECT uri, {_CAME} FROM downloads"  # noqa: S608
+_STORED_COLUMNS = "path, size, sha256, width, height, status, tried_at, seconds"
+_REMEMBER = (
+    f"INSERT OR REPLACE INTO downloads (uri, {_STORED_COLUMNS})"  # noqa: S608
+    f" VALUES (:uri, :{_STORED_COLUMNS.replace(', ', ', :')})"
+)
+_STORED_BEFORE = (
+    f"SELECT uri, {_STORED_COLUMNS} FROM downloads"  # noqa: S608
     " WHERE uri IN (SELECT uri FROM images WHERE state = 'pending')"
 )
 _OF_URLS = "WHERE state = 'pending' OR (tried_at IS NOT NULL AND state <> 'removed')"
 
 
 @dataclass(frozen=True)
-class Downloads:
-    """The images at URLs that a catalog has, and how they ended."""
+class DownloadQueue:
+    """The images of a catalog that are at URLs, by their states."""
 
     catalog: Catalog
 
-    def settle_known(self) -> None:
-        """Make pending what has lost its file; and end what is pending, but has come before.
+    def reuse_stored(self) -> None:
+        """Make photos pending whose file is lost, and use stored files for pending photos.
 
-        A photo that came once is remembered by its URL, also while no item shows it.
+        A photo that was downloaded once is remembered by its URL, even while no item shows it.
         """
         stored = dict(self._stored())
         with self.catalog.transaction():
@@ -53,12 +56,12 @@ class Downloads:
                 if stored.get(Path(row["path"]).name) != row["size"]
             ]
             for uri in lost:
-                self._end(uri, State.AVAILABLE, ImageRecord(uri, State.PENDING))
-            for row in list(self.catalog.select(_CAME_BEFORE)):
+                self._write(uri, State.AVAILABLE, ImageRecord(uri, State.PENDING))
+            for row in list(self.catalog.select(_STORED_BEFORE)):
                 if stored.get(Path(row["path"]).name) == row["size"]:
-                    uri, came = row["uri"], dict(row)
-                    del came["uri"]
-                    self._end(uri, State.PENDING, ImageRecord(uri, State.AVAILABLE, **came))
+                    uri, stored_as = row["uri"], dict(row)
+                    del stored_as["uri"]
+                    self._write(uri, State.PENDING, ImageRecord(uri, State.AVAILABLE, **stored_as))
 
     def _stored(self) -> Iterator[tuple[str, int]]:
         """Name and size of each stored photo."""
@@ -68,27 +71,20 @@ class Downloads:
 
     def count(self, state: State) -> int:
         """Count the distinct URLs whose photos are in a state."""
-        query = f"SELECT COUNT(*) FROM images AS image WHERE {_FIRST}"  # noqa: S608
+        query = f"SELECT COUNT(*) FROM images AS image WHERE {_FIRST_OF_URL}"  # noqa: S608
         return int(next(self.catalog.select(query, {"state": state, "after": 0}))[0])
 
     def urls(self, state: State) -> Iterator[str]:
-        """Stream these URLs, each once; the ledger may be written to meanwhile."""
-        query = f"SELECT id, uri FROM images AS image WHERE {_FIRST} ORDER BY id LIMIT {_PAGE}"  # noqa: S608
-        after = 0
-        while page := list(self.catalog.select(query, {"state": state, "after": after})):
-            yield from (row["uri"] for row in page)
-            after = page[-1]["id"]
+        """Stream the distinct URLs in a state; the ledger may be written to meanwhile."""
+        query = f"SELECT id, uri FROM images AS image WHERE {_FIRST_OF_URL}"  # noqa: S608
+        return (row["uri"] for row in self.catalog.select_pages(query, {"state": state}))
 
-    def end(self, state: State, record: ImageRecord) -> None:
-        """Record what became of a URL whose images were in `state`, and commit."""
+    def record_outcome(self, state: State, record: ImageRecord) -> None:
+        """Write the outcome of a URL whose images were in `state`, and commit."""
         with self.catalog.transaction():
-            self._end(record.uri, state, record)
+            self._write(record.uri, state, record)
             if record.state is State.AVAILABLE:
-                self.catalog.change(
-                    f"INSERT OR REPLACE INTO downloads (uri, {_CAME}) VALUES (:uri, :path, :size,"  # noqa: S608
-                    " :sha256, :width, :height, :status, :tried_at, :seconds)",
-                    vars(record),
-                )
+                self.catalog.change(_REMEMBER, vars(record))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the images at URLs: state → reason → number; available ones have no reason."""
@@ -98,7 +94,7 @@ class Downloads:
         )
 
     def trouble_by_host(self) -> dict[str, dict[str, int]]:
-        """Count the images that ended otherwise: host → reason → number, the worst first."""
+        """Count the failed and rejected images: host → reason → number, the worst host first."""
         hosts: dict[str, Counter[str]] = {}
         for row in self.catalog.select(
             "SELECT uri, reason FROM images"
@@ -108,7 +104,7 @@ class Downloads:
         worst = sorted(hosts, key=lambda host: (-hosts[host].total(), host))
         return {host: dict(hosts[host].most_common()) for host in worst}
 
-    def _end(self, uri: str, state: State, record: ImageRecord) -> None:
+    def _write(self, uri: str, state: State, record: ImageRecord) -> None:
         items = {
             row["item"]
             for row in self.catalog.select(

@@ -1,4 +1,4 @@
-"""What a server asks of crawlers: robots.txt, as RFC 9309 has it, and its `Crawl-delay`."""
+"""What a server allows crawlers to request: robots.txt (RFC 9309) and its `Crawl-delay`."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ from dataclasses import dataclass
 from protego import Protego
 from yarl import URL
 
-from pipeline.download.outcomes import FOUND, Fetched, Outcome, Reason
+from pipeline.download.outcomes import SUCCESS, Fetched, Outcome, Reason
 
-MOST_BYTES = 500_000  # what comes after is not read, as the RFC allows
-# Some ask for minutes, and mean search engines that never end.
-_MOST_DELAY = 30.0
+MAX_BYTES = 500_000  # the rest of a longer file is ignored, as the RFC allows
+MAX_DELAY = 30.0  # seconds; some hosts ask for minutes, and mean search engines that never end
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What may be asked of one host; `nothing` is why nothing may.
+    """What may be requested from one host.
 
-    `delay` is the least number of seconds between requests.
+    `deny_reason` is why nothing may be; `delay` is the minimum of seconds between two requests.
     """
 
     agent: str = ""
     parsed: Protego | None = None
-    nothing: str | None = None
+    deny_reason: str | None = None
     delay: float = 0.0
 
     def refusal(self, url: URL) -> str | None:
-        """Why this URL may not be asked for, if it may not."""
+        """Return why this URL may not be requested; None if it may."""
         try:
             allowed = self.parsed is None or self.parsed.can_fetch(str(url), self.agent)
-        except Exception:  # a bug of the parser: what is in doubt is not asked for
+        except Exception:  # a bug of the parser: in doubt, do not request it
             allowed = False
         return None if allowed else Reason.DISALLOWED
 
 
-EVERYTHING = Rules()
+ALLOW_ALL = Rules()
 
 
-def location(url: URL) -> URL:
-    """Where the rules for a URL are."""
+def robots_url(url: URL) -> URL:
+    """Return the URL of the rules for a URL."""
     return url.origin().with_path("/robots.txt")
 
 
 def read_rules(outcome: Outcome, user_agent: str, moved: bool = False) -> Rules:
-    """What became of a request for robots.txt → the rules; `moved` if it ended at another host.
+    """Turn the outcome of requesting robots.txt into rules; `moved` if it ended at another host.
 
-    Without the file all is allowed. When that cannot be known, nothing is.
+    If the host has no such file, everything is allowed. If that cannot be determined, nothing is.
     """
     if isinstance(outcome, Fetched):
         agent = re.split(r"[/\s]", user_agent, maxsplit=1)[0]
@@ -55,10 +54,10 @@ def read_rules(outcome: Outcome, user_agent: str, moved: bool = False) -> Rules:
             parsed = Protego.parse(outcome.data.decode("utf-8-sig", "replace"))
             delay = parsed.crawl_delay(agent) or 0.0
         except Exception:  # a bug of the parser must not end the run of the other hosts
-            return Rules(nothing=Reason.ROBOTS_UNAVAILABLE)
-        return Rules(agent, parsed, delay=max(0.0, min(_MOST_DELAY, delay)))
-    if outcome.status is None and not moved:  # no answer: its photos would have none either
-        return Rules(nothing=outcome.reason)
-    if outcome.status is not None and 200 <= outcome.status < 500 and outcome.status not in FOUND:
-        return EVERYTHING
-    return Rules(nothing=Reason.ROBOTS_UNAVAILABLE)
+            return Rules(deny_reason=Reason.ROBOTS_UNAVAILABLE)
+        return Rules(agent, parsed, delay=max(0.0, min(MAX_DELAY, delay)))
+    if outcome.status is None and not moved:  # no response: requests for photos would fail too
+        return Rules(deny_reason=outcome.reason)
+    if outcome.status is not None and 200 <= outcome.status < 500 and outcome.status not in SUCCESS:
+        return ALLOW_ALL
+    return Rules(deny_reason=Reason.ROBOTS_UNAVAILABLE)

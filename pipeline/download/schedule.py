@@ -1,4 +1,4 @@
-"""Many URLs → one outcome each: so many at once, so many of each host, the hosts in turn."""
+"""Many URLs → one outcome each, with limits on requests at once, in total and per host."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.download.hosts import Host
 from pipeline.download.outcomes import Failed, Failure, Outcome
 from pipeline.download.urls import parse
 
-_LOOK_AHEAD = 8192  # URLs; a host with more of them in a row makes the others wait
-_BATCH = 256  # the first requests need not wait for the whole look-ahead
+_MAX_WAITING = 8192  # URLs; a host with more of them in a row makes the others wait
+_READ_AT_ONCE = 256  # URLs: few, so that the first requests begin soon
 
 Handle = Callable[[str, Outcome], Awaitable[None]]
 
@@ -31,10 +31,10 @@ async def fetch_all(
     handle: Handle,
     resolver: AbstractResolver | None = None,
 ) -> None:
-    """Fetch each URL and await `handle(url, outcome)`, in the order in which they come.
+    """Fetch each URL and await `handle(url, outcome)`, in the order in which the outcomes come.
 
-    At most `concurrency` photos are on their way or being handled at any time, so a slow `handle`
-    slows the fetching down. An exception from it, or from `urls`, cancels the rest.
+    At most `settings.concurrency` photos are being fetched or handled at any time, so a slow
+    `handle` slows the fetching down. An exception from it, or from `urls`, cancels the rest.
     """
     fetcher = Fetcher(settings, resolver)
     try:
@@ -47,17 +47,19 @@ async def fetch_all(
 
 
 @dataclass
-class _Line:
+class _HostQueue:
     """The URLs of one host that wait for their turn."""
 
     host: Host
     urls: deque[tuple[str, URL]] = field(default_factory=deque)
-    begun: int = 0  # photos of this host that are on their way
-    is_offered: bool = False
-    is_learning: bool = False  # robots.txt is being fetched
+    in_flight: int = 0  # photos of this host that are being fetched
+    is_ready: bool = False  # is in the schedule's list of hosts to look at
+    is_loading_robots: bool = False
 
 
 class _Schedule:
+    """Decides which URL is fetched next; the hosts take turns."""
+
     def __init__(
         self,
         urls: Iterable[str],
@@ -72,14 +74,14 @@ class _Schedule:
         self._handle = handle
         self._fetcher = fetcher
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._lines: dict[Host, _Line] = {}
-        self._ready = deque[_Line]()  # hosts to look at, in turn
+        self._queues: dict[Host, _HostQueue] = {}
+        self._ready = deque[_HostQueue]()  # queues to look at, in turn
         self._refused = deque[tuple[str, Failed]]()
         self._waiting = 0
         self._changed = asyncio.Event()
 
     async def run(self, group: asyncio.TaskGroup) -> None:
-        """Begin whatever may be begun, until all has been."""
+        """Start a task for each URL, as soon as it may be fetched."""
         while True:
             await self._slots.acquire()
             if (job := await self._next()) is None:
@@ -87,24 +89,24 @@ class _Schedule:
             group.create_task(job).add_done_callback(lambda _: self._slots.release())
 
     async def _next(self) -> Coroutine[Any, Any, None] | None:
-        """What to do next, as soon as there is something; None when all has been begun."""
+        """Wait for the next thing to do; None when every URL has been started."""
         while True:
-            has_read = self._read()
+            has_more = self._read()
             if self._refused:
-                return self._tell(*self._refused.popleft())
+                return self._report(*self._refused.popleft())
             while self._ready:
-                line = self._ready.popleft()
-                line.is_offered = False
-                if line.urls and (job := self._job(line)) is not None:
+                queue = self._ready.popleft()
+                queue.is_ready = False
+                if queue.urls and (job := self._job(queue)) is not None:
                     return job
-            if not has_read:
+            if not has_more:
                 if not self._waiting:
                     return None
                 self._changed.clear()
                 await self._changed.wait()
 
     def _read(self) -> bool:
-        room = min(_BATCH, _LOOK_AHEAD - self._waiting - len(self._refused))
+        room = min(_READ_AT_ONCE, _MAX_WAITING - self._waiting - len(self._refused))
         texts = list(islice(self._urls, room))
         for text in texts:
             try:
@@ -113,60 +115,60 @@ class _Schedule:
                 self._refused.append((text, failure.outcome()))
                 continue
             host = self._fetcher.hosts.of(url)
-            if (line := self._lines.get(host)) is None:
-                line = self._lines[host] = _Line(host)
-            line.urls.append((text, url))
+            if (queue := self._queues.get(host)) is None:
+                queue = self._queues[host] = _HostQueue(host)
+            queue.urls.append((text, url))
             self._waiting += 1
-            self._offer(line)
+            self._look_again(queue)
         return bool(texts)
 
-    def _offer(self, line: _Line) -> None:
-        """Something about this host has changed: look at it when its turn comes."""
-        if line.urls and not line.is_offered:
-            line.is_offered = True
-            self._ready.append(line)
+    def _look_again(self, queue: _HostQueue) -> None:
+        """Look at this host again when its turn comes, because something about it has changed."""
+        if queue.urls and not queue.is_ready:
+            queue.is_ready = True
+            self._ready.append(queue)
             self._changed.set()
 
-    def _job(self, line: _Line) -> Coroutine[Any, Any, None] | None:
-        """What may be done for this host now; if nothing, it is offered again when it may be."""
+    def _job(self, queue: _HostQueue) -> Coroutine[Any, Any, None] | None:
+        """Return what may be done for this host now; if nothing, it is looked at again later."""
         loop = asyncio.get_running_loop()
-        host, (_, url) = line.host, line.urls[0]
-        if host.given_up:
-            return self._refuse(line, host.given_up)
-        if line.begun == self._per_host or line.is_learning:
+        host, (_, url) = queue.host, queue.urls[0]
+        if host.gave_up_reason:
+            return self._refuse(queue, host.gave_up_reason)
+        if queue.in_flight == self._per_host or queue.is_loading_robots:
             return None
         if host.due > loop.time():
-            loop.call_at(host.due, self._offer, line)
+            loop.call_at(host.due, self._look_again, queue)
             return None
         if host.rules is None:
             host.take_turn()
-            line.is_learning = True
-            return self._learn(line, url)
+            queue.is_loading_robots = True
+            return self._load_robots(queue, url)
         if reason := host.rules.refusal(url):
-            return self._refuse(line, reason)
+            return self._refuse(queue, reason)
         host.take_turn()
-        line.begun += 1
-        return self._fetch(line, self._take(line), url)
+        queue.in_flight += 1
+        return self._fetch(queue, self._pop(queue), url)
 
-    def _refuse(self, line: _Line, reason: str) -> Coroutine[Any, Any, None]:
-        return self._tell(self._take(line), Failure(reason).outcome())
+    def _refuse(self, queue: _HostQueue, reason: str) -> Coroutine[Any, Any, None]:
+        return self._report(self._pop(queue), Failure(reason).outcome())
 
-    def _take(self, line: _Line) -> str:
+    def _pop(self, queue: _HostQueue) -> str:
         self._waiting -= 1
-        text, _ = line.urls.popleft()
-        self._offer(line)
+        text, _ = queue.urls.popleft()
+        self._look_again(queue)
         return text
 
-    async def _tell(self, text: str, outcome: Failed) -> None:
+    async def _report(self, text: str, outcome: Failed) -> None:
         await self._handle(text, outcome)
 
-    async def _learn(self, line: _Line, url: URL) -> None:
-        await self._fetcher.learn(line.host, url)
-        line.is_learning = False
-        self._offer(line)
+    async def _load_robots(self, queue: _HostQueue, url: URL) -> None:
+        await self._fetcher.load_robots(queue.host, url)
+        queue.is_loading_robots = False
+        self._look_again(queue)
 
-    async def _fetch(self, line: _Line, text: str, url: URL) -> None:
+    async def _fetch(self, queue: _HostQueue, text: str, url: URL) -> None:
         outcome = await self._fetcher.fetch(url, self._max_bytes)
-        line.begun -= 1
-        self._offer(line)
+        queue.in_flight -= 1
+        self._look_again(queue)
         await self._handle(text, outcome)

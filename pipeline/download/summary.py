@@ -1,4 +1,4 @@
-"""What became of a catalog's downloads, as a page of Markdown."""
+"""The outcome of a catalog's downloads, as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.download.download import DownloadReport
 
 
 def download_page(report: DownloadReport) -> str:
-    """Write what became of the photos at URLs as a page of Markdown."""
+    """Format the outcome of a catalog's downloads as a page of Markdown."""
     total = sum(sum(reasons.values()) for reasons in report.counts.values())
     lines = [
         "# Downloads",
@@ -33,5 +33,5 @@ def _table(heading: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot leave its cell, nor be taken for markup: hosts come from anywhere."""
+    """Escape text, so that it stays in its cell and is no markup: host names may be anything."""
     return re.sub(r"([\\`*_{}\[\]<>()#|~!])", r"\\\1", " ".join(text.split()))

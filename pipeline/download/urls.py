@@ -1,4 +1,4 @@
-"""Text → a URL that may be requested, read as a browser would."""
+"""Text → a URL that may be requested, parsed as a browser does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _BLANKS = "".join(map(chr, range(33)))
 
 
 def parse(text: str, base: URL | None = None) -> URL:
-    """An http or https URL with a host; `base` is the page that a relative one stands on.
+    """Parse an http or https URL with a host; a relative one is resolved against `base`.
 
-    Raises Failure.
+    Raises:
+        Failure: the text is no such URL.
     """
     try:
         url = URL(text.strip(_BLANKS))
@@ -32,8 +33,8 @@ def parse(text: str, base: URL | None = None) -> URL:
 
 def _check_login(url: URL) -> None:
     if ":" in (url.user or ""):
-        raise ValueError("a user's name ends at the colon")
-    f"{url.user}{url.password}".encode("latin-1")  # as the request would have it
+        raise ValueError("a user name has no colon")
+    f"{url.user}{url.password}".encode("latin-1")  # as it is encoded in the request
 
 
 def _with_plain_host(url: URL) -> URL:
@@ -41,13 +42,13 @@ def _with_plain_host(url: URL) -> URL:
     if ":" in host:
         return url
     if not _NAME.fullmatch(host) or len(host) > 253 or not url.port:
-        raise ValueError(f"{host!r} is no host")
+        raise ValueError(f"{host!r} is not a host")
     if _NUMBER.fullmatch(host):
-        # Browsers take 2130706433, 0x7f.1 and 0177.0.0.1 for 127.0.0.1. They are spelled out here
-        # so that nobody further down understands something else.
+        # Browsers read 2130706433, 0x7f.1 and 0177.0.0.1 as 127.0.0.1. They are written out here
+        # so that every later step reads the same address.
         try:
             plain = socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
         except OSError as error:
-            raise ValueError(f"{host!r} is no address") from error
+            raise ValueError(f"{host!r} is not an address") from error
         return url if plain == host else url.with_host(plain)
     return url

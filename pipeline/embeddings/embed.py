@@ -65,7 +65,7 @@ def embed(
                 limits,
                 decoders,
                 ahead=2 * min(batch_size, shard_size),
-                known=decoded,
+                ready=decoded,
             )
             failures = _Failures(catalog)
             good = failures.leave_out(prepared)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.conditions import Groups
-from pipeline.errors import QueryError
+from pipeline.errors import QueryError, SourceError
+from pipeline.sources.columns import read_columns
+from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.folder import photos_below
 
 
@@ -63,15 +64,18 @@ def query_set(path: Path) -> list[LabeledPhoto]:
 
 
 def _rows(path: Path) -> list[LabeledPhoto]:
+    labeled = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"file", "label"} <= set(reader.fieldnames or ()):
-                raise QueryError(f"{path}: a query set has the columns file and label")
-            return [
-                LabeledPhoto(path.parent / row["file"], row["label"])
-                for row in reader
-                if row["file"] and row["label"]
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise QueryError(f"{path}: cannot read the query set: {error}") from error
+        rows = csv_rows(path, hint="check the file")
+        columns = read_columns(path, rows)
+        if not {"file", "label"} <= set(columns):
+            raise QueryError(f"{path}: a query set has the columns file and label")
+        for number, cells in enumerate(rows, 1):
+            if cells is None:
+                raise QueryError(f"{path}: cannot read row {number} of the query set")
+            row = dict(zip(columns, cells, strict=False))
+            if row.get("file") and row.get("label"):
+                labeled.append(LabeledPhoto(path.parent / row["file"], row["label"]))
+    except SourceError as error:
+        raise QueryError(f"cannot read the query set: {error}") from error
+    return labeled

@@ -1,13 +1,13 @@
-"""Bytes → RGB pixels, safely: the one door for catalog photos and for queries.
+"""Bytes → RGB pixels, safely: catalog photos and queries are all decoded here.
 
 Accepted: JPEG (MPO: its first picture), PNG, WebP, GIF (first frame), BMP, TIFF (first page).
 Refused, with one of the reasons in `Reject`: everything else, whatever the bytes.
 
-- Limits hold before pixels exist: only the header has been read when they are checked. Pillow's
-  own stop at twice `Image.MAX_IMAGE_PIXELS` remains, above our limit, for TIFF, WebP and GIF.
+- Limits are checked before pixels are allocated, when only the header has been read. Pillow's own
+  limit of twice `Image.MAX_IMAGE_PIXELS` remains, above ours, for TIFF, WebP and GIF.
 - Transparency is laid on white, the EXIF orientation applied; ICC profiles and text are ignored.
-- 16-bit samples keep their high byte; 32-bit, signed and float ones, without an agreed white, are
-  refused, and so are TIFF's rarer codecs.
+- 16-bit samples keep their high byte. 32-bit, signed and float samples are refused, because no
+  value of them is agreed to be white, and so are TIFF's rarer codecs.
 - A JPEG whose data end early is refused, though libjpeg would fill it with gray (`jpeg.py`).
 """
 
@@ -27,6 +27,7 @@ from pipeline.images.formats import open_image, suffix
 from pipeline.images.jpeg import load_whole
 from pipeline.images.limits import ImageLimits, Reject, reason_for, too_many_bytes
 from pipeline.images.orientation import upright
+from pipeline.images.silence import silence
 
 __all__ = [
     "ImageLimits",
@@ -44,7 +45,12 @@ U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 
 
 def read_bytes(path: Path, limits: ImageLimits) -> bytes:
-    """A regular file's bytes, at most `max_bytes`. Raises RejectedImage; OSError is let through."""
+    """Read a regular file of at most `limits.max_bytes`.
+
+    Raises:
+        RejectedImage: it is larger, or not a regular file.
+        OSError: it cannot be read.
+    """
     status = path.stat()
     if not S_ISREG(status.st_mode):
         raise RejectedImage(Reject.NOT_AN_IMAGE, f"{path} is not a regular file")
@@ -58,18 +64,24 @@ def read_bytes(path: Path, limits: ImageLimits) -> bytes:
 
 
 def decode(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Encoded bytes → an upright picture in mode RGB without metadata. Raises RejectedImage only.
+    """Encoded bytes → an upright picture in mode RGB without metadata.
 
     Safe to call from many threads.
+
+        image = decode(Path("photo.jpg").read_bytes(), ImageLimits())
+
+    Raises:
+        RejectedImage: they are no acceptable photo, whatever is wrong with them.
     """
     if not data:
         raise RejectedImage(Reject.EMPTY, "0 bytes")
     if len(data) > limits.max_bytes:
         raise too_many_bytes(len(data), limits)
     try:
-        image = open_image(data, limits)
-        load_whole(image, data)
-        return to_rgb(image)
+        with silence():
+            image = open_image(data, limits)
+            load_whole(image, data)
+            return to_rgb(image)
     except RejectedImage:
         raise
     except Exception as error:  # on damaged bytes Pillow raises nearly every built-in exception
@@ -78,16 +90,22 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image → an upright picture in mode RGB without metadata."""
+    """Turn any Pillow image into an upright picture in mode RGB without metadata."""
     rgb = upright(flatten(image), image.info.get("exif"))
-    rgb.info = {}  # an orientation left behind would be applied again by someone else
+    rgb.info = {}  # an orientation left in it would be applied a second time
     return rgb
 
 
 def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
-    """RGB image → (height, width, 3) uint8, C-contiguous; `size` is (height, width).
+    """RGB image → (height, width, 3) uint8, C-contiguous; `size` is (height, width) in pixels.
 
-    `method` is a key of `_RESAMPLING`; the pixels are those of Pillow's `Image.resize`, exactly.
+    `method` is one of nearest, box, bilinear, bicubic, lanczos; the pixels are exactly those of
+    Pillow's `Image.resize`.
+
+        pixels = resize(image, (224, 224), "bilinear")
+
+    Raises:
+        ValueError: there is no such method.
     """
     if method not in _RESAMPLING:
         raise ValueError(f"unknown resampling {method!r}; choose from {', '.join(_RESAMPLING)}")

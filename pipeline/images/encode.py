@@ -1,4 +1,4 @@
-"""RGB picture → the bytes under which a catalog keeps it."""
+"""RGB picture → the JPEG file that a catalog stores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ _FIT = "fit "
 
 
 def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
-    """Resize with LANCZOS and encode as a JPEG file.
+    """Resize with Lanczos resampling and encode as a JPEG file of a quality from 1 to 100.
 
     `resize` is the side of a square in pixels, 250 in the article, whatever the picture's shape;
-    or `fit N`, which brings the longer side down to N pixels if it is longer.
+    or `fit N`, which shrinks the longer side to N pixels if it is longer.
+
+        data = encode_jpeg(image, "fit 512", quality=90)
     """
     file = io.BytesIO()
     _resized(image, resize).save(file, "JPEG", quality=quality)

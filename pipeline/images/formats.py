@@ -1,4 +1,4 @@
-"""Encoded bytes → the matching decoder, opened: only the header is read, no pixel allocated."""
+"""Encoded bytes → an opened decoder: only the header has been read, and no pixel allocated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pipeline.errors import RejectedImage
 from pipeline.images.jpeg import Jpeg
 from pipeline.images.limits import ImageLimits, Reject, check_size
-from pipeline.images.silence import mute_warnings
 
 
 class _Gif(GifImageFile):
@@ -39,23 +38,16 @@ class _Tiff(TiffImageFile):
 
 # Pillow's classes are called directly. `Image.open` would also try MPO, and would judge the size
 # by a process-wide setting, with a warning or an error before our own limits are looked at.
-_READERS: dict[type[ImageFile.ImageFile], re.Pattern[bytes]] = {
-    Jpeg: re.compile(rb"\xff\xd8\xff"),
-    PngImageFile: re.compile(rb"\x89PNG\r\n\x1a\n"),
-    WebPImageFile: re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL),
-    _Gif: re.compile(rb"GIF8[79]a"),
-    _Tiff: re.compile(rb"II[*+]\0|MM\0[*+]"),
-    BmpImageFile: re.compile(rb"BM"),
+_READERS: dict[type[ImageFile.ImageFile], tuple[str, re.Pattern[bytes]]] = {
+    Jpeg: (".jpg", re.compile(rb"\xff\xd8\xff")),
+    PngImageFile: (".png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    WebPImageFile: (".webp", re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL)),
+    _Gif: (".gif", re.compile(rb"GIF8[79]a")),
+    _Tiff: (".tif", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    BmpImageFile: (".bmp", re.compile(rb"BM")),
 }
-_SUFFIXES = {
-    Jpeg: ".jpg",
-    PngImageFile: ".png",
-    WebPImageFile: ".webp",
-    _Gif: ".gif",
-    _Tiff: ".tif",
-    BmpImageFile: ".bmp",
-}
-_FOREIGN = re.compile(
+# The beginnings of images in formats that are not accepted.
+_OTHER_FORMATS = re.compile(
     rb"8BPS|%!PS|%PDF|\0\0[\1\2]\0|\0\0\0\x0c(?:jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a|P[1-7]\s|DDS |"
     rb".{4}ftyp(?:avi[fs]|he[iv].|mif1|msf1)|qoif|icns|II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
     re.DOTALL,
@@ -69,10 +61,15 @@ _MAX_STRIPS, _MAX_EXIF_PARTS = 100_000, 100
 
 
 def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
-    """The matching decoder with the header read, not a pixel allocated, and the limits checked."""
+    """Open encoded bytes with the matching decoder, and check the limits before pixels exist.
+
+    Raises:
+        RejectedImage: the format is not accepted, or the limits are exceeded.
+        Exception: what Pillow raises on damaged bytes; `reason_for` names it.
+    """
     reader = _reader(data)
     if reader is None:
-        reason = Reject.UNSUPPORTED_FORMAT if _FOREIGN.match(data) else Reject.NOT_AN_IMAGE
+        reason = Reject.UNSUPPORTED_FORMAT if _OTHER_FORMATS.match(data) else Reject.NOT_AN_IMAGE
         raise RejectedImage(reason, "send JPEG, PNG, WebP, GIF, BMP or TIFF")
     if reader is WebPImageFile:
         _check_webp(data, limits)
@@ -80,8 +77,6 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
         raise ValueError("too many EXIF segments")  # Pillow joins them in quadratic time
     if reader is PngImageFile:
         data = _png_essentials(data)
-    if reader in (_Tiff, _Gif):
-        mute_warnings()
     image = reader(io.BytesIO(data))
     check_size(image.size, limits)
     if isinstance(image, TiffImageFile):
@@ -97,13 +92,13 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
 
 
 def suffix(data: bytes) -> str:
-    """What the name of an accepted file of these bytes ends in, such as `.jpg`."""
+    """Return the suffix for a file of these bytes, such as `.jpg`; "" if it is unknown."""
     reader = _reader(data)
-    return _SUFFIXES[reader] if reader else ""
+    return _READERS[reader][0] if reader else ""
 
 
 def _reader(data: bytes) -> type[ImageFile.ImageFile] | None:
-    return next((reader for reader, magic in _READERS.items() if magic.match(data)), None)
+    return next((reader for reader, (_, magic) in _READERS.items() if magic.match(data)), None)
 
 
 def _check_webp(data: bytes, limits: ImageLimits) -> None:
@@ -112,7 +107,7 @@ def _check_webp(data: bytes, limits: ImageLimits) -> None:
     if size > len(data):
         raise EOFError(f"truncated: {len(data)} of {size} bytes")
     if data[12:16] == b"VP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
     elif data[12:16] == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
@@ -122,10 +117,10 @@ def _check_webp(data: bytes, limits: ImageLimits) -> None:
 
 
 def _png_essentials(data: bytes) -> bytes:
-    """The chunks that make the picture, each checked against its checksum.
+    """Keep only the chunks that make the picture, each with a correct checksum.
 
     Pillow does not verify the checksums of pixel data, and unpacks text and ICC profiles (which
-    may be bombs) and animation frames that nobody will look at.
+    may be decompression bombs) and animation frames that are never used.
     """
     kept, position, kind = [data[:8]], 8, b""
     while kind != b"IEND":
@@ -136,7 +131,7 @@ def _png_essentials(data: bytes) -> bytes:
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"):
             if zlib.crc32(data[position + 4 : end - 4]) == int.from_bytes(data[end - 4 : end]):
                 kept.append(data[position:end])
-            elif kind.isupper():  # the others can be done without
+            elif kind.isupper():  # the picture does not need the others
                 raise SyntaxError(f"wrong checksum in chunk {kind!r}")
         position = end
     return b"".join(kept)

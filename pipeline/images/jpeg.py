@@ -1,4 +1,4 @@
-"""Decode the pixels, and notice what libjpeg keeps quiet about: a JPEG that is not whole."""
+"""Decode the pixels, and detect what libjpeg does not report: a JPEG that is not complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and 
 
 
 class Jpeg(JpegImageFile):
-    """Pillow's decoder, stopped by a missing picture but not by damaged EXIF."""
+    """Pillow's decoder; it fails on a missing picture, but not on damaged EXIF."""
 
     def _open(self) -> None:
         super()._open()
@@ -29,11 +29,15 @@ class Jpeg(JpegImageFile):
             raise EOFError("truncated before the picture data")
 
     def _read_dpi_from_exif(self) -> None:
-        """Nobody needs the DPI, and damaged EXIF would make the file unreadable."""
+        """Do nothing: the DPI is never used, and damaged EXIF would make the file unreadable."""
 
 
 def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Decode the pixels; a JPEG that may have been cut gets the thorough check."""
+    """Decode the pixels of an opened image; a JPEG that may have been cut is checked thoroughly.
+
+    Raises:
+        EOFError: the data end early.
+    """
     if not isinstance(image, JpegImageFile) or image.fp is None:
         image.load()
         return
@@ -52,20 +56,20 @@ def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
 
 
 def _is_whole(image: JpegImageFile, padded: bytes) -> bool:
-    """Whether every scan of a JPEG holds all of its data; `padded` is what `_padded` made of it.
+    """Whether every scan of a JPEG has all of its data; `padded` is the result of `_padded`.
 
-    When they end early libjpeg warns, Pillow does not pass it on, and the rest stays mid-gray or
-    coarse. But what follows a complete scan is skipped up to the next marker, so padding put there
-    changes nothing, while an incomplete scan takes it for data and shows another picture.
+    When data end early, libjpeg warns, Pillow does not pass the warning on, and the rest stays
+    mid-gray or coarse. What follows a complete scan is skipped up to the next marker, so padding
+    there changes nothing, while an incomplete scan reads it as data and shows another picture.
 
-    That costs a second decoding, hence only for several scans or a mid-gray last pixel. Not seen:
-    a cut inside the very last block of a single scan, and bytes overwritten in place.
+    This costs a second decoding, so it is done only for several scans or a mid-gray last pixel. Not
+    detected: a cut inside the very last block of a single scan, and bytes overwritten in place.
     """
     return ImageChops.difference(image, Jpeg(io.BytesIO(padded))).getbbox() is None
 
 
 def _padded(data: bytes) -> bytes | None:
-    """The JPEG with padding after each run of entropy-coded data; None if that cannot be judged.
+    """Pad each run of entropy-coded data of a JPEG; None if padding would prove nothing.
 
     Raises EOFError if scans are missing.
     """
@@ -86,9 +90,9 @@ def _padded(data: bytes) -> bytes | None:
 
 
 def _frame(data: bytes) -> int:
-    """The frame marker of a JPEG that has all of its scans.
+    """Return the frame marker of a JPEG that has all of its scans.
 
-    Raises EOFError when a coefficient of some component never gets its last bit.
+    Raises EOFError if a coefficient of some component never gets its last bit.
     """
     frame, scans, missing = 0, 0, dict[int, list[int]]()  # component → bits, by coefficient
     for marker, _, segment in _segments(data):

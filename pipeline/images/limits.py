@@ -1,4 +1,4 @@
-"""What is refused, and the named reason that the ledger shows."""
+"""Which images are rejected, and the named reason that the ledger shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 
-_LARGEST_KEPT = 4096  # pixels a side: the most that `download.resize` can say
+_MAX_STORED_SIDE = 4096  # pixels: the limit of the setting `download.resize`
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,18 @@ class ImageLimits:
 
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
-    min_side: int = 1  # shorter side, in pixels
+    """Width times height."""
+    min_side: int = 1
+    """Of the shorter side, in pixels."""
 
     def for_stored(self) -> ImageLimits:
-        """Limits for a photo that was accepted, in whatever size it is kept."""
-        pixels = max(self.max_pixels, _LARGEST_KEPT**2)
+        """Return the limits for photos that were accepted, in whatever size they are stored."""
+        pixels = max(self.max_pixels, _MAX_STORED_SIDE**2)
         return ImageLimits(max(self.max_bytes, 3 * pixels), pixels, min_side=1)
 
 
 class Reject(StrEnum):
-    """Why an image was refused, as the ledger shows it."""
+    """Why an image was rejected, as the ledger shows it."""
 
     EMPTY = "empty file"
     TOO_MANY_BYTES = "too many bytes"
@@ -54,12 +56,12 @@ def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
 
 
 def too_many_bytes(count: int, limits: ImageLimits) -> RejectedImage:
-    """The refusal of a file of `count` bytes."""
+    """Return the error for a file of `count` bytes."""
     return RejectedImage(Reject.TOO_MANY_BYTES, f"{count}, the limit is {limits.max_bytes}")
 
 
 def reason_for(error: Exception) -> Reject:
-    """The named reason for what Pillow (or a check of ours) raised."""
+    """Name the reason for an exception that Pillow, or a check of ours, raised."""
     if isinstance(error, Image.DecompressionBombError):
         return Reject.TOO_MANY_PIXELS
     origin, text = error.__cause__ or error, str(error).lower()

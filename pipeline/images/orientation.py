@@ -1,4 +1,4 @@
-"""A picture as the camera held it → upright, by its EXIF orientation."""
+"""A picture as the camera was held → upright, by its EXIF orientation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _TO_UPRIGHT = {
 
 
 def upright(image: Image.Image, exif: bytes | None) -> Image.Image:
-    """The picture, turned if its EXIF data say so."""
+    """Turn the picture as its EXIF data say."""
     if exif and (orientation := _orientation(exif)) in _TO_UPRIGHT:
         return image.transpose(_TO_UPRIGHT[orientation])
     return image
 
 
 def _orientation(exif: bytes) -> int:
-    """EXIF orientation, 1 if absent or unreadable; Pillow itself turns TIFFs upright."""
+    """Read the EXIF orientation, 1 if absent or unreadable; Pillow turns TIFFs upright itself."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = ">" if tiff[:2] == b"MM" else "<"
     try:

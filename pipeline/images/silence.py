@@ -1,29 +1,86 @@
-"""Nothing on stderr: what is wrong with a photo goes into the ledger."""
+"""Pillow without a word on stderr: what is wrong with a photo goes into the ledger.
+
+Importing this changes nothing. Within `silence()`, and only there:
+
+- libtiff's error handler and the absence of a handler of Pillow's logger, both of the whole
+  process, are replaced; the last thread to leave restores them.
+- Warnings of Pillow are ignored in the threads that are within it. Warning filters belong to the
+  process (`catch_warnings` is not for threads), and other code removes them, so every use makes
+  sure that ours is there. It stays in `warnings.filters`, and matches nothing in other threads.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
-import re
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, cast
 
 from PIL import _imaging
 
-# Left alone, Pillow's logger and libtiff (found among the libraries that Pillow's own links to,
-# where the platform can do that) write to stderr.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-with contextlib.suppress(OSError, AttributeError):
-    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+from pipeline.concurrency import SharedContext
 
-_MUTED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_thread = threading.local()
 
 
-def mute_warnings() -> None:
-    """Keep damaged tags from being announced on stderr, or raised under `-W error`.
+class _SilentModules:
+    """Stands in for the module pattern of a warning filter."""
 
-    Filters belong to the process (`catch_warnings` is not for threads) and others undo them, so
-    ours is looked for at every use.
+    def match(self, module: str) -> bool:
+        return getattr(_thread, "is_silent", False) and module.startswith("PIL.")
+
+
+_FILTER = ("ignore", None, Warning, _SilentModules(), 0)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep Pillow and libtiff from writing to stderr, and from raising warnings under `-W error`.
+
+    with silence(): image.load()
     """
-    if warnings.filters[:1] != [_MUTED]:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    filters = cast("list[Any]", warnings.filters)
+    if filters[:1] != [_FILTER]:
+        filters.insert(0, _FILTER)
+    before = getattr(_thread, "is_silent", False)
+    _thread.is_silent = True
+    try:
+        with _QUIET_LIBRARIES:
+            yield
+    finally:
+        _thread.is_silent = before
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(handler)  # else logging writes to stderr where the host has configured none
+    set_handler = _tiff_error_handler()
+    before = set_handler(None) if set_handler else None
+    try:
+        yield
+    finally:
+        if set_handler:
+            set_handler(before)
+        logger.removeHandler(handler)
+
+
+_QUIET_LIBRARIES = SharedContext(_quiet_libraries)
+
+
+@cache
+def _tiff_error_handler() -> Callable[[int | None], int | None] | None:
+    """Find libtiff's function that sets its error handler and returns the previous one.
+
+    It is among the libraries that Pillow's own links to, where the platform can tell.
+    """
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):
+        return None
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return cast("Callable[[int | None], int | None]", set_handler)

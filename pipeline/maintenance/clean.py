@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.artifacts import lock
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
-from pipeline.workspace import Engine
+from pipeline.engine import Engine
 
 
 @dataclass(frozen=True)

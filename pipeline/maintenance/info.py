@@ -7,8 +7,8 @@ from typing import Any
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.config import Config
+from pipeline.engine import Engine
 from pipeline.models.store import random_weights_warning
-from pipeline.workspace import Engine
 
 
 def describe(config: Config) -> dict[str, Any]:

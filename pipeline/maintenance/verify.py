@@ -13,12 +13,12 @@ from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.embeddings.store import EmbeddingStore, F32Matrix
+from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_index
 from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.progress import SILENT, Progress
-from pipeline.workspace import Engine
 
 _BLOCK = 1024  # rows compared at a time
 

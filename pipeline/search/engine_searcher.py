@@ -16,6 +16,7 @@ from pipeline.catalog.catalog import Catalog, ItemRecord, State
 from pipeline.catalog.conditions import Condition, Groups
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
+from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError, QueryError, RejectedImage
 from pipeline.images import U8Image
 from pipeline.index import open_index
@@ -26,7 +27,6 @@ from pipeline.models.store import random_weights_warning
 from pipeline.search.query import F32Vector, Item, Query, read_photo
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
-from pipeline.workspace import Engine, get_engine, image_limits
 
 GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
 MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution

@@ -9,8 +9,10 @@ from pipeline.sources.base import Source
 def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
     """Open the source that a configuration names.
 
+        items = create(load_config(Path("config.yaml")).source).items()
+
     Raises:
-        SourceError: it is not there.
+        SourceError: it does not exist.
     """
     if isinstance(settings, FolderSettings):
         from pipeline.sources.folder import FolderSource

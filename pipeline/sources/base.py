@@ -16,9 +16,9 @@ class SourcePhoto:
     """One image of an item: in a file, as encoded bytes, or, with neither, at the URL `uri`."""
 
     uri: str
-    """What to show a person: a path, a URL, or a name such as `shirts/0003.jpg`."""
+    """A path, a URL, or a name such as `shirts/0003.jpg`; what people are shown."""
     path: Path | None = None
-    """A file on this machine, which stays where it is."""
+    """A file on this machine, which is never moved."""
     data: bytes | None = None
     """The encoded image itself, which ingest stores in the catalog."""
 
@@ -28,13 +28,13 @@ class Item:
     """One product as its source describes it."""
 
     key: str
-    """The source's own identifier; of several items with the same one, the first counts."""
+    """The source's identifier; of several items with the same key, only the first counts."""
     name: str
     category: str
     photos: tuple[SourcePhoto, ...]
     metadata: Metadata = field(default_factory=dict)
     row: int = 0
-    """Where a table describes it, counted from 1 below the heading; 0 if no table does."""
+    """Its row in a table, counted from 1 below the heading; 0 if it is in none."""
     without_photo: str = "no photo"
     """The reason to give if `photos` is empty."""
 
@@ -48,16 +48,16 @@ class Skipped:
 
 
 class Source(Protocol):
-    """Yields the items of a catalog, in an order that does not differ between machines."""
+    """Yields the items of a catalog, in the same order on every machine."""
 
     @property
     def version(self) -> str | None:
-        """Names the items completely, if that can be done without reading them; else None."""
+        """Identifies all items and their content, if that is possible without reading them."""
         ...
 
     @property
     def total(self) -> int | None:
-        """How many items there are, if that is known before they are read.
+        """The number of items, if it is known before they are read.
 
         Raises:
             SourceError: the source cannot be read.
@@ -65,5 +65,9 @@ class Source(Protocol):
         ...
 
     def items(self) -> Iterator[Item | Skipped]:
-        """Yield every item, and the rows that are none."""
+        """Yield every item, and every row that describes none.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
         ...

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, SourcePhoto
-from pipeline.sources.cells import levels, typed
-from pipeline.sources.rows import MANY
+from pipeline.sources.base import Item, Skipped, SourcePhoto
+from pipeline.sources.cells import level_columns, split_levels, typed
+from pipeline.sources.columns import check_columns, check_encoding, read_columns
+from pipeline.sources.csv_rows import csv_rows
 
-SUFFIXES = (
-    ".bmp",
-    ".gif",
-    ".jfif",
-    ".jpe",
-    ".jpeg",
-    ".jpg",
-    ".mpo",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff",
+            ".webp")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,10 +52,11 @@ class FolderSource:
             return len(self._photos)
         return len(self._photos) + self._rows.count - len(self._described)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item | Skipped]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
-        Further rows of one photo are items of their own that show it too.
+        Further rows of the same photo are items of their own that show it too. Rows that cannot be
+        read come last.
 
         Raises:
             SourceError: the metadata cannot be read, or there is no photo.
@@ -82,77 +72,80 @@ class FolderSource:
                 parent = relative.parent.name or self.path.resolve().name
                 yield Item(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
         if self._rows:
-            for row_key in self._rows.keys_beside(self._described.values()):
+            for row_key in self._rows.keys_without(self._described.values()):
                 yield from self._rows.items(row_key, row_key or "row without a key", ())
+            yield from self._rows.skipped
 
     @cached_property
     def _photos(self) -> list[Path]:
         return photos_below(self.path)
 
     @cached_property
-    def _rows(self) -> _Rows | None:
-        return _Rows(self.path, self.metadata) if self.metadata else None
+    def _rows(self) -> _MetadataRows | None:
+        return _MetadataRows(self.path, self.metadata) if self.metadata else None
 
     @cached_property
     def _described(self) -> dict[Path, str]:
-        """SourcePhoto → the key of its row."""
+        """Path of a photo → the key of its row."""
         return self._rows.match(self._photos) if self._rows else {}
 
 
 def photos_below(folder: Path) -> list[Path]:
-    """Find image files, hidden ones left out; relative paths in their natural order."""
-    found = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    # Sort: directory order differs between machines and would reshuffle ids and the split.
-    return sorted(shown, key=_natural)
+    """Find image files that are not hidden; relative paths in their natural order.
+
+    photos_below(Path("shop"))  # [Path("caps/2.jpg"), Path("caps/10.jpg")]
+    """
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+    # Sorted: the order of a directory differs between machines, and ids and splits follow it.
+    return sorted(visible, key=_natural)
 
 
-class _Rows:
-    """The rows of a metadata file, found by path, name or stem of a photo, each taken once."""
+class _MetadataRows:
+    """The rows of a metadata file, by path, name or stem of the photo that each describes."""
 
     def __init__(self, folder: Path, settings: MetadataSettings) -> None:
         self.settings = settings
-        self.file = folder / expand(settings.file)
-        self.count = 0
         self.rows: dict[str, list[dict[str, str]]] = {}
-        for key, row in self._read(settings.key):
+        self.skipped: list[Skipped] = []
+        for key, row in self._read(folder / expand(settings.file)):
             self.rows.setdefault(key, []).append(row)
-            self.count += 1
 
-    def _read(self, key: str) -> Iterator[tuple[str, dict[str, str]]]:
-        csv.field_size_limit(MANY)
-        try:
-            with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                reader = csv.DictReader(file)
-                columns = reader.fieldnames or []
-                for setting in ("key", "name", "category"):
-                    column = getattr(self.settings, setting)
-                    if column is not None and column not in columns:
-                        raise SourceError(
-                            f"{self.file}: no column {column!r}; set source.metadata.{setting} to"
-                            f" one of {', '.join(columns)}"
-                        )
-                for row in reader:
-                    yield (row[key] or "").strip(), {c: row[c] or "" for c in columns}
-        except (OSError, csv.Error) as error:
-            raise SourceError(f"{self.file}: cannot read the metadata: {error}") from error
+    @property
+    def count(self) -> int:
+        """The rows of the file, those that cannot be read included."""
+        return len(self.skipped) + sum(map(len, self.rows.values()))
+
+    def _read(self, file: Path) -> Iterator[tuple[str, dict[str, str]]]:
+        settings, hint = self.settings, "check the file and source.metadata"
+        check_encoding(settings.encoding, "source.metadata.encoding")
+        rows = csv_rows(file, settings.delimiter, settings.encoding, hint)
+        columns = read_columns(file, rows)
+        needed = [(name, getattr(settings, name)) for name in ("key", "name", "category")]
+        check_columns(file, columns, needed, "source.metadata")
+        for number, cells in enumerate(rows, 1):
+            if cells is None:
+                self.skipped.append(Skipped(number, "unreadable row"))
+            elif cells:  # a row that is too short or too long is filled or cut
+                row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
+                yield row[settings.key].strip(), row
 
     def match(self, photos: list[Path]) -> dict[Path, str]:
         """Give each row to at most one photo: by path first, then by name, then by stem."""
         matched: dict[Path, str] = {}
-        for naming in ("as_posix", "name", "stem"):
-            taken = set(matched.values())
+        for naming in (Path.as_posix, lambda path: path.name, lambda path: path.stem):
+            used = set(matched.values())
             for photo in photos:
-                key = photo.as_posix() if naming == "as_posix" else str(getattr(photo, naming))
-                if photo not in matched and key and key in self.rows and key not in taken:
+                key = naming(photo)
+                if photo not in matched and key and key in self.rows and key not in used:
                     matched[photo] = key
-                    taken.add(key)
+                    used.add(key)
         return matched
 
-    def keys_beside(self, taken: Iterable[str]) -> list[str]:
-        """Return the keys that no photo took, in the order of the file."""
-        gone = set(taken)
-        return [key for key in self.rows if key not in gone]
+    def keys_without(self, matched: Iterable[str]) -> list[str]:
+        """Return the keys that no photo matched, in the order of the file."""
+        used = set(matched)
+        return [key for key in self.rows if key not in used]
 
     def items(self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]) -> Iterator[Item]:
         """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
@@ -165,14 +158,11 @@ class _Rows:
         # A column may have no heading, as pandas writes its index: "" is a name like any other.
         name = (row[settings.name] if settings.name is not None else "") or Path(key).stem
         category = row[settings.category] if settings.category is not None else ""
-        tree = levels(category, settings.category_separator)
-        metadata: dict[str, str | int | float | None] = {
-            f"category_{depth}": level for depth, level in enumerate(tree, 1)
-        }
-        metadata |= {
-            column: typed(value) for column, value in row.items() if column != settings.key
-        }
-        return Item(key, name, tree[0] if tree else "", photos, metadata)
+        levels = split_levels(category, settings.category_separator)
+        metadata = {column: typed(text) for column, text in row.items() if column != settings.key}
+        return Item(
+            key, name, levels[0] if levels else "", photos, level_columns(levels) | metadata
+        )
 
 
 def _text(path: Path) -> str:

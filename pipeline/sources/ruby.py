@@ -13,13 +13,13 @@ _CONTROLS = {"a": "\a", "e": "\x1b", "s": " ", "v": "\v", "0": "\0"}
 def to_json(text: str) -> str:
     """Write the text of a hash or list of strings, numbers, booleans and nil as JSON.
 
-    Other text becomes something that is not JSON either.
+    Other text gives a result that is not JSON.
 
     Raises:
-        ValueError: it cannot be written at all.
+        ValueError: it has a NUL outside of its strings, or an escape that is no character.
     """
     parts = _STRING.split(text)
-    # Outside of its strings a hash differs from JSON in two words.
+    # Outside of its strings, a hash differs from JSON only in `=>` and `nil`.
     outside = "\0".join(parts[::2]).replace("=>", ":").replace("nil", "null")
     parts[::2] = outside.split("\0")
     if "\\" in text:
@@ -28,9 +28,9 @@ def to_json(text: str) -> str:
 
 
 def _as_json(escape: re.Match[str]) -> str:
-    wide, byte, other = escape.groups()
+    code_point, byte, other = escape.groups()
     if other is None:
-        return json.dumps(chr(int(wide or byte, 16)))[1:-1]
+        return json.dumps(chr(int(code_point or byte, 16)))[1:-1]
     if other[0] in '"\\/bfnrt' or len(other) == 5:
         return escape[0]
     return json.dumps(_CONTROLS.get(other, other))[1:-1]

@@ -1,4 +1,4 @@
-"""Values with an inside: JSON, Ruby hashes, Parquet's nested columns → plain JSON-able values."""
+"""Structured values: JSON, Ruby hashes, Parquet's nested columns → JSON-able values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from pipeline.sources import ruby
 
-_DEEP = 50  # levels of nesting; no product has as many, and JSON cannot be written much deeper
+_MAX_DEPTH = 50  # no product is nested as deeply, and JSON cannot be written much deeper
+# What `surrogateescape` makes of a byte that is not UTF-8 → the character of Windows-1252.
+_WINDOWS = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
 
 
 def structured(value: Any) -> Any:
-    """Parse JSON or a Ruby hash; what is neither stays the text that it is.
+    """Parse JSON or a Ruby hash; any other text is returned as it is, and None if empty.
 
     A list of key/value pairs becomes a mapping, so that a specification can be queried.
     """
@@ -24,7 +26,7 @@ def structured(value: Any) -> Any:
 
 
 def listed(text: str) -> list[Any] | None:
-    """Parse a JSON list; None if the text is none."""
+    """Parse a JSON list; None if the text is not one."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -33,8 +35,8 @@ def listed(text: str) -> list[Any] | None:
         return None
 
 
-def plain(value: Any, depth: int = _DEEP) -> Any:
-    """Make a value JSON-able: no NaN, valid text, and text for whatever JSON has no type for.
+def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Make a value JSON-able: None for NaN, valid text, and text where JSON has no type.
 
     Raises:
         ValueError: it is nested too deeply.
@@ -50,12 +52,12 @@ def plain(value: Any, depth: int = _DEEP) -> Any:
     if not isinstance(value, dict | list):
         return _text(value) if isinstance(value, bytes) else valid(str(value))
     if depth == 0:
-        raise ValueError(f"nested more than {_DEEP} levels deep")
+        raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         value = list(value.items())
     elif not value or not isinstance(value[0], tuple):
         return [plain(inner, depth - 1) for inner in value]
-    # A mapping; those of Parquet are lists of tuples in Python.
+    # A mapping; pyarrow gives those of Parquet as lists of tuples.
     return {str(plain(key, depth - 1)): plain(inner, depth - 1) for key, inner in value}
 
 
@@ -67,6 +69,19 @@ def valid(text: str) -> str:
         except UnicodeEncodeError:
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def from_windows(text: str) -> str:
+    """Turn bytes that UTF-8 could not decode, kept by `surrogateescape`, into Windows-1252.
+
+    They nearly always are in that encoding.
+    """
+    return text if text.isascii() else text.translate(_WINDOWS)
+
+
+def decode_utf8(data: bytes) -> str:
+    """Decode UTF-8, and any bytes in it that are not UTF-8 as Windows-1252."""
+    return from_windows(data.decode("utf-8", "surrogateescape"))
 
 
 def _finite(number: float | str) -> float | None:
@@ -96,16 +111,16 @@ def _text(data: bytes) -> str:
         return data.hex() if len(data) <= 64 else f"{len(data)} bytes"
 
 
-def _by_key(value: Any, depth: int = _DEEP) -> Any:
-    """Turn lists of {"key": …, "value": …} into mappings; values without a key are under ""."""
+def _by_key(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Turn lists of {"key": …, "value": …} into mappings; values without a key go under ""."""
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
-        raise ValueError(f"nested more than {_DEEP} levels deep")
+        raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         if value.keys() != _PAIR or not _is_pair(value):
             return {key: _by_key(inner, depth - 1) for key, inner in value.items()}
-        value = [value]  # Flipkart writes a list of one without its brackets
+        value = [value]  # Flipkart writes a list of one element without brackets
     if not value or not all(map(_is_pair, value)):
         return [_by_key(inner, depth - 1) for inner in value]
     mapping: dict[str, list[Any]] = {}

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pipeline import artifacts
-from pipeline.catalog import catalog as catalog_module
 from pipeline.catalog.catalog import Catalog, ImageRecord, ItemRecord, Photo, State
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from tests.conftest import tree
@@ -88,7 +87,7 @@ def test_an_item_is_read_back_as_it_was_put(catalog: Catalog) -> None:
         ),
     ],
 )
-def test_an_item_is_as_good_as_its_best_image(
+def test_an_item_is_available_if_any_image_is(
     catalog: Catalog, images: list[ImageRecord], state: State, reason: str
 ) -> None:
     put(catalog, 1, "k", *images)
@@ -96,7 +95,7 @@ def test_an_item_is_as_good_as_its_best_image(
     assert catalog.counts() == {state: {reason: 1}}
 
 
-def test_an_item_put_again_keeps_its_id_and_its_images_theirs(catalog: Catalog) -> None:
+def test_an_item_put_again_keeps_its_id_and_the_ids_of_its_images(catalog: Catalog) -> None:
     first, second = put(catalog, 1, "a", image("1"), image("2")), put(catalog, 1, "b")
     ids = rows(catalog, "SELECT id, position FROM images")
     assert put(catalog, 2, "a", image("3"), image("2"), image("4")) == first
@@ -141,9 +140,9 @@ def test_an_id_is_not_used_again_even_if_its_row_was_deleted(catalog: Catalog) -
 
 
 def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog,
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_PAGE", 2)
+    catalog.page_size = 2
     names = ["a", "b", "a", "c", "b", "d", "d", "e", "a"]
     for number, name in enumerate(names):
         put(catalog, 1, f"item {number}", image(name))
@@ -164,9 +163,9 @@ def test_a_photo_of_a_removed_item_is_read_from_the_item_that_still_shows_it(
 
 
 def test_photos_can_be_read_while_they_fail(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog,
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_PAGE", 2)
+    catalog.page_size = 2
     for name in "abcdefg":
         put(catalog, 1, name, image(name))
     seen = []
@@ -237,7 +236,7 @@ def test_readers_see_a_transaction_at_its_commit_and_never_wait(catalog: Catalog
         assert reader.counts() == {"available": {"": 1}}
 
 
-def test_what_was_not_committed_is_not_there_after_a_crash(catalog: Catalog) -> None:
+def test_uncommitted_rows_are_lost_in_a_crash(catalog: Catalog) -> None:
     put(catalog, 1, "a")
     with suppress(sqlite3.ProgrammingError), catalog.transaction():
         put(catalog, 1, "b")
@@ -247,7 +246,7 @@ def test_what_was_not_committed_is_not_there_after_a_crash(catalog: Catalog) -> 
         assert again.item_by_key("b") is None
 
 
-def test_a_transaction_that_breaks_off_writes_nothing(catalog: Catalog) -> None:
+def test_a_transaction_that_raises_writes_nothing(catalog: Catalog) -> None:
     def break_off() -> None:
         with catalog.fast_commits(), catalog.transaction():
             put(catalog, 1, "b")
@@ -270,7 +269,7 @@ def test_a_catalog_is_unfinished_until_its_ingest_is(catalog: Catalog) -> None:
     assert not catalog.is_unfinished
 
 
-def test_facts_are_remembered_changed_and_forgotten(catalog: Catalog) -> None:
+def test_meta_values_are_set_changed_and_removed(catalog: Catalog) -> None:
     assert catalog.get_meta("limits") is None
     catalog.set_meta("limits", "a")
     catalog.set_meta("limits", "b")
@@ -309,7 +308,7 @@ def test_a_photo_is_written_aside_in_one_folder_that_can_be_swept(
     assert during[0] == f".{sha('data').hex()}.png.{get_native_id()}.tmp"
 
 
-def test_stored_photos_are_there_if_each_has_its_size(catalog: Catalog) -> None:
+def test_stored_photos_are_complete_if_each_has_its_size(catalog: Catalog) -> None:
     def stored(data: bytes, state: State = State.AVAILABLE) -> ImageRecord:
         path = catalog.store_photo(data, ".png")
         return ImageRecord(path, state, path=path, size=len(data), sha256=sha(data.decode()))
@@ -351,14 +350,34 @@ def test_a_photo_is_read_from_the_items_own_file_if_it_has_one(catalog: Catalog)
     assert catalog.photo_path(sha("y")) is None
 
 
-def test_there_is_no_catalog_before_it_is_built(tmp_path: Path) -> None:
+def test_a_photo_is_read_from_an_available_file_first(catalog: Catalog) -> None:
+    failed = ImageRecord("x", State.FAILED, path="/gone", sha256=sha("x"))
+    first = put(catalog, 1, "a", failed)
+    assert catalog.photo_path(sha("x"), first) == Path("/gone")  # there is no other
+    put(catalog, 1, "b", copy("x", "/copy"))
+    third = put(catalog, 1, "c", failed, copy("x", "/third"))
+    assert catalog.photo_path(sha("x")) == Path("/copy")
+    assert catalog.photo_path(sha("x"), first) == Path("/copy")
+    assert catalog.photo_path(sha("x"), third) == Path("/third")
+
+
+def test_an_item_is_shown_by_its_first_available_image(catalog: Catalog) -> None:
+    missing = ImageRecord("y", State.FAILED, "photo missing", path="/gone", sha256=sha("y"))
+    shown = put(catalog, 1, "a", missing, copy("b", "images/b"), copy("a", "/a"))
+    hidden = put(catalog, 1, "b", missing)
+    assert catalog.item_photo(shown) == catalog.folder / "images/b"
+    assert catalog.item_photo(hidden) is None
+    assert catalog.item_photo(99) is None
+
+
+def test_opening_a_missing_catalog_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotBuiltError, match=f"{tmp_path}: .* run `imgsearch build`"):
         Catalog(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_file_that_is_no_catalog_is_damaged(tmp_path: Path, create: bool) -> None:
+def test_a_file_that_is_not_a_catalog_is_damaged(tmp_path: Path, create: bool) -> None:
     file = tmp_path / "catalog.sqlite"
     file.write_bytes(b"no database at all" * 100)
     with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*; delete it and run"):

@@ -98,7 +98,7 @@ def number(value: Any) -> bool:
         ),
     ],
 )
-def test_a_condition_holds_where_it_does_in_python(
+def test_a_condition_selects_what_python_selects(
     catalog: Catalog, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(item(p))]
@@ -142,7 +142,7 @@ def holds(tree: Any, of: dict[str, Any]) -> bool:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(trees)
-def test_trees_of_conditions_hold_where_they_do_in_python(catalog: Catalog, tree: Any) -> None:
+def test_nested_conditions_select_what_python_selects(catalog: Catalog, tree: Any) -> None:
     expected = [item(p)["id"] for p in range(len(ITEMS)) if holds(tree, item(p))]
     assert matching_items(catalog, written(tree)).tolist() == expected
 
@@ -153,20 +153,20 @@ def test_trees_of_conditions_hold_where_they_do_in_python(catalog: Catalog, tree
         ("color = 'red'", "no item has a column 'color'"),
         ("prise < 5", "did you mean price?"),
         ("spec.Fabrik = 'Wool'", "no item has a column 'spec.Fabrik'"),
-        ('brand = "Titan"', "texts stand in single quotes"),
-        ("price <", "is no condition"),
-        ("", "is no condition"),
-        ("price", "is no condition"),
-        ("1 = 1; drop table items", "is no condition"),
-        ("price = (select 1)", "is no value"),
-        ("id in (select id from items)", "is no condition"),
-        ("lower(brand) = 'titan'", "is no column"),
-        ("price like 5", "like wants a text"),
-        ("random() > 0", "is no column"),
-        ("5 = price", "is no value"),
-        ("price + 1 = 2", "is no column"),
-        ("brand is true", "is no condition"),
-        ("case when 1 then 1 end = 1", "is no column"),
+        ('brand = "Titan"', "write texts in single quotes"),
+        ("price <", "is not a condition"),
+        ("", "is not a condition"),
+        ("price", "is not a condition"),
+        ("1 = 1; drop table items", "is not a condition"),
+        ("price = (select 1)", "is not a value"),
+        ("id in (select id from items)", "is not a condition"),
+        ("lower(brand) = 'titan'", "is not a column"),
+        ("price like 5", "like needs a text"),
+        ("random() > 0", "is not a column"),
+        ("5 = price", "is not a value"),
+        ("price + 1 = 2", "is not a column"),
+        ("brand is true", "is not a condition"),
+        ("case when 1 then 1 end = 1", "is not a column"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said: str) -> None:
@@ -177,14 +177,14 @@ def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said
 
 
 @pytest.mark.parametrize("depth", [200, 100_000])
-def test_depth_does_no_harm(catalog: Catalog, depth: int) -> None:
+def test_deeply_nested_conditions_are_refused_or_answered(catalog: Catalog, depth: int) -> None:
     with pytest.raises(QueryError):
         matching_items(catalog, "(" * depth + "color = 1" + ")" * depth)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(alphabet="abi=<>'\"();-*/.,_ 01\\%\0é", max_size=30))
-def test_no_text_makes_anything_but_an_answer_or_one_line(catalog: Catalog, where: str) -> None:
+def test_any_text_gives_an_answer_or_a_one_line_error(catalog: Catalog, where: str) -> None:
     try:
         matching_items(catalog, where)
     except QueryError as error:

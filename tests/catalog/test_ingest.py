@@ -17,7 +17,6 @@ from PIL import Image
 
 from pipeline import artifacts, images
 from pipeline.catalog import catalog as catalog_module
-from pipeline.catalog import ingest as ingest_module
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import MetadataSettings
@@ -48,12 +47,15 @@ class Market:
         return SourcePhoto(name, self.photos / name)
 
     def offer(
-        self, items: dict[str, Sequence[SourcePhoto]], limits: ImageLimits = LIMITS
+        self,
+        items: dict[str, Sequence[SourcePhoto]],
+        limits: ImageLimits = LIMITS,
+        batch_size: int = 256,
     ) -> IngestReport:
         """Ingest these items; afterwards `decoded` is what this run decoded."""
         self.decoded.clear()
         offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
-        return ingest(ListSource(offers), self.catalog, limits)
+        return ingest(ListSource(offers), self.catalog, limits, batch_size=batch_size)
 
     def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
         """One item for each file, called like it."""
@@ -96,10 +98,7 @@ def sha(color: Color) -> bytes:
 # -- States ----------------------------------------------------------------------------------------
 
 
-def test_the_states_and_reasons_add_up_to_the_items_offered(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 7)
+def test_the_states_and_reasons_add_up_to_the_items_offered(market: Market) -> None:
     good = png(RED)
     contents = {
         ("available", ""): good,
@@ -123,7 +122,8 @@ def test_the_states_and_reasons_add_up_to_the_items_offered(
         if data is not None:
             (market.photos / name).write_bytes(data)
         items[name] = [] if outcome[1] == "no photo" else [market.file(name)]
-    report = market.offer(items, ImageLimits(max_bytes=500, max_pixels=800, min_side=3))
+    limits = ImageLimits(max_bytes=500, max_pixels=800, min_side=3)
+    report = market.offer(items, limits, batch_size=7)
     counted = {(s, r): n for s, reasons in report.counts.items() for r, n in reasons.items()}
     assert counted == expected
     assert report.offered == sum(counted.values()) == 100
@@ -141,7 +141,7 @@ def test_an_image_is_described_as_it_is(market: Market) -> None:
     assert (image.uri, image.path) == ("a.png", str(market.photos / "a.png"))
 
 
-def test_a_folder_or_a_link_to_nowhere_is_no_photo(market: Market) -> None:
+def test_a_folder_or_a_broken_link_is_no_photo(market: Market) -> None:
     (market.photos / "folder.png").mkdir()
     (market.photos / "link.png").symlink_to("nowhere")
     (market.photos / "loop.png").symlink_to("loop.png")
@@ -194,7 +194,7 @@ def test_two_items_may_share_a_photo_by_file_and_by_content(market: Market) -> N
     assert market.catalog.photo_count() == 1
 
 
-def test_progress_is_told_item_by_item_of_all_there_are(market: Market) -> None:
+def test_progress_advances_item_by_item(market: Market) -> None:
     told: list[object] = []
 
     class Bar(Silent):
@@ -250,7 +250,7 @@ def test_a_file_that_was_only_touched_is_read_and_is_the_same_photo(market: Mark
     assert market.shown() == [("a.png", sha(RED))]
 
 
-def test_a_file_that_was_mended_is_read_again(market: Market) -> None:
+def test_a_file_that_was_repaired_is_read_again(market: Market) -> None:
     market.offer_files("a.png")
     assert market.state("a.png") == ("failed", "photo missing")
     (market.photos / "a.png").write_bytes(b"bad")
@@ -262,7 +262,7 @@ def test_a_file_that_was_mended_is_read_again(market: Market) -> None:
     assert market.ids() == {"a.png": 1}
 
 
-def test_a_photo_that_breaks_is_no_longer_shown(market: Market) -> None:
+def test_a_photo_that_becomes_unreadable_is_no_longer_available(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer_files("a.png")
     (market.photos / "a.png").unlink()
@@ -308,7 +308,7 @@ def test_a_renamed_file_is_another_item_with_the_same_photo(market: Market) -> N
     assert [photo.path for photo in market.catalog.photos()] == [market.photos / "z.png"]
 
 
-def test_other_limits_are_applied_to_photos_already_known(market: Market) -> None:
+def test_new_limits_are_applied_to_photos_already_ingested(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer_files("a.png")
     market.offer_files("a.png", limits=ImageLimits(min_side=5))
@@ -339,7 +339,7 @@ def test_a_drawn_photo_that_is_not_acceptable_is_not_stored(market: Market) -> N
     assert tree(market.catalog.folder / "images") == {}
 
 
-def test_the_same_photo_may_be_brought_twice_at_the_same_moment(
+def test_the_same_photo_may_be_stored_by_two_threads_at_once(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both, fsync = threading.Barrier(2), os.fsync
@@ -422,7 +422,7 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
     assert [key for key, shown in market.shown() if shown == photo] == ["b.png", "b.png#2"]
 
 
-def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
+def test_a_source_of_the_same_version_is_not_read(market: Market) -> None:
     def offer(version: str, key: str, limits: ImageLimits = LIMITS) -> IngestReport:
         item = Item(key, key, "", (SourcePhoto("a.png", data=png(RED)),))
         return ingest(ListSource([item], version), market.catalog, limits)
@@ -446,7 +446,7 @@ def test_a_source_known_to_be_the_same_is_not_read(market: Market) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 20)])
-def test_a_source_that_is_the_same_is_read_when_a_stored_photo_is_not_there(
+def test_a_source_of_the_same_version_is_read_if_a_stored_photo_is_missing(
     market: Market, damage: Callable[[Path], object]
 ) -> None:
     source = ListSource([Item("a", "a", "", (SourcePhoto("a.png", data=png(RED)),))], "1")
@@ -475,17 +475,14 @@ class Breaking:
         raise SourceError("the disk is gone")
 
 
-def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market) -> None:
     names = [f"{n}.png" for n in range(30)]
     for n, name in enumerate(names):
         market.paint(name, (n, n, n))
     market.offer_files("29.png")
     items = [Item(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
-        ingest(Breaking(items), market.catalog, LIMITS)
+        ingest(Breaking(items), market.catalog, LIMITS, batch_size=2)
     assert market.state("29.png") == ("available", "")
     half = market.ids()
     assert 1 < len(half) < 30
@@ -496,23 +493,20 @@ def test_a_run_that_breaks_removes_nothing_and_the_next_one_goes_on(
     assert len(set(market.ids().values())) == 30
 
 
-def test_a_run_that_broke_does_not_change_the_ids_that_follow(
-    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "_TRANSACTION", 2)
+def test_a_failed_run_does_not_change_later_ids(tmp_path: Path, market: Market) -> None:
     items = [
         Item(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)
     ]
     with pytest.raises(SourceError):
-        ingest(Breaking(items[:30]), market.catalog, LIMITS)
-    ingest(ListSource(items), market.catalog, LIMITS)
+        ingest(Breaking(items[:30]), market.catalog, LIMITS, batch_size=2)
+    ingest(ListSource(items), market.catalog, LIMITS, batch_size=2)
     with Catalog(tmp_path / "undisturbed", create=True) as undisturbed:
-        ingest(ListSource(items), undisturbed, LIMITS)
+        ingest(ListSource(items), undisturbed, LIMITS, batch_size=2)
         found = (undisturbed.item_by_key(item.key) for item in items)
         assert market.ids() == {item.key: item.id for item in found if item}
 
 
-def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) -> None:
+def test_new_limits_apply_even_if_the_first_run_with_them_failed(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer_files("a.png")
     with pytest.raises(SourceError):
@@ -521,7 +515,7 @@ def test_other_limits_hold_though_the_first_run_with_them_broke(market: Market) 
     assert market.state("a.png") == ("rejected", "too small")
 
 
-def test_the_source_is_looked_at_again_after_a_run_that_broke(market: Market) -> None:
+def test_the_source_is_read_again_after_a_failed_run(market: Market) -> None:
     market.paint("a.png", RED)
     item = Item("a.png", "", "", (market.file("a.png"),))
     ingest(ListSource([item], "1"), market.catalog, LIMITS)

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from pipeline import images
-from pipeline.catalog import photos as photos_module
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import CHANGED, MISSING, UNREADABLE, prepare_all, read
 from pipeline.errors import RejectedImage
@@ -55,7 +54,7 @@ def test_a_photo_is_read_as_it_is(photos: list[Photo]) -> None:
     assert image.getcolors() == [(16, COLORS[3])]
 
 
-def test_a_photo_that_is_not_the_one_ingested_is_told_by_what_happened(
+def test_a_changed_or_missing_photo_has_a_reason(
     photos: list[Photo],
 ) -> None:
     gone, changed, cut, loop, folder, same, *_ = photos
@@ -87,7 +86,7 @@ def test_an_error_of_the_disk_is_raised_as_it_is(
         list(prepare_all(photos, prepare, LIMITS, decoders=2, ahead=3))
 
 
-def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Path) -> None:
+def test_ingested_bytes_that_are_no_photo_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no photo")
     photo = Photo(1, hashlib.sha256(b"no photo").digest(), tmp_path / "a.png")
     assert reason(photo) == "not an image"
@@ -99,11 +98,10 @@ def test_bytes_that_are_the_ones_ingested_and_no_photo_are_refused(tmp_path: Pat
 @pytest.mark.parametrize("decoders", [1, 2, 5])
 @pytest.mark.parametrize("ahead", [0, 1, 4, 100])
 @pytest.mark.parametrize("chunk", [1, 5, 8, 12])
-def test_every_photo_comes_in_its_order_with_its_pixels(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, decoders: int, ahead: int, chunk: int
+def test_photos_are_yielded_in_order_with_their_pixels(
+    photos: list[Photo], decoders: int, ahead: int, chunk: int
 ) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
-    prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead))
+    prepared = list(prepare_all(photos, prepare, LIMITS, decoders, ahead, chunk_size=chunk))
     assert [photo for photo, _ in prepared] == photos
     for color, (_, pixels) in zip(COLORS, prepared, strict=True):
         assert isinstance(pixels, np.ndarray)
@@ -111,7 +109,7 @@ def test_every_photo_comes_in_its_order_with_its_pixels(
         assert (pixels == color).all()
 
 
-def test_a_bad_photo_has_its_reason_in_its_place(photos: list[Photo]) -> None:
+def test_a_bad_photo_is_yielded_in_its_place_with_its_reason(photos: list[Photo]) -> None:
     photos[1].path.unlink()
     photos[4].path.write_bytes(b"")
     prepared = list(prepare_all(photos, prepare, LIMITS, decoders=2, ahead=3))
@@ -120,49 +118,46 @@ def test_a_bad_photo_has_its_reason_in_its_place(photos: list[Photo]) -> None:
     assert len(prepared) == len(photos)
 
 
-def test_photos_whose_pixels_are_known_are_not_read(photos: list[Photo]) -> None:
-    known = {photos[n].sha256: np.full((2, 3, 3), n, np.uint8) for n in (0, 5)}
+def test_photos_whose_pixels_are_ready_are_not_read(photos: list[Photo]) -> None:
+    ready = {photos[n].sha256: np.full((2, 3, 3), n, np.uint8) for n in (0, 5)}
     photos[0].path.unlink()
     photos[5].path.unlink()
     photos[6].path.unlink()
-    pixels = [p for _, p in prepare_all(photos, prepare, LIMITS, 2, ahead=3, known=known)]
-    assert pixels[0] is known[photos[0].sha256]
-    assert pixels[5] is known[photos[5].sha256]
+    pixels = [p for _, p in prepare_all(photos, prepare, LIMITS, 2, ahead=3, ready=ready)]
+    assert pixels[0] is ready[photos[0].sha256]
+    assert pixels[5] is ready[photos[5].sha256]
     assert isinstance(pixels[6], RejectedImage)
     assert (np.asarray(pixels[1]) == COLORS[1]).all()
 
 
 @pytest.mark.parametrize(("chunk", "read"), [(1, 4), (2, 4), (3, 6)])
-def test_no_more_is_read_than_told_and_the_chunk_at_hand(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch, chunk: int, read: int
+def test_no_more_is_read_than_the_photos_ahead_and_the_present_chunk(
+    photos: list[Photo], chunk: int, read: int
 ) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", chunk)
-    taken = []
+    requested = []
 
     def noted() -> Iterator[Photo]:
         for photo in photos:
-            taken.append(photo)
+            requested.append(photo)
             yield photo
 
-    prepared = prepare_all(noted(), prepare, LIMITS, decoders=2, ahead=3)
+    prepared = prepare_all(noted(), prepare, LIMITS, decoders=2, ahead=3, chunk_size=chunk)
     next(prepared)
-    assert len(taken) == read
+    assert len(requested) == read
 
 
-def test_photos_are_prepared_at_the_same_time(
-    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(photos_module, "_CHUNK", 1)
+def test_photos_are_prepared_at_the_same_time(photos: list[Photo]) -> None:
     both = threading.Barrier(2)
 
     def together(image: Image.Image) -> U8Image:
         both.wait(10)  # passed only if a second thread comes while this one is here
         return prepare(image)
 
-    assert len(list(prepare_all(photos, together, LIMITS, decoders=2, ahead=4))) == 12
+    prepared = prepare_all(photos, together, LIMITS, decoders=2, ahead=4, chunk_size=1)
+    assert len(list(prepared)) == 12
 
 
-def test_a_mistake_of_ours_is_not_the_photos(photos: list[Photo]) -> None:
+def test_an_error_in_prepare_is_raised(photos: list[Photo]) -> None:
     def wrong(_: Image.Image) -> U8Image:
         raise ZeroDivisionError
 

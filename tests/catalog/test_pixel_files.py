@@ -63,7 +63,7 @@ def test_the_rows_can_be_read_without_this_program(tmp_path: Path) -> None:
     assert (tmp_path / "training.pixels").read_bytes() == PIXELS[2:4].tobytes()
 
 
-def test_photos_without_pixels_are_given_back_and_have_no_row(tmp_path: Path) -> None:
+def test_photos_without_pixels_are_returned_and_have_no_row(tmp_path: Path) -> None:
     file = PixelFile(tmp_path, "training", SIZE)
     bad = file.fill(prepared(range(7), bad=[0, 3, 6]))
     assert [(p, rejected.reason) for p, rejected in bad] == [(photo(n), MISSING) for n in (0, 3, 6)]
@@ -127,7 +127,7 @@ def test_only_pixels_are_kept_of_what_training_left(folder: PixelFolder, tmp_pat
     ]
 
 
-def test_the_pixels_of_a_later_training_take_the_place_of_those_before(
+def test_the_pixels_of_a_later_training_replace_earlier_ones(
     folder: PixelFolder, tmp_path: Path
 ) -> None:
     later = PixelFolder(tmp_path / "model", SIZE, "lanczos")

@@ -64,7 +64,7 @@ def rows(catalog: Catalog, columns: str) -> list[tuple[Any, ...]]:
         return witness.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall()
 
 
-def test_every_url_ends_as_it_should(server: PhotoServer, catalog: Catalog) -> None:
+def test_every_url_ends_in_the_expected_state(server: PhotoServer, catalog: Catalog) -> None:
     expected = mixed(server, 300, seed=5)
     offer(catalog, [one.url for one in expected])
     report = run(catalog)
@@ -87,7 +87,7 @@ def test_every_url_ends_as_it_should(server: PhotoServer, catalog: Catalog) -> N
         assert state == "failed" or (status == 200 and attempts >= 1)
 
 
-def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalog: Catalog) -> None:
+def test_a_photo_is_stored_as_in_the_article(server: PhotoServer, catalog: Catalog) -> None:
     offer(catalog, [server.url("photo/3")])
     report = run(catalog)
     original = server.photo(3)
@@ -102,7 +102,7 @@ def test_a_photo_is_kept_as_the_article_keeps_it(server: PhotoServer, catalog: C
 
 
 @pytest.mark.parametrize(("resize", "side"), [("fit 32", 32), ("fit 512", 60), ("none", 60)])
-def test_photos_are_kept_in_the_size_asked_for(
+def test_photos_are_stored_in_the_configured_size(
     server: PhotoServer, catalog: Catalog, resize: str, side: int
 ) -> None:
     offer(catalog, [server.url("photo/3")])
@@ -113,7 +113,7 @@ def test_photos_are_kept_in_the_size_asked_for(
     assert (data == server.photo(3)) == (resize == "none")
 
 
-def test_another_size_is_for_photos_to_come_and_is_said(
+def test_another_size_applies_to_new_photos_and_is_noted(
     server: PhotoServer, catalog: Catalog
 ) -> None:
     said: list[str] = []
@@ -146,7 +146,7 @@ def test_photos_of_the_same_content_are_stored_once(server: PhotoServer, catalog
     assert catalog.photo_count() == 2
 
 
-def test_a_second_run_asks_for_nothing(
+def test_a_second_run_requests_nothing(
     server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [server.url(f"photo/{number}") for number in range(3)]
@@ -159,7 +159,7 @@ def test_a_second_run_asks_for_nothing(
     assert second.trouble == first.trouble
 
 
-def test_retrying_tries_what_failed_and_nothing_else(server: PhotoServer, catalog: Catalog) -> None:
+def test_retrying_requests_only_failed_photos(server: PhotoServer, catalog: Catalog) -> None:
     good, rejected = server.url("photo/61"), server.url("truncated/61")
     failed = [server.url("fails-once/71"), server.url("status/72?is=404")]
     offer(catalog, [good, rejected, *failed])
@@ -178,11 +178,11 @@ def test_retrying_tries_what_failed_and_nothing_else(server: PhotoServer, catalo
     ]
 
 
-def test_what_was_fetched_is_committed_when_a_run_breaks_off(
+def test_fetched_photos_are_committed_when_a_run_is_interrupted(
     server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(catalog, [server.url(f"photo/{number}") for number in range(100, 140)])
-    end, ended = download_module._Run.end, []
+    end, ended = download_module._DownloadRun.end, []
 
     async def break_off(self: Any, url: str, outcome: Outcome) -> None:
         if len(ended) == 20:
@@ -190,7 +190,7 @@ def test_what_was_fetched_is_committed_when_a_run_breaks_off(
         await end(self, url, outcome)
         ended.append(url)
 
-    monkeypatch.setattr(download_module._Run, "end", break_off)
+    monkeypatch.setattr(download_module._DownloadRun, "end", break_off)
     with pytest.raises(KeyboardInterrupt):
         run(catalog, concurrency=1)
     states = Counter(state for (state,) in rows(catalog, "state"))

@@ -1,4 +1,4 @@
-"""web/client.py, web/body.py, web/photo.py: what becomes of one photo."""
+"""fetcher.py, client.py, body.py: the outcome of one photo."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_bytes_are_those_of_the_photo(server: PhotoServer, what: str) -> Non
     assert 0 < outcome.seconds < 3
 
 
-def test_everything_at_once_ends_as_expected(server: PhotoServer) -> None:
+def test_many_kinds_of_urls_at_once_end_as_expected(server: PhotoServer) -> None:
     expected = mixed(server, 400, 5)
     said: dict[str, tuple[str, str]] = {}
     outcomes = fetch(
@@ -81,7 +81,7 @@ def test_everything_at_once_ends_as_expected(server: PhotoServer) -> None:
     assert said == {e.url: (e.state, e.reason) for e in expected}
 
 
-def test_a_request_says_who_asks_for_what_and_nothing_else(server: PhotoServer) -> None:
+def test_a_request_has_only_the_expected_headers(server: PhotoServer) -> None:
     # Each redirect sets a cookie, and is not to an address: those never get cookies back.
     urls = [server.url(f"redirect/{n}?hops=1", "shop.example") for n in range(2)]
     fetch(urls, names={"shop.example": [HERE]}, per_host=1, user_agent="shop/2 (me@shop.example)")
@@ -142,9 +142,7 @@ def test_connections_are_used_again(server: PhotoServer) -> None:
         ("http://%D1%84:x@{}/photo/1.jpg", "not a URL"),
     ],
 )
-def test_what_is_no_url_of_the_web_is_not_attempted(
-    server: PhotoServer, url: str, reason: str
-) -> None:
+def test_invalid_urls_are_not_requested(server: PhotoServer, url: str, reason: str) -> None:
     outcome = fetch_one(url.format(f"{HERE}:{server.port}"))
     assert outcome == Failed(reason, None, 0, 0)
     assert server.connections == 0
@@ -153,7 +151,7 @@ def test_what_is_no_url_of_the_web_is_not_attempted(
 @pytest.mark.parametrize(
     "host", [HERE, "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "①②⑦.0.0.1"]
 )
-def test_without_leave_this_machine_is_not_connected_to(server: PhotoServer, host: str) -> None:
+def test_this_machine_is_not_connected_to_unless_allowed(server: PhotoServer, host: str) -> None:
     outcome = fetch_one(server.url("photo/1", host), allow_addresses=())
     assert failed(outcome) == ("forbidden address", None, 1)
     assert server.connections == 0
@@ -165,7 +163,9 @@ def test_without_leave_this_machine_is_not_connected_to(server: PhotoServer, hos
      "0.0.0.0", "100.64.0.1", "192.168.1.1", "172.16.0.1", "224.0.0.1", "255.255.255.255",
      "192.0.0.192", "198.18.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fd00:ec2::254]"],
 )  # fmt: skip
-def test_nor_is_any_other_address_that_is_not_public(server: PhotoServer, host: str) -> None:
+def test_other_addresses_that_are_not_public_are_not_connected_to(
+    server: PhotoServer, host: str
+) -> None:
     assert failed(fetch_one(server.url("photo/1", host))) == ("forbidden address", None, 1)
     named = fetch_one(
         server.url("photo/1", "shop.example"), names={"shop.example": [host.strip("[]")]}
@@ -193,7 +193,7 @@ class Moving(dict[str, list[str]]):
         return [super().__getitem__(name).pop(0)]
 
 
-def test_a_name_that_has_moved_since_is_checked_where_it_is_now(server: PhotoServer) -> None:
+def test_a_name_is_checked_at_every_connection(server: PhotoServer) -> None:
     with PhotoServer() as other:
         there = other.url("photo/1", "shop.example")
         urls = [server.url(f"elsewhere/1?to={there}", "shop.example")]
@@ -208,7 +208,7 @@ def test_a_name_that_has_moved_since_is_checked_where_it_is_now(server: PhotoSer
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4])
-def test_so_many_redirects_are_followed_and_no_more(server: PhotoServer, limit: int) -> None:
+def test_redirects_are_followed_up_to_the_limit(server: PhotoServer, limit: int) -> None:
     enough, over = (server.url(f"redirect/1?hops={hops}") for hops in (limit, limit + 1))
     if limit:
         assert isinstance(fetch_one(enough, redirects=limit), Fetched)
@@ -230,7 +230,7 @@ def test_so_many_redirects_are_followed_and_no_more(server: PhotoServer, limit: 
         ("elsewhere/1?to=//a%253Ab:c@shop.example/", "not a URL"),
     ],
 )
-def test_redirects_that_lead_nowhere(server: PhotoServer, what: str, reason: str) -> None:
+def test_redirects_without_a_valid_target_fail(server: PhotoServer, what: str, reason: str) -> None:
     assert failed(fetch_one(server.url(what))) == (reason, 302, 1)
 
 
@@ -245,11 +245,11 @@ class BugError(Exception):
     ("where", "what", "status"),
     [
         ("body._inflater", "packed/1", 200),
-        ("client._elsewhere", "redirect/1", 301),
-        ("client._pause", "status/1?is=429", 429),
+        ("client._redirect", "redirect/1", 301),
+        ("client._retry_after", "status/1?is=429", 429),
     ],
 )
-def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
+def test_a_bug_triggered_by_one_response_fails_only_that_photo(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str, what: str, status: int
 ) -> None:
     def trip(*parts: object) -> None:
@@ -264,8 +264,8 @@ def test_a_bug_that_one_answer_finds_costs_that_photo_and_no_other(
     assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
 
 
-@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "fetcher.Fetcher._follow"])
-def test_a_bug_elsewhere_ends_the_run(
+@pytest.mark.parametrize("where", ["hosts.Host.take_turn", "fetcher.Fetcher._attempt"])
+def test_a_bug_outside_of_the_client_stops_the_run(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def trip(*_: object) -> None:
@@ -277,7 +277,7 @@ def test_a_bug_elsewhere_ends_the_run(
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
-def test_what_every_photo_would_suffer_from_stops_the_run(
+def test_an_error_that_concerns_every_photo_stops_the_run(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def trip(*_: object) -> None:
@@ -305,7 +305,7 @@ def test_a_photo_may_be_as_large_as_the_limit_and_not_larger(
 
 
 @pytest.mark.parametrize("what", ["boast/1", "flood/1", "packed-bomb/1"])
-def test_what_is_too_large_is_neither_waited_for_nor_kept(server: PhotoServer, what: str) -> None:
+def test_a_body_that_is_too_large_is_not_read_to_its_end(server: PhotoServer, what: str) -> None:
     fetch_one(server.url("packed-bomb/1"))  # the server's own memory is not what is measured
     tracemalloc.start()
     outcome = fetch_one(server.url(what), 100_000)
@@ -324,7 +324,7 @@ def test_what_is_too_large_is_neither_waited_for_nor_kept(server: PhotoServer, w
         ("mispacked/1?cut=1", "broken content encoding"),
     ],
 )
-def test_bodies_that_cannot_be_unpacked(server: PhotoServer, what: str, reason: str) -> None:
+def test_bodies_that_cannot_be_unpacked_fail(server: PhotoServer, what: str, reason: str) -> None:
     assert failed(fetch_one(server.url(what))) == (reason, 200, 1)
 
 
@@ -332,7 +332,7 @@ def test_bodies_that_cannot_be_unpacked(server: PhotoServer, what: str, reason: 
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_a_status_that_may_pass_is_tried_again(server: PhotoServer, status: int) -> None:
+def test_a_temporary_status_is_retried(server: PhotoServer, status: int) -> None:
     outcome = fetch_one(server.url(f"status/1?is={status}"))
     assert failed(outcome) == (f"HTTP {status}", status, 3)
     assert len(server.requests) == 3
@@ -345,7 +345,7 @@ def test_another_status_is_final(server: PhotoServer, status: int) -> None:
     assert len(server.requests) == 1
 
 
-def test_what_fails_once_is_fetched(server: PhotoServer) -> None:
+def test_a_photo_that_fails_once_is_fetched(server: PhotoServer) -> None:
     for what in ("fails-once/1", "busy-once/1", "busy-once/2?status=503"):
         outcome = fetch_one(server.url(what))
         assert isinstance(outcome, Fetched)
@@ -356,7 +356,7 @@ def test_what_fails_once_is_fetched(server: PhotoServer) -> None:
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])
 @pytest.mark.parametrize("what", ["hang-up/1", "short/1", "reset/1"])
-def test_a_lost_connection_is_tried_again_so_often(
+def test_a_lost_connection_is_retried_up_to_the_limit(
     server: PhotoServer, what: str, attempts: int
 ) -> None:
     reason, _, made = failed(fetch_one(server.url(what), attempts=attempts))
@@ -368,7 +368,7 @@ def test_what_is_not_http_is_an_invalid_response(server: PhotoServer, what: str)
     assert failed(fetch_one(server.url(what)))[0] == "invalid response"
 
 
-def test_connections_that_cannot_be_made_are_told_apart() -> None:
+def test_failed_connections_have_different_reasons() -> None:
     outcomes = fetch([f"http://{HERE}:1/a", "http://nowhere.example/a"], names={})
     assert [failed(outcome) for _, outcome in sorted(outcomes.items())] == [
         ("connection refused", None, 3),
@@ -392,7 +392,7 @@ def test_plain_text_where_tls_is_spoken_is_a_tls_failure() -> None:
     assert failed(outcome) == ("TLS failure", None, 2)
 
 
-def test_waits_between_attempts_double_and_are_drawn_at_random(
+def test_backoff_doubles_and_is_random(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[float, float]] = []
@@ -406,7 +406,7 @@ def test_waits_between_attempts_double_and_are_drawn_at_random(
     assert drawn == [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (0, 30), (0, 30)]
 
 
-def test_when_nothing_more_can_be_opened_the_run_stops(
+def test_running_out_of_files_stops_the_run(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(_: object) -> Callable[[object], object]:
@@ -425,19 +425,19 @@ def test_when_nothing_more_can_be_opened_the_run_stops(
 
 
 @pytest.mark.parametrize("what", ["silent/1", "stalled/1"])
-def test_no_read_takes_long(server: PhotoServer, what: str) -> None:
+def test_reads_time_out(server: PhotoServer, what: str) -> None:
     outcome = fetch_one(server.url(what), read_timeout=0.2)
     assert (failed(outcome)[0], failed(outcome)[2]) == ("read timeout", 3)
     assert outcome.seconds < 3
 
 
-def test_the_whole_photo_does_not_take_long(server: PhotoServer) -> None:
+def test_the_whole_photo_times_out(server: PhotoServer) -> None:
     outcome = fetch_one(server.url("drip/1"), total_timeout=0.7)
     assert failed(outcome) == ("total timeout", None, 1)
     assert outcome.seconds < 3
 
 
-def test_when_time_runs_out_while_trying_again_the_reason_is_why(server: PhotoServer) -> None:
+def test_a_timeout_during_a_retry_keeps_the_reason_for_the_retry(server: PhotoServer) -> None:
     outcome = fetch_one(server.url("silent/1"), read_timeout=0.3, total_timeout=0.7)
     assert failed(outcome) == ("read timeout", None, 3)
     outcome = fetch_one(server.url("status/1?is=500"), backoff=60, total_timeout=0.5, attempts=20)
@@ -445,7 +445,7 @@ def test_when_time_runs_out_while_trying_again_the_reason_is_why(server: PhotoSe
     assert outcome.seconds < 3
 
 
-def test_no_connection_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
@@ -458,9 +458,7 @@ def test_no_connection_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("status", "as_date"), [(429, False), (503, True)])
-def test_a_host_is_left_alone_for_as_long_as_it_asks(
-    server: PhotoServer, status: int, as_date: bool
-) -> None:
+def test_retry_after_is_obeyed(server: PhotoServer, status: int, as_date: bool) -> None:
     after = formatdate(int(time.time()) + 2, usegmt=True) if as_date else "1"
     urls = [
         server.url(f"busy-once/1?status={status}&after={after.replace(' ', '%20')}"),
@@ -475,21 +473,19 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks(
 
 
 @pytest.mark.parametrize("after", ["-1", "soon", "Sun, 06 Nov 1994 08:49:37 GMT", "", "9" * 30])
-def test_a_wish_that_makes_no_sense_or_is_past_is_passed_over(
-    server: PhotoServer, after: str
-) -> None:
+def test_a_retry_after_that_is_invalid_or_past_is_ignored(server: PhotoServer, after: str) -> None:
     outcome = fetch_one(server.url(f"busy-once/1?after={after}"))
     assert isinstance(outcome, Fetched)
     assert outcome.seconds < 1
 
 
-def test_a_wait_beyond_the_deadline_is_not_waited_for(server: PhotoServer) -> None:
+def test_a_pause_beyond_the_deadline_ends_the_photo(server: PhotoServer) -> None:
     outcome = fetch_one(server.url("status/1?is=429&after=60"))
     assert failed(outcome) == ("HTTP 429", 429, 1)
     assert outcome.seconds < 1
 
 
-def test_a_host_that_wants_hours_is_given_up(server: PhotoServer) -> None:
+def test_a_host_that_asks_for_hours_is_given_up(server: PhotoServer) -> None:
     urls = [server.url(f"status/{n}?is=503&after=3600") for n in range(20)]
     outcomes = list(fetch(urls, per_host=1).values())
     assert failed(outcomes[0]) == ("HTTP 503", 503, 1)
@@ -497,7 +493,7 @@ def test_a_host_that_wants_hours_is_given_up(server: PhotoServer) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_wish_is_heeded_only_with_the_statuses_that_go_with_it(server: PhotoServer) -> None:
+def test_retry_after_counts_only_with_its_statuses(server: PhotoServer) -> None:
     outcome = fetch_one(server.url("status/1?is=500&after=3600"))
     assert failed(outcome) == ("HTTP 500", 500, 3)
 

@@ -1,4 +1,4 @@
-"""store/downloads.py: which URLs are to be fetched, and what becomes of their images."""
+"""store/queue.py: which URLs are to be fetched, and what becomes of their images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
-from pipeline.download import queue as downloads_module
-from pipeline.download.queue import Downloads
+from pipeline.download.queue import DownloadQueue
 
 A, B, C = "http://one.test/a.jpg", "http://two.test/b.jpg", "http://one.test/c.jpg"
 
@@ -55,68 +54,64 @@ def states(catalog: Catalog) -> list[tuple[str, str]]:
         return witness.execute("SELECT state, reason FROM items ORDER BY id").fetchall()
 
 
-def test_each_url_is_to_be_fetched_once_in_the_order_of_items(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads_module, "_PAGE", 2)
+def test_each_url_is_to_be_fetched_once_in_the_order_of_items(catalog: Catalog) -> None:
+    catalog.page_size = 2
     offer(catalog, "1", B, A)
     offer(catalog, "2", A)
     offer(catalog, "3", C, B)
     catalog.put(1, "4", "4", "", {}, [ImageRecord("here.png", State.FAILED, "photo missing")])
-    downloads = Downloads(catalog)
-    assert list(downloads.urls(State.PENDING)) == [B, A, C]
-    assert downloads.count(State.PENDING) == 3
-    assert list(downloads.urls(State.FAILED)) == []
-    assert downloads.count(State.FAILED) == 0
+    queue = DownloadQueue(catalog)
+    assert list(queue.urls(State.PENDING)) == [B, A, C]
+    assert queue.count(State.PENDING) == 3
+    assert list(queue.urls(State.FAILED)) == []
+    assert queue.count(State.FAILED) == 0
 
 
-def test_urls_may_end_while_they_are_streamed(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads_module, "_PAGE", 2)
+def test_urls_may_end_while_they_are_streamed(catalog: Catalog) -> None:
+    catalog.page_size = 2
     uris = [f"http://one.test/{number % 7}.jpg" for number in range(20)]
     for number, uri in enumerate(uris):
         offer(catalog, str(number), uri)
-    downloads, seen = Downloads(catalog), []
-    for uri in downloads.urls(State.PENDING):
+    queue, seen = DownloadQueue(catalog), []
+    for uri in queue.urls(State.PENDING):
         seen.append(uri)
-        downloads.end(State.PENDING, ended(uri, State.FAILED, "HTTP 404"))
+        queue.record_outcome(State.PENDING, ended(uri, State.FAILED, "HTTP 404"))
     assert seen == uris[:7]
     seen.clear()
-    for uri in downloads.urls(State.FAILED):  # fails again, and is not met again
+    for uri in queue.urls(State.FAILED):  # fails again, and is not met again
         seen.append(uri)
-        downloads.end(State.FAILED, ended(uri, State.FAILED, "HTTP 404"))
+        queue.record_outcome(State.FAILED, ended(uri, State.FAILED, "HTTP 404"))
     assert seen == uris[:7]
     with sqlite3.connect(catalog.file) as witness:
         assert witness.execute("SELECT DISTINCT attempts FROM images").fetchall() == [(2,)]
 
 
-def test_all_images_of_a_url_end_alike_and_their_items_with_them(catalog: Catalog) -> None:
+def test_all_images_of_a_url_and_their_items_get_its_outcome(catalog: Catalog) -> None:
     offer(catalog, "both", A, B)
     offer(catalog, "b", B)
     offer(catalog, "c", C)
-    downloads = Downloads(catalog)
-    downloads.end(State.PENDING, ended(B, State.REJECTED, "truncated"))
+    queue = DownloadQueue(catalog)
+    queue.record_outcome(State.PENDING, ended(B, State.REJECTED, "truncated"))
     assert states(catalog) == [("pending", ""), ("rejected", "truncated"), ("pending", "")]
-    downloads.end(State.PENDING, came(catalog, A, attempts=3))
+    queue.record_outcome(State.PENDING, came(catalog, A, attempts=3))
     assert states(catalog)[0] == ("available", "")
     assert catalog.images(1) == [came(catalog, A, 3), ended(B, State.REJECTED, "truncated")]
-    assert downloads.counts() == {
+    assert queue.counts() == {
         "available": {"": 1},
         "pending": {"": 1},
         "rejected": {"truncated": 2},
     }
 
 
-def test_trouble_is_counted_by_host_the_worst_first(catalog: Catalog) -> None:
+def test_failures_are_counted_by_host_the_worst_first(catalog: Catalog) -> None:
     uris = [A, C, B, "http://[bad", "http://user:secret@three.test:81/x"]
     for number, uri in enumerate(uris):
         offer(catalog, str(number), uri)
-    downloads = Downloads(catalog)
+    queue = DownloadQueue(catalog)
     for uri, reason in zip(uris, ["HTTP 404", "too small", "HTTP 404", "x", "y"], strict=True):
         state = State.REJECTED if reason == "too small" else State.FAILED
-        downloads.end(State.PENDING, ended(uri, state, reason))
-    assert list(downloads.trouble_by_host().items()) == [
+        queue.record_outcome(State.PENDING, ended(uri, state, reason))
+    assert list(queue.trouble_by_host().items()) == [
         ("one.test", {"HTTP 404": 1, "too small": 1}),
         ("no host", {"x": 1}),
         ("three.test:81", {"y": 1}),
@@ -124,84 +119,84 @@ def test_trouble_is_counted_by_host_the_worst_first(catalog: Catalog) -> None:
     ]
 
 
-def test_a_stored_photo_that_is_gone_is_pending_again(catalog: Catalog) -> None:
+def test_a_stored_photo_whose_file_is_lost_is_pending_again(catalog: Catalog) -> None:
     offer(catalog, "a", A)
     offer(catalog, "b", B)
-    downloads = Downloads(catalog)
+    queue = DownloadQueue(catalog)
     for uri in (A, B):
-        downloads.end(State.PENDING, came(catalog, uri))
+        queue.record_outcome(State.PENDING, came(catalog, uri))
     next(catalog.folder.glob(f"images/*/{hashlib.sha256(B.encode()).hexdigest()}.jpg")).unlink()
-    downloads.settle_known()
+    queue.reuse_stored()
     assert states(catalog) == [("available", ""), ("pending", "")]
-    assert list(downloads.urls(State.PENDING)) == [B]
+    assert list(queue.urls(State.PENDING)) == [B]
 
 
-def test_a_photo_that_came_for_one_item_is_there_for_the_next(catalog: Catalog) -> None:
+def test_a_photo_downloaded_for_one_item_is_reused_for_another(catalog: Catalog) -> None:
     offer(catalog, "old", A)
-    downloads = Downloads(catalog)
-    downloads.end(State.PENDING, came(catalog, A, attempts=2))
+    queue = DownloadQueue(catalog)
+    queue.record_outcome(State.PENDING, came(catalog, A, attempts=2))
     offer(catalog, "new", A, C)
-    downloads.settle_known()
-    assert list(downloads.urls(State.PENDING)) == [C]
+    queue.reuse_stored()
+    assert list(queue.urls(State.PENDING)) == [C]
     assert states(catalog) == [("available", ""), ("available", "")]
     assert catalog.images(2)[0] == came(catalog, A, attempts=0)
 
 
-def test_a_photo_that_came_is_remembered_while_no_item_shows_it(catalog: Catalog) -> None:
+def test_a_downloaded_photo_is_remembered_while_no_item_shows_it(catalog: Catalog) -> None:
     offer(catalog, "a", A, B)
-    downloads = Downloads(catalog)
+    queue = DownloadQueue(catalog)
     for uri in (A, B):
-        downloads.end(State.PENDING, came(catalog, uri))
+        queue.record_outcome(State.PENDING, came(catalog, uri))
     catalog.put(2, "a", "a", "", {}, [came(catalog, A)])  # only the first is wanted now
     offer(catalog, "other", C, run=3)
     catalog.remove_others(3)
     offer(catalog, "a", A, B, run=4)
-    assert downloads.count(State.PENDING) == 3
-    downloads.settle_known()
-    assert list(downloads.urls(State.PENDING)) == [C]
+    assert queue.count(State.PENDING) == 3
+    queue.reuse_stored()
+    assert list(queue.urls(State.PENDING)) == [C]
     assert catalog.images(1) == [came(catalog, uri, attempts=0) for uri in (A, B)]
 
 
 def test_a_stored_photo_of_another_size_is_pending_again(catalog: Catalog) -> None:
     offer(catalog, "a", A)
-    downloads = Downloads(catalog)
-    downloads.end(State.PENDING, came(catalog, A))
+    queue = DownloadQueue(catalog)
+    queue.record_outcome(State.PENDING, came(catalog, A))
     next(catalog.folder.glob("images/*/*.jpg")).write_bytes(b"")
-    downloads.settle_known()
+    queue.reuse_stored()
     assert states(catalog) == [("pending", "")]
 
 
-def test_a_download_that_turns_out_spoiled_is_pending_again(catalog: Catalog) -> None:
+def test_a_damaged_download_is_pending_again(catalog: Catalog) -> None:
     offer(catalog, "a", A)
-    downloads = Downloads(catalog)
-    downloads.end(State.PENDING, came(catalog, A))
+    queue = DownloadQueue(catalog)
+    queue.record_outcome(State.PENDING, came(catalog, A))
     (photo,) = catalog.photos()
     photo.path.write_bytes(photo.path.read_bytes()[::-1])
     catalog.fail_photo(photo, "photo changed since it was ingested")
-    downloads.settle_known()
+    queue.reuse_stored()
     assert states(catalog) == [("pending", "")]
     assert not photo.path.exists()
 
 
-def test_refused_downloads_are_judged_anew_by_other_limits(catalog: Catalog) -> None:
+def test_rejected_downloads_are_pending_again_after_new_limits(catalog: Catalog) -> None:
     for key, uri in (("a", A), ("b", B), ("c", C)):
         offer(catalog, key, uri)
-    downloads = Downloads(catalog)
-    downloads.end(State.PENDING, ended(A, State.REJECTED, "too small"))
-    downloads.end(State.PENDING, ended(B, State.FAILED, "HTTP 404"))
-    downloads.end(State.PENDING, came(catalog, C))
+    queue = DownloadQueue(catalog)
+    queue.record_outcome(State.PENDING, ended(A, State.REJECTED, "too small"))
+    queue.record_outcome(State.PENDING, ended(B, State.FAILED, "HTTP 404"))
+    queue.record_outcome(State.PENDING, came(catalog, C))
     catalog.forget_files()
-    assert list(downloads.urls(State.PENDING)) == [A]
-    assert list(downloads.urls(State.FAILED)) == [B]
+    assert list(queue.urls(State.PENDING)) == [A]
+    assert list(queue.urls(State.FAILED)) == [B]
 
 
 def test_removed_items_are_neither_fetched_nor_counted(catalog: Catalog) -> None:
     offer(catalog, "gone", A)
     offer(catalog, "here", B, run=2)
     catalog.remove_others(2)
-    downloads = Downloads(catalog)
-    assert list(downloads.urls(State.PENDING)) == [B]
-    assert downloads.counts() == {"pending": {"": 1}}
+    queue = DownloadQueue(catalog)
+    assert list(queue.urls(State.PENDING)) == [B]
+    assert queue.counts() == {"pending": {"": 1}}
 
 
 def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
@@ -225,4 +220,4 @@ def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> No
             expected = ImageRecord("k.png", State.AVAILABLE, "", "/k.png", 5, 6, b"\0", 2, 1)
             assert catalog.images(7) == [expected]
             assert catalog.counts() == {"available": {"": 1}}
-            assert Downloads(catalog).counts() == {}
+            assert DownloadQueue(catalog).counts() == {}

@@ -1,4 +1,4 @@
-"""web/schedule.py, web/hosts.py, web/robots.py: whose turn it is, and how the rest ends."""
+"""schedule.py, hosts.py, robots.py: the order of requests, and every outcome."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def run(urls: Any, handle: Any, **changes: object) -> None:
     ("concurrency", "per_host", "hosts", "peak"),
     [(1, 1, 6, 1), (5, 2, 1, 2), (6, 6, 1, 6), (4, 8, 1, 4), (6, 6, 6, 1), (20, 3, 6, 3)],
 )
-def test_neither_limit_is_passed_and_both_are_used(
+def test_both_limits_on_concurrency_hold_and_are_reached(
     server: PhotoServer, concurrency: int, per_host: int, hosts: int, peak: int
 ) -> None:
     names = list(HOSTS)[:hosts]
@@ -81,7 +81,7 @@ def test_a_host_that_others_redirect_to_has_its_limit_too(server: PhotoServer) -
     assert server.peaks["f.example"] == 2
 
 
-def test_the_hosts_slot_is_given_back_before_the_photo_is_handled(server: PhotoServer) -> None:
+def test_a_hosts_slot_is_free_before_the_photo_is_handled(server: PhotoServer) -> None:
     async def main() -> None:
         second = asyncio.Event()
 
@@ -168,9 +168,7 @@ def test_requests_to_a_host_are_spaced(server: PhotoServer, what: str) -> None:
     [("silent/{}", "read timeout"), ("hang-up/{}", "connection lost"),
      ("status/{}?is=429", "HTTP 429"), ("status/{}?is=501", "HTTP 501")],
 )  # fmt: skip
-def test_a_host_that_goes_on_failing_is_given_up(
-    server: PhotoServer, what: str, reason: str
-) -> None:
+def test_a_host_that_keeps_failing_is_given_up(server: PhotoServer, what: str, reason: str) -> None:
     urls = [server.url(what.format(n), "a.example") for n in range(300)]
     urls += [server.url(f"photo/{n}", "b.example") for n in range(20)]
     outcomes = fetch(urls, names=HOSTS, give_up_after=5, per_host=2, attempts=1, read_timeout=0.1)
@@ -190,9 +188,7 @@ def test_a_dead_host_is_given_up(server: PhotoServer) -> None:
 
 
 @pytest.mark.parametrize("between", ["photo/1", "status/1?is=404", "redirect/1"])
-def test_a_host_that_answers_now_and_then_is_not_given_up(
-    server: PhotoServer, between: str
-) -> None:
+def test_a_host_that_sometimes_responds_is_not_given_up(server: PhotoServer, between: str) -> None:
     urls = []
     for n in range(10):
         urls += [server.url(f"hang-up/{n}-{m}/{n}") for m in range(2)]
@@ -206,7 +202,7 @@ def test_missing_photos_are_not_the_hosts_fault(server: PhotoServer) -> None:
     assert reasons(outcomes) == {"HTTP 404": 30}
 
 
-def test_the_host_that_fails_is_blamed_and_not_the_one_that_led_there(server: PhotoServer) -> None:
+def test_a_failure_after_a_redirect_counts_for_its_target(server: PhotoServer) -> None:
     dead = server.url("hang-up/1", "b.example")
     urls = [server.url(f"elsewhere/{n}?to={dead}", "a.example") for n in range(30)]
     urls += [
@@ -221,7 +217,7 @@ def test_the_host_that_fails_is_blamed_and_not_the_one_that_led_there(server: Ph
     assert by_host["b.example"][""] < 30 or reasons(outcomes)["connection lost"] == 30
 
 
-def test_a_host_is_not_blamed_for_a_turn_that_comes_too_late(server: PhotoServer) -> None:
+def test_a_turn_after_the_deadline_is_not_a_failure_of_the_host(server: PhotoServer) -> None:
     with PhotoServer(robots=("200 OK", "User-agent: *\nCrawl-delay: 1\n")) as other:
         urls = [server.url(f"elsewhere/{n}?to={other.url('photo/1')}") for n in range(10)]
         urls += [other.url(f"photo/{n}") for n in range(3)]
@@ -230,7 +226,7 @@ def test_a_host_is_not_blamed_for_a_turn_that_comes_too_late(server: PhotoServer
     assert all(isinstance(outcomes[url], Fetched) for url in urls[10:])
 
 
-def test_a_host_that_others_redirect_to_is_given_up_if_its_rules_never_come(
+def test_a_redirect_target_whose_robots_never_load_is_given_up(
     server: PhotoServer,
 ) -> None:
     with PhotoServer(robots=("302 Found", "")) as other:
@@ -259,7 +255,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("what", ["photo/{}", "silent/{}", "drip/{}"])
-def test_an_error_while_handling_ends_everything(
+def test_an_error_while_handling_stops_the_run(
     server: PhotoServer, what: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     async def handle(url: str, outcome: Outcome) -> None:
@@ -277,7 +273,7 @@ def test_an_error_while_handling_ends_everything(
     assert not recwarn.list
 
 
-def test_an_error_while_reading_urls_ends_everything(
+def test_an_error_while_reading_urls_stops_the_run(
     server: PhotoServer, recwarn: pytest.WarningsRecorder
 ) -> None:
     def urls() -> Iterator[str]:
@@ -299,7 +295,7 @@ def test_an_error_while_reading_urls_ends_everything(
 
 
 @pytest.mark.parametrize("robots", ["ignore", "obey"])
-def test_canceling_ends_everything(
+def test_canceling_stops_the_run(
     server: PhotoServer, robots: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     async def handle(url: str, outcome: Outcome) -> None:
@@ -321,7 +317,7 @@ def test_canceling_ends_everything(
     assert not recwarn.list
 
 
-def test_ctrl_c_leaves_no_complaint(server: PhotoServer, tmp_path: Path) -> None:
+def test_ctrl_c_prints_no_warning(server: PhotoServer, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import asyncio\n"
@@ -354,7 +350,7 @@ def test_ctrl_c_leaves_no_complaint(server: PhotoServer, tmp_path: Path) -> None
 # -- robots.txt ------------------------------------------------------------------------------------
 
 
-def test_robots_are_asked_for_once_and_obeyed(server: PhotoServer) -> None:
+def test_robots_are_loaded_once_and_obeyed(server: PhotoServer) -> None:
     server.robots = "200 OK", "User-agent: *\nDisallow: /status\nAllow: /status/1.jpg\n"
     urls = [server.url(f"{what}/{n}", host) for n in range(20) for what in ("photo", "status")
             for host in ("a.example", "b.example")]  # fmt: skip
@@ -370,12 +366,14 @@ def test_robots_are_asked_for_once_and_obeyed(server: PhotoServer) -> None:
 @pytest.mark.parametrize(
     ("agent", "reason"), [("imgsearch/0.1 (hello)", "disallowed by robots.txt"), ("other", "")]
 )
-def test_rules_are_for_whom_they_name(server: PhotoServer, agent: str, reason: str) -> None:
+def test_rules_apply_to_the_user_agents_they_name(
+    server: PhotoServer, agent: str, reason: str
+) -> None:
     server.robots = "200 OK", "User-agent: ImgSearch\nDisallow: /\n\nUser-agent: *\nDisallow:\n"
     assert reasons(fetch([server.url("photo/1")], robots="obey", user_agent=agent)) == {reason: 1}
 
 
-def test_whoever_ignores_robots_does_not_ask(server: PhotoServer) -> None:
+def test_ignored_robots_are_not_loaded(server: PhotoServer) -> None:
     server.robots = "200 OK", "User-agent: *\nDisallow: /\n"
     assert reasons(fetch([server.url("photo/1")], robots="ignore")) == {"": 1}
     assert server.asked("/robots.txt") == []
@@ -393,7 +391,7 @@ def test_without_rules_everything_is_allowed(server: PhotoServer, status: str) -
 
 @pytest.mark.parametrize("give_up_after", [1, 8])
 @pytest.mark.parametrize("status", ["500 Oh", "503 Oh"])
-def test_when_the_rules_cannot_be_had_nothing_is_allowed(
+def test_without_a_readable_answer_nothing_is_allowed(
     server: PhotoServer, status: str, give_up_after: int
 ) -> None:
     server.robots = status, ""
@@ -403,14 +401,14 @@ def test_when_the_rules_cannot_be_had_nothing_is_allowed(
     assert len(server.requests) == 3  # attempts
 
 
-def test_nor_when_the_rules_came_spoiled(server: PhotoServer) -> None:
+def test_damaged_rules_allow_nothing(server: PhotoServer) -> None:
     server.robots, server.robots_at = ("302 Found", ""), server.url("mispacked/1")
     outcomes = fetch([server.url("photo/1")], robots="obey")
     assert reasons(outcomes) == {"robots.txt unavailable": 1}
 
 
 @pytest.mark.parametrize("method", ["parse", "crawl_delay", "can_fetch"])
-def test_nor_when_the_rules_find_a_bug(
+def test_rules_that_trigger_a_bug_allow_nothing(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     def trip(*_: object) -> None:
@@ -423,9 +421,7 @@ def test_nor_when_the_rules_find_a_bug(
 
 
 @pytest.mark.parametrize("give_up_after", [1, 8])
-def test_a_host_that_is_not_there_is_said_so_and_not_that_it_has_no_rules(
-    server: PhotoServer, give_up_after: int
-) -> None:
+def test_a_missing_host_is_reported_as_missing(server: PhotoServer, give_up_after: int) -> None:
     hosts = {
         f"http://{HERE}:1": "connection refused",
         "http://127.0.0.2": "forbidden address",
@@ -442,7 +438,7 @@ def test_a_host_that_is_not_there_is_said_so_and_not_that_it_has_no_rules(
     assert all(outcomes[url].attempts == 1 for url in moved)
 
 
-def test_a_host_that_answers_robots_with_a_wish_for_hours_is_left_alone(
+def test_a_host_whose_robots_ask_to_wait_for_hours_is_given_up(
     server: PhotoServer,
 ) -> None:
     server.robots, server.robots_after = ("503 Busy", ""), "3600"
@@ -454,20 +450,22 @@ def test_a_host_that_answers_robots_with_a_wish_for_hours_is_left_alone(
 @pytest.mark.parametrize(
     "there", [f"http://{HERE}:1", "http://127.0.0.2", "http://nowhere.example"]
 )
-def test_a_host_whose_rules_are_at_a_dead_one_is_not_dead(server: PhotoServer, there: str) -> None:
+def test_a_host_whose_robots_redirect_to_a_dead_host_is_not_dead(
+    server: PhotoServer, there: str
+) -> None:
     server.robots, server.robots_at = ("302 Found", ""), f"{there}/robots.txt"
     outcomes = fetch([server.url(f"photo/{n}") for n in range(5)], names={}, robots="obey")
     assert reasons(outcomes) == {"robots.txt unavailable": 5}
 
 
-def test_only_the_beginning_of_long_rules_is_read(server: PhotoServer) -> None:
+def test_only_the_beginning_of_long_robots_is_read(server: PhotoServer) -> None:
     rules = "User-agent: *\nDisallow: /status\n" + "# nothing\n" * 60_000 + "Disallow: /photo\n"
     server.robots = "200 OK", rules
     outcomes = fetch([server.url("photo/1"), server.url("status/1")], robots="obey")
     assert reasons(outcomes) == {"": 1, "disallowed by robots.txt": 1}
 
 
-def test_a_crawl_delay_is_kept(server: PhotoServer) -> None:
+def test_a_crawl_delay_is_obeyed(server: PhotoServer) -> None:
     server.robots = "200 OK", "User-agent: *\nCrawl-delay: 0.15\n"
     fetch([server.url(f"photo/{n}") for n in range(4)], robots="obey", requests_per_second=1000)
     times = [request.time for request in server.asked("photo")]
@@ -475,7 +473,7 @@ def test_a_crawl_delay_is_kept(server: PhotoServer) -> None:
     assert times[-1] - times[0] > 0.44
 
 
-def test_rules_also_hold_where_a_redirect_leads(server: PhotoServer) -> None:
+def test_rules_also_apply_to_redirect_targets(server: PhotoServer) -> None:
     with PhotoServer(robots=("200 OK", "User-agent: *\nDisallow: /photo\n")) as other:
         there = other.url("photo/1")
         outcomes = fetch([server.url(f"elsewhere/1?to={there}")], robots="obey")
@@ -483,7 +481,7 @@ def test_rules_also_hold_where_a_redirect_leads(server: PhotoServer) -> None:
         assert [request.path for request in other.requests] == ["/robots.txt"]
 
 
-def test_rules_that_are_elsewhere_are_followed_there(server: PhotoServer) -> None:
+def test_redirected_robots_are_followed(server: PhotoServer) -> None:
     with PhotoServer(robots=("200 OK", "User-agent: *\nDisallow: /photo\n")) as other:
         server.robots, server.robots_at = ("302 Found", ""), f"{other.address}/robots.txt"
         outcomes = fetch([server.url("photo/1")], robots="obey")

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.models.base import import_keras
 from pipeline.search.engine_searcher import open_engine
 from pipeline.sources.sample.source import SampleSource
 from pipeline.stages import build
-from pipeline.workspace import Engine
 
 SIDE = 48
 SETTINGS = """

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from pipeline.catalog.catalog import Catalog
 from pipeline.cli import app, main
 from pipeline.config import Config, load_config
+from pipeline.engine import Engine
 from pipeline.index.builds import BuildStore
 from pipeline.maintenance.audit import AuditLimits
 from pipeline.search.engine_searcher import open_engine
-from pipeline.workspace import Engine
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
@@ -374,7 +374,7 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
         (["query"], "nothing to search with"),
         (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
-        (["query", "--id", "1", "--where", "color ="], "is no condition; write it as"),
+        (["query", "--id", "1", "--where", "color ="], "is not a condition; write it as"),
         (["query", "--id", "1", "--group-by", "brand"], "no item has a column 'brand'"),
         (["query", "--id", "1", "--min-distance", "-1"], "give a smallest one of 0 or more"),
         (["neighbors", "mobilenet", "graph.csv"], "graph.csv: give a name that ends in"),

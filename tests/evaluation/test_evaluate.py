@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline.config import AutoencoderSettings, TrainingSettings
+from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation import experiment as trial
 from pipeline.evaluation.evaluate import (
@@ -32,7 +33,6 @@ from pipeline.models.autoencoder.train import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import fuse
 from pipeline.search.query import Item
-from pipeline.workspace import Engine
 from tests.conftest import Color, png
 from tests.engines import VIEWS, Fair, Opener, Thing, open_fair
 
@@ -352,6 +352,10 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
         ("file,what\na.png,x\n", "columns file and label"),
         ("file,label\n,x\n", "no labeled photos"),
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
+        ("sep=;\nfile;label\ngone.png;a\n", "nothing to find: of 0 queries"),
+        ("file\tlabel\ngone.png\tä\n", "nothing to find: of 0 queries"),
+        ('file,label\na.png,x\nb.png,"y\n', "cannot read row 2 of the query set"),
+        ("", r"cannot read the query set: .*queries\.csv: no heading"),
         (None, "cannot read the query set"),
     ],
 )

@@ -27,7 +27,7 @@ def encoded(image: Image.Image, format_: str) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(640, 480), (250, 250), (31, 200), (1, 1)])
-def test_a_square_is_what_the_article_saves(size: tuple[int, int]) -> None:
+def test_a_square_is_saved_as_in_the_article(size: tuple[int, int]) -> None:
     source = encoded(photo(*size), "PNG")
     file = io.BytesIO()
     Image.open(io.BytesIO(source)).resize((250, 250), Image.Resampling.LANCZOS).save(file, "JPEG")
@@ -45,14 +45,14 @@ def test_a_square_is_what_the_article_saves(size: tuple[int, int]) -> None:
         ((5000, 1), (512, 1)),
     ],
 )
-def test_fit_only_ever_shrinks_and_keeps_the_shape(
+def test_fit_only_shrinks_and_keeps_the_aspect_ratio(
     size: tuple[int, int], kept: tuple[int, int]
 ) -> None:
     data = images.encode_jpeg(photo(*size), "fit 512", quality=90)
     assert Image.open(io.BytesIO(data)).size == kept
 
 
-def test_quality_is_the_encoders() -> None:
+def test_quality_is_passed_to_the_encoder() -> None:
     image = photo(100, 100)
     sizes = [len(images.encode_jpeg(image, 100, quality)) for quality in (20, 75, 95)]
     assert sizes == sorted(set(sizes))
@@ -72,6 +72,6 @@ def test_quality_is_the_encoders() -> None:
         ("BMP", ".bmp"),
     ],
 )
-def test_a_file_is_named_after_what_it_is(format_: str, suffix: str) -> None:
+def test_a_suffix_follows_from_the_content(format_: str, suffix: str) -> None:
     assert images.suffix(encoded(photo(8, 8), format_)) == suffix
     assert images.suffix(b"<html>") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import struct
@@ -13,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +27,7 @@ from PIL import Image, _imaging
 
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, Reject, decode, read_bytes, resize
+from pipeline.images.silence import silence
 
 U8 = npt.NDArray[np.uint8]
 LIMITS = ImageLimits()
@@ -155,7 +158,7 @@ def test_jpeg_is_close_to_what_went_in(options: Any) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "TIFF", "WEBP", "MPO"])
-def test_the_first_of_several_pictures_counts(fmt: str) -> None:
+def test_the_first_of_several_pictures_is_decoded(fmt: str) -> None:
     flat = [Image.new("RGB", (16, 24), color) for color in ("red", "blue", "lime")]
     out = io.BytesIO()
     flat[0].save(out, fmt, save_all=True, append_images=flat[1:])
@@ -166,7 +169,7 @@ def test_the_first_of_several_pictures_counts(fmt: str) -> None:
 
 @pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_colors(fmt: str, mode: str) -> None:
+def test_images_with_few_colors_are_exact(fmt: str, mode: str) -> None:
     image = Image.fromarray(RGB).convert(mode)
     out = io.BytesIO()
     image.save(out, fmt)
@@ -341,7 +344,7 @@ def test_unreadable_exif_means_not_rotated(block: bytes) -> None:
         assert_shows(pixels_of(data), 1)
 
 
-def test_exif_with_a_broken_resolution_is_no_obstacle() -> None:
+def test_exif_with_a_broken_resolution_is_ignored() -> None:
     """Without a JFIF header Pillow would look for the DPI in EXIF, and stumble over none."""
     data = encode(cornered(), "JPEG")
     tags = [(0x0112, 3, 1, 6), (0x011A, 2, 1, 0), (0x0128, 3, 1, 2)]
@@ -376,7 +379,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         read_bytes(tmp_path / "absent", LIMITS)
 
 
-def test_a_file_that_has_grown_is_not_read_whole(
+def test_a_file_that_has_grown_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "growing"
@@ -414,7 +417,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_unallocated(data: bytes) -> None:
+def test_a_decompression_bomb_is_refused_without_allocating(data: bytes) -> None:
     images_made = _imaging.get_stats()["new_count"]
     tracemalloc.start()
     try:
@@ -425,7 +428,7 @@ def test_a_bomb_is_refused_unallocated(data: bytes) -> None:
     assert _imaging.get_stats()["new_count"] == images_made
 
 
-def test_the_limit_is_ours_not_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_limit_replaces_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Formats whose declared size Pillow only judges in `Image.open` obey `max_pixels` alone."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for fmt in ("PNG", "JPEG", "BMP"):
@@ -461,7 +464,7 @@ def test_a_huge_profile_in_jpeg_is_ignored() -> None:
     np.testing.assert_array_equal(pixels_of(huge), pixels_of(data))
 
 
-def test_files_made_to_keep_pillow_busy_are_refused() -> None:
+def test_files_that_keep_pillow_busy_are_refused() -> None:
     """Each would take minutes: quadratic joining, a list of strips, a pass per scan."""
     jpeg, progressive = encode(RGB, "JPEG"), encode(RGB, "JPEG", progressive=True)
     crumbs = (b"\xff\xe1\0\x09Exif\0\0.") * 400_000
@@ -502,7 +505,7 @@ def test_a_known_format_of_an_unknown_kind_is_named_unsupported() -> None:
 
 
 @pytest.mark.parametrize("data", [b"x", b"<html>no such page</html>", bytes(1000), b"\xff\xd8"])
-def test_what_is_no_image(data: bytes) -> None:
+def test_bytes_that_are_no_image_are_refused(data: bytes) -> None:
     assert reason(data) == Reject.NOT_AN_IMAGE
 
 
@@ -566,7 +569,7 @@ def test_a_cut_jpeg_with_an_end_marker_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", JPEGS.values(), ids=JPEGS)
-def test_at_most_the_last_block_of_a_cut_jpeg_goes_unnoticed(data: bytes) -> None:
+def test_only_the_last_block_of_a_cut_jpeg_goes_unnoticed(data: bytes) -> None:
     """The known limit: one MCU (16x16 pixels, and what chroma smoothing spreads around it).
 
     Files of several scans get the thorough check always, and have no such limit.
@@ -781,3 +784,68 @@ def test_nothing_is_printed_and_tensorflow_stays_out(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("action", ["always", "error"])
+def test_only_decoding_is_silent(action: Literal["always", "error"]) -> None:
+    """A host's own use of Pillow warns as before, and Pillow's logger is as it was."""
+    logger = logging.getLogger("PIL")
+    handlers = list(logger.handlers)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        decode(tiff(RGB, {262: 2, 270: (70_000,) * 9}), LIMITS)
+        with silence():
+            warnings.warn_explicit("ours", UserWarning, "odd.py", 1, module="PIL.odd")
+            with ThreadPoolExecutor(1) as host, suppress(UserWarning):
+                host.submit(
+                    warnings.warn_explicit, "host", UserWarning, "odd.py", 1, module="PIL.odd"
+                ).result()
+            assert len(logger.handlers) == len(handlers) + 1
+        with suppress(UserWarning):
+            warnings.warn_explicit("after", UserWarning, "odd.py", 1, module="PIL.odd")
+    expected = ["host", "after"] if action == "always" else []
+    assert [str(warning.message) for warning in caught] == expected
+    assert logger.handlers == handlers
+
+
+def test_importing_and_ingesting_change_nothing_in_the_process(tmp_path: Path) -> None:
+    """A host notices neither the import nor the reading of tables and photos."""
+    Image.fromarray(RGB).save(tmp_path / "a.tif")
+    long = "x" * 200_000
+    (tmp_path / "products.csv").write_bytes(
+        f"image;title\na.tif;K\xe4ppi {long}\n".encode("cp1252")
+    )
+    script = (
+        "import codecs, csv, logging, sys, warnings\n"
+        "from pathlib import Path\n"
+        "def state():\n"
+        "    pillow = logging.getLogger('PIL')\n"
+        "    return (csv.field_size_limit(), list(logging.root.handlers), logging.root.level,\n"
+        "            list(pillow.handlers), list(pillow.filters))\n"
+        "import numpy, PIL.Image, pydantic, yaml\n"  # NumPy adds a filter
+        "before, filters_before = state(), list(warnings.filters)\n"
+        "import pipeline\n"
+        "from pipeline import images\n"
+        "from pipeline.catalog.catalog import Catalog\n"
+        "from pipeline.catalog.ingest import ingest\n"
+        "from pipeline.config import MetadataSettings\n"
+        "from pipeline.sources import csv_rows, parquet_rows, table\n"
+        "from pipeline.sources.folder import FolderSource\n"
+        "assert warnings.filters == filters_before, warnings.filters\n"
+        "assert state() == before\n"
+        "folder = Path(sys.argv[1])\n"
+        "metadata = MetadataSettings(file='products.csv', key='image', name='title')\n"
+        "with Catalog(folder / 'shop', create=True) as catalog:\n"
+        "    ingest(FolderSource(folder, metadata), catalog, images.ImageLimits())\n"
+        "    assert catalog.item(1).name.startswith('K\xe4ppi x')\n"
+        "    assert catalog.counts() == {'available': {'': 1}}\n"
+        "assert state() == before, state()\n"
+        "assert warnings.filters[-len(filters_before):] == filters_before, warnings.filters\n"
+        "try: codecs.lookup_error('cp1252')\n"
+        "except LookupError: print('nothing')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("nothing\n", "")

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item
+from pipeline.sources.base import Item, Skipped
 from pipeline.sources.folder import FolderSource, photos_below
 
 HEADER = ("image", "title", "tree")
@@ -32,12 +32,17 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> str:
     return text.getvalue()
 
 
+def items_of(folder: Path, metadata: MetadataSettings | None = None) -> list[Item]:
+    """The items of a folder, without the rows of its metadata that are none."""
+    return [item for item in FolderSource(folder, metadata).items() if isinstance(item, Item)]
+
+
 def described(folder: Path, content: str | bytes, **settings: str | None) -> list[Item]:
     """The items of a folder with this metadata."""
     data = content.encode() if isinstance(content, str) else content
     (folder / "products.csv").write_bytes(data)
     chosen = {"key": "image", "name": "title", "category": "tree", **settings}
-    return list(FolderSource(folder, MetadataSettings(file=Path("products.csv"), **chosen)).items())
+    return items_of(folder, MetadataSettings(file=Path("products.csv"), **chosen))
 
 
 def keys(items: Sequence[Item]) -> list[str]:
@@ -49,7 +54,7 @@ def keys(items: Sequence[Item]) -> list[str]:
 
 def test_each_photo_is_an_item_of_the_category_of_its_folder(tmp_path: Path) -> None:
     touch(tmp_path / "shop", "caps/red cap.jpg", "shoes/boots/b.PNG", "top.webp")
-    caps, boots, top = FolderSource(tmp_path / "shop").items()
+    caps, boots, top = items_of(tmp_path / "shop")
     assert (caps.key, caps.name, caps.category) == ("caps/red cap.jpg", "red cap", "caps")
     assert (boots.key, boots.name, boots.category) == ("shoes/boots/b.PNG", "b", "boots")
     assert (top.key, top.name, top.category) == ("top.webp", "top", "shop")
@@ -88,7 +93,7 @@ def test_only_image_files_that_are_not_hidden_are_photos(tmp_path: Path) -> None
 
 def test_a_hidden_folder_can_be_the_source_itself(tmp_path: Path) -> None:
     touch(tmp_path, ".photos/a.jpg")
-    assert keys(list(FolderSource(tmp_path / ".photos").items())) == ["a.jpg"]
+    assert keys(items_of(tmp_path / ".photos")) == ["a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a.txt", "empty"])
@@ -102,7 +107,7 @@ def test_a_folder_without_photos_is_named(tmp_path: Path, name: str) -> None:
 def test_a_file_name_that_is_not_utf_8_is_an_item_named_in_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
     touch(tmp_path, name)
-    (item,) = FolderSource(tmp_path).items()
+    (item,) = items_of(tmp_path)
     assert (item.key, item.name) == ("caf\\xe9.jpg", "caf\\xe9")
     assert [photo.path for photo in item.photos] == [tmp_path / name]
 
@@ -143,7 +148,7 @@ def test_a_row_describes_one_photo(tmp_path: Path) -> None:
         ("d.jpg", "D/d.jpg"),
     ],
 )
-def test_a_path_goes_before_a_name_and_a_name_before_a_stem(
+def test_a_row_matches_by_path_then_by_name_then_by_stem(
     tmp_path: Path, key: str, owner: str
 ) -> None:
     names = ("A/b.jpg", "A/d.jpg.png", "C/b.png", "D/d.jpg", "b.jpg")
@@ -163,7 +168,7 @@ def test_each_photo_gets_the_row_that_names_it_best(tmp_path: Path) -> None:
     }
 
 
-def test_photos_come_in_their_order_and_then_the_rows_without_one(tmp_path: Path) -> None:
+def test_photos_are_yielded_in_order_and_then_rows_without_a_photo(tmp_path: Path) -> None:
     touch(tmp_path, "10.jpg", "2.jpg")
     rows = [("z.jpg", "Z", "T"), ("10.jpg", "Ten", "T"), ("b.jpg", "B", ""), ("2.jpg", "Two", "T")]
     items = described(tmp_path, table(rows))
@@ -253,7 +258,7 @@ def test_a_row_without_a_name_is_named_after_its_photo(tmp_path: Path) -> None:
     assert item.name == "a cap"
 
 
-def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_key_column_is_an_error_that_lists_the_columns(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     with pytest.raises(SourceError) as caught:
         described(tmp_path, table([]), key="file")
@@ -264,7 +269,7 @@ def test_a_missing_key_column_is_named_with_those_there_are(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("setting", ["name", "category"])
-def test_a_missing_column_of_another_setting_is_named_too(tmp_path: Path, setting: str) -> None:
+def test_a_missing_name_or_category_column_is_an_error(tmp_path: Path, setting: str) -> None:
     touch(tmp_path, "a.jpg")
     with pytest.raises(SourceError, match=f"no column 'typo'; set source.metadata.{setting} to"):
         described(tmp_path, table([("a.jpg", "A", "T")]), **{setting: "typo"})
@@ -276,26 +281,25 @@ def test_a_separator_is_at_least_one_character() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n"])
-def test_an_empty_file_has_no_column(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_file_has_no_heading(tmp_path: Path, content: bytes) -> None:
     touch(tmp_path, "a.jpg")
-    with pytest.raises(SourceError, match="no column 'image'"):
+    with pytest.raises(SourceError, match=r"products\.csv: no heading; the first row must name"):
         described(tmp_path, content)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_metadata_file_is_named_in_the_error(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     settings = MetadataSettings(file=Path("no.csv"), key="image")
     with pytest.raises(SourceError, match=str(tmp_path / "no.csv")):
         list(FolderSource(tmp_path, settings).items())
 
 
-def test_the_metadata_may_be_elsewhere(tmp_path: Path) -> None:
+def test_the_metadata_may_be_in_another_folder(tmp_path: Path) -> None:
     touch(tmp_path, "photos/a.jpg")
     file = tmp_path / "rows.csv"
     file.write_text(table([("a.jpg", "A", "T")]))
-    (item,) = FolderSource(
-        tmp_path / "photos", MetadataSettings(file=file, key="image", name="title")
-    ).items()
+    settings = MetadataSettings(file=file, key="image", name="title")
+    (item,) = items_of(tmp_path / "photos", settings)
     assert item.name == "A"
 
 
@@ -306,12 +310,53 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> No
     assert (item.key, item.name) == ("ä.jpg", "Käppi")
 
 
-def test_bytes_that_are_not_utf_8_spoil_only_their_own_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_the_encoding_of_metadata_is_found(tmp_path: Path, encoding: str) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
-    content = table([("a.jpg", "K\xe4ppi", "T"), ("b.jpg", "Cap", "T")]).encode("latin-1")
+    content = table([("a.jpg", "Käppi", "T"), ("b.jpg", "Cap", "T")]).encode(encoding)
     first, second = described(tmp_path, content)
-    assert (first.name, first.category) == ("K\N{REPLACEMENT CHARACTER}ppi", "T")
+    assert (first.name, first.category) == ("Käppi", "T")
     assert second.name == "Cap"
+
+
+def test_the_encoding_and_the_delimiter_of_metadata_can_be_set(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    content = "image;title,with;comma;tree\na.jpg;Кепка;;T\n".encode("cp1251")
+    settings = {"encoding": "cp1251", "delimiter": ";", "name": "title,with"}
+    (item,) = described(tmp_path, content, **settings)
+    assert (item.name, item.category) == ("Кепка", "T")
+    with pytest.raises(SourceError, match=r"^source\.metadata\.encoding: 'utf-9' is no text"):
+        described(tmp_path, content, encoding="utf-9")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n", "\r\n"])
+def test_the_delimiter_of_metadata_is_found(tmp_path: Path, delimiter: str, first: str) -> None:
+    touch(tmp_path, "a.jpg")
+    rows = [["image", 'ti,t;l|e"', "tree"], ["a.jpg", "A,B;C", "T"]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    content = first.format(delimiter) + text.getvalue()
+    (item,) = described(tmp_path, content, name='ti,t;l|e"')
+    assert (item.name, item.category) == ("A,B;C", "T")
+
+
+def test_columns_of_metadata_may_share_a_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (item,) = described(tmp_path, "image,title,tree,title\na.jpg,A,T,More\n")
+    assert (item.name, item.metadata["title#2"]) == ("A", "More")
+
+
+def test_a_row_of_metadata_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    content = 'image,title,tree\na.jpg,"A,T\nb.jpg,B,T\nc.jpg,"C",T\n'
+    (tmp_path / "products.csv").write_text(content)
+    settings = MetadataSettings(file=Path("products.csv"), key="image", name="title")
+    source = FolderSource(tmp_path, settings)
+    *items, skipped = source.items()
+    assert [item.name for item in items if isinstance(item, Item)] == ["a", "B", "C"]
+    assert skipped == Skipped(1, "unreadable row")
+    assert source.total == len(items) + 1
 
 
 def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
@@ -356,7 +401,7 @@ def test_a_row_without_a_key_is_an_item_without_a_photo(tmp_path: Path) -> None:
     assert [item.photos for item in items[1:]] == [(), ()]
 
 
-def test_a_key_may_look_like_that_of_a_further_row(tmp_path: Path) -> None:
+def test_a_key_may_look_like_a_numbered_one(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     names = ["a.jpg", "a.jpg", "a.jpg", "a.jpg#2", "c#2", "c", "c", "c#2"]
     found = keys(described(tmp_path, table([(name, "", "") for name in names])))
@@ -364,7 +409,7 @@ def test_a_key_may_look_like_that_of_a_further_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_photo_and_every_row_adds_up(tmp_path: Path, seed: int) -> None:
+def test_every_photo_and_every_row_is_yielded_once(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     names = ["a", "b", "p/a", "p/c", "q/b"]
     photos = [f"{name}.jpg" for name in names if rng.random() < 0.7] or ["a.jpg"]
@@ -382,13 +427,13 @@ def test_every_photo_and_every_row_adds_up(tmp_path: Path, seed: int) -> None:
     assert FolderSource(tmp_path, settings).total == len(items)
 
 
-def test_a_column_without_a_heading_is_no_name_and_no_category(tmp_path: Path) -> None:
+def test_a_column_without_a_heading_is_not_used_as_name_or_category(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T\r\n", name=None, category=None)
     assert (item.name, item.category) == ("a", "")
 
 
-def test_a_column_needs_no_heading(tmp_path: Path) -> None:
+def test_a_column_without_a_heading_is_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T,more\r\n")
     assert (item.name, item.metadata[""]) == ("A", 0)

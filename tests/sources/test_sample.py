@@ -18,7 +18,8 @@ from PIL import Image, ImageColor
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, Source
 from pipeline.sources.sample.categories import CATEGORIES
-from pipeline.sources.sample.source import COLORS, SampleSource
+from pipeline.sources.sample.colors import PRODUCT_COLORS
+from pipeline.sources.sample.source import SampleSource
 
 SIZE = 96
 SMALL = SampleSource(photos=50, near_duplicates=12, size=SIZE)
@@ -83,16 +84,16 @@ def test_every_prefix_is_balanced(originals: list[Item]) -> None:
 
 
 def test_a_category_shows_every_color_and_pattern_before_it_repeats_one() -> None:
-    source = SampleSource(photos=len(CATEGORIES) * len(COLORS), near_duplicates=0, size=16)
+    source = SampleSource(photos=len(CATEGORIES) * len(PRODUCT_COLORS), near_duplicates=0, size=16)
     items = list(source.items())
     for n, category in enumerate(CATEGORIES):
         shown = items[n :: len(CATEGORIES)]
-        assert {item.metadata["color"] for item in shown} == set(COLORS)
+        assert {item.metadata["color"] for item in shown} == set(PRODUCT_COLORS)
         patterns = [str(item.metadata["pattern"]) for item in shown]
         assert sorted(patterns[: len(category.patterns)]) == sorted(category.patterns)
 
 
-def test_photos_are_rgb_jpeg_of_the_size_asked_for(items: list[Item]) -> None:
+def test_photos_are_rgb_jpeg_of_the_requested_size(items: list[Item]) -> None:
     for item in items:
         image = Image.open(io.BytesIO(data(item)))
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (SIZE, SIZE)), item.key
@@ -106,7 +107,7 @@ def test_no_photo_is_blank_or_cut_off(originals: list[Item]) -> None:
     for item in originals:
         image = pixels(item)
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        color = np.array(COLORS[str(item.metadata["color"])], float)
+        color = np.array(PRODUCT_COLORS[str(item.metadata["color"])], float)
         assert np.square(image - np.median(border, axis=0)).mean() > 150, item.key
         assert np.abs(border - color).max(axis=1).min() > 12, item.key
 
@@ -124,7 +125,7 @@ def test_metadata_and_names_are_complete(items: list[Item]) -> None:
     for item in items:
         assert set(item.metadata) == {"color", "pattern", "near_duplicate_of"}
         color, pattern = str(item.metadata["color"]), str(item.metadata["pattern"])
-        assert color in COLORS
+        assert color in PRODUCT_COLORS
         name = " ".join(filter(None, (color, words[pattern], singular[item.category])))
         assert item.name.removesuffix(" (second photo)") == name[0].upper() + name[1:]
         assert item.photos[0].uri == item.key.replace("-", "/", 1) + ".jpg"
@@ -162,7 +163,7 @@ def test_another_seed_draws_other_photos(originals: list[Item]) -> None:
         assert np.square(pixels(ours) - pixels(theirs)).mean() > 100, ours.key
 
 
-def test_the_version_names_the_photos() -> None:
+def test_the_version_identifies_the_photos() -> None:
     versions = {
         SampleSource(*arguments).version
         for arguments in ((), (12,), (240, 9), (240, 8, 64), (240, 8, 250, 8))
@@ -171,7 +172,7 @@ def test_the_version_names_the_photos() -> None:
     assert SampleSource().version == SampleSource().version
 
 
-def test_the_version_names_all_the_code_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_depends_on_all_the_code_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
     read = Path.read_bytes
 
@@ -207,7 +208,7 @@ def test_a_second_photo_is_nearest_to_its_original(
     assert all(item.metadata["near_duplicate_of"] is None for item in originals)
 
 
-def test_more_second_photos_than_products_go_round_again() -> None:
+def test_more_second_photos_than_products_give_third_photos() -> None:
     items = list(SampleSource(photos=2, near_duplicates=5, size=32).items())
     assert len({item.key for item in items}) == len({data(item) for item in items}) == 7
     counts = Counter(item.metadata["near_duplicate_of"] for item in items[2:])
@@ -215,12 +216,12 @@ def test_more_second_photos_than_products_go_round_again() -> None:
     assert items[4].name.endswith(" (photo 3)")
 
 
-def test_the_name_tells_the_color() -> None:
+def test_the_name_contains_the_color() -> None:
     """Of a plain product most pixels are nearer to its color than to any other of the names.
 
     The background is taken to be whatever also occurs on the border of the photo.
     """
-    names, palette = list(COLORS), np.array(list(COLORS.values()), float)
+    names, palette = list(PRODUCT_COLORS), np.array(list(PRODUCT_COLORS.values()), float)
     checked = Counter[str]()
     for item in SampleSource(photos=96, near_duplicates=0, size=SIZE, seed=11).items():
         if item.metadata["pattern"] != "plain" or item.category not in OF_ONE_COLOR:
@@ -238,17 +239,17 @@ def test_the_name_tells_the_color() -> None:
     assert set(checked) == OF_ONE_COLOR
 
 
-def test_the_colors_are_what_the_world_calls_them() -> None:
+def test_the_colors_agree_with_their_css_names() -> None:
     """Each is nearest to the CSS color of its name, or to the one that CSS has in its place."""
-    css = {name: name.replace(" ", "") for name in COLORS}
+    css = {name: name.replace(" ", "") for name in PRODUCT_COLORS}
     css |= {"mustard": "goldenrod", "brown": "saddlebrown", "charcoal": "darkslategray"}
     css |= {"cream": "antiquewhite", "red": "crimson", "orange": "darkorange"}
     css |= {"navy": "midnightblue"}
-    reference = {name: ImageColor.getrgb(css[name])[:3] for name in COLORS}
-    for name, color in COLORS.items():
+    reference = {name: ImageColor.getrgb(css[name])[:3] for name in PRODUCT_COLORS}
+    for name, color in PRODUCT_COLORS.items():
         assert min(reference, key=lambda other: math.dist(color, reference[other])) == name
-    assert len(COLORS) >= 12
-    gaps = [math.dist(a, b) for a, b in combinations(COLORS.values(), 2)]
+    assert len(PRODUCT_COLORS) >= 12
+    gaps = [math.dist(a, b) for a, b in combinations(PRODUCT_COLORS.values(), 2)]
     assert min(gaps) > 40
 
 

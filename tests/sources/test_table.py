@@ -15,6 +15,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
 from pipeline.errors import SourceError
-from pipeline.sources import create, rows, ruby
+from pipeline.sources import create, csv_rows, ruby
 from pipeline.sources.base import Item, Skipped
 from pipeline.sources.structures import structured
 from pipeline.sources.table import TableSource
@@ -48,12 +49,17 @@ def opened(file: Path, columns: dict[str, Any] | None = None, **chosen: Any) -> 
 
 
 def rows_of(
-    folder: Path, content: str | bytes, columns: dict[str, Any] | None = None, **chosen: Any
+    folder: Path,
+    content: str | bytes,
+    columns: dict[str, Any] | None = None,
+    max_row_chars: int = csv_rows.MAX_ROW_CHARS,
+    **chosen: Any,
 ) -> list[Item | Skipped]:
     """What the rows of a CSV file with this content are."""
     file = folder / "products.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    found = list(opened(file, columns, **chosen).items())
+    source = replace(opened(file, columns, **chosen), max_row_chars=max_row_chars)
+    found = list(source.items())
     assert [one.row for one in found] == list(range(1, len(found) + 1))
     return found
 
@@ -132,7 +138,7 @@ def test_each_row_has_one_outcome_and_spoils_no_other(
     assert found[4].name == f"two{end}lines"
 
 
-def test_rows_above_the_heading_are_none(tmp_path: Path) -> None:
+def test_blank_rows_above_the_heading_are_ignored(tmp_path: Path) -> None:
     assert outcomes(rows_of(tmp_path, "\n,,\n" + table([("a", URL, "", "")]))) == ["a"]
 
 
@@ -244,28 +250,23 @@ def test_rows_come_before_the_file_ends(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_a_quote_never_closed_takes_no_more_memory_than_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "MANY", 10_000)
+def test_a_quote_never_closed_takes_no_more_memory_than_a_row(tmp_path: Path) -> None:
     file = tmp_path / "products.csv"
     with file.open("w") as out:
         out.write(",".join(HEADER) + f'\nx,"{URL},T,C\n')
         out.writelines(f"a,{URL},{'T' * 400},C\n" for _ in range(5_000))
-    count, peak = peak_of(opened(file))
+    count, peak = peak_of(replace(opened(file), max_row_chars=10_000))
     assert count == 5_001
     assert peak < 1_000_000 < file.stat().st_size
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_line_without_an_end_is_one_unreadable_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
-) -> None:
-    monkeypatch.setattr(rows, "MANY", 10_000)
+def test_a_line_without_an_end_is_one_unreadable_row(tmp_path: Path, quote: str) -> None:
     long = [f"x,{quote}" + "y" * size for size in (9_999, 10_000, 25_000, 10_001 * 2 - 3)]
     good = f'a,{URL},"two\nlines",C'
     content = "\n".join([",".join(HEADER), *(line for one in long for line in (one, good))])
-    assert outcomes(rows_of(tmp_path, content)) == ["unreadable row", "a"] * 4
+    found = rows_of(tmp_path, content, max_row_chars=10_000)
+    assert outcomes(found) == ["unreadable row", "a"] * 4
 
 
 @pytest.mark.parametrize("line", ['a","', '"', '""', '"""', 'a"', 'a,"b', ',"""', '"a""', "x"])
@@ -274,15 +275,15 @@ def test_no_line_is_read_again_and_again(
 ) -> None:
     taken = 0
 
-    class Counting(rows._Lines):
+    class Counting(csv_rows._Lines):
         def __next__(self) -> str:
             nonlocal taken
             taken += 1
             return super().__next__()
 
-    monkeypatch.setattr(rows, "MANY", 2_000)
-    monkeypatch.setattr(rows, "_Lines", Counting)
-    found = rows_of(tmp_path, ",".join(HEADER) + "\n" + f"{line}\n" * 5_000 + "a,b,c,d\n")
+    monkeypatch.setattr(csv_rows, "_Lines", Counting)
+    content = ",".join(HEADER) + "\n" + f"{line}\n" * 5_000 + "a,b,c,d\n"
+    found = rows_of(tmp_path, content, max_row_chars=2_000)
     assert taken < 3 * 5_000
     assert outcomes(found)[-1] == "a"
 
@@ -301,7 +302,7 @@ def test_big_endian_utf_16_has_a_mark_too(tmp_path: Path) -> None:
     assert item_of(tmp_path, content.encode("utf-16-be")).name == "Käppi"
 
 
-def test_bytes_that_are_not_utf_8_are_those_of_windows(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_read_as_windows_1252(tmp_path: Path) -> None:
     name = "Käppi – €5"
     lines = (",".join(HEADER), f"a,,{name},", f"b,,{name},", "c,,", "d,,")
     heading, windows, utf, both, odd = (line.encode() for line in lines)
@@ -325,14 +326,14 @@ def test_a_given_encoding_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "", "hex", "\0", "undefined"])
-def test_an_unknown_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+def test_an_unknown_encoding_is_an_error(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(SourceError, match=r"^source\.encoding: .* is no text encoding; .*$"):
         rows_of(tmp_path, table([]), encoding=encoding)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-def test_text_of_wider_characters_is_told_by_its_heading(
+def test_wider_characters_are_recognized_by_nul_in_the_heading(
     tmp_path: Path, encoding: str, quoting: Any
 ) -> None:
     content = table([("a", URL, "T", "C")], quoting=quoting).encode(encoding)
@@ -363,7 +364,7 @@ def test_any_bytes_give_text_that_can_be_stored(
             json.dumps(dict(one.metadata), ensure_ascii=False, allow_nan=False).encode()
 
 
-def test_lone_surrogates_become_question_marks_of_unicode(tmp_path: Path) -> None:
+def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     lone, pair = "\\ud83d", "\\ud83d\\ude00"
     line = ("a", f'["http://a/{lone}"]', f"+2AA-{lone}", f'["A{lone} >> {pair}"]', f'["{lone}"]')
     item = item_of(tmp_path, table([line], (*HEADER, "s")), {"structured": ("s",)})
@@ -390,7 +391,7 @@ def test_a_gzip_file_is_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["key", "image", "name", "category", "structured"])
-def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, setting: str) -> None:
+def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, setting: str) -> None:
     columns = {setting: ("typo",) if setting == "structured" else "typo"}
     with pytest.raises(SourceError) as caught:
         rows_of(tmp_path, table([]), columns)
@@ -400,7 +401,7 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, setting:
     )
 
 
-def test_the_columns_of_no_table_are_shown_in_a_line(tmp_path: Path) -> None:
+def test_odd_columns_are_listed_in_one_short_line(tmp_path: Path) -> None:
     header = [f"c\n\x1b{n}" for n in range(99)]
     with pytest.raises(SourceError, match=r"and 69 more$") as caught:
         rows_of(tmp_path, table([], header))
@@ -410,6 +411,13 @@ def test_the_columns_of_no_table_are_shown_in_a_line(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 1_000
     with pytest.raises(SourceError, match=r"id;image \(is source\.delimiter right\?\)$"):
         rows_of(tmp_path, "id;image\na;b\n")
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;"])
+def test_a_first_line_may_name_the_delimiter(tmp_path: Path, first: str) -> None:
+    content = f"{first}\r\n" + table([("a", URL, "A, B", "C")], delimiter=";")
+    item = item_of(tmp_path, content)
+    assert (item.row, item.name, item.category) == (1, "A, B", "C")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\r\n", b"\xef\xbb\xbf", b" , ,\n", b'"id,image\n'])
@@ -429,7 +437,7 @@ def test_columns_of_one_name_are_numbered(tmp_path: Path) -> None:
     assert kept == {"size": 1, "size#2": 2, "size#3": 3, "": 4, "#2": 5, "size#4": 6}
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_source_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no\.csv: No such file.*; set source\.path to"):
         opened(tmp_path / "no.csv")
     with pytest.raises(SourceError, match=r"a folder; set source\.path to a CSV or Parquet file"):
@@ -493,7 +501,7 @@ A, B = "http://shop.example/a.jpg", "https://cdn.example/b,w=2;q=80.jpg?x=a|b"
         (f"ftp://a/b.jpg,{A}", [A]),
     ],
 )
-def test_photos_are_found_in_lists_and_texts_and_what_is_left_of_them(
+def test_photos_are_found_in_lists_texts_and_broken_lists(
     tmp_path: Path, text: str, found: list[str]
 ) -> None:
     content = table([("a", text, "", "")])
@@ -591,7 +599,7 @@ def test_a_category_tree_is_split_into_its_levels(
         ("8520 WHITE LCD LCD", '["8520 WHITE LCD LCD (YIT-562)"]'),
     ],
 )
-def test_a_lone_level_that_is_the_products_name_is_no_category(
+def test_a_single_level_that_is_the_products_name_is_no_category(
     tmp_path: Path, name: str, tree: str
 ) -> None:
     item = item_of(tmp_path, table([("a", URL, name, tree)]))
@@ -609,7 +617,7 @@ def test_a_lone_level_that_is_the_products_name_is_no_category(
         ("A cap", '["A cap >> Caps"]'),
     ],
 )
-def test_another_lone_level_is_a_category(tmp_path: Path, name: str, tree: str) -> None:
+def test_another_single_level_is_a_category(tmp_path: Path, name: str, tree: str) -> None:
     item = item_of(tmp_path, table([("a", URL, name, tree)]))
     assert item.category == tree.strip('[]"').split(" >> ")[0]
 
@@ -727,7 +735,7 @@ def test_other_structures_stay_as_they_are(text: str) -> None:
         "1" * 5_000,
     ],
 )
-def test_what_does_not_parse_stays_the_text_that_it_is(text: str) -> None:
+def test_what_does_not_parse_stays_text(text: str) -> None:
     assert structured(text) == text
 
 
@@ -832,7 +840,7 @@ def test_a_parquet_file_is_read_in_batches(tmp_path: Path) -> None:
         (pa.array([[]], pa.list_(pa.string())), []),
     ],
 )
-def test_values_of_parquet_become_plain(tmp_path: Path, given_: Any, value: Any) -> None:
+def test_values_of_parquet_become_jsonable(tmp_path: Path, given_: Any, value: Any) -> None:
     kept = item_in(tmp_path, x=given_).metadata["x"]
     assert (kept, type(kept)) == (value, type(value))
 
@@ -842,7 +850,7 @@ def test_a_date_beyond_those_of_python_is_a_text_too(tmp_path: Path, kind: Any) 
     assert isinstance(item_in(tmp_path, x=pa.array([86_400_000 * 10**9], kind)).metadata["x"], str)
 
 
-def test_text_in_parquet_that_is_not_utf_8_is_that_of_windows(tmp_path: Path) -> None:
+def test_text_in_parquet_that_is_not_utf_8_is_read_as_windows_1252(tmp_path: Path) -> None:
     data = [None, pa.py_buffer((0).to_bytes(4, "little") + (4).to_bytes(4, "little"))]
     text = pa.Array.from_buffers(pa.string(), 1, [*data, pa.py_buffer(b"caf\xe9")])
     assert item_in(tmp_path, x=text).metadata["x"] == "café"
@@ -885,7 +893,7 @@ def test_columns_of_parquet_may_share_a_name(tmp_path: Path) -> None:
     assert (item.metadata["size"], item.metadata["size#2"]) == ("x", "y")
 
 
-def test_a_parquet_file_that_is_none_is_an_error_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_an_error_in_one_line(tmp_path: Path) -> None:
     file = written(tmp_path, {"id": [f"{n}" for n in range(999)], "image": [A] * 999})
     whole = file.read_bytes()
     chosen = {"name": None, "category": None}

@@ -11,6 +11,7 @@ from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import read
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
+from pipeline.engine import image_limits
 from pipeline.errors import RejectedImage
 from pipeline.maintenance.audit import ledger_findings as ledger
 from pipeline.maintenance.audit import photo_findings as pictures
@@ -18,7 +19,6 @@ from pipeline.maintenance.audit.findings import Audit, AuditLimits, Example, Fin
 from pipeline.maintenance.audit.measures import MEASURES, Measures, measure
 from pipeline.maintenance.audit.near import clusters
 from pipeline.progress import SILENT, Progress
-from pipeline.workspace import image_limits
 
 __all__ = ["Audit", "AuditLimits", "Example", "Finding", "Group", "audit"]
 

@@ -1,6 +1,6 @@
 """How a sample product is drawn: `outlines` → a `pen` → one function per kind → a `scene`.
 
-Every drawing function takes a Pen and makes the random choices that tell one product of its kind
-from another; it knows nothing of the background, the shadow and the camera, which `scene` adds.
-A new kind of product is a function in the module of its like and a line in `categories`.
+Every drawing function takes a Pen and makes the random choices by which products of its kind
+differ; the background, the shadow and the camera are added by `scene`. A new kind of product is a
+function in the module of similar ones and a line in `categories`.
 """

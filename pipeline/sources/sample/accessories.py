@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 from PIL import Image, ImageChops
 
-from pipeline.sources.sample.outlines import Points, beside, mirrored, smooth
-from pipeline.sources.sample.pen import (
-    CHALK,
-    GOLD,
-    INK,
-    PAPER,
-    SHADE,
-    STEEL,
-    Pen,
-    is_dark,
-    mix,
-    overlap,
-)
+from pipeline.sources.sample.colors import CHALK, GOLD, INK, PAPER, SHADE, STEEL, is_dark, mix
+from pipeline.sources.sample.outlines import BOTH, Points, beside, mirrored, smooth
+from pipeline.sources.sample.pen import Pen, overlap
 
 
-def draw_bag(pen: Pen) -> None:
+def bag(pen: Pen) -> None:
     """A tote, a handbag with a flap, or a backpack."""
-    draw = pen.rng.choice((_tote, _handbag, _backpack))
-    draw(pen)
+    pen.rng.choice((_tote, _handbag, _backpack))(pen)
 
 
 def _tote(pen: Pen) -> None:
@@ -32,27 +22,25 @@ def _tote(pen: Pen) -> None:
     top, low, rise = rng.uniform(24, 30), rng.uniform(26, 34), rng.uniform(6, 16)
     leather = rng.choice((mix(pen.color, SHADE, 0.4), (128, 84, 54), pen.accent))
     arch = [(38, 46), (39, rise + 8), (50, rise), (61, rise + 8), (62, 46)]
-    pen.paint(pen.stroke([(x + 1.5, y - 3) for x, y in arch], 2.6), mix(leather, SHADE, 0.4), 0.3)
+    pen.line([(x + 1.5, y - 3) for x, y in arch], 2.6, mix(leather, SHADE, 0.4), 0.3)
     half = ((0, 37), (top, 36, 1), (low, 88, 1), (low - 1.5, 92, 1), (0, 93))
-    body = pen.paint(pen.blob(mirrored(half)), pen.fabric(), depth=0.45, reach=8)
+    body = pen.body(half, pen.fabric(), 0.45, 8)
     pen.crease(body, [(50 - top, 41), (50, 42), (50 + top, 41)], 0.7, 0.35)
     handle = pen.stroke(arch, 2.8)
     pen.shadow(body, handle)
     pen.paint(handle, leather, depth=0.5, reach=2)
     for x in (38, 62):
         pen.paint(pen.box(x - 2.6, 43, x + 2.6, 51, 0.8), leather, depth=0.4, reach=2)
-    for way in (-1, 1):
-        pen.crease(body, beside(way, [(top - 5, 56), (low - 8, 86)]), 2.4, 0.2)
+    pen.creases(body, [(top - 5, 56), (low - 8, 86)], 2.4, 0.2)
 
 
 def _handbag(pen: Pen) -> None:
     rng = pen.rng
     wide, rise, metal = rng.uniform(32, 38), rng.uniform(8, 20), rng.choice((GOLD, STEEL))
-    trim = mix(pen.color, SHADE, 0.3)
     arch = [(30, 44), (33, rise + 7), (50, rise), (67, rise + 7), (70, 44)]
-    pen.paint(pen.stroke(arch, 4.2), trim, depth=0.6, reach=3)
+    pen.line(arch, 4.2, mix(pen.color, SHADE, 0.3), 0.6, 3)
     half = ((0, 38), (wide - 6, 38), (wide - 3, 42), (wide, 82), (wide - 4, 88), (0, 89))
-    body = pen.paint(pen.blob(mirrored(half)), pen.fabric(), depth=0.5, reach=8)
+    body = pen.body(half, pen.fabric(), 0.5, 8)
     drop = rng.uniform(60, 70)
     top: Points = ((0, 37), (wide - 6, 37), (wide - 2.5, 42))
     cover = mirrored([*top, (wide - 4, 52), (wide - 14, drop), (0, drop + 3)])
@@ -63,20 +51,18 @@ def _handbag(pen: Pen) -> None:
     pen.paint(pen.box(45, drop - 3, 55, drop + 6, 1.5), metal, depth=0.7, reach=3)
     pen.paint(pen.box(48.6, drop + 0.5, 51.4, drop + 3.4, 0.6), mix(metal, INK, 0.7), depth=0)
     for x in (30, 70):
-        pen.paint(pen.oval(x - 3, 41, x + 3, 47), metal, depth=0.6, reach=2)
+        pen.disc(x, 44, 3, metal, 0.6, 2)
 
 
 def _backpack(pen: Pen) -> None:
     rng = pen.rng
     wide, trim = rng.uniform(26, 30), rng.choice((pen.accent, mix(pen.color, SHADE, 0.35)))
-    pen.paint(pen.stroke([(43, 14), (44, 6), (50, 4), (56, 6), (57, 14)], 3), trim, 0.5, 2)
-    for way in (-1, 1):
-        strap = ((wide - 8, 24), (wide + 7, 40), (wide + 3, 84))
-        line = pen.stroke(beside(way, strap), 4.5)
-        pen.paint(line, mix(pen.color, SHADE, 0.5), depth=0.4, reach=3)
+    pen.line([(43, 14), (44, 6), (50, 4), (56, 6), (57, 14)], 3, trim, 0.5, 2)
+    strap = ((wide - 8, 24), (wide + 7, 40), (wide + 3, 84))
+    pen.lines(strap, 4.5, mix(pen.color, SHADE, 0.5), 0.4, 3)
     top = ((0, 9), (wide - 10, 12), (wide - 1, 28))
-    outline = mirrored([*top, (wide + 1, 60), (wide, 88), (wide - 6, 94), (0, 95)])
-    body = pen.paint(pen.blob(outline), pen.fabric(), depth=0.5, reach=9)
+    half = [*top, (wide + 1, 60), (wide, 88), (wide - 6, 94), (0, 95)]
+    body = pen.body(half, pen.fabric(), 0.5, 9)
     zip_line = mirrored([(0, 17), (wide - 12, 20), (wide - 6, 34), (wide - 5, 50)])
     pen.crease(body, zip_line[4:] + zip_line[:4], 0.7, 0.5, 0.25)
     top = ((0, 56), (wide - 7, 56), (wide - 5, 59))
@@ -88,21 +74,20 @@ def _backpack(pen: Pen) -> None:
     pen.paint(pen.box(44, 32, 56, 40, 1.5), trim, depth=0.4, reach=2)
 
 
-def draw_watch(pen: Pen) -> None:
+def watch(pen: Pen) -> None:
     """A wristwatch from the front, round or square, on a strap."""
     rng = pen.rng
     r, wide = rng.uniform(19, 23), rng.uniform(11, 13.5)
     metal = rng.choice((GOLD, STEEL, STEEL, INK))
     end, edge = wide * 0.72, wide * 0.8
     upper, lower = ((0, 9), (end, 9), (edge, 12)), ((edge, 89), (end, 92), (0, 92))
-    outline = mirrored([*upper, (wide, 36, 1), (wide, 64, 1), *lower])
-    strap = pen.paint(pen.blob(outline), pen.fabric(), depth=0.55, reach=4)
-    for way in (-1, 1):
-        seam = beside(way, [(wide * 0.66, 12), (wide * 0.82, 36)])
-        for points in (seam, [(x, 100 - y) for x, y in seam]):
-            pen.crease(strap, points, 0.5, 0.35, 0.25)
+    half = [*upper, (wide, 36, 1), (wide, 64, 1), *lower]
+    strap = pen.body(half, pen.fabric(), 0.55, 4)
+    seam = [(wide * 0.66, 12), (wide * 0.82, 36)]
+    for points in (seam, [(x, 100 - y) for x, y in seam]):
+        pen.creases(strap, points, 0.5, 0.35, 0.25)
     for y in (76.0, 80.0, 84.0):
-        pen.paint(pen.oval(49.1, y - 0.9, 50.9, y + 0.9), mix(pen.color, INK, 0.8), depth=0)
+        pen.disc(50, y, 0.9, mix(pen.color, INK, 0.8), 0)
     square = rng.random() < 0.35
     pen.paint(pen.box(48 + r, 47, 54 + r, 53, 1), metal, depth=0.6, reach=2)
 
@@ -119,11 +104,10 @@ def draw_watch(pen: Pen) -> None:
     ink = CHALK if is_dark(dial) else INK
     for hour in range(12):
         long, width = (3.5, 1.5) if hour % 3 == 0 else (2.0, 0.8)
-        pen.paint(pen.stroke(_radius(hour / 12, r - 5 - long, r - 5), width), ink, depth=0)
+        pen.line(_radius(hour / 12, r - 5 - long, r - 5), width, ink, 0)
     for length, width in ((0.48, 1.8), (0.68, 1.3)):
-        hand = _radius(rng.random(), -0.1 * r, length * r)
-        pen.paint(pen.stroke(hand, width), ink, depth=0)
-    pen.paint(pen.oval(48.6, 48.6, 51.4, 51.4), rng.choice((metal, (200, 60, 50))), depth=0)
+        pen.line(_radius(rng.random(), -0.1 * r, length * r), width, ink, 0)
+    pen.disc(50, 50, 1.4, rng.choice((metal, (200, 60, 50))), 0)
     pen.gleam(plate, [(30, 50), (52, 28), (60, 30), (34, 58)], 0.22, 0.8)
 
 
@@ -133,7 +117,7 @@ def _radius(turn: float, near: float, far: float) -> list[tuple[float, float]]:
     return [(50 + x * near, 50 + y * near), (50 + x * far, 50 + y * far)]
 
 
-def draw_headphones(pen: Pen) -> None:
+def headphones(pen: Pen) -> None:
     """Over-ear headphones from the front."""
     rng = pen.rng
     wide, top, drop = rng.uniform(27, 31), rng.uniform(8, 14), rng.uniform(56, 62)
@@ -141,60 +125,52 @@ def draw_headphones(pen: Pen) -> None:
     band = [(50 - wide, drop), (50 - wide + 1, drop - 22), (50 - wide * 0.62, top + 6), (50, top)]
     band += [(100 - x, y) for x, y in reversed(band[:-1])]
     trim = rng.choice((INK, STEEL, mix(pen.color, SHADE, 0.5)))
-    pen.paint(pen.stroke(band, 6.5), pen.fabric(), depth=0.6, reach=3)
+    pen.line(band, 6.5, pen.fabric(), 0.6, 3)
     pad = [(50 + (x - 50) * 0.9, y + 4.4) for x, y in band[2:-2]]
-    pen.paint(pen.stroke(pad, 4), mix(trim, INK, 0.4), depth=0.5, reach=2)
+    pen.line(pad, 4, mix(trim, INK, 0.4), 0.5, 2)
     tall, thick = rng.uniform(15, 18), rng.uniform(8.5, 11)
-    for way in (-1, 1):
-        x = 50 + way * wide
-        slider = pen.stroke([(x, drop - 18), (x, drop - 4)], 3.4)
-        pen.paint(slider, STEEL if trim != STEEL else INK, depth=0.6, reach=2)
-        inner, outer = x - way * thick * 1.05, x + way * thick * 0.15
+    slider = STEEL if trim != STEEL else INK
+    for side in BOTH:
+        x = 50 + side * wide
+        pen.line([(x, drop - 18), (x, drop - 4)], 3.4, slider, 0.6, 2)
+        inner, outer = x - side * thick * 1.05, x + side * thick * 0.15
         ear = pen.box(inner, drop - tall + 2, outer, drop + tall - 2, 4)
         pen.paint(ear, mix(trim, INK, 0.55), depth=0.6, reach=3)
-        near, far = x - way * thick * 0.3, x + way * thick
-        upper = [(near, -tall, 1), (x + way * 4, -tall), (far, -tall * 0.5)]
+        near, far = x - side * thick * 0.3, x + side * thick
+        upper = [(near, -tall, 1), (x + side * 4, -tall), (far, -tall * 0.5)]
         lower = [(px, -py, *rest) for px, py, *rest in reversed(upper)]
-        shell = [*upper, (far + way, 0), *lower]
+        shell = [*upper, (far + side, 0), *lower]
         cup = pen.blob([(px, py + drop, *rest) for px, py, *rest in shell])
         pen.paint(cup, pen.fabric(), depth=0.6, reach=5)
-        pen.paint(overlap(pen.box(near, 0, near + way * 2, 100), cup), trim, 0.3, 1)
+        pen.paint(overlap(pen.box(near, 0, near + side * 2, 100), cup), trim, 0.3, 1)
         shine = [(1.5, 4 - tall), (3.5, 4 - tall), (3.5, 0), (1.5, 0)]
         pen.gleam(cup, [(x + px, drop + py) for px, py in shine], 0.4)
 
 
-def draw_sunglasses(pen: Pen) -> None:
+def sunglasses(pen: Pen) -> None:
     """Sunglasses from the front: square, round, cat-eye or aviator, arms folded behind."""
     rng = pen.rng
     shape = rng.choice(tuple(LENSES))
     lens, rim = LENSES[shape], rng.uniform(1.17, 1.26) - 0.06 * (shape == "aviator")
     tint = rng.choice(((40, 38, 44), (66, 46, 36), (38, 56, 60), mix(pen.color, INK, 0.45)))
     spread, reach = rng.uniform(28, 40), rng.uniform(12, 22)
-    for way in (-1, 1):
-        arm = ((42, 43), (spread, reach + 6), (spread - 4, reach))
-        line = pen.stroke(beside(way, arm), 2.8)
-        pen.paint(line, mix(pen.color, SHADE, 0.25), depth=0.5, reach=2)
+    arm = ((42, 43), (spread, reach + 6), (spread - 4, reach))
+    pen.lines(arm, 2.8, mix(pen.color, SHADE, 0.25), 0.5, 2)
 
-    def pane(way: int, size: float) -> Image.Image:
-        return pen.blob(
-            beside(way, [(24 + x * size, 50 + y * size, *rest) for x, y, *rest in lens])
-        )
+    def pane(side: int, size: float) -> Image.Image:
+        outline = [(24 + x * size, 50 + y * size, *rest) for x, y, *rest in lens]
+        return pen.blob(beside(side, outline))
 
-    frames = []
-    for way in (-1, 1):
-        frames.append(pane(way, rim))
-        frames.append(pen.stroke(beside(way, [(38, 41), (43, 41.5)]), 5))
-    frames.append(pen.stroke([(42, 45), (50, 42), (58, 45)], 4 if shape != "aviator" else 2.6))
+    frame = [pane(side, rim) for side in BOTH]
+    frame += [pen.stroke(beside(side, [(38, 41), (43, 41.5)]), 5) for side in BOTH]
+    frame.append(pen.stroke([(42, 45), (50, 42), (58, 45)], 4 if shape != "aviator" else 2.6))
     if shape == "aviator":
-        frames.append(pen.stroke([(38, 37.5), (50, 37), (62, 37.5)], 2.4))
-    whole = frames[0]
-    for part in frames[1:]:
-        whole = ImageChops.lighter(whole, part)
-    pen.paint(whole, pen.fabric(), depth=0.6, reach=2.5)
-    for way in (-1, 1):
-        glass = pane(way, 1)
+        frame.append(pen.stroke([(38, 37.5), (50, 37), (62, 37.5)], 2.4))
+    pen.paint(reduce(ImageChops.lighter, frame), pen.fabric(), depth=0.6, reach=2.5)
+    for side in BOTH:
+        glass = pane(side, 1)
         pen.paint(glass, tint, depth=0.15, reach=2)
-        x = 50 + way * 24
+        x = 50 + side * 24
         pen.gleam(glass, [(x - 20, 70), (x + 20, 70), (x + 20, 50), (x - 20, 56)], 0.28, 7)
         pen.gleam(glass, [(x - 10, 56), (x - 2, 38), (x + 3, 38), (x - 5, 56)], 0.3, 0.8)
 

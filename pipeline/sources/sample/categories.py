@@ -5,20 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.sources.sample.accessories import (
-    draw_bag,
-    draw_headphones,
-    draw_sunglasses,
-    draw_watch,
-)
-from pipeline.sources.sample.clothing import draw_dress, draw_shirt, draw_shoe
-from pipeline.sources.sample.household import (
-    draw_book,
-    draw_bottle,
-    draw_chair,
-    draw_lamp,
-    draw_mug,
-)
+from pipeline.sources.sample import accessories, clothing, household
 from pipeline.sources.sample.pen import Pen
 
 
@@ -33,22 +20,23 @@ class Category:
     stands: bool
     """It stands on a floor and is seen from the side; otherwise it lies and is seen from above."""
     mirrors: bool = True
-    """Its mirror image is as good a product; writing and crowns of watches are not."""
+    """Its photo may be mirrored; writing, and the crown of a watch, would be wrong then."""
 
 
 PRINTS = ("stripes", "checks", "dots", "zigzag", "gradient")
 _PLAIN = ("plain",) * 4
+_STRIPES, _GRADIENT = (*_PLAIN, "stripes"), (*_PLAIN, "gradient")
 CATEGORIES = (
-    Category("shirts", "shirt", draw_shirt, (*_PLAIN[1:], *PRINTS), stands=False),
-    Category("shoes", "shoe", draw_shoe, (*_PLAIN, "gradient", "checks", "dots"), stands=True),
-    Category("mugs", "mug", draw_mug, (*_PLAIN[1:], *PRINTS), stands=True),
-    Category("watches", "watch", draw_watch, (*_PLAIN, "stripes"), stands=False, mirrors=False),
-    Category("bags", "bag", draw_bag, (*_PLAIN, *PRINTS), stands=True),
-    Category("lamps", "lamp", draw_lamp, (*_PLAIN, *PRINTS), stands=True),
-    Category("dresses", "dress", draw_dress, (*_PLAIN[1:], *PRINTS), stands=False),
-    Category("books", "book", draw_book, (*_PLAIN, *PRINTS), stands=True, mirrors=False),
-    Category("chairs", "chair", draw_chair, (*_PLAIN, *PRINTS), stands=True),
-    Category("sunglasses", "sunglasses", draw_sunglasses, (*_PLAIN, "gradient"), stands=False),
-    Category("bottles", "bottle", draw_bottle, (*_PLAIN, *PRINTS), stands=True),
-    Category("headphones", "headphones", draw_headphones, (*_PLAIN, "gradient"), stands=False),
+    Category("shirts", "shirt", clothing.shirt, (*_PLAIN[1:], *PRINTS), stands=False),
+    Category("shoes", "shoe", clothing.shoe, (*_PLAIN, "gradient", "checks", "dots"), stands=True),
+    Category("mugs", "mug", household.mug, (*_PLAIN[1:], *PRINTS), stands=True),
+    Category("watches", "watch", accessories.watch, _STRIPES, stands=False, mirrors=False),
+    Category("bags", "bag", accessories.bag, (*_PLAIN, *PRINTS), stands=True),
+    Category("lamps", "lamp", household.lamp, (*_PLAIN, *PRINTS), stands=True),
+    Category("dresses", "dress", clothing.dress, (*_PLAIN[1:], *PRINTS), stands=False),
+    Category("books", "book", household.book, (*_PLAIN, *PRINTS), stands=True, mirrors=False),
+    Category("chairs", "chair", household.chair, (*_PLAIN, *PRINTS), stands=True),
+    Category("sunglasses", "sunglasses", accessories.sunglasses, _GRADIENT, stands=False),
+    Category("bottles", "bottle", household.bottle, (*_PLAIN, *PRINTS), stands=True),
+    Category("headphones", "headphones", accessories.headphones, _GRADIENT, stands=False),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.sources.sample.outlines import Points, beside, mirrored
-from pipeline.sources.sample.pen import CHALK, GOLD, INK, SHADE, Pen, mix, overlap
+from pipeline.sources.sample.colors import CHALK, GOLD, INK, SHADE, mix
+from pipeline.sources.sample.outlines import BOTH, Points, beside
+from pipeline.sources.sample.pen import Pen, overlap
 
 
-def draw_shirt(pen: Pen) -> None:
+def shirt(pen: Pen) -> None:
     """A T-shirt, polo or button-up laid flat, with short or long sleeves."""
     rng = pen.rng
     long, cut = rng.random() < 0.4, rng.choice(("crew", "crew", "v", "polo", "buttons"))
@@ -22,64 +23,57 @@ def draw_shirt(pen: Pen) -> None:
     if long:
         arm = ((14, 15), (24, 20), (tip - 4, 46), (tip, 80, 1), (tip - 9, 82, 1), (21, 44))
         cuff = ((tip - 0.2, 79), (tip - 8.8, 81))
-    for way in (-1, 1):
-        sleeve = pen.blob(beside(way, arm))
-        pen.paint(sleeve, pen.fabric(turn=-way * (14 if long else 36)), depth=0.45)
-        pen.crease(sleeve, beside(way, cuff), 0.7, 0.35)
-        pen.crease(sleeve, beside(way, [(23, 40), (29, 36 if long else 33)]), 1.6)
+    for side in BOTH:
+        sleeve = pen.blob(beside(side, arm))
+        pen.paint(sleeve, pen.fabric(turn=-side * (14 if long else 36)), depth=0.45)
+        pen.crease(sleeve, beside(side, cuff), 0.7, 0.35)
+        pen.crease(sleeve, beside(side, [(23, 40), (29, 36 if long else 33)]), 1.6)
     half: Points = ((0, dip), (6, dip - 4), (9, 13, 1), (22, 18.5))
     if cut == "v":
         half = ((0, dip, 1), (9, 13, 1), (22, 18.5))
     sides = ((23, 36), (22, 60), (hip, hem, 1), (0, hem + 1.5))
-    torso = pen.paint(pen.blob(mirrored([*half, *sides])), pen.fabric(), depth=0.42)
+    torso = pen.body([*half, *sides], pen.fabric(), 0.42)
     for _ in range(4):
         x, y, lean = rng.uniform(32, 68), rng.uniform(45, 70), rng.uniform(-8, 8)
         pen.crease(torso, [(x, y), (x + lean / 2, y + 9), (x + lean, y + 18)], 2.2, 0.16, 0.12)
     pen.crease(torso, [(50 - hip, hem - 2.6), (50, hem - 1.2), (50 + hip, hem - 2.6)], 0.6, 0.3)
-    trim = rng.choice((pen.color, pen.accent)) if pen.pattern == "plain" else pen.color
+    trim = rng.choice((pen.color, pen.accent)) if pen.pattern.kind == "plain" else pen.color
     if cut in ("crew", "v"):
         neck: Points = [(41, 13), (44, dip - 4), (50, dip), (56, dip - 4), (59, 13)]
         if cut == "v":
             neck = [(41, 13), (50, dip, 1), (59, 13)]
-        pen.paint(pen.stroke(neck, 2.6), mix(trim, SHADE, 0.12), depth=0.3, reach=2)
+        pen.line(neck, 2.6, mix(trim, SHADE, 0.12), 0.3, 2)
         return
     end = 42.0 if cut == "polo" else hem
     placket = overlap(pen.box(47.4, dip - 3, 52.6, end), torso)
     pen.paint(placket, pen.fabric(dim=0.06), depth=0.35, reach=2)
     for y in np.arange(dip + 5, end - 2, 8 if cut == "polo" else 10).tolist():
-        pen.paint(pen.oval(49, y - 1, 51, y + 1), CHALK, depth=0.5, reach=1)
-    for way in (-1, 1):
-        flap = beside(way, [(0.2, dip - 1), (8.6, 11), (11.5, 15), (6.5, 27)])
-        pen.paint(pen.polygon(flap), pen.fabric(turn=way * 40, dim=0.04), depth=0.5, reach=3)
+        pen.disc(50, y, 1, CHALK, 0.5, 1)
+    for side in BOTH:
+        flap = beside(side, [(0.2, dip - 1), (8.6, 11), (11.5, 15), (6.5, 27)])
+        pen.paint(pen.polygon(flap), pen.fabric(turn=side * 40, dim=0.04), depth=0.5, reach=3)
 
 
-def draw_dress(pen: Pen) -> None:
+def dress(pen: Pen) -> None:
     """A dress with a fitted waist, straps or sleeves, and a skirt from straight to wide."""
     rng = pen.rng
     flare, hem, waist = rng.uniform(20, 36), rng.uniform(82, 95), rng.uniform(40, 46)
     sleeve = rng.choice(("straps", "straps", "cap", "long"))
     if sleeve == "straps":
-        for way in (-1, 1):
-            strap = pen.stroke(beside(way, [(9, 6), (10, 20)]), 2.6)
-            pen.paint(strap, mix(pen.color, SHADE, 0.1), depth=0.3, reach=2)
+        pen.lines([(9, 6), (10, 20)], 2.6, mix(pen.color, SHADE, 0.1), 0.3, 2)
         top: Points = ((0, 19), (7, 15), (12, 16, 1), (14.5, 25))
     else:
         pen.paint(pen.oval(42.5, 4.6, 57.5, 15), pen.fabric(dim=0.45), depth=0.2)
         tip = (23, 27, 15, 29) if sleeve == "cap" else (27, 56, 20, 58)
         arm = ((8, 7, 1), (15.5, 10), (tip[0], tip[1], 1), (tip[2], tip[3], 1), (12, 24))
-        for way in (-1, 1):
-            mask = pen.blob(beside(way, arm))
-            pen.paint(mask, pen.fabric(turn=-way * 24), depth=0.45)
+        for side in BOTH:
+            pen.paint(pen.blob(beside(side, arm)), pen.fabric(turn=-side * 24), depth=0.45)
         top = ((0, 15), (5, 12), (8, 7, 1), (15, 10), (14, 25))
-    bodice = pen.paint(
-        pen.blob(mirrored([*top, (11, waist, 1), (0, waist + 1)])), pen.fabric(), depth=0.4
-    )
-    for way in (-1, 1):
-        pen.crease(bodice, beside(way, [(7, waist), (6.5, waist - 12)]), 1, 0.25)
+    bodice = pen.body([*top, (11, waist, 1), (0, waist + 1)], pen.fabric(), 0.4)
+    pen.creases(bodice, [(7, waist), (6.5, waist - 12)], 1, 0.25)
     wave = ((flare, hem, 1), (flare * 0.7, hem + 1.6), (flare * 0.35, hem + 1), (0, hem + 2))
-    side = ((11, waist, 1), (flare * 0.55 + 5, waist + (hem - waist) * 0.35))
-    skirt = pen.blob(mirrored([(0, waist - 0.5), *side, *wave]))
-    pen.paint(skirt, pen.fabric(), depth=0.42, reach=6)
+    hip = ((11, waist, 1), (flare * 0.55 + 5, waist + (hem - waist) * 0.35))
+    skirt = pen.body([(0, waist - 0.5), *hip, *wave], pen.fabric(), 0.42, 6)
     for fold in np.linspace(-0.75, 0.75, rng.choice((5, 6, 7))).tolist():
         low = 50 + flare * fold + rng.uniform(-1, 1)
         middle = 50 + (flare * 0.5 + 4) * fold
@@ -91,10 +85,9 @@ def draw_dress(pen: Pen) -> None:
         pen.paint(belt, dark, depth=0.5, reach=2)
 
 
-def draw_shoe(pen: Pen) -> None:
+def shoe(pen: Pen) -> None:
     """A shoe from the side: a trainer, an ankle boot or a court shoe with a heel."""
-    draw = pen.rng.choice((_trainer, _trainer, _boot, _court_shoe))
-    draw(pen)
+    pen.rng.choice((_trainer, _trainer, _boot, _court_shoe))(pen)
 
 
 def _trainer(pen: Pen) -> None:
@@ -117,20 +110,9 @@ def _trainer(pen: Pen) -> None:
         pen.paint(overlap(pen.blob(swoosh), upper), pen.accent, depth=0.15, reach=2)
     for step in range(5):
         x, y = 44 + step * 5.2, collar + 4 + step * (57 - collar) * 0.16
-        pen.paint(pen.stroke([(x, y), (x + 2, y + 3), (x + 0.6, y + 7)], 1.7), CHALK, 0.5, 1.5)
-    base = pen.blob(
-        [
-            (8, 74, 1),
-            (50, 76),
-            (95, 73, 1),
-            (96, 79),
-            (92, 84),
-            (84, 85),
-            (18, 85),
-            (10, 83),
-            (7, 79),
-        ]
-    )
+        pen.line([(x, y), (x + 2, y + 3), (x + 0.6, y + 7)], 1.7, CHALK, 0.5, 1.5)
+    tip = ((50, 76), (95, 73, 1), (96, 79), (92, 84), (84, 85))
+    base = pen.blob([(8, 74, 1), *tip, (18, 85), (10, 83), (7, 79)])
     pen.paint(base, sole, depth=0.45, reach=4)
     pen.crease(base, [(9, 80), (50, 81), (94, 79)], 0.8, 0.3, 0)
 
@@ -148,7 +130,7 @@ def _boot(pen: Pen) -> None:
     else:
         for y in np.arange(top + 8, 56, 6).tolist():
             bend = max(0.0, y - 42) * 0.55
-            pen.paint(pen.stroke([(41 + bend, y + 2), (49 + bend, y)], 1.7), CHALK, 0.5, 1.5)
+            pen.line([(41 + bend, y + 2), (49 + bend, y)], 1.7, CHALK, 0.5, 1.5)
     pen.crease(boot, [(30, 56), (44, 62), (58, 60)], 1.4, 0.3)
     pen.gleam(boot, [(70, 63), (84, 68), (86, 71), (70, 66)], 0.5)
     sole = pen.polygon([(14, 79), (93, 79), (93, 84), (40, 84), (36, 90), (14, 90)])
@@ -167,6 +149,6 @@ def _court_shoe(pen: Pen) -> None:
     pen.paint(upper, pen.fabric(), depth=0.5, reach=6)
     pen.gleam(upper, [(72, 70), (84, 77), (82, 80), (70, 73)], 0.7)
     sole = [(36, 68.5 - heel * 0.5), (54, 84), (66, 88.4), (95, 88.4)]
-    pen.paint(pen.stroke(sole, 1.2), INK, depth=0)
+    pen.line(sole, 1.2, INK, 0)
     if pen.rng.random() < 0.4:
         pen.paint(pen.oval(66, 63, 74, 69), GOLD, depth=0.6, reach=2)

@@ -11,18 +11,21 @@ Points = Sequence[tuple[float, ...]]
 """Corners of an outline as (x, y), or (x, y, 1) where a smooth outline keeps a sharp corner."""
 
 
-def beside(way: int, points: Points) -> list[tuple[float, ...]]:
-    """Points given as (distance from the axis x = 50, y), to its right (way 1) or left (-1)."""
-    return [(50 + way * x, *rest) for x, *rest in points]
+BOTH = (-1, 1)  # the sides of the axis: left, right
+
+
+def beside(side: int, points: Points) -> list[tuple[float, ...]]:
+    """Place points, given as (distance from the axis x = 50, y), to its right (1) or left (-1)."""
+    return [(50 + side * x, *rest) for x, *rest in points]
 
 
 def mirrored(half: Points) -> list[tuple[float, ...]]:
-    """A whole outline from its right half: (distance from the axis x = 50, y), top to bottom."""
+    """Complete an outline from its right half, (distance from the axis x = 50, y), from the top."""
     return [*beside(1, half), *beside(-1, [point for point in reversed(half) if point[0] != 0])]
 
 
 def smooth(points: Points, closed: bool = True, steps: int = 10) -> list[tuple[float, float]]:
-    """A Catmull-Rom curve through the points, sharp at points with a third coordinate."""
+    """Draw a Catmull-Rom curve through points; those with a third coordinate are sharp corners."""
     knots: list[tuple[float, float]] = []
     for x, y, *corner in points:
         # A doubled knot makes the curve arrive and leave straight.
@@ -30,8 +33,8 @@ def smooth(points: Points, closed: bool = True, steps: int = 10) -> list[tuple[f
     n = len(knots)
     curve: list[tuple[float, float]] = []
     for i in range(n if closed else n - 1):
-        at = [i - 1, i, i + 1, i + 2]
-        p0, p1, p2, p3 = (knots[j % n if closed else min(max(j, 0), n - 1)] for j in at)
+        around = (i - 1, i, i + 1, i + 2)
+        p0, p1, p2, p3 = (knots[j % n if closed else min(max(j, 0), n - 1)] for j in around)
         if p1 == p2:
             continue
         for t in (s / steps for s in range(steps)):

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import random
-from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from pipeline.sources.sample.outlines import Points, smooth
+from pipeline.sources.sample.colors import LIGHT, SHADE, Color, mix
+from pipeline.sources.sample.outlines import BOTH, Points, beside, mirrored, smooth
+from pipeline.sources.sample.patterns import Pattern, Tube, pixel_grid
 
-Color = tuple[int, int, int]
 Paint = Color | Image.Image
-Floats = NDArray[np.float32]
 
-INK: Color = (38, 36, 42)
-STEEL: Color = (186, 190, 196)
-GOLD: Color = (205, 165, 92)
-PAPER: Color = (246, 241, 228)
-CHALK: Color = (244, 243, 240)
-WOODS: tuple[Color, ...] = ((176, 126, 82), (133, 90, 58), (205, 164, 116))
-SHADE: Color = (22, 16, 30)
-LIGHT: Color = (255, 255, 255)
 # Shading is soft: at a quarter of the resolution it looks the same and costs a sixteenth.
 COARSE = 4
 
 
-def mix(first: Color, second: Color, share: float) -> Color:
-    """The color that is `share` (0 to 1) of the way from `first` to `second`."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-    return red, green, blue
-
-
-def is_dark(color: Color) -> bool:
-    """Whether light ink shows on the color better than dark ink does."""
-    return sum(color) < 400
-
-
 def faded(mask: Image.Image, share: float) -> Image.Image:
-    """The mask with every value times `share`."""
+    """Multiply every value of a mask by `share`."""
     return mask.point([round(v * share) for v in range(256)])
 
 
 def overlap(first: Image.Image, second: Image.Image) -> Image.Image:
-    """The part of two masks that is in both."""
+    """Return the part of two masks that is in both."""
     return ImageChops.multiply(first, second)
 
 
-@cache
-def _grid(side: int) -> tuple[Floats, Floats]:
-    """The pixels' x as (1, side) and y as (side, 1), in units."""
-    line = (np.arange(side, dtype=np.float32) + 0.5) * np.float32(100 / side)
-    return line[None, :], line[:, None]
-
-
 def _softened(mask: Image.Image, radius: float) -> Image.Image:
-    """The mask at the coarse resolution, blurred by a radius in its pixels."""
+    """Reduce a mask to the coarse resolution and blur it by a radius in its pixels."""
     return mask.reduce(COARSE).filter(ImageFilter.GaussianBlur(radius))
 
 
@@ -67,14 +38,11 @@ class Pen:
     def __init__(
         self, side: int, rng: random.Random, color: Color, accent: Color, pattern: str
     ) -> None:
-        self.side, self.rng, self.pattern = side, rng, pattern
-        self.color, self.accent = color, accent
+        self.side, self.rng, self.color, self.accent = side, rng, color, accent
+        self.pattern = Pattern.choose(pattern, rng)
         # The hidden pixels have the product's color, so that resampled edges get no dark fringe.
         self.image = Image.new("RGB", (side, side), color)
         self.alpha = Image.new("L", (side, side), 0)
-        self._period = rng.uniform(0.85, 1.3)
-        self._angle = rng.choice((0.0, 90.0, 90.0, rng.uniform(20, 70)))
-        self._duty = rng.uniform(0.32, 0.5)
         self._fabrics: dict[object, Paint] = {}
 
     def _blank(self) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
@@ -127,50 +95,14 @@ class Pen:
             draw.ellipse([x - r, y - r, x + r, y + r], fill=255)
         return mask
 
-    def fabric(
-        self, turn: float = 0, tube: tuple[float, float, float] | None = None, dim: float = 0
-    ) -> Paint:
-        """The product's pattern, turned by degrees, or bent round a tube (axis x, radius, sag)."""
-        made = self._fabrics.get((turn, tube, dim))
-        if made is None:
-            made = self._fabrics[turn, tube, dim] = self._weave(turn, tube, dim)
-        return made
-
-    def _weave(self, turn: float, tube: tuple[float, float, float] | None, dim: float) -> Paint:
-        base, accent = mix(self.color, SHADE, dim), mix(self.accent, SHADE, dim)
-        if self.pattern == "plain":
-            return base
-        x, y = _grid(self.side)
-        if tube is not None:
-            axis, radius, sag = np.array(tube, np.float32)
-            across = np.clip((x - axis) / radius, -0.999, 0.999)
-            x = axis + radius * np.arcsin(across)
-            y = y - sag * np.sqrt(1 - across**2)
-        angle = math.radians(turn + (self._angle if self.pattern == "stripes" else 0))
-        turned = (math.cos(angle) / self._period, math.sin(angle) / self._period)
-        cos, sin = np.array(turned, np.float32)
-        x, y = x - np.float32(50), y - np.float32(50)
-        weights = np.clip(self._weights(x * cos + y * sin, y * cos - x * sin), 0, 1)
-        mask = Image.fromarray((weights * np.float32(255)).astype(np.uint8))
-        return Image.composite(
-            Image.new("RGB", mask.size, accent), Image.new("RGB", mask.size, base), mask
-        )
-
-    def _weights(self, u: Floats, v: Floats) -> Floats:
-        """How much of the accent the pattern shows at (u, v), about 0 to 1."""
-        weights: NDArray[np.bool_] | NDArray[np.floating]
-        if self.pattern == "stripes":
-            weights = u / 9 % 1 < self._duty
-        elif self.pattern == "checks":
-            weights = 0.42 * (u / 9 % 1 < 0.5) + 0.42 * (v / 9 % 1 < 0.5)
-        elif self.pattern == "dots":
-            du, dv = (u / 9 + np.floor(v / 6) * 0.5) % 1 - 0.5, v / 6 % 1 - 0.5
-            weights = (du * 9) ** 2 + (dv * 6) ** 2 < 3.6
-        elif self.pattern == "zigzag":
-            weights = (v + np.abs(u / 10 % 1 - 0.5) * 10) / 9 % 1 < self._duty
-        else:
-            weights = np.clip((v + 34) / 80, 0, 1) ** 1.3
-        return np.asarray(weights, np.float32)
+    def fabric(self, turn: float = 0, tube: Tube | None = None, dim: float = 0) -> Paint:
+        """The product's pattern, turned by degrees, or bent around a tube; `dim` darkens it."""
+        if (turn, tube, dim) not in self._fabrics:
+            base, accent = mix(self.color, SHADE, dim), mix(self.accent, SHADE, dim)
+            is_plain = self.pattern.kind == "plain"
+            woven = base if is_plain else self.pattern.weave(self.side, base, accent, turn, tube)
+            self._fabrics[turn, tube, dim] = woven
+        return self._fabrics[turn, tube, dim]
 
     def paint(
         self, mask: Image.Image, paint: Paint, depth: float = 0.4, reach: float = 5
@@ -211,9 +143,26 @@ class Pen:
         full = amount.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, source)
         self.image.paste(tint, bounds, overlap(mask.crop(bounds), faded(full, share)))
 
+    def body(self, half: Points, paint: Paint, *shading: float) -> Image.Image:
+        """Paint a smooth, symmetric shape, given by its right half as for `mirrored`."""
+        return self.paint(self.blob(mirrored(half)), paint, *shading)
+
+    def line(self, points: Points, width: float, paint: Paint, *shading: float) -> Image.Image:
+        """Paint a smooth line with round ends."""
+        return self.paint(self.stroke(points, width), paint, *shading)
+
+    def lines(self, points: Points, width: float, paint: Paint, *shading: float) -> None:
+        """Paint a line and its mirror image; the points are given as for `beside`."""
+        for side in BOTH:
+            self.line(beside(side, points), width, paint, *shading)
+
+    def disc(self, x: float, y: float, r: float, paint: Paint, *shading: float) -> Image.Image:
+        """Paint a circle."""
+        return self.paint(self.oval(x - r, y - r, x + r, y + r), paint, *shading)
+
     def tube(self, mask: Image.Image, x0: float, x1: float, gloss: float = 0.45) -> None:
         """Shade the mask as an upright cylinder between x0 and x1, with one vertical highlight."""
-        x = (_grid(self.side)[0] - x0) / (x1 - x0)
+        x = (pixel_grid(self.side)[0] - x0) / (x1 - x0)
         edge = np.clip(np.abs(x - 0.42) / 0.58, 0, 1) ** 2.2
         shine = np.exp(-(((x - 0.24) / 0.06) ** 2)) + 0.35 * np.exp(-(((x - 0.3) / 0.16) ** 2))
         for values, tint, share in ((edge, SHADE, 0.55), (shine, LIGHT, gloss)):
@@ -229,6 +178,13 @@ class Pen:
         shift = max(1, round(radius * 0.9))
         self._tint(mask, ImageChops.offset(soft, -shift, -shift // 2), LIGHT, light)
         self._tint(mask, soft, SHADE, dark)
+
+    def creases(
+        self, mask: Image.Image, points: Points, width: float, dark: float = 0.3, light: float = 0.2
+    ) -> None:
+        """A fold and its mirror image; the points are given as for `beside`."""
+        for side in BOTH:
+            self.crease(mask, beside(side, points), width, dark, light)
 
     def gleam(
         self, mask: Image.Image, points: Points, share: float = 0.35, blur: float = 1

@@ -10,24 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pipeline.sources.sample.pen import SHADE, WOODS, Color, Floats, Pen, faded, mix
+from pipeline.sources.sample.colors import DUSTY, GRAYS, PASTELS, SHADE, WOODS, Color, mix
+from pipeline.sources.sample.patterns import Floats
+from pipeline.sources.sample.pen import Pen, faded
 
-DUSTY: tuple[Color, ...] = (
-    (184, 204, 220),
-    (190, 208, 190),
-    (240, 210, 200),
-    (178, 190, 202),
-    (206, 190, 214),
-)
-PASTELS: tuple[Color, ...] = (
-    (247, 226, 222),
-    (222, 234, 245),
-    (226, 240, 228),
-    (247, 239, 218),
-    (234, 228, 244),
-    (216, 238, 238),
-)
-GRAYS: tuple[Color, ...] = ((236, 237, 239), (226, 227, 230), (214, 217, 222))
 # The product is drawn, and the scene put together, this many times larger than the photo: the
 # two reductions smooth every edge.
 DRAWN = 3
@@ -102,16 +88,16 @@ def _background(
 def _surfaces(color: Color) -> list[tuple[str, Color]]:
     """Every kind and color of background that suits the product, the common ones repeated."""
     white: Color = (254, 254, 254)
-    offers = [("white", white)] * 8
-    offers += [(kind, c) for c in (*GRAYS, *PASTELS) for kind in ("plain", "studio")]
-    offers += [(kind, c) for c in DUSTY for kind in ("studio", "room")]
+    surfaces = [("white", white)] * 8
+    surfaces += [(kind, c) for c in (*GRAYS, *PASTELS) for kind in ("plain", "studio")]
+    surfaces += [(kind, c) for c in DUSTY for kind in ("studio", "room")]
     # The grain of wood wanders some way from the wood's color.
-    offers += [("wood", wood) for wood in WOODS if _far(wood, color, 85)] * 2
-    return [(kind, c) for kind, c in offers if _far(c, color)]
+    surfaces += [("wood", wood) for wood in WOODS if _far(wood, color, 85)] * 2
+    return [(kind, c) for kind, c in surfaces if _far(c, color)]
 
 
-def _far(first: Color, second: Color, least: float = 55) -> bool:
-    return math.dist(first, second) > least
+def _far(first: Color, second: Color, min_distance: float = 55) -> bool:
+    return math.dist(first, second) > min_distance
 
 
 def _planks(rng: random.Random, size: int, wood: Color) -> Floats:
@@ -123,10 +109,10 @@ def _planks(rng: random.Random, size: int, wood: Color) -> Floats:
         stretched = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
         grain += share * np.asarray(stretched)
     boards = rng.randint(3, 6)
-    place = (np.arange(size) / size * boards + rng.random()) % (boards + 1)
-    board = place.astype(int)
+    position = (np.arange(size) / size * boards + rng.random()) % (boards + 1)
+    board = position.astype(int)
     tone = noise.normal(0, 9, boards + 2)[board]
-    seam = np.where((place - board) * size / boards < 1.6, -38.0, 0.0)
+    seam = np.where((position - board) * size / boards < 1.6, -38.0, 0.0)
     light = grain + (tone + seam).astype(np.float32)[:, None]
     table: Floats = np.array(wood, np.float32) + light[:, :, None]
     return table
@@ -135,7 +121,7 @@ def _planks(rng: random.Random, size: int, wood: Color) -> Floats:
 def _shadows(
     alpha: Image.Image, stands: bool, rng: random.Random, floor: float
 ) -> Iterator[tuple[Image.Image, float]]:
-    """Masks at the photo's final size and how dark each is: where the product dims the scene."""
+    """Yield masks at the photo's final size, where the product dims the scene, and how much."""
     mask = alpha.reduce(COMPOSED)
     unit = mask.width / 100
     if not stands:
@@ -157,7 +143,7 @@ def _shadows(
 
 
 def photograph(scene: Image.Image, size: int, rng: random.Random, again: bool) -> bytes:
-    """The scene as JPEG; `again`: nearer, shifted, lit a little differently, compressed more."""
+    """Encode the scene as JPEG; `again`: closer, shifted, in other light, and compressed more."""
     side, near, quality = scene.width, 1.0, 90
     tint = np.ones(3, np.float32)
     if again:

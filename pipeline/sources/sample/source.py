@@ -14,31 +14,12 @@ import PIL
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, SourcePhoto
 from pipeline.sources.sample.categories import CATEGORIES, Category
-from pipeline.sources.sample.pen import SHADE, Color, Pen, is_dark, mix
+from pipeline.sources.sample.colors import PRODUCT_COLORS, SHADE, Color, is_dark, mix
+from pipeline.sources.sample.pen import Pen
 from pipeline.sources.sample.scene import DRAWN, compose, photograph
 
-COLORS: dict[str, Color] = {
-    "red": (200, 40, 48),
-    "orange": (240, 118, 38),
-    "mustard": (222, 172, 52),
-    "olive": (116, 120, 54),
-    "teal": (22, 132, 132),
-    "sky blue": (116, 182, 228),
-    "navy": (34, 48, 98),
-    "purple": (118, 70, 152),
-    "pink": (238, 142, 170),
-    "brown": (122, 80, 52),
-    "charcoal": (62, 64, 70),
-    "cream": (240, 230, 206),
-}
-ADJECTIVES = {
-    "plain": "",
-    "stripes": "striped ",
-    "checks": "checked ",
-    "dots": "dotted ",
-    "zigzag": "zigzag ",
-    "gradient": "ombre ",
-}
+ADJECTIVES = {"plain": "", "stripes": "striped ", "checks": "checked ", "dots": "dotted ",
+              "zigzag": "zigzag ", "gradient": "ombre "}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,9 +47,11 @@ class Product:
 class SampleSource:
     """A catalog of `photos` drawn products, then `near_duplicates` second photos of some.
 
-    Item n depends on (seed, size, n) alone: a larger catalog begins with the smaller one's
-    products, and machines with the same Pillow and NumPy draw the same bytes. Photos are JPEG,
-    RGB, size by size pixels.
+    Item n depends only on (seed, size, n): a larger catalog begins with the products of a smaller
+    one, and machines with the same Pillow and NumPy draw the same bytes. Photos are JPEG, RGB,
+    size by size pixels.
+
+        first = next(SampleSource(photos=60).items())
     """
 
     photos: int = 240
@@ -77,14 +60,14 @@ class SampleSource:
     seed: int = 7
 
     def __post_init__(self) -> None:
-        for name, least in (("photos", 1), ("near_duplicates", 0), ("size", 16)):
+        for name, minimum in (("photos", 1), ("near_duplicates", 0), ("size", 16)):
             value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"sample catalog: {name} is {value}; use {least} or more")
+            if value < minimum:
+                raise ConfigError(f"sample catalog: {name} is {value}; use {minimum} or more")
 
     @property
     def version(self) -> str:
-        """Names the photos completely: the parameters, this code, and the libraries that draw."""
+        """Identifies the photos: the parameters, this code, and the libraries that draw."""
         code = hashlib.sha256()
         for module in sorted(Path(__file__).parent.glob("*.py")):
             code.update(module.read_bytes())
@@ -106,23 +89,23 @@ class SampleSource:
             yield self._item(order[n % self.photos], n // self.photos + 2)
 
     def _rng(self, *names: object) -> random.Random:
-        """A generator of its own for each purpose, so that no draw depends on another."""
+        """Return a generator for one purpose, so that no random choice depends on another."""
         return random.Random(":".join(map(str, (self.seed, *names))))  # noqa: S311
 
     def _product(self, number: int) -> Product:
-        serial, place = divmod(number, len(CATEGORIES))
-        category = CATEGORIES[place]
-        color = self._dealt("colors", category, serial, tuple(COLORS))
-        pattern = self._dealt("patterns", category, serial, category.patterns)
+        serial, index = divmod(number, len(CATEGORIES))
+        category = CATEGORIES[index]
+        color = self._choose("colors", category, serial, tuple(PRODUCT_COLORS))
+        pattern = self._choose("patterns", category, serial, category.patterns)
         return Product(number, category, serial, color, pattern)
 
-    def _dealt(self, what: str, category: Category, serial: int, pack: tuple[str, ...]) -> str:
-        """Card `serial` of shuffled packs: a category shows all of one before any comes again."""
-        packs, card = divmod(serial, len(pack))
-        return self._rng(what, category.name, packs).sample(pack, len(pack))[card]
+    def _choose(self, what: str, category: Category, serial: int, choices: tuple[str, ...]) -> str:
+        """Choose for product `serial` of a category, in rounds: each shows every choice once."""
+        rounds, index = divmod(serial, len(choices))
+        return self._rng(what, category.name, rounds).sample(choices, len(choices))[index]
 
     def _item(self, number: int, take: int) -> Item:
-        """Product `number` in its first, second, … photo."""
+        """Return product `number` with its photo number `take`, from 1."""
         product = self._product(number)
         file, name, original = f"{product.serial:04d}", product.title, None
         if take > 1:
@@ -142,9 +125,9 @@ class SampleSource:
         )
 
     def _draw(self, product: Product, take: int) -> bytes:
-        """The product's photo as JPEG; later takes show the same scene through other cameras."""
+        """Draw the product's photo as JPEG; later takes show the same scene by another camera."""
         rng, category = self._rng("scene", product.number), product.category
-        color = COLORS[product.color]
+        color = PRODUCT_COLORS[product.color]
         pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), product.pattern)
         category.draw(pen)
         scene = compose(pen, self.size, rng, stands=category.stands, mirrors=category.mirrors)
@@ -153,7 +136,9 @@ class SampleSource:
 
 
 def _accent(rng: random.Random, color: Color) -> Color:
-    """The second color of a pattern, easily told from the first."""
+    """Choose the second color of a pattern, which differs clearly from the first."""
     if is_dark(color):
         return rng.choice(((245, 242, 234), (245, 242, 234), mix(color, (255, 250, 240), 0.62)))
-    return rng.choice(((250, 248, 244), COLORS["navy"], mix(color, SHADE, 0.45), COLORS["red"]))
+    return rng.choice(
+        ((250, 248, 244), PRODUCT_COLORS["navy"], mix(color, SHADE, 0.45), PRODUCT_COLORS["red"])
+    )

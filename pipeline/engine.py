@@ -1,0 +1,259 @@
+"""One named embedding model of a catalog: its settings, and what it has made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import models
+from pipeline.artifacts import sweep
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.pixel_files import PixelFolder
+from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
+from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.store import EmbeddingStore
+from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
+from pipeline.images import ImageLimits
+from pipeline.index.build import build_index
+from pipeline.index.builds import Build, BuildStore
+from pipeline.models.base import EmbeddingModel
+from pipeline.models.store import ModelFolder, ModelStore
+from pipeline.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One named embedding model of a catalog, and what it has made: `<catalog>/<engine>/`."""
+
+    name: str
+    config: Config
+
+    @property
+    def settings(self) -> AutoencoderSettings | PretrainedSettings:
+        """Its entry under `engines`."""
+        return self.config.engines[self.name]
+
+    @property
+    def folder(self) -> Path:
+        """Where everything it makes is kept."""
+        return self.config.folder / self.name
+
+    @property
+    def models(self) -> ModelStore:
+        """Its models."""
+        return ModelStore(self.folder / "model")
+
+    @property
+    def builds(self) -> BuildStore:
+        """Its indexes."""
+        return BuildStore(self.folder)
+
+    @property
+    def embedding_folders(self) -> list[Path]:
+        """A folder of vectors for each model that has embedded photos."""
+        return sorted((self.folder / "embeddings").glob("*"))
+
+    def embeddings(self, fingerprint: str) -> EmbeddingStore:
+        """Return its vectors by the model with this fingerprint."""
+        return EmbeddingStore(self.folder / "embeddings" / fingerprint)
+
+    @property
+    def teacher(self) -> Engine | None:
+        """The engine whose vectors its training distills, if there is one."""
+        name = getattr(self.settings, "teacher", None)
+        return None if name is None else Engine(name, self.config)
+
+    def recipe(self, *, read_file: bool = True) -> dict[str, Any]:
+        """Return what decides its model's weights and vectors, as `models.recipe` does."""
+        return models.recipe(self.settings, self.config.engines, read_file=read_file)
+
+    def matches_settings(self, model: ModelFolder) -> bool:
+        """Whether a model was made by the settings of now."""
+        return model.is_made_by(self.recipe(read_file=False))
+
+    @property
+    def model(self) -> ModelFolder:
+        """The model in use.
+
+        Raises:
+            NotBuiltError: there is none, or other settings than those of now made it.
+        """
+        model = self.models.current()
+        if model is None:
+            raise NotBuiltError("no model yet", where=self.folder, hint="run `imgsearch train`")
+        if not self.matches_settings(model):
+            raise NotBuiltError(
+                f"made with other settings than engines.{self.name} has now",
+                where=model.path,
+                hint="run `imgsearch train`",
+            )
+        return model
+
+    def load_model(self, model: ModelFolder) -> EmbeddingModel:
+        """Load a model folder of this engine."""
+        return models.load(self.name, model)
+
+    def current_build(self) -> Build:
+        """Return the index that answers queries.
+
+        Raises:
+            NotBuiltError: there is none yet.
+        """
+        build = self.builds.current()
+        if build is None:
+            hint = "run `imgsearch build`"
+            raise NotBuiltError("no index here yet", where=self.folder, hint=hint)
+        return build
+
+    def model_of(self, build: Build) -> ModelFolder:
+        """Return the model that made a build's vectors.
+
+        Raises:
+            StaleIndexError: it is gone, or not the model that the settings describe.
+        """
+        model = self.models.get(build.manifest["model"])
+        if model and model.fingerprint == build.fingerprint and self.matches_settings(model):
+            return model
+        if model is None:
+            now = "no longer there"
+        elif model.fingerprint != build.fingerprint:
+            now = model.fingerprint
+        else:
+            current = self.models.current()
+            is_made = current is not None and self.matches_settings(current)
+            now = (
+                f"{current.fingerprint if current and is_made else 'not yet made'}, by the settings"
+            )
+        raise StaleIndexError(
+            f"made by model {build.fingerprint}, the model of {self.name} is {now}",
+            where=build.path,
+            hint="run `imgsearch build`",
+        )
+
+    # --- the stages ------------------------------------------------------------------------------
+
+    def fetch_weights(self, progress: Progress = SILENT) -> tuple[ModelFolder, bool]:
+        """Get a pretrained network, unless it is here; return it, and whether it is new.
+
+        Raises:
+            WeightsError: the weights cannot be downloaded or read, or do not fit the network.
+            ConfigError: there is no such network, or the network has no such layer.
+        """
+        from pipeline.models import pretrained
+
+        assert isinstance(self.settings, PretrainedSettings)  # noqa: S101  see `pretrained_engines`
+        for model in self.models.with_recipe(self.recipe()):
+            return self.models.use(model), False
+        progress.note(f"{self.name}: getting the weights of {self.settings.network}")
+        return pretrained.fetch(self.name, self.settings, self.models, progress), True
+
+    def train_if_stale(
+        self, catalog: Catalog, progress: Progress = SILENT
+    ) -> tuple[ModelFolder, bool]:
+        """Train an autoencoder, unless a model by its settings knows enough of the photos.
+
+        Its teacher has embedded the photos before. Returns the model, and whether it is new.
+
+        Raises:
+            TrainingError: there are too few photos, or training diverged.
+        """
+        from pipeline.models.autoencoder.train import covers, remove_unfinished, train
+
+        assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
+        recipe = self.recipe()
+        for model in self.models.with_recipe(recipe):
+            if covers(model, catalog, self.settings.training.retrain_share):
+                remove_unfinished(recipe, self.models)
+                return self.models.use(model), False
+        teacher_vectors = None
+        if self.teacher is not None:
+            if self.teacher.model.has_random_weights:
+                name = self.teacher.name
+                progress.note(
+                    f"{self.name}: its teacher {name} has RANDOM weights: it teaches little"
+                )
+            teacher_vectors = self.teacher.embeddings(self.teacher.model.fingerprint).gather
+        model = train(
+            self.name,
+            self.settings,
+            catalog,
+            self.models,
+            image_limits(self.config),
+            self.config.embedding.decoders,
+            progress,
+            recipe=recipe,
+            teacher=teacher_vectors,
+        )
+        return model, True
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its model is trained on the catalog, and not fetched."""
+        return isinstance(self.settings, AutoencoderSettings)
+
+    def embed(self, catalog: Catalog, progress: Progress = SILENT) -> EmbedReport:
+        """Give every available photo of the catalog its vector; those that have one keep it.
+
+        Raises:
+            NotBuiltError: there is no model yet.
+            WeightsError: the model's vectors are not finite.
+        """
+        folder, settings = self.model, self.config.embedding
+        store = self.embeddings(folder.fingerprint)
+        spec = folder.embedding
+        side = (spec["input_size"], spec["input_size"])
+        decoded = PixelFolder(self.models.folder, side, spec["resize"])
+        embedded = store.photos()
+        if all(photo.sha256 in embedded for photo in catalog.photos()):
+            report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
+        else:
+            report = embed(
+                self.load_model(folder),
+                catalog,
+                store,
+                image_limits(self.config),
+                batch_size=settings.batch_size,
+                shard_size=settings.shard_size,
+                decoders=settings.decoders,
+                decoded=decoded,
+                progress=progress,
+            )
+        decoded.remove()
+        return report
+
+    def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
+        """Publish an index of the photos that have a vector, and make it the one that answers.
+
+        Raises:
+            NotBuiltError: there is no model, or no photo with a vector.
+        """
+        vectors = self.embeddings(self.model.fingerprint)
+        return build_index(
+            self.name, self.model, catalog, vectors, self.builds, self.config.index, progress
+        )
+
+    def sweep(self) -> None:
+        """Remove what killed runs left unfinished."""
+        for folder in (self.folder, self.models.folder, self.builds.folder):
+            sweep(folder)
+        for folder in self.embedding_folders:
+            sweep(folder)
+
+
+def get_engine(config: Config, name: str) -> Engine:
+    """Return an engine by its name.
+
+    Raises:
+        QueryError: the configuration has no such engine.
+    """
+    if name not in config.engines:
+        raise QueryError(
+            f"unknown engine {name!r}", hint=f"the configuration has {', '.join(config.engines)}"
+        )
+    return Engine(name, config)
+
+
+def image_limits(config: Config) -> ImageLimits:
+    """Return what counts as an acceptable photo."""
+    return ImageLimits(**config.images.model_dump())
