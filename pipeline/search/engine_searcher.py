@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import islice
 from math import inf
-from threading import Lock
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog, ItemRecord, State
 from pipeline.catalog.conditions import Condition, Groups
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import Engine, get_engine, image_limits
-from pipeline.errors import PipelineError, QueryError, RejectedImage
-from pipeline.images import U8Image
+from pipeline.errors import PipelineError, QueryError
 from pipeline.index import open_index
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
-from pipeline.search.query import F32Vector, Item, Query, read_photo
+from pipeline.search.encoding import EncodedQuery, QueryEncoder
+from pipeline.search.query import Query
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
 
 GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
-MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
-
-
-class _Encoded(NamedTuple):
-    """A query as vectors, and how far out of distribution its photo is."""
-
-    vectors: QueryVectors
-    ood_percentile: float | None = None
 
 
 def open_engine(config: Config, name: str) -> EngineSearcher:
@@ -74,8 +63,7 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build.path)
         self.index: VectorIndex = open_index(self.build.kind, self.build.path)
-        self._model: EmbeddingModel | None = None
-        self._model_lock = Lock()
+        self._encoder = QueryEncoder(engine, self.model_folder, self.build, self.index)
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +90,7 @@ class EngineSearcher:
     @property
     def model(self) -> EmbeddingModel:
         """The model that made the vectors, loaded once, when a photo first needs it."""
-        with self._model_lock:
-            if self._model is None:
-                self._model = self.engine.load_model(self.model_folder)
-            return self._model
+        return self._encoder.model
 
     def search(
         self,
@@ -131,7 +116,7 @@ class EngineSearcher:
             RejectedImage: the photo is not acceptable.
         """
         filter_ = self._filter(where, min_distance, max_distance, group_by)
-        (encoded,) = self._encode([self._prepare(query)])
+        (encoded,) = self._encoder.encode([self._encoder.prepare(query)])
         if isinstance(encoded, PipelineError):
             raise encoded
         return self._results([encoded], positive(k), filter_)[0]
@@ -194,75 +179,13 @@ class EngineSearcher:
     ) -> Iterator[EngineResult | PipelineError]:
         settings = self.config.embedding
         while batch := list(islice(queries, settings.batch_size)):
-            prepared = ordered_map(self._prepare, batch, settings.decoders, ahead=len(batch))
-            encoded = self._encode(list(prepared))
-            vectors = [query for query in encoded if isinstance(query, _Encoded)]
+            prepared = ordered_map(
+                self._encoder.prepare, batch, settings.decoders, ahead=len(batch)
+            )
+            encoded = self._encoder.encode(list(prepared))
+            vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
             results = iter(self._results(vectors, k, filter_))
-            yield from (next(results) if isinstance(e, _Encoded) else e for e in encoded)
-
-    def _prepare(self, query: Query) -> _Encoded | U8Image | PipelineError:
-        """Take a query up to where the model is needed; runs on several threads at once."""
-        try:
-            if isinstance(query, Item):
-                return self._item(query.id)
-            if isinstance(query, np.ndarray):
-                return _Encoded(QueryVectors(self._vector(query)[np.newaxis]))
-            if isinstance(query, int | np.integer):
-                raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
-            return self.model.prepare(read_photo(query, self.limits))
-        except (QueryError, RejectedImage) as error:
-            return error
-
-    def _encode(
-        self, prepared: Sequence[_Encoded | U8Image | PipelineError]
-    ) -> list[_Encoded | PipelineError]:
-        """Turn the pixels among prepared queries into vectors, all in one batch."""
-        pixels = [query for query in prepared if isinstance(query, np.ndarray)]
-        if not pixels:
-            return [query for query in prepared if not isinstance(query, np.ndarray)]
-        photos = np.stack(pixels)
-        vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
-        encoded = (
-            _Encoded(QueryVectors(vector[np.newaxis]), percentile)
-            for vector, percentile in zip(vectors, percentiles, strict=True)
-        )
-        return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]
-
-    def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
-        """How far out of distribution these photos are, in percentiles of the held-out photos'."""
-        held_out = self._held_out_errors
-        errors = self.model.reconstruction_errors(photos) if len(held_out) else None
-        if errors is None:
-            return [None] * len(photos)
-        # By the measure under which a photo is further out.
-        ranks = [np.searchsorted(*measure) for measure in zip(held_out.T, errors.T, strict=True)]
-        return [100.0 * rank / len(held_out) for rank in np.max(ranks, axis=0).tolist()]
-
-    @cached_property
-    def _held_out_errors(self) -> npt.NDArray[np.float32]:
-        """(n, 2) float32: errors of photos held out in training; none if off, or if too few."""
-        errors = self.model_folder.reconstruction_errors()
-        is_used = self.config.search.out_of_distribution and len(errors) >= MIN_HELD_OUT
-        return errors if is_used else errors[:0]
-
-    def _item(self, item: int) -> _Encoded:
-        rows = self.build.rows_of(item)
-        if not len(rows):
-            raise QueryError(
-                f"item {item} is not in the index of {self.name}",
-                hint="`imgsearch info` says what is",
-            )
-        return _Encoded(QueryVectors(self.index.vectors(rows), exclude=item))
-
-    def _vector(self, vector: npt.NDArray[Any]) -> F32Vector:
-        vector = np.asarray(vector, np.float32)
-        dim = self.build.manifest["dim"]
-        if vector.shape != (dim,) or not np.isfinite(vector).all():
-            raise QueryError(
-                f"a query vector of {self.name} is {dim} finite numbers, this is an array of shape"
-                f" {vector.shape}"
-            )
-        return vector
+            yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
 
     def _filter(
         self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
@@ -277,7 +200,7 @@ class EngineSearcher:
         return SearchFilter(condition, min_distance, max_distance, group)
 
     def _results(
-        self, queries: Sequence[_Encoded], k: int, filter_: SearchFilter
+        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
     ) -> list[EngineResult]:
         ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
         return [
@@ -285,7 +208,7 @@ class EngineSearcher:
             for query, items in zip(queries, ranked, strict=True)
         ]
 
-    def _result(self, hits: list[Hit], query: _Encoded) -> EngineResult:
+    def _result(self, hits: list[Hit], query: EncodedQuery) -> EngineResult:
         return EngineResult(
             self.name,
             tuple(hits),

@@ -1,0 +1,115 @@
+"""Queries of any kind → the vectors that an index is searched with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.engine import Engine, image_limits
+from pipeline.errors import PipelineError, QueryError, RejectedImage
+from pipeline.images import U8Image
+from pipeline.index.base import VectorIndex
+from pipeline.index.builds import Build
+from pipeline.models.base import EmbeddingModel
+from pipeline.models.store import ModelFolder
+from pipeline.search.query import F32Vector, Item, Query, read_photo
+from pipeline.search.ranking import QueryVectors
+
+MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
+
+
+class EncodedQuery(NamedTuple):
+    """A query as vectors, and how far out of distribution its photo is."""
+
+    vectors: QueryVectors
+    ood_percentile: float | None = None
+
+
+class QueryEncoder:
+    """Encodes the queries of one engine, in two steps, so that photos are decoded in parallel."""
+
+    def __init__(
+        self, engine: Engine, model_folder: ModelFolder, build: Build, index: VectorIndex
+    ) -> None:
+        self.engine = engine
+        self._model_folder, self._build, self._index = model_folder, build, index
+        self._limits = image_limits(engine.config)
+        self._model: EmbeddingModel | None = None
+        self._model_lock = Lock()
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The model that made the vectors, loaded once, when a photo first needs it."""
+        with self._model_lock:
+            if self._model is None:
+                self._model = self.engine.load_model(self._model_folder)
+            return self._model
+
+    def prepare(self, query: Query) -> EncodedQuery | U8Image | PipelineError:
+        """Take a query up to where the model is needed; runs on several threads at once."""
+        try:
+            if isinstance(query, Item):
+                return self._item(query.id)
+            if isinstance(query, np.ndarray):
+                return EncodedQuery(QueryVectors(self._vector(query)[np.newaxis]))
+            if isinstance(query, int | np.integer):
+                raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
+            return self.model.prepare(read_photo(query, self._limits))
+        except (QueryError, RejectedImage) as error:
+            return error
+
+    def encode(
+        self, prepared: Sequence[EncodedQuery | U8Image | PipelineError]
+    ) -> list[EncodedQuery | PipelineError]:
+        """Turn the pixels among prepared queries into vectors, all in one batch."""
+        pixels = [query for query in prepared if isinstance(query, np.ndarray)]
+        if not pixels:
+            return [query for query in prepared if not isinstance(query, np.ndarray)]
+        photos = np.stack(pixels)
+        vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
+        encoded = (
+            EncodedQuery(QueryVectors(vector[np.newaxis]), percentile)
+            for vector, percentile in zip(vectors, percentiles, strict=True)
+        )
+        return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]
+
+    def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
+        """How far out of distribution these photos are, in percentiles of the held-out photos'."""
+        held_out = self._held_out_errors
+        errors = self.model.reconstruction_errors(photos) if len(held_out) else None
+        if errors is None:
+            return [None] * len(photos)
+        # By the measure under which a photo is further out.
+        ranks = [np.searchsorted(*measure) for measure in zip(held_out.T, errors.T, strict=True)]
+        return [100.0 * rank / len(held_out) for rank in np.max(ranks, axis=0).tolist()]
+
+    @cached_property
+    def _held_out_errors(self) -> npt.NDArray[np.float32]:
+        """(n, 2) float32: errors of photos held out in training; none if off, or if too few."""
+        errors = self._model_folder.reconstruction_errors()
+        is_used = self.engine.config.search.out_of_distribution and len(errors) >= MIN_HELD_OUT
+        return errors if is_used else errors[:0]
+
+    def _item(self, item: int) -> EncodedQuery:
+        rows = self._build.rows_of(item)
+        if not len(rows):
+            raise QueryError(
+                f"item {item} is not in the index of {self.engine.name}",
+                hint="`imgsearch info` says what is",
+            )
+        return EncodedQuery(QueryVectors(self._index.vectors(rows), exclude=item))
+
+    def _vector(self, vector: npt.NDArray[Any]) -> F32Vector:
+        vector = np.asarray(vector, np.float32)
+        dim = self._build.manifest["dim"]
+        if vector.shape != (dim,) or not np.isfinite(vector).all():
+            raise QueryError(
+                f"a query vector of {self.engine.name} is {dim} finite numbers, this is an array of"
+                f" shape {vector.shape}"
+            )
+        return vector
