@@ -1,9 +1,9 @@
 """How good an autoencoder's 16 dimensions are at finding neighbors, on photos held out of training.
 
 Flipkart: 700 photos in five folds. Four are the catalog, on which the autoencoder is trained, the
-photos of the fifth are the queries; right is what has the same top category. Fashion: 18,322 photos,
-a fifth of them held out of training. The labeled ones of those are the queries, all labeled photos
-can be found; right is what has the same articleType. Needs the folder of the reference data.
+photos of the fifth are the queries; right is what has the same top category. Fashion: 18,322
+photos, a fifth of them held out of training. The labeled ones of those are the queries, all labeled
+photos can be found; right is what has the same articleType. Needs the folder of the reference data.
 """
 
 from __future__ import annotations

@@ -39,10 +39,11 @@ centers = 30 * rng.standard_normal((8, 12))
 xb = (centers[rng.integers(0, 8, 400)] + rng.standard_normal((400, 12))).astype(np.float32)
 xb[50:60] = xb[40:50]  # equal distances
 xq = np.concatenate([xb[:20], xb[20:40] + np.float32(0.5)])
+few_rows = np.array([7, 8])  # fewer than k
 (folder / "index").mkdir()
 write_index("pivot", folder / "index", *xb.shape, [(np.arange(400), xb)])
 pivot, flat = open_index("pivot", folder / "index"), open_index("flat", folder / "index")
-for k, allowed in ((1, None), (10, None), (500, None), (5, np.arange(0, 400, 3)), (3, np.array([7]))):
+for k, allowed in ((1, None), (10, None), (500, None), (5, np.arange(0, 400, 3)), (3, few_rows)):
     check(pivot, xb, xq, k, allowed)
     ours, theirs = pivot.search(xq, k, allowed), flat.search(xq, k, allowed)
     np.testing.assert_array_equal(ours.rows, theirs.rows)
@@ -113,7 +114,7 @@ def test_the_source_of_the_example_is_ingested(changed: Path, tmp_path: Path) ->
     settings = ["--set", f"source={{type: zip, path: {archive}}}", "--set", f"root={tmp_path}"]
     report = json.loads(_python(changed, "-m", "pipeline", "ingest", "--json", *settings))
     assert report["ingest"]["offered"] == 5
-    assert report["ingest"]["counts"] == {"available": {"": 4}, "rejected": {"not an image": 1}}
+    assert report["ingest"]["states"] == {"available": {"": 4}, "rejected": {"not an image": 1}}
     assert "the archive" in _python(changed, "-m", "pipeline", "config", *settings)
 
 
