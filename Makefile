@@ -4,6 +4,9 @@ CONFIG ?= config/default.yaml
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# Exported, not expanded into a recipe: the shell then keeps its spaces, quotes and brackets together.
+export SET
+SETTINGS = --config "$(CONFIG)" $(if $(SET),--set "$$SET")
 STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
@@ -12,7 +15,9 @@ STAMP := .venv/.complete
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  CONFIG=FILE chooses the settings (now $(CONFIG)), SET='key.path=value ...' changes some."
+	@echo "  CONFIG=FILE chooses the settings (now $(CONFIG)), SET='key.path=value' changes one, and"
+	@echo "  SET='one.key=value another.key=value' several. Spaces within a value are kept; quote one"
+	@echo "  that looks like a setting: SET='source={type: folder, path: /my photos} name=shop'."
 
 setup: $(STAMP)  ## Make .venv with everything pinned; again when pyproject or constraints change
 
@@ -24,12 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 index: $(STAMP)  ## Ingest, train, embed, index: whatever is out of date, for every engine; then report
-	$(BIN)/imgsearch build --config $(CONFIG) $(foreach s,$(SET),--set $(s))
-	$(BIN)/imgsearch report --config $(CONFIG) $(foreach s,$(SET),--set $(s))
+	$(BIN)/imgsearch build $(SETTINGS)
+	$(BIN)/imgsearch report $(SETTINGS)
 
 query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	@test -n "$(IMAGE)" || { echo "which photo? make query IMAGE=photo.jpg"; exit 2; }
-	$(BIN)/imgsearch query --config $(CONFIG) $(foreach s,$(SET),--set $(s)) "$(IMAGE)"
+	$(BIN)/imgsearch query $(SETTINGS) "$(IMAGE)"
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/pytest

@@ -24,7 +24,13 @@ AUTOENCODER = """
     architecture: strided
     input_size: 64
     resize: bilinear
-    training: {batch_size: 64, epochs: 3, learning_rate: 0.003, schedule: cosine, split: first}
+    training:
+      batch_size: 64
+      epochs: 3
+      learning_rate: 0.003
+      schedule: cosine
+      split: first
+      augment: {flip: false, shift: 0, zoom: 0, noise: 0}
 """
 MOBILENET = """
   mobilenet:

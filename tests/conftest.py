@@ -90,6 +90,7 @@ class Shop:
                 "name": "shop",
                 "root": str(root),
                 "source": {"type": "sample"},
+                "images": {"min_side": 1},
                 "engines": {ENGINE: {"type": "pretrained", "weights": "random"}},
             }
         )

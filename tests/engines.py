@@ -62,6 +62,7 @@ class Fair:
                 "name": "fair",
                 "root": str(root),
                 "source": {"type": "sample"},
+                "images": {"min_side": 1},
                 "engines": {name: {"type": "pretrained", "weights": "random"} for name in engines},
             }
         )

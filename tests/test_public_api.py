@@ -52,6 +52,24 @@ def test_a_search_is_cut_to_k_though_fusing_looks_deeper(shop: Shop) -> None:
             searcher.search(pipeline.Item(1), group_by="category", fuse=True)
 
 
+def test_a_condition_says_what_it_could_not_judge_and_what_is_nearest(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(5, 0, 0)]})
+    with shop.catalog.transaction():
+        for key, category, price in (("a", "Watches", "₹999"), ("b", "Caps", 20)):
+            record = shop.catalog.item_by_key(key)
+            assert record is not None
+            images = shop.catalog.images(record.id)
+            shop.catalog.put(9, key, key, category, {"price": price}, images)
+    with pipeline.open(shop.config) as searcher:
+        cheap = searcher.search(png((1, 0, 0)), where="price < 2000")
+        none = searcher.search(png((1, 0, 0)), where="category = 'watch'", fuse=True)
+        every = searcher.search(png((1, 0, 0)), where="category = 'Caps' or category = 'watch'")
+    assert [hit.item.key for hit in cheap[ENGINE].hits] == ["b"]
+    assert "price is a text in 1 of the 2 items" in cheap.notes[0]
+    assert none.to_dict()["notes"] == ["no item has category = 'watch'; category has Watches"]
+    assert (len(every[ENGINE].hits), every.notes) == (1, ())
+
+
 @pytest.mark.parametrize("item", [True, 1.0, "1", None])
 def test_an_item_is_a_whole_number(item: object) -> None:
     with pytest.raises(QueryError, match="an item's id is a whole number"):

@@ -1,15 +1,15 @@
 """Conditions on a catalog's columns: `category = 'Watches' and price < 2000` → item ids.
 
-sqlglot parses the text. Of its tree, only the node types listed here are written out again as SQL,
-with every value bound as a parameter and every column looked up in the catalog, so that no SQL of a
-user is ever run.
+sqlglot parses the text. Of its tree, only the nodes and attributes listed here are written out
+again as SQL, with every value bound as a parameter and every column looked up in the catalog, so
+that no SQL of a user is ever run.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,23 +18,26 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.columns import check_column, column
 from pipeline.catalog.records import State
+from pipeline.catalog.values import OTHER_KIND, Value, as_number
 from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
-_ITEM_COLUMNS = ("id", "key", "name", "category")  # all other columns are metadata
-_MAX_SHOWN = 30  # columns in an error
+MAX_SUGGESTIONS = 3  # values near one that no item has
+MAX_DISTINCT = 10_000  # values of a column among which they are looked for
 
 
 class Condition:
-    """A condition on the columns of the available items of a catalog.
+    r"""A condition on the columns of the available items of a catalog.
 
     Columns are `id`, `key`, `name`, `category` and every column of the metadata, with a dot between
     levels where a column is itself structured, and in double quotes where a name is not a single
     word. They compare (=, <>, <, <=, >, >=, between, in, like, is null) with texts in single
-    quotes, numbers, true and false, and are joined by and, or, not and brackets. As in SQL, where
-    an item lacks the column, neither the condition nor its opposite is true; the same holds where
-    a number is compared and the item has a text.
+    quotes, numbers, true and false, and are joined by and, or, not and brackets. Values are equal
+    and ordered as `catalog/values.py` says; `like` takes `%` and `_`, and `escape '\'`. As in SQL,
+    where an item lacks the column, neither the condition nor its opposite is true; the same holds
+    where a number is compared and the item has a text.
 
         Condition(catalog, "category = 'Watches' and price < 2000").items  # ids, int64
     """
@@ -45,10 +48,9 @@ class Condition:
         Raises:
             QueryError: the text is not such a condition, or names a column that no item has.
         """
-        writer = _SqlWriter(catalog)
         self._catalog = catalog
-        self._sql = writer.write(_parse(where))
-        self._parameters = {**writer.parameters, "available": State.AVAILABLE}
+        self._writer = _SqlWriter(catalog)
+        self._sql = self._writer.write(_parse(where))
 
     @cached_property
     def items(self) -> Ids:
@@ -60,6 +62,52 @@ class Condition:
         candidates = "id IN (SELECT value FROM json_each(:items))"
         return self._select(candidates, items=json.dumps(items.tolist()))
 
+    @cached_property
+    def notes(self) -> list[str]:
+        """What to know beside an answer: which items the condition could not judge, and why."""
+        notes = []
+        for name, sql in self._writer.number_columns.items():
+            texts, total, example = self._one(
+                f"SELECT COUNT(*) FILTER (WHERE compare_values({sql}, 0) IS NULL), COUNT(*),"  # noqa: S608
+                f" MIN({sql}) FILTER (WHERE compare_values({sql}, 0) IS NULL) FROM items"
+                f" WHERE state = :available AND {sql} IS NOT NULL"
+            )
+            if texts:
+                notes.append(
+                    f"{name} is a text in {texts:,} of the {total:,} items that have it (such as"
+                    f" {example!r}): they meet no comparison with a number"
+                )
+        return notes
+
+    @cached_property
+    def suggestions(self) -> list[str]:
+        """For texts that no item has: the values of their columns that are nearest to them."""
+        suggestions = []
+        for name, sql, parameter in self._writer.equalities:
+            value = str(self._writer.parameters[parameter])
+            (is_there,) = self._one(
+                "SELECT EXISTS (SELECT 1 FROM items WHERE state = :available"  # noqa: S608
+                f" AND compare_values({sql}, :{parameter}) = 0)"
+            )
+            if not is_there:
+                nearest = ", ".join(_nearest(value, self._values(sql)))
+                suggestions.append(f"no item has {name} = {value!r}; {name} has {nearest}")
+        return suggestions
+
+    def _values(self, sql: str) -> list[str]:
+        query = (
+            f"SELECT DISTINCT value_label({sql}) FROM items"  # noqa: S608
+            f" WHERE state = :available AND {sql} IS NOT NULL LIMIT {MAX_DISTINCT}"
+        )
+        return [row[0] for row in self._catalog.select(query, self._parameters)]
+
+    def _one(self, query: str) -> tuple[Any, ...]:
+        return tuple(next(self._catalog.select(query, self._parameters)))
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        return {**self._writer.parameters, "available": State.AVAILABLE}
+
     def _select(self, candidates: str, **parameters: str) -> Ids:
         rows = self._catalog.select(
             f"SELECT id FROM items WHERE state = :available AND {candidates} AND ({self._sql})"  # noqa: S608
@@ -69,69 +117,11 @@ class Condition:
         return np.fromiter((row["id"] for row in rows), np.int64)
 
 
-class Groups:
-    """Groups of items that share the value of a column.
-
-    Groups(catalog, "category")([1, 2])  # [("value", "Watches"), ("item", 2)]
-    """
-
-    def __init__(self, catalog: Catalog, name: str) -> None:
-        """Take a column by its name; a dot may stand between levels of a structured one.
-
-        Raises:
-            QueryError: no item has it.
-        """
-        names = tuple(name.split(".")) if "." in name and not _has(catalog, (name,)) else (name,)
-        check_column(catalog, names)
-        self.catalog = catalog
-        self._sql, self._parameters = column(names)
-
-    def __call__(self, items: Sequence[int]) -> list[Hashable]:
-        """Return the group of each item; an item without a value is a group of its own."""
-        rows = self.catalog.select(
-            f"SELECT id, {self._sql} FROM items"  # noqa: S608
-            " WHERE id IN (SELECT value FROM json_each(:items))",
-            {**self._parameters, "items": json.dumps(list(items))},
-        )
-        values = {item: value for item, value in rows if value is not None}
-        return [("value", values[i]) if i in values else ("item", i) for i in items]
-
-
-def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
-    """Make sure that at least one item has a column.
-
-    Raises:
-        QueryError: none has; the error lists the columns that there are.
-    """
-    if not _has(catalog, names):
-        query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
-        columns = [*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]
-        nearest = difflib.get_close_matches(names[0], columns, n=1)
-        hint = f" (did you mean {nearest[0]}?)" if nearest and len(names) == 1 else ""
-        more = ", ..." if len(columns) > _MAX_SHOWN else ""
-        raise QueryError(
-            f"no item has a column {'.'.join(names)!r}{hint}; there are"
-            f" {', '.join(columns[:_MAX_SHOWN])}{more}"
-        )
-
-
-def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
-    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
-        return True
-    value, parameters = column(names)
-    query = f"SELECT 1 FROM items WHERE {value} IS NOT NULL LIMIT 1"  # noqa: S608
-    return next(catalog.select(query, parameters), None) is not None
-
-
-def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
-    """Return SQL for the value of a column of `items`, and the parameters that it binds."""
-    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
-        return names[0], {}
-    value = "metadata"
-    for level in range(len(names)):
-        # Not json_extract: its paths cannot name a column with a quote in it.
-        value = f"(SELECT value FROM json_each({value}) WHERE key = :{prefix}_{level})"  # noqa: S608
-    return value, {f"{prefix}_{level}": name for level, name in enumerate(names)}
+def _nearest(value: str, values: Sequence[str]) -> list[str]:
+    """The values most like a text, whatever their case; the first ones if none is like it."""
+    by_folded = {text.casefold(): text for text in reversed(values)}
+    close = difflib.get_close_matches(value.casefold(), by_folded, MAX_SUGGESTIONS, cutoff=0.4)
+    return [by_folded[text] for text in close] or sorted(values)[:MAX_SUGGESTIONS]
 
 
 @dataclass
@@ -140,6 +130,10 @@ class _SqlWriter:
 
     catalog: Catalog
     parameters: dict[str, Any] = field(default_factory=dict)
+    number_columns: dict[str, str] = field(default_factory=dict)
+    """Columns that are compared with numbers: name → SQL."""
+    equalities: list[tuple[str, str, str]] = field(default_factory=list)
+    """Columns that are to equal a text: (name, SQL, parameter)."""
 
     def write(self, node: Any) -> str:
         """Write a condition, or conditions joined by and, or, not and brackets."""
@@ -147,73 +141,155 @@ class _SqlWriter:
 
         match node:
             case exp.Paren():
-                return f"({self.write(node.this)})"
+                return f"({self.write(_only(node, 'this').this)})"
             case exp.Not():
-                return f"NOT ({self.write(node.this)})"
+                return f"NOT ({self.write(_only(node, 'this').this)})"
             case exp.And() | exp.Or():
-                word = "AND" if isinstance(node, exp.And) else "OR"
-                return f"({self.write(node.this)} {word} {self.write(node.expression)})"
-        return self.condition(node)
+                word = " AND " if isinstance(node, exp.And) else " OR "
+                return _balanced([self.write(part) for part in _operands(node)], word)
+        return f"({self._condition(node)})"
 
-    def condition(self, node: Any) -> str:
+    def _condition(self, node: Any) -> str:
         """Write one condition on one column."""
         from sqlglot import exp
 
-        operators = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">"}
-        operators |= {exp.GTE: ">=", exp.Like: "LIKE"}
+        # By what `compare_values` returns; numbers and texts are unequal, and have no order.
+        order = f"NULLIF({{}}, {OTHER_KIND})"
+        comparisons = {exp.EQ: "{} = 0", exp.NEQ: "{} <> 0", exp.LT: f"{order} < 0"}
+        comparisons |= {exp.LTE: f"{order} <= 0", exp.GT: f"{order} > 0", exp.GTE: f"{order} >= 0"}
         match node:
             case exp.Is(expression=exp.Null()):
-                return f"{self.column(node.this)} IS NULL"
+                return f"{self._column(_only(node, 'this', 'expression').this)[1]} IS NULL"
             case exp.In() if node.expressions:
-                values = (self.compare(node.this, "=", value) for value in node.expressions)
-                return f"({' OR '.join(values)})"
+                return self._member(_only(node, "this", "expressions"))
             case exp.Between():
-                low = self.compare(node.this, ">=", node.args["low"])
-                return f"({low} AND {self.compare(node.this, '<=', node.args['high'])})"
-        if type(node) not in operators:
-            raise QueryError(
-                f"`{node.sql()}` is not a condition that can be used; see `query --help`"
-            )
-        return self.compare(node.this, operators[type(node)], node.expression)
+                _only(node, "this", "low", "high")
+                low = self._compare(node.this, comparisons[exp.GTE], node.args["low"])
+                high = self._compare(node.this, comparisons[exp.LTE], node.args["high"])
+                return f"{low} AND {high}"
+            case exp.Like() | exp.Escape(this=exp.Like()):
+                return self._like(node)
+        if type(node) not in comparisons:
+            raise _unusable(node)
+        _only(node, "this", "expression")
+        return self._compare(node.this, comparisons[type(node)], node.expression)
 
-    def compare(self, left: Any, operator: str, right: Any) -> str:
-        """Write a comparison of a column with a value: texts as texts, numbers as numbers."""
-        value = self.value(right)
-        name = f"value_{len(self.parameters)}"
-        sql = self.column(left)
-        self.parameters[name] = value
-        if isinstance(value, str):
-            return f"CAST({sql} AS TEXT) {operator} :{name}"
-        if operator == "LIKE":
-            raise QueryError(f"`{right.sql()}`: like needs a text in single quotes")
-        return f"CASE WHEN typeof({sql}) IN ('integer', 'real') THEN {sql} {operator} :{name} END"
+    def _compare(self, left: Any, comparison: str, right: Any) -> str:
+        value = self._value(right)
+        name, sql = self._column(left)
+        parameter = self._bind(value)
+        if not isinstance(value, str):
+            self.number_columns[name] = sql
+        elif comparison == "{} = 0":
+            self.equalities.append((name, sql, parameter))
+        return comparison.format(f"compare_values({sql}, :{parameter})")
 
-    def column(self, node: Any) -> str:
+    def _member(self, node: Any) -> str:
+        values = [self._value(value) for value in node.expressions]
+        name, sql = self._column(node.this)
+        if any(not isinstance(value, str) for value in values):
+            self.number_columns[name] = sql
+        texts = [value for value in values if isinstance(value, str)]
+        self.equalities += [(name, sql, self._bind(text)) for text in texts[:MAX_SUGGESTIONS]]
+        return f"is_member({sql}, :{self._bind(json.dumps(values))})"
+
+    def _like(self, node: Any) -> str:
+        from sqlglot import exp
+
+        escape = ""
+        if isinstance(node, exp.Escape):
+            escape = f" ESCAPE :{self._bind(self._escape(_only(node, 'this', 'expression')))}"
+            node = node.this
+        _only(node, "this", "expression", "negate")
+        pattern = self._value(node.expression)
+        if not isinstance(pattern, str):
+            raise QueryError(f"`{node.expression.sql()}`: like needs a text in single quotes")
+        _, sql = self._column(node.this)
+        negation = "NOT " if node.args.get("negate") else ""
+        return f"value_label({sql}) {negation}LIKE :{self._bind(pattern)}{escape}"
+
+    def _escape(self, node: Any) -> str:
+        character = self._value(node.expression)
+        if not isinstance(character, str) or len(character) != 1:
+            raise QueryError(f"`{node.sql()}`: escape needs a single character in single quotes")
+        return character
+
+    def _bind(self, value: Value) -> str:
+        parameter = f"value_{len(self.parameters)}"
+        self.parameters[parameter] = value
+        return parameter
+
+    def _column(self, node: Any) -> tuple[str, str]:
+        """The name of a column, and SQL for its value."""
         from sqlglot import exp
 
         if not isinstance(node, exp.Column):
             raise QueryError(
                 f"`{node.sql()}` is not a column; write conditions as column = 'value'"
             )
+        _only(node, "this", "table", "db", "catalog")
         names = tuple(part.name for part in node.parts)
         check_column(self.catalog, names)
         sql, parameters = column(names, f"column_{len(self.parameters)}")
         self.parameters |= parameters
-        return sql
+        return ".".join(names), sql
 
-    def value(self, node: Any) -> Any:
+    def _value(self, node: Any) -> Value:
         from sqlglot import exp
 
         match node:
             case exp.Literal(is_string=True):
-                return node.this
-            case exp.Literal() | exp.Neg(this=exp.Literal(is_string=False)):
-                return float(node.sql())
+                return str(node.this)
+            case exp.Literal():
+                return _number(str(node.this))
+            case exp.Neg(this=exp.Literal(is_string=False)):
+                return _number(f"-{node.this.this}")
             case exp.Boolean():
                 return int(node.this)
             case exp.Column():
                 raise QueryError(f"`{node.sql()}` is not a value; write texts in single quotes")
         raise QueryError(f"`{node.sql()}` is not a value; give a text in single quotes or a number")
+
+
+def _number(text: str) -> Value:
+    """A number, or, where it has too many digits for one, the text that a table keeps of it."""
+    number = as_number(text)
+    return text if number is None else number
+
+
+def _only(node: Any, *attributes: str) -> Any:
+    """Return a node that has no other attributes than these: each of them changes its meaning.
+
+    Raises:
+        QueryError: it has another one.
+    """
+    if any(value for name, value in node.args.items() if name not in attributes):
+        raise _unusable(node)
+    return node
+
+
+def _unusable(node: Any) -> QueryError:
+    return QueryError(f"`{node.sql()}` is not a condition that can be used; see `query --help`")
+
+
+def _operands(node: Any) -> list[Any]:
+    """The conditions that a chain of ands, or of ors, joins."""
+    operands, rest = [], [node]
+    while rest:
+        part = rest.pop()
+        if type(part) is type(node):
+            rest += [_only(part, "this", "expression").expression, part.this]
+        else:
+            operands.append(part)
+    return operands
+
+
+def _balanced(parts: Sequence[str], word: str) -> str:
+    """Join many conditions with few levels of brackets: SQLite limits their depth."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return f"({_balanced(parts[:middle], word)}{word}{_balanced(parts[middle:], word)})"
 
 
 def _parse(where: str) -> Any:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
 Rows = Iterator[sqlite3.Row]
@@ -100,6 +101,8 @@ class Ledger:
                 self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
             )
             self._db.row_factory = sqlite3.Row
+            for name, (arguments, function) in SQL_FUNCTIONS.items():
+                self._db.create_function(name, arguments, function, deterministic=True)
             if create:
                 self._db.execute("PRAGMA journal_mode = WAL")
             else:

@@ -4,7 +4,7 @@ Nothing heavy is imported here: `--help` loads no numpy, a query by item id no T
 """
 
 # In the order of the commands in `--help`.
-from pipeline.cli import build, evaluate, maintenance, query
+from pipeline.cli import build, evaluate, maintenance, query, settings
 from pipeline.cli.app import app, main
 
-__all__ = ["app", "build", "evaluate", "main", "maintenance", "query"]
+__all__ = ["app", "build", "evaluate", "main", "maintenance", "query", "settings"]

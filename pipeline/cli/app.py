@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import shlex
 import sqlite3
 import sys
 from pathlib import Path
@@ -19,19 +21,46 @@ app = typer.Typer(
     help="Image search for product catalogs: photos in, exact indexes out, queries answered.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The YAML file of settings.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The YAML file of settings; else imgsearch.yaml or config/default.yaml if there, else"
+        " the drawn sample's.",
+        metavar="FILE",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="Change one setting (repeatable).", metavar="KEY.PATH=VALUE"),
+    typer.Option("--set", "-s", help="Change a setting (repeatable).", metavar="KEY.PATH=VALUE"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-DEFAULT = Path("config/default.yaml")
+DEFAULT: Path | None = None
+"""No --config: the settings are looked for in the current folder."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"imgsearch {version('imgsearch')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself, which act on their own."""
 
 
 def main() -> None:
@@ -63,18 +92,26 @@ _USERS_ERRNO = (
 )
 
 
+_given_config: Path | None = None
+
+
 def _fail(message: str, code: int = 1) -> None:
     from pipeline.report.text import plain
 
+    if _given_config:  # so that the commands that it names can be run as they stand
+        option = f"--config {shlex.quote(str(_given_config))}"
+        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0> {option}", message)
     print(f"imgsearch: {plain(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 
 
-def load_config(config: Path, overrides: list[str] | None) -> Config:
-    """Read the settings that a command was given."""
-    from pipeline.config import load_config
+def load_config(config: Path | None, overrides: list[str] | None) -> Config:
+    """Read the settings that a command was given, or those of the current folder."""
+    from pipeline.config import load_config, split_overrides
 
-    return load_config(config, overrides or ())
+    global _given_config  # noqa: PLW0603
+    _given_config = config
+    return load_config(config, [one for text in overrides or () for one in split_overrides(text)])
 
 
 def check_page(option: str, file: Path) -> None:

@@ -85,8 +85,7 @@ def query(
     rows: list[tuple[str, Path | None, SearchResult]] = []
     failed = False
     with search.open(load_config(config, set_), engine or ()) as searcher:
-        catalog = next(iter(searcher.engines.values())).catalog
-        queries = list(_queries(photos, item, key, catalog))
+        queries = list(_queries(photos, item, key, searcher.catalog))
         results = searcher.search_all(
             (named.query for named in queries),
             k,
@@ -237,7 +236,7 @@ def print_result(name: str, result: SearchResult, as_json: bool) -> None:
     remarks = [
         f"{r.engine}: no good match: {_why_no_match(r)}" for r in result.values() if r.no_match
     ]
-    if remarks := [*remarks, *result.warnings.values()]:
+    if remarks := [*remarks, *result.warnings.values(), *result.notes]:
         table.caption = Text("\n".join(map(plain, remarks)), "table.caption")
         table.caption_justify = "left"
     for heading in ("engine", "rank", "distance", "percentile", "id", "name", "category", "path"):

@@ -1,30 +1,35 @@
 """YAML → validated, frozen settings."""
 
-from pipeline.config.load import load_config
-from pipeline.config.schema import (
+from pipeline.config.base import Settings, expand
+from pipeline.config.download import DownloadSettings
+from pipeline.config.engines import (
     AugmentSettings,
     AutoencoderSettings,
-    ColumnSettings,
-    Config,
     DistillationSettings,
-    DownloadSettings,
-    EmbeddingSettings,
     EngineSettings,
-    FlipkartSettings,
-    FolderSettings,
+    PretrainedSettings,
+    TrainingSettings,
+)
+from pipeline.config.load import BUILT_IN, find_config, load_config
+from pipeline.config.overrides import split_overrides
+from pipeline.config.schema import (
+    Config,
+    EmbeddingSettings,
     ImageSettings,
     IndexSettings,
-    MetadataSettings,
-    PretrainedSettings,
-    SampleSettings,
     SearchSettings,
-    Settings,
+)
+from pipeline.config.sources import (
+    ColumnSettings,
+    FlipkartSettings,
+    FolderSettings,
+    MetadataSettings,
+    SampleSettings,
     TableSettings,
-    TrainingSettings,
-    expand,
 )
 
 __all__ = [
+    "BUILT_IN",
     "AugmentSettings",
     "AutoencoderSettings",
     "ColumnSettings",
@@ -45,5 +50,7 @@ __all__ = [
     "TableSettings",
     "TrainingSettings",
     "expand",
+    "find_config",
     "load_config",
+    "split_overrides",
 ]

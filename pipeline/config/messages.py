@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-import types
 import typing
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.schema import Config, Settings
+from pipeline.config.base import Settings, kinds, union_members
+from pipeline.config.schema import Config
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing wrong, in one line, and how many more there are."""
+    """Say in one line what is wrong first, and how many more mistakes there are."""
     first, *others = error.errors(include_url=False)
-    keys, siblings = _locate(first["loc"])
+    keys, siblings, annotation = _locate(first["loc"])
     where = ".".join(keys) or "the file"
     if first["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(keys[-1], siblings, n=1, cutoff=0.0)
         what = f"unknown key; the nearest valid one is '{nearest[0]}'"
+    elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        given = first.get("ctx", {}).get("tag")
+        what = f"{given!r} is no type" if given else "it has no type"
+        what += f"; set {where}.type to one of {', '.join(kinds(annotation))}"
     else:
         what = first["msg"].removeprefix("Value error, ")
         if first["type"] not in ("missing", "value_error"):
@@ -29,8 +33,8 @@ def explain(error: ValidationError) -> str:
     return f"{where}: {what}{more}"
 
 
-def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The key path of an error in the file's own words, and the valid keys beside the last one.
+def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str], Any]:
+    """The key path of an error in the file's own words, the valid keys beside it, and its type.
 
     Pydantic's location holds, besides keys, the tag of each discriminated union on the way.
     """
@@ -38,9 +42,9 @@ def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     siblings: list[str] = []
     here: Any = Config
     for part in location:
-        members = _members(here)
+        members = union_members(here)
         if len(members) > 1:
-            here = next((m for m in members if part in typing.get_args(_tag(m))), None)
+            here = kinds(here).get(str(part))
             continue
         keys.append(str(part))
         here = members[0] if members else None
@@ -50,17 +54,4 @@ def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
             siblings = list(here.model_fields)
             field = here.model_fields.get(str(part))
             here = field.annotation if field else None
-    return keys, siblings
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The members of a union, `None` left out; of anything else, itself."""
-    if typing.get_origin(annotation) is Annotated:
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [m for m in typing.get_args(annotation) if m is not types.NoneType]
-    return [annotation]
-
-
-def _tag(member: Any) -> Any:
-    return member.model_fields["type"].annotation if issubclass(member, Settings) else None
+    return keys, siblings, here

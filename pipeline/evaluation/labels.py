@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.catalog.catalog import Catalog, State
-from pipeline.catalog.conditions import Groups
+from pipeline.catalog.columns import Groups
 from pipeline.errors import QueryError, SourceError
 from pipeline.sources.columns import read_columns
 from pipeline.sources.csv_rows import csv_rows

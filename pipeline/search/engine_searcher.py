@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 
 from pipeline.catalog.catalog import Catalog, ItemRecord, State
-from pipeline.catalog.conditions import Condition, Groups
+from pipeline.catalog.columns import Groups
+from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import Engine, get_engine, image_limits

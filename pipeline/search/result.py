@@ -104,6 +104,9 @@ class SearchResult(Mapping[str, EngineResult]):
     engines: Mapping[str, EngineResult]
     fused: tuple[FusedHit, ...] | None = None
     """All engines' lists as one; None unless the search asked for it."""
+    notes: tuple[str, ...] = ()
+    """What to know of the condition: which items it could not judge, and, where nothing meets it,
+    the values that are nearest to those it asked for."""
 
     def __getitem__(self, engine: str) -> EngineResult:
         return self.engines[engine]
@@ -129,6 +132,7 @@ class SearchResult(Mapping[str, EngineResult]):
         content: dict[str, Any] = {
             "query": self.query,
             "engines": {name: found.to_dict() for name, found in self.engines.items()},
+            "notes": list(self.notes),
         }
         if self.fused is not None:
             content["fused"] = [hit.to_dict() for hit in self.fused]

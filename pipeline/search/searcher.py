@@ -8,6 +8,8 @@ from itertools import tee
 from math import inf
 from typing import Self
 
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.conditions import Condition
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
@@ -46,6 +48,11 @@ class Searcher:
         self.engines = engines
         """Name → the searcher of one engine."""
         self._resources = resources
+
+    @property
+    def catalog(self) -> Catalog:
+        """The ledger that all engines read."""
+        return next(iter(self.engines.values())).catalog
 
     def __enter__(self) -> Self:
         return self
@@ -124,13 +131,19 @@ class Searcher:
             )
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
+        condition = None if where is None else Condition(self.catalog, where)
         return (
-            _combine(query, results, k, fuse) for query, *results in zip(own, *streams, strict=True)
+            _combine(query, results, k, fuse, condition)
+            for query, *results in zip(own, *streams, strict=True)
         )
 
 
 def _combine(
-    query: Query, results: Sequence[EngineResult | PipelineError], k: int, fused: bool
+    query: Query,
+    results: Sequence[EngineResult | PipelineError],
+    k: int,
+    fused: bool,
+    condition: Condition | None,
 ) -> SearchResult | PipelineError:
     """Put the engines' answers to one query together; the first error stands for all."""
     answers: dict[str, EngineResult] = {}
@@ -143,4 +156,11 @@ def _combine(
         describe(query),
         {name: result.first(k) for name, result in answers.items()},
         fuse(lists, k) if fused else None,
+        _notes(condition, any(lists.values())),
     )
+
+
+def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:
+    if condition is None:
+        return ()
+    return (*condition.notes, *(() if has_hits else condition.suggestions))

@@ -1,8 +1,11 @@
-"""store/filters.py: conditions against the same in Python, and what is refused."""
+"""Conditions against an evaluator of their own in Python, and what is refused."""
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +193,208 @@ def test_any_text_gives_an_answer_or_a_one_line_error(catalog: Catalog, where: s
     except QueryError as error:
         assert "\n" not in str(error)  # noqa: PT017
     assert catalog.counts() == {"available": {"": 6}, "failed": {"gone": 1}}
+
+
+# -- Random conditions against an evaluator of their own -------------------------------------------
+
+CELLS: list[Any] = [
+    *(None, 0, 1, 3, 40, 40.0, 40.5, -3, "40", " 40 ", "40.0", "042", "1e3", 1000, ".5", 0.5),
+    *("2.", "+3"),
+    *("", "x", " x", "X", "p", "pq", "Pq", "a_b", "axb", "50%", "50", "₹999", "1,299", "é", "n/a"),
+    *(True, False, 12345678901234567, 12345678901234568, 12345678901234569, 9007199254740993),
+    *("1234567890123456789", "true"),
+]  # fmt: skip
+LITERALS: list[Any] = [
+    *(0, 1, 40, 40.5, -3, 1000, 0.5, 12345678901234568, 12345678901234569, 9007199254740992),
+    *("40", "42", "042", "x", "X", "p", "", "1e3", "₹999", "n/a", "12345678901234569", True, False),
+]
+PATTERNS = ["p%", "%", "_", "a_b", "a!_b", "50!%", "4%", "%x", "é", "40", "!!"]
+
+
+def meaning(value: Any) -> tuple[str, Any]:
+    """What a value is: ("number", exact) or ("text", without blanks around it)."""
+    if isinstance(value, bool | int | float):
+        return "number", Fraction(value)
+    text = value.strip()
+    if re.fullmatch(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?", text) and re.search(r"\d", text):
+        if len(re.sub(r"\D", "", text)) > 18 and re.fullmatch(r"[-+]?\d+", text):
+            return "text", text
+        return "number", Fraction(text if re.fullmatch(r"[-+]?\d+", text) else float(text))
+    return "text", text
+
+
+def comparison(cell: Any, operator: str, literal: Any) -> bool | None:
+    """Three-valued: None where it can be neither true nor false."""
+    if cell is None:
+        return None
+    (kind, value), (other_kind, other) = meaning(cell), meaning(literal)
+    if kind != other_kind:
+        if not isinstance(literal, str) or operator not in ("=", "<>"):
+            return None
+        return operator == "<>"
+    return {
+        "=": value == other,
+        "<>": value != other,
+        "<": value < other,
+        "<=": value <= other,
+        ">": value > other,
+        ">=": value >= other,
+    }[operator]
+
+
+def like(cell: Any, pattern: str, escape: str | None) -> bool | None:
+    if cell is None:
+        return None
+    kind, value = meaning(cell)
+    if kind == "number":
+        exact = value.denominator == 1
+        value = str(int(value) if exact else float(value))
+    regex, characters = "", iter(pattern)
+    for char in characters:
+        if escape and char == escape:
+            regex += re.escape(next(characters, ""))
+        else:
+            regex += {"%": ".*", "_": "."}.get(char, re.escape(char))
+    return re.fullmatch(regex, value, re.IGNORECASE | re.ASCII | re.DOTALL) is not None
+
+
+def negation(truth: bool | None) -> bool | None:
+    return None if truth is None else not truth
+
+
+def conjunction(truths: list[bool | None]) -> bool | None:
+    return False if False in truths else None if None in truths else True
+
+
+def disjunction(truths: list[bool | None]) -> bool | None:
+    return negation(conjunction([negation(truth) for truth in truths]))
+
+
+def quoted(literal: Any) -> str:
+    if isinstance(literal, bool):
+        return str(literal).lower()
+    return "'" + literal.replace("'", "''") + "'" if isinstance(literal, str) else repr(literal)
+
+
+Random = tuple[str, Callable[[Any, Any], bool | None]]
+"""A condition on the columns a and b, and what it is for their values."""
+
+
+def random_condition(rng: random.Random, depth: int) -> Random:
+    if depth and rng.random() < 0.6:
+        kind = rng.choice(["and", "or", "not"])
+        if kind == "not":
+            text, truth = random_condition(rng, depth - 1)
+            return f"not ({text})", lambda a, b: negation(truth(a, b))
+        parts = [random_condition(rng, depth - 1) for _ in range(rng.choice([2, 2, 3]))]
+        join = conjunction if kind == "and" else disjunction
+        text = f" {kind} ".join(f"({part})" for part, _ in parts)
+        return text, lambda a, b: join([of(a, b) for _, of in parts])
+    name = rng.choice("ab")
+
+    def of(truth: Callable[[Any], bool | None]) -> Callable[[Any, Any], bool | None]:
+        return lambda a, b: truth(a if name == "a" else b)
+
+    negated = rng.random() < 0.5
+    no = "not " if negated else ""
+    turn = negation if negated else (lambda truth: truth)
+    match rng.choice(["compare", "compare", "in", "between", "like", "null"]):
+        case "compare":
+            operator, literal = rng.choice(["=", "<>", "<", "<=", ">", ">="]), rng.choice(LITERALS)
+            return f"{name} {operator} {quoted(literal)}", of(
+                lambda cell: comparison(cell, operator, literal)
+            )
+        case "in":
+            members = rng.sample(LITERALS, rng.randint(1, 4))
+            text = f"{name} {no}in ({', '.join(map(quoted, members))})"
+            return text, of(
+                lambda cell: turn(disjunction([comparison(cell, "=", m) for m in members]))
+            )
+        case "between":
+            low, high = rng.choice(LITERALS), rng.choice(LITERALS)
+            text = f"{name} {no}between {quoted(low)} and {quoted(high)}"
+            return text, of(
+                lambda cell: turn(
+                    conjunction([comparison(cell, ">=", low), comparison(cell, "<=", high)])
+                )
+            )
+        case "like":
+            pattern, escape = rng.choice(PATTERNS), rng.choice([None, "!"])
+            text = f"{name} {no}like {quoted(pattern)}" + (f" escape '{escape}'" if escape else "")
+            return text, of(lambda cell: turn(like(cell, pattern, escape)))
+    return f"{name} is {no}null", of(lambda cell: turn(cell is None))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Catalog, list[Any]]]:
+    """A catalog whose items have values of all kinds in two columns."""
+    rng = random.Random(0)
+    cells = [(a, rng.choice(CELLS)) for a in CELLS for _ in range(3)]
+    photo = ImageRecord("p", State.AVAILABLE, path="p", sha256=b"p")
+    with Catalog(tmp_path_factory.mktemp("mixed"), create=True) as made, made.transaction():
+        for number, (a, b) in enumerate(cells):
+            values = {key: value for key, value in (("a", a), ("b", b)) if value is not None}
+            made.put(1, f"{number}", "", "", values, [photo])
+        yield made, cells
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_conditions_select_what_their_own_evaluator_selects(
+    mixed: tuple[Catalog, list[Any]], seed: int
+) -> None:
+    catalog, cells = mixed
+    rng = random.Random(seed)
+    for _ in range(100):
+        where, truth = random_condition(rng, 3)
+        expected = [n for n, (a, b) in enumerate(cells, 1) if truth(a, b) is True]
+        assert Condition(catalog, where).items.tolist() == expected, where
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "a between symmetric 1 and 2",
+        "a = 1 collate nocase",
+        "a like 'x' escape 'ab'",
+        "a in (null)",
+        "a = null",
+        "a glob 'x'",
+    ],
+)
+def test_an_attribute_that_is_not_known_is_refused(
+    mixed: tuple[Catalog, list[Any]], where: str
+) -> None:
+    with pytest.raises(QueryError, match=r"is not a|needs a"):
+        Condition(mixed[0], where)
+
+
+@pytest.mark.parametrize("count", [1_000, 20_000])
+def test_long_lists_and_chains_are_answered(mixed: tuple[Catalog, list[Any]], count: int) -> None:
+    catalog, cells = mixed
+    members = ", ".join(map(str, range(count)))
+    inside = [n for n, (a, _) in enumerate(cells, 1) if comparison(a, "=", 40) or a in (0, 1, 3)]
+    assert set(inside) <= set(Condition(catalog, f"a in ({members})").items.tolist())
+    chain = " or ".join(f"a = {number}" for number in range(1_000))
+    assert Condition(catalog, chain).items.tolist() == [
+        n for n, (a, _) in enumerate(cells, 1)
+        if a is not None and meaning(a)[0] == "number" and meaning(a)[1] in range(1_000)
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_judged_is_counted(catalog: Catalog) -> None:
+    assert Condition(catalog, "price < 2000 and brand = 'Titan'").notes == [
+        "price is a text in 1 of the 4 items that have it (such as 'n/a'): they meet no comparison"
+        " with a number"
+    ]
+    assert Condition(catalog, "price < '2000'").notes == []
+    assert Condition(catalog, "sku = 12345").notes == []
+
+
+def test_the_nearest_values_are_suggested(catalog: Catalog) -> None:
+    assert Condition(catalog, "category = 'watch'").suggestions == [
+        "no item has category = 'watch'; category has Watches"
+    ]
+    assert Condition(catalog, "category in ('Caps', 'Watch')").suggestions == [
+        "no item has category = 'Watch'; category has Watches"
+    ]
+    assert Condition(catalog, "category = 'Caps' and price > 1").suggestions == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,16 @@ from pipeline.config import (
     DistillationSettings,
     FolderSettings,
     PretrainedSettings,
+    Settings,
+    TableSettings,
+    find_config,
     load_config,
+    split_overrides,
 )
+from pipeline.config.base import union_members
+from pipeline.config.dump import to_scalar, to_yaml
+from pipeline.config.parse import parse_yaml
+from pipeline.config.starter import starter_config
 from pipeline.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,28 +54,154 @@ def fails(path: Path, *overrides: str) -> str:
     return message
 
 
-def written(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
-    return content
+ARTICLE = {
+    "name": "flipkart",
+    "root": "indexes",
+    "source": {
+        "type": "flipkart",
+        "path": "data/flipkart_com-ecommerce_sample.csv",
+        "images": "first",
+        "delimiter": ",",
+        "encoding": None,
+        "columns": {
+            "key": "uniq_id",
+            "image": "image",
+            "name": "product_name",
+            "category": "product_category_tree",
+            "category_separator": ">>",
+            "structured": ["product_specifications"],
+        },
+    },
+    "images": {"max_bytes": 20_000_000, "max_pixels": 50_000_000, "min_side": 1},
+    "download": {
+        "resize": 250,
+        "quality": 75,
+        "concurrency": 64,
+        "per_host": 8,
+        "requests_per_second": None,
+        "attempts": 4,
+        "backoff": 0.5,
+        "connect_timeout": 10,
+        "read_timeout": 20,
+        "total_timeout": 120,
+        "redirects": 5,
+        "give_up_after": 100,
+        "robots": "obey",
+        "user_agent": "imgsearch/0.1 (downloads the photos of a product list)",
+        "allow_addresses": [],
+    },
+    "engines": {
+        "autoencoder": {
+            "type": "autoencoder",
+            "architecture": "article",
+            "input_size": 256,
+            "latent_dim": 16,
+            "standardize": False,
+            "resize": "nearest",
+            "normalize": False,
+            "training": {
+                "batch_size": 16,
+                "epochs": 100,
+                "learning_rate": 0.001,
+                "schedule": "constant",
+                "weight_decay": 0,
+                "augment": {
+                    "flip": False,
+                    "shift": 0,
+                    "zoom": 0,
+                    "noise": 0,
+                    "descriptor_noise": 0,
+                    "clean_target": False,
+                },
+                "distillation": None,
+                "patience": None,
+                "validation_split": 0.2,
+                "split": "first",
+                "seed": 7,
+                "mixed_precision": False,
+                "retrain_share": 0.5,
+            },
+        },
+        "vgg16": {
+            "type": "pretrained",
+            "network": "VGG16",
+            "weights": "imagenet",
+            "sha256": None,
+            "when_unavailable": "fail",
+            "include_top": True,
+            "layer": "fc1",
+            "pooling": "none",
+            "input_size": 224,
+            "resize": "bicubic",
+            "normalize": True,
+            "seed": 7,
+        },
+    },
+    "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
+    "index": {"type": "flat", "keep_builds": 2},
+    "search": {"no_match_percentile": 99, "out_of_distribution": False},
+}
 
 
-def missing_keys(model: BaseModel, keys: dict[str, Any], where: str = "") -> Iterator[str]:
-    """The settings that a file leaves to their defaults."""
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if name not in keys:
-            yield where + name
-        elif isinstance(value, BaseModel):
-            yield from missing_keys(value, keys[name], f"{where}{name}.")
-        elif isinstance(value, dict):
-            for key, one in value.items():
-                yield from missing_keys(one, keys[name][key], f"{where}{name}.{key}.")
+def test_every_setting_of_the_flipkart_file_is_the_articles() -> None:
+    assert load_config(REPOSITORY / "config/flipkart.yaml").model_dump(mode="json") == ARTICLE
 
 
-@pytest.mark.parametrize("name", ["default.yaml", "flipkart.yaml"])
-def test_the_shipped_files_write_every_setting_out(name: str) -> None:
-    path = REPOSITORY / "config" / name
-    assert list(missing_keys(load_config(path), written(path))) == []
+def test_no_file_the_sample_file_and_a_source_alone_have_the_same_defaults(
+    minimal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minimal.write_text("source: {type: sample}")
+    default = load_config(REPOSITORY / "config/default.yaml")
+    assert load_config(minimal) == default
+    monkeypatch.chdir(tmp_path)
+    assert load_config() == Config() == default
+    trained, pretrained = default.engines.values()
+    assert isinstance(trained, AutoencoderSettings)
+    assert isinstance(pretrained, PretrainedSettings)
+    assert list(default.engines) == ["autoencoder", "vgg16"]
+    assert (trained.architecture, trained.input_size, trained.resize) == ("strided", 64, "bilinear")
+    training = trained.training
+    assert (training.batch_size, training.epochs, training.learning_rate) == (8, 150, 0.002)
+    assert (training.schedule, training.patience, training.split) == ("cosine", 30, "hash")
+    assert training.augment.model_dump() == {
+        **{"flip": True, "shift": 0.05, "zoom": 0.1, "noise": 0.1},
+        **{"descriptor_noise": 0, "clean_target": False},
+    }
+    assert pretrained.when_unavailable == "random"
+    assert default.images.min_side == 16
+
+
+def test_an_autoencoder_of_which_nothing_is_said_is_the_strided_one(minimal: Path) -> None:
+    assert load_config(minimal).engines["small"] == Config().engines["autoencoder"]
+    minimal.write_text("engines: {a: {type: autoencoder, training: {augment: {noise: 0}}}}")
+    settings = load_config(minimal).engines["a"]
+    assert isinstance(settings, AutoencoderSettings)
+    assert settings.training.augment.shift == 0.05
+    assert settings.training.epochs == 150
+
+
+def test_the_catalog_file_is_what_init_writes() -> None:
+    file = REPOSITORY / "config/catalog.yaml"
+    assert file.read_text() == starter_config({"type": "folder", "path": "photos"})
+    trained = load_config(file).engines["autoencoder"]
+    assert isinstance(trained, AutoencoderSettings)
+    assert (trained.architecture, trained.teacher) == ("descriptor", "vgg16")
+
+
+def test_settings_are_looked_for_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config() is None
+    with pytest.raises(ConfigError, match="the built-in settings: indeks: unknown key"):
+        load_config(overrides=["indeks=1"])
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/default.yaml").write_text("name: shipped")
+    assert load_config().name == "shipped"
+    (tmp_path / "imgsearch.yaml").write_text("name: mine")
+    assert load_config().name == "mine"
+    with pytest.raises(ConfigError, match=r"imgsearch\.yaml: indeks: unknown key"):
+        load_config(overrides=["indeks=1"])
 
 
 def test_the_flipkart_file_has_the_articles_values() -> None:
@@ -165,7 +298,34 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
         ("index.type=ivf", "index.type: "),
         ("index.keep_builds=0", "index.keep_builds: "),
-        ("name=5", "name: "),
+        ("name=no", "name: it is False: YAML reads yes, no, on and off as true or false; to"),
+        ("name=[5]", "name: "),
+        ("root=on", "root: it is True: YAML reads"),
+        (
+            'source={type: folder, path: "a\\0b"}',
+            "source.path: 'a\\x00b': a path cannot hold a NUL",
+        ),
+        (
+            "source={type: table, path: a, columns: {key: no, image: b}}",
+            "source.columns.key: it is F",
+        ),
+        ("source.photos=010", "source.photos: Input should be a valid integer (it is '010')"),
+        ("source.photos=1:30", "source.photos: Input should be a valid integer (it is '1:30')"),
+        (
+            "source.type=magic",
+            "source: 'magic' is no type; set source.type to one of sample, folder",
+        ),
+        (
+            "engines.new.layer=fc2",
+            "engines.new: it has no type; set engines.new.type to one of auto",
+        ),
+        ("engines.random={type: pretrained}", "engines: 'random' is what evaluations call"),
+        ("engines.fused={type: pretrained}", "engines: 'fused' is what evaluations call"),
+        ("engines.pca-16={type: pretrained}", "engines: 'pca-16' is what evaluations call"),
+        (
+            "source={type: folder, path: ~nobody-of-this-name/x}",
+            "~nobody-of-this-name/x: Could not",
+        ),
         ("name=a/b", "'a/b' cannot be a name"),
         ("name=..", "'..' cannot be a name"),
         ("name=''", "'' cannot be a name"),
@@ -414,6 +574,215 @@ def test_descriptors_need_a_multiple_of_16(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="100 is no multiple of 16"):
         AutoencoderSettings.model_validate({**fitting, "input_size": 100})
     AutoencoderSettings.model_validate({"type": "autoencoder", "input_size": 100})
+
+
+# -- Kinds, and parts of what a file leaves out ----------------------------------------------------
+
+
+def test_a_part_of_what_the_file_leaves_out_can_be_changed(minimal: Path) -> None:
+    minimal.write_text("name: x")
+    config = load_config(minimal, ["source.photos=9", "engines.vgg16.weights=random"])
+    assert config.source == Config().source.model_copy(update={"photos": 9})
+    assert list(config.engines) == ["autoencoder", "vgg16"]
+    assert config.engines["autoencoder"] == Config().engines["autoencoder"]
+    taught = "engines.autoencoder.training.distillation.teacher=vgg16"
+    minimal.write_text(
+        "engines: {autoencoder: {type: autoencoder, training: {distillation: }},"
+        " vgg16: {type: pretrained}}"
+    )
+    trained = load_config(minimal, [taught]).engines["autoencoder"]
+    assert isinstance(trained, AutoencoderSettings)
+    assert trained.teacher == "vgg16"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_another_kind_of_source_or_engine_drops_what_only_the_old_one_has(
+    minimal: Path, turned: bool
+) -> None:
+    minimal.write_text(
+        "source: {type: sample, photos: 3, seed: 5}\n"
+        "engines:\n  net: {type: autoencoder, latent_dim: 4, input_size: 96, training: {epochs: 3}}"
+    )
+    overrides = ["source.type=folder", "source.path=/x", "engines.net.type=pretrained"]
+    config = load_config(minimal, overrides[:: -1 if turned else 1])
+    assert config.source == FolderSettings(path=Path("/x"))
+    assert config.engines["net"] == PretrainedSettings(input_size=96)
+    for wrong in ("source.photos=4", "engines.net.latent_dim=3"):
+        assert "unknown key" in fails(minimal, *overrides, wrong)
+    minimal.write_text("source: {type: sample, fotos: 3}")
+    assert "source.fotos: unknown key" in fails(minimal, *overrides[:2])
+
+
+def test_an_override_changes_one_of_the_engines_that_share_settings(minimal: Path) -> None:
+    minimal.write_text(
+        "engines:\n  a: &a {type: autoencoder, training: {epochs: 3}}\n"
+        "  b: *a\n  c: {<<: *a, latent_dim: 4}\n"
+    )
+    config = load_config(minimal, ["engines.a.training.epochs=5"])
+    epochs = [
+        e.training.epochs for e in config.engines.values() if isinstance(e, AutoencoderSettings)
+    ]
+    assert epochs == [5, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", []),
+        ("a=1", ["a=1"]),
+        ("name=a index.type=flat", ["name=a", "index.type=flat"]),
+        ("name=a\n  index.type=flat\n", ["name=a", "index.type=flat\n"]),
+        ("source={type: folder, path: /p}", ["source={type: folder, path: /p}"]),
+        (
+            "source={type: folder, path: /my photos, metadata: {file: a, key: name=x}} name=b",
+            ["source={type: folder, path: /my photos, metadata: {file: a, key: name=x}}", "name=b"],
+        ),
+        ("source.path=/my photos/a b root=/x", ["source.path=/my photos/a b", "root=/x"]),
+        ("source.path=/a=b c=d", ["source.path=/a=b c=d"]),
+        ("source.path='/my root=x'", ["source.path='/my root=x'"]),
+        ('source.path="/a \\" root=x" name=b', ['source.path="/a \\" root=x"', "name=b"]),
+        ("source.path=/Tom's name=b", ["source.path=/Tom's", "name=b"]),
+    ],
+)
+def test_several_settings_in_one_text(text: str, settings: list[str]) -> None:
+    assert split_overrides(text) == settings
+
+
+# -- Texts that YAML takes for something else ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024", "007", "2024.10", "1_000", "0x1F", "1e3", "2024-01-31", "12.5", "1.10", "010"],
+)
+def test_a_number_or_a_date_is_a_text_where_a_text_is_wanted(minimal: Path, text: str) -> None:
+    table = f"source={{type: table, path: {text}, columns: {{key: {text}, image: b}}}}"
+    minimal.write_text(f"name: {text}\nengines: {{{text}: {{type: pretrained, layer: {text}}}}}")
+    config = load_config(minimal, [f"root={text}", table])
+    assert (config.name, config.root) == (text, Path(text))
+    assert isinstance(config.source, TableSettings)
+    assert (config.source.path, config.source.columns.key) == (Path(text), text)
+    assert config.engines == {text: PretrainedSettings(layer=text)}
+
+
+def test_keys_are_texts(minimal: Path) -> None:
+    minimal.write_text("engines: {no: {type: pretrained}, null: {type: autoencoder}}")
+    assert list(load_config(minimal).engines) == ["no", "null"]
+
+
+def test_numbers_become_numbers(minimal: Path) -> None:
+    config = load_config(minimal, ["images.max_bytes=20_000_000", "download.backoff=.5"])
+    assert (config.images.max_bytes, config.download.backoff) == (20_000_000, 0.5)
+    assert (type(config.images.max_bytes), type(config.download.backoff)) == (int, float)
+    assert type(load_config(minimal, ["download.resize=300"]).download.resize) is int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * 2000 + "]" * 2000,
+        "{a: " * 2000 + "}" * 2000,
+        "!!int x",
+        "!!int ''",
+        "!!float x",
+        "!!bool x",
+        "!!timestamp x",
+        "9" * 5000,
+        "9" * 400,
+        "{? [a] : 1}",
+        "{? {a: b} : 1}",
+        "&a [*a]",
+        "&a {b: *a}",
+        "!!set {a, b}",
+        "!!binary x",
+        "!!omap [1]",
+        "!!python/name:os.system",
+    ],
+)
+@pytest.mark.parametrize("key", ["name", "embedding.batch_size", "images", "download.backoff"])
+def test_yaml_of_any_kind_loads_or_is_one_line(minimal: Path, key: str, value: str) -> None:
+    *parents, last = key.split(".")
+    text = "".join(f"{p}: {{" for p in parents) + f"{last}: {value}" + "}" * len(parents)
+    file = minimal.with_name("any.yaml")
+    file.write_text(text)
+    for path, overrides in ((minimal, [f"{key}={value}"]), (file, [])):
+        try:
+            load_config(path, overrides)
+            said = ""
+        except ConfigError as error:
+            said = str(error)
+        if value != "9" * 400:  # which is a long name, or a large number
+            assert said.startswith((f"{path}: ", f"--set {key}="))
+        assert "\n" not in said
+
+
+# -- Every setting, written out --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["source={type: folder, path: ~/p, metadata: {file: a.csv, key: 'no', name: '1e5'}}"],
+        [
+            "source={type: table, path: 'a: b #',"
+            " columns: {key: '', image: i, structured: [a, 'b,c']}}"
+        ],
+        ["engines={'2024': {type: pretrained, layer: null}}", "name='007'"],
+        [
+            "engines.large.weights='a\\n\\u202e\\x7f \\\\ \"é'",
+            "engines.small.training.distillation={teacher: large}",
+            "engines.small.training.learning_rate=1e-9",
+            "download.allow_addresses=[10.0.0.0/8, '::1']",
+            "download.resize=fit 512",
+        ],
+        ["download.resize='none'", "download.requests_per_second=0.5", "root=' a '"],
+    ],
+)
+def test_what_is_written_out_loads_to_the_same_settings(
+    minimal: Path, overrides: list[str]
+) -> None:
+    config = load_config(minimal, overrides)
+    text = to_yaml(config)
+    minimal.write_text(text)
+    assert load_config(minimal) == config
+    assert max(map(len, text.splitlines())) <= 120
+
+
+SECTIONS = Settings.__subclasses__()
+
+
+def test_what_is_written_out_holds_every_setting_with_a_comment() -> None:
+    text = to_yaml(Config())
+    written = parse_yaml(text)
+    assert Config.model_validate(written).model_dump(mode="json") == Config().model_dump(
+        mode="json"
+    )
+
+    def check(written: dict[str, Any], model: BaseModel, where: str) -> None:
+        assert list(written) == list(type(model).model_fields), where
+        for name, field in type(model).model_fields.items():
+            inner = getattr(model, name)
+            sections = [m.__doc__ for m in union_members(field.annotation) if m in SECTIONS]
+            described = field.description or any(sections) or name == "type"
+            assert described, f"{where}{name}"
+            if isinstance(inner, BaseModel):
+                check(written[name], inner, f"{where}{name}.")
+            elif isinstance(inner, dict):
+                for key, one in inner.items():
+                    check(written[name][key], one, f"{where}{name}.{key}.")
+
+    check(written, Config(), "")
+    for kind in ("folder", "table", "flipkart"):  # the other kinds, in comments
+        assert f"  # type: {kind}\n" in text
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.text(max_size=12))
+def test_every_text_survives_being_written(text: str) -> None:
+    value = parse_yaml(to_scalar(text))
+    assert (value, type(value)) == (text, str)
+    assert parse_yaml(f"a: [{to_scalar(text)}, {to_scalar(text)}] # c") == {"a": [text, text]}
 
 
 def test_a_guide_is_guided_by_something() -> None:

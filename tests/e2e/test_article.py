@@ -25,6 +25,7 @@ engines:
     type: autoencoder
     architecture: article
     input_size: 48
+    resize: nearest
     training: {{epochs: 1, split: first}}
   vgg16: {{type: pretrained, weights: "{weights}"}}
 embedding: {{batch_size: 5, shard_size: 7}}

@@ -124,7 +124,7 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
 ) -> None:
     file = tmp_path / "later.weights.h5"
     lenient = settings(tmp_path / "indexes", weights=str(file), when_unavailable="random", seed=8)
-    strict = settings(tmp_path / "indexes", weights=str(file), seed=8)
+    strict = settings(tmp_path / "indexes", weights=str(file), when_unavailable="fail", seed=8)
     notes = Notes()
     for _ in range(2):
         build(lenient, progress=notes)

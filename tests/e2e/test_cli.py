@@ -35,6 +35,7 @@ COMMANDS = (
         "audit",
         "verify",
         "clean",
+        "config",
     ),
 )
 
@@ -410,11 +411,16 @@ def test_what_a_user_can_get_wrong_is_one_line(
     assert all(line.startswith("autoencoder ") for line in finished.splitlines())
 
 
-def test_a_query_by_another_model_is_refused(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_query_by_another_model_is_refused(
+    built: Config,
+    settings_file: Path,
+    photo: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
     for asked in ((photo,), ("--id", 1)):
         code, out, err = run("query", *asked, "--set", "engines.mobilenet.resize=box")
         assert (code, out) == (1, "")
-        assert "run `imgsearch build`" in one_line(err)
+        assert f"run `imgsearch build --config {settings_file}`" in one_line(err)
 
 
 def test_an_empty_catalog_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]

@@ -43,6 +43,7 @@ download:
   read_timeout: 1
   total_timeout: 3
   allow_addresses: [127.0.0.1/32]
+images: {{min_side: 1}}
 engines: {{vgg16: {{type: pretrained, weights: random}}}}
 """
 

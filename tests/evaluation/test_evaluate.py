@@ -246,6 +246,7 @@ def test_reconstruction_is_measured_beside_pca_on_the_photos_held_out(tmp_path: 
         architecture="strided",
         input_size=32,
         latent_dim=2,
+        resize="nearest",
         training=TrainingSettings(batch_size=8, epochs=2, split="first"),
     )
     limits = ImageLimits()

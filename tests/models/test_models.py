@@ -32,6 +32,7 @@ SMALL = PretrainedSettings(
     layer=None,
     pooling="avg",
     input_size=32,
+    when_unavailable="fail",
 )
 
 

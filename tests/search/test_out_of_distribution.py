@@ -109,7 +109,8 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineSearche
                     "resize": "bilinear",
                     "training": {
                         **{"batch_size": 8, "epochs": 30, "learning_rate": 0.003},
-                        **{"schedule": "cosine", "validation_split": 0.3},
+                        **{"schedule": "cosine", "validation_split": 0.3, "patience": None},
+                        "augment": {"flip": False, "shift": 0, "zoom": 0, "noise": 0},
                     },
                 }
             },

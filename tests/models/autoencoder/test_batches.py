@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,11 @@ from pipeline.models.autoencoder.batches import batches_of, transforms_of
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
 ORDER = np.random.default_rng(1).permutation(12)
+
+
+def only(**augment: Any) -> AugmentSettings:
+    """These changes and no others."""
+    return AugmentSettings(**{"flip": False, "shift": 0, "zoom": 0, "noise": 0, **augment})
 
 
 def laid_out(augment: AugmentSettings, size: int = 5) -> tuple[np.ndarray, np.ndarray | None]:
@@ -31,21 +38,21 @@ def test_batches_are_the_photos_in_the_order_given() -> None:
 
 
 def test_what_is_rebuilt_can_be_the_photo_as_it_was() -> None:
-    transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, AugmentSettings(flip=True))
+    transforms = transforms_of(np.random.default_rng(2), len(PHOTOS), 8, only(flip=True))
     assert transforms is not None
     ((shown, photos, rows),) = batches_of(PHOTOS, ORDER, 12, transforms, clean=True)
     np.testing.assert_allclose(photos, PHOTOS[rows.numpy()] / np.float32(255))
-    moved, _ = laid_out(AugmentSettings(flip=True), 12)
+    moved, _ = laid_out(only(flip=True), 12)
     np.testing.assert_allclose(shown, moved)
     assert (shown.numpy() != photos.numpy()).any()
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
-    assert transforms_of(np.random.default_rng(0), 3, 8, AugmentSettings(noise=0.5)) is None
+    assert transforms_of(np.random.default_rng(0), 3, 8, only(noise=0.5)) is None
 
 
 def test_a_mirrored_photo_is_exactly_the_photo_from_right_to_left() -> None:
-    found, transforms = laid_out(AugmentSettings(flip=True))
+    found, transforms = laid_out(only(flip=True))
     assert transforms is not None
     mirrored = transforms[ORDER, 0] < 0
     assert 0 < mirrored.sum() < len(ORDER)
@@ -55,7 +62,7 @@ def test_a_mirrored_photo_is_exactly_the_photo_from_right_to_left() -> None:
 
 
 def test_a_moved_photo_shows_what_bilinear_interpolation_gives() -> None:
-    found, transforms = laid_out(AugmentSettings(shift=0.3, zoom=0.2, flip=True))
+    found, transforms = laid_out(only(shift=0.3, zoom=0.2, flip=True))
     assert transforms is not None
     for photo, row in zip(found, ORDER, strict=True):
         a, _, c, _, e, f, *_ = transforms[row].astype(np.float64)
@@ -73,7 +80,7 @@ def test_a_moved_photo_shows_what_bilinear_interpolation_gives() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_moves_and_scales_stay_within_what_was_asked(seed: int) -> None:
     random = np.random.default_rng(seed)
-    transforms = transforms_of(random, 500, 64, AugmentSettings(shift=0.1, zoom=0.2))
+    transforms = transforms_of(random, 500, 64, only(shift=0.1, zoom=0.2))
     assert transforms is not None
     for scale, offset in (
         (transforms[:, 0], transforms[:, 2]),

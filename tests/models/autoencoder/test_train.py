@@ -38,11 +38,15 @@ LIMITS = ImageLimits()
 
 def settings(**training: object) -> AutoencoderSettings:
     augment = {"flip": True, "shift": 0.1, "zoom": 0.1, "noise": 0.05}
-    defaults = {"batch_size": 8, "epochs": 4, "schedule": "cosine", "augment": augment}
+    defaults = {
+        **{"batch_size": 8, "epochs": 4, "learning_rate": 0.001, "patience": None},
+        "augment": augment,
+    }
     return AutoencoderSettings(
         type="autoencoder",
         architecture="strided",
         input_size=32,
+        resize="nearest",
         training=TrainingSettings.model_validate({**defaults, **training}),
     )
 
@@ -101,7 +105,10 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
 
 GUIDED = {
     "distillation": {"lab_histogram": 0.5, "components": 16, "neighbors": 3},
-    "augment": {"flip": True, "clean_target": True, "descriptor_noise": 0.3, "noise": 0.05},
+    "augment": {
+        **{"flip": True, "shift": 0, "zoom": 0, "noise": 0.05},
+        **{"clean_target": True, "descriptor_noise": 0.3},
+    },
     "weight_decay": 0.01,
 }
 
@@ -169,7 +176,8 @@ def test_a_teacher_decides_what_is_near(catalog: Catalog, tmp_path: Path) -> Non
         "neighbors": 3,
         "target_weight": 1,
     }
-    chosen = settings(epochs=60, distillation=distillation, augment={}, learning_rate=3e-3)
+    unchanged = {"flip": False, "shift": 0, "zoom": 0, "noise": 0}
+    chosen = settings(epochs=60, distillation=distillation, augment=unchanged, learning_rate=3e-3)
     model = train(
         "ae", chosen, catalog, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
     )
@@ -332,7 +340,7 @@ TWO_DEVICES = """
 import sys
 from pathlib import Path
 import numpy as np
-from pipeline.config import TrainingSettings
+from pipeline.config import AugmentSettings, TrainingSettings
 from pipeline.models.base import import_keras, import_tensorflow
 from pipeline.models.autoencoder.fit import Fit
 from pipeline.progress import SILENT
@@ -351,7 +359,10 @@ def network():
 
 
 photos = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), np.uint8)
-training = TrainingSettings(batch_size=8, epochs=3)
+plain = AugmentSettings(flip=False, shift=0, zoom=0, noise=0)
+training = TrainingSettings(
+    batch_size=8, epochs=3, learning_rate=0.001, schedule="constant", augment=plain
+)
 _, history = Fit("ae", network, training, Path(sys.argv[2]), SILENT).run(photos[:16], photos[16:])
 print(history.loss, history.val_loss)
 """

@@ -1,0 +1,83 @@
+"""The columns of a catalog's items: its own, and those of the metadata."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.values import canonical
+from pipeline.errors import QueryError
+
+_ITEM_COLUMNS = ("id", "key", "name", "category")  # all other columns are metadata
+_MAX_SHOWN = 30  # columns in an error
+
+
+class Groups:
+    """Groups of items that share the value of a column.
+
+    Groups(catalog, "category")([1, 2])  # [("value", "Watches"), ("item", 2)]
+    """
+
+    def __init__(self, catalog: Catalog, name: str) -> None:
+        """Take a column by its name; a dot may stand between levels of a structured one.
+
+        Raises:
+            QueryError: no item has it.
+        """
+        names = tuple(name.split(".")) if "." in name and not _has(catalog, (name,)) else (name,)
+        check_column(catalog, names)
+        self.catalog = catalog
+        self._sql, self._parameters = column(names)
+
+    def __call__(self, items: Sequence[int]) -> list[Hashable]:
+        """Return the group of each item; an item without a value is a group of its own.
+
+        Equal values, in the meaning of `catalog/values.py`, are one group.
+        """
+        rows = self.catalog.select(
+            f"SELECT id, {self._sql} FROM items"  # noqa: S608
+            " WHERE id IN (SELECT value FROM json_each(:items))",
+            {**self._parameters, "items": json.dumps(list(items))},
+        )
+        values = {item: canonical(value) for item, value in rows if value is not None}
+        return [("value", values[i]) if i in values else ("item", i) for i in items]
+
+
+def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
+    """Make sure that at least one item has a column.
+
+    Raises:
+        QueryError: none has; the error lists the columns that there are.
+    """
+    if not _has(catalog, names):
+        query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
+        columns = [*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]
+        nearest = difflib.get_close_matches(names[0], columns, n=1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest and len(names) == 1 else ""
+        more = ", ..." if len(columns) > _MAX_SHOWN else ""
+        raise QueryError(
+            f"no item has a column {'.'.join(names)!r}{hint}; there are"
+            f" {', '.join(columns[:_MAX_SHOWN])}{more}"
+        )
+
+
+def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
+    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
+        return True
+    value, parameters = column(names)
+    query = f"SELECT 1 FROM items WHERE {value} IS NOT NULL LIMIT 1"  # noqa: S608
+    return next(catalog.select(query, parameters), None) is not None
+
+
+def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
+    """Return SQL for the value of a column of `items`, and the parameters that it binds."""
+    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
+        return names[0], {}
+    value = "metadata"
+    for level in range(len(names)):
+        # Not json_extract: its paths cannot name a column with a quote in it.
+        value = f"(SELECT value FROM json_each({value}) WHERE key = :{prefix}_{level})"  # noqa: S608
+    return value, {f"{prefix}_{level}": name for level, name in enumerate(names)}

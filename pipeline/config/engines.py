@@ -1,0 +1,189 @@
+"""Settings of one engine: what its model is, and how it is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config.base import Resize, Settings, Text
+
+_RESIZE = "nearest | box | bilinear | bicubic | lanczos: how a photo is scaled to input_size"
+
+
+class AugmentSettings(Settings):
+    """How each photo is changed, anew in each epoch, before it is trained on."""
+
+    flip: bool = Field(True, description="mirror half of the photos")
+    shift: float = Field(0.05, ge=0, le=0.5, description="move by up to this share of a side")
+    zoom: float = Field(0.1, ge=0, le=0.5, description="scale by up to about this share of a side")
+    noise: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="standard deviation of the noise on what the network sees, not on what it"
+        " rebuilds; pixels go from 0 to 1",
+    )
+    descriptor_noise: float = Field(
+        0,
+        ge=0,
+        le=10,
+        description="the same on descriptors, whose numbers have a variance of 1 each; only for the"
+        " architecture `descriptor`",
+    )
+    clean_target: bool = Field(
+        False, description="true: rebuild the photo as it is, however it was changed"
+    )
+
+
+class DistillationSettings(Settings):
+    """What photos have to have in common for their latents to be near each other.
+
+    Photos are described by weighted descriptors and by a teacher's vectors; the latent learns to
+    keep near what is near by these. null: rebuild pixels, and nothing else.
+    """
+
+    teacher: Text | None = Field(
+        None, description="a pretrained engine of this file, whose vectors count too; null: none"
+    )
+    teacher_weight: float = Field(1, ge=0, description="weight of the teacher's vectors")
+    hog: float = Field(1, ge=0, description="weight of the directions of edges")
+    foreground_mask: float = Field(0.7, ge=0, description="weight of where a photo is not white")
+    lab_histogram: float = Field(0, ge=0, description="weight of which colors it has")
+    pixels: float = Field(0, ge=0, description="weight of its pixels, coarsely")
+    components: int = Field(
+        128, ge=1, description="dimensions to which all that is brought down, by PCA"
+    )
+    neighbors: int = Field(15, ge=1, description="photos that count as near")
+    pixel_weight: float = Field(
+        0.1, ge=0, description="weight of the error of rebuilt pixels, as a share of their variance"
+    )
+    target_weight: float = Field(
+        0.1, ge=0, description="weight of the error of rebuilt components, likewise"
+    )
+    decorrelation_weight: float = Field(
+        0.1, ge=0, description="weight of the correlations between the dimensions of the latent"
+    )
+
+    @model_validator(mode="after")
+    def _weights(self) -> DistillationSettings:
+        taught = self.teacher_weight if self.teacher else 0
+        if not any((taught, self.hog, self.foreground_mask, self.lab_histogram, self.pixels)):
+            raise ValueError(
+                "all weights are 0: give one to hog, foreground_mask, lab_histogram or pixels, or"
+                " name a teacher"
+            )
+        return self
+
+
+class TrainingSettings(Settings):
+    """How an autoencoder is trained: squared errors, Adam, the best validation loss kept."""
+
+    batch_size: int = Field(8, ge=1, description="photos a step")
+    epochs: int = Field(150, ge=1, description="passes over the photos, at most")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="of Adam")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine",
+        description="constant | cosine: the learning rate rises for half an epoch, then falls to 0",
+    )
+    weight_decay: float = Field(0, ge=0, le=1, description="of AdamW")
+    augment: AugmentSettings = AugmentSettings()
+    distillation: DistillationSettings | None = None
+    patience: int | None = Field(
+        30, ge=1, description="epochs without a better validation loss before it stops; null: never"
+    )
+    validation_split: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of the photos held out of training; the best epoch is chosen on them",
+    )
+    split: Literal["first", "hash"] = Field(
+        "hash",
+        description="which are held out. hash: by content, stable when photos come and go | first:"
+        " the first in the order of names, as Keras's ImageDataGenerator does",
+    )
+    seed: int = Field(7, ge=0, lt=2**32, description="same seed, same machine: same weights")
+    mixed_precision: bool = Field(False, description="true: half precision where there is a GPU")
+    retrain_share: float = Field(
+        0.5, ge=0, le=1, description="train anew when more than this share of the photos is new"
+    )
+
+
+class AutoencoderSettings(Settings):
+    """A convolutional autoencoder trained on the catalog itself; its latent layer is the vector."""
+
+    type: Literal["autoencoder"] = "autoencoder"
+    architecture: Literal["article", "strided", "descriptor"] = Field(
+        "strided",
+        description="article: the published network, 138.5 million parameters at 256×256, for a"
+        " GPU | strided: strided convolutions, for machines without one | descriptor: its first"
+        " layers are fixed (directions of edges, colors, foreground, coarse pixels): learns from"
+        " few photos, in minutes; made for `distillation`",
+    )
+    input_size: int = Field(
+        64,
+        ge=32,
+        le=256,
+        description="pixels a side, 32 to 256; a multiple of 16 for the architecture `descriptor`"
+        " and for distillation",
+    )
+    latent_dim: int = Field(16, ge=1, le=4096, description="dimensions of a vector")
+    standardize: bool = Field(
+        False,
+        description="true: scale each dimension to a variance of 1 over the photos trained on",
+    )
+    resize: Resize = Field("bilinear", description=f"{_RESIZE}; the article's is nearest")
+    normalize: bool = Field(False, description="true: scale vectors to unit length")
+    training: TrainingSettings = TrainingSettings()
+
+    @property
+    def teacher(self) -> str | None:
+        """The engine whose vectors it is distilled from, if any."""
+        return self.training.distillation.teacher if self.training.distillation else None
+
+    @model_validator(mode="after")
+    def _size(self) -> AutoencoderSettings:
+        describes = self.architecture == "descriptor" or self.training.distillation is not None
+        if describes and self.input_size % 16:
+            raise ValueError(
+                f"input_size: {self.input_size} is no multiple of 16, which descriptors need"
+            )
+        return self
+
+
+class PretrainedSettings(Settings):
+    """A layer of a network of keras.applications, pretrained on ImageNet."""
+
+    type: Literal["pretrained"] = "pretrained"
+    network: Text = Field("VGG16", description="any class of keras.applications")
+    weights: Text = Field(
+        "imagenet",
+        description="imagenet: Keras downloads and checks the weights (528 MB for VGG16), or takes"
+        " them from ~/.keras/models, where it keeps them if you have a folder ~/.keras | random: no"
+        " knowledge of photos at all | or the path of a weights file that Keras can read",
+    )
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="of such a file, checked if given"
+    )
+    when_unavailable: Literal["fail", "random"] = Field(
+        "random",
+        description="fail: stop when the weights cannot be had | random: go on with random ones, so"
+        " that the sample runs without a network, and say so in every answer",
+    )
+    include_top: bool = Field(
+        True, description="with the classification layers, of which VGG16's fc1 is one"
+    )
+    layer: Text | None = Field("fc1", description="its output is the vector; null: the last layer")
+    pooling: Literal["none", "avg", "max"] = Field(
+        "none", description="none | avg | max: how a layer that is still a picture becomes a vector"
+    )
+    input_size: int = Field(224, ge=32, le=1024, description="pixels a side, 32 to 1024")
+    resize: Resize = Field(
+        "bicubic", description=f"{_RESIZE}; bicubic is what the article's Pillow call does"
+    )
+    normalize: bool = Field(True, description="scale vectors to unit length, as in the article")
+    seed: int = Field(7, ge=0, lt=2**32, description="of random weights")
+
+
+EngineSettings = Annotated[AutoencoderSettings | PretrainedSettings, Field(discriminator="type")]

@@ -1,0 +1,219 @@
+"""A folder of photos or a table → the settings of a source that describes it, as far as seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SourceError
+from pipeline.sources.cells import as_name, blank, photo_uris
+from pipeline.sources.csv_rows import csv_rows
+from pipeline.sources.folder import SUFFIXES, photos_below
+from pipeline.sources.parquet_rows import parquet_rows
+from pipeline.sources.table import PARQUET
+
+MAX_ROWS = 1000  # of a table that are looked at
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)
+_DELIMITERS = ",;\t|"
+# Words of headings, the best first.
+_ID_WORDS = (
+    "id",
+    "sku",
+    "uid",
+    "uuid",
+    "asin",
+    "ean",
+    "gtin",
+    "upc",
+    "key",
+    "code",
+    "handle",
+    "no",
+)
+_NAME_WORDS = ("name", "title", "label")
+_CATEGORY_WORDS = ("category", "categories", "department", "type", "class", "group", "kind")
+_IMAGE_WORDS = ("image", "images", "photo", "photos", "picture", "pictures", "img")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Settings of `source`, and what they rest on."""
+
+    settings: dict[str, Any]
+    notes: list[str]
+
+
+def guess_source(path: Path, max_rows: int = MAX_ROWS) -> Guess:
+    """Look at a folder or a table, at no more than `max_rows` rows of it.
+
+    guess_source(Path("photos")).settings == {"type": "folder", "path": "photos"}
+
+    Raises:
+        SourceError: there is nothing usable.
+    """
+    if path.is_dir():
+        return _folder(path, max_rows)
+    if not path.exists():
+        raise SourceError(f"{path}: no such folder or file; name a folder of photos, or a table")
+    if not path.name.lower().endswith(_TABLES):
+        raise SourceError(f"{path}: neither a folder of photos nor a table ({', '.join(_TABLES)})")
+    return _table(path, max_rows)
+
+
+def _folder(folder: Path, max_rows: int) -> Guess:
+    photos = photos_below(folder)
+    tables = sorted(p for p in folder.iterdir() if p.name.lower().endswith(_TABLES))
+    if not photos and len(tables) == 1:
+        return _table(tables[0], max_rows)
+    if not photos:
+        names = ", ".join(table.name for table in tables)
+        found = f"several tables ({names}); name one" if tables else "no table in it"
+        raise SourceError(f"{folder}: no photos below it ({', '.join(SUFFIXES)}), and {found}")
+    settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
+    notes = [f"{folder}: {len(photos):,} photos"]
+    best, metadata = 0, None
+    for table in tables:
+        if table.suffix.lower() == ".csv":
+            columns = _read_columns(table, ",", max_rows)
+            matches, guess = _metadata(table.name, columns, photos)
+            if matches > best:
+                best, metadata = matches, guess
+    if metadata:
+        settings["metadata"] = metadata
+        notes.append(
+            f"{metadata['file']} describes them ({best:,} rows were looked up): {_listed(metadata)}"
+        )
+    else:
+        notes.append("the category of a photo is the folder that it is in")
+    return Guess(settings, notes)
+
+
+def _metadata(
+    file: str, columns: Sequence[_Column], photos: Iterable[Path]
+) -> tuple[int, dict[str, str]]:
+    """Count the rows that name a photo, and guess what the columns mean."""
+    names = {text for p in photos for text in (p.as_posix(), p.name, p.stem)}
+    matches = {column.name: sum(text in names for text in column.texts) for column in columns}
+    key = max(columns, key=lambda column: matches[column.name], default=None)
+    if key is None or matches[key.name] * 2 < len(key.texts):
+        return 0, {}
+    rest = [column for column in columns if column is not key]
+    return matches[key.name], {"file": file, "key": key.name, **_name_and_category(rest)}
+
+
+def _table(path: Path, max_rows: int) -> Guess:
+    settings: dict[str, Any] = {"type": "table", "path": str(path)}
+    if path.suffix.lower() in PARQUET:
+        columns = _read_columns(path, None, max_rows)
+    else:
+        read = {d: _read_columns(path, d, max_rows) for d in _DELIMITERS}
+        delimiter = max(read, key=lambda d: len(read[d]))
+        columns = read[delimiter]
+        if delimiter != ",":
+            settings["delimiter"] = delimiter
+    image = max(columns, key=_image_score, default=None)
+    if image is None or not _image_score(image):
+        raise SourceError(f"{path}: no column of it holds URLs (http…) of photos")
+    rest = [column for column in columns if not column.urls]
+    ids = [column for column in rest if column.is_unique]
+    # Without a column of ids, the photo's own URL tells the rows apart.
+    key = _by_heading(ids, _ID_WORDS) or next(iter(ids), image)
+    meaning = {"key": key.name, "image": image.name}
+    meaning |= _name_and_category([column for column in rest if column is not key])
+    settings["columns"] = meaning
+    structured = [c.name for c in rest if c.name not in meaning.values() and c.is_structured]
+    if structured:
+        settings["columns"] = {**meaning, "structured": structured}
+    return Guess(settings, [f"{path}: a table with URLs of photos; {_listed(meaning)}"])
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    values: list[Any]
+    """Blank ones left out."""
+    rows: int
+    """Rows looked at, blank ones included."""
+
+    @property
+    def texts(self) -> list[str]:
+        return [as_name(value) for value in self.values]
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the heading: `productDisplayName` → product, display, name."""
+        return re.findall(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+", self.name)
+
+    @property
+    def urls(self) -> int:
+        """Values that hold a URL."""
+        return sum("http" in str(value)[:500] and bool(photo_uris(value)) for value in self.values)
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether nearly every row has a value of its own."""
+        return len(set(self.texts)) >= max(1, 0.95 * self.rows)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether rows share values, as far as so few can tell."""
+        return len(set(self.texts)) <= 0.8 * len(self.values) or 0 < len(self.values) < 10
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether the values are JSON or Ruby objects."""
+        braced = sum(bool(re.match(r"\s*\[?\s*\{.*[:=]", text)) for text in self.texts)
+        return braced > 0.5 * max(1, len(self.values))
+
+
+def _read_columns(path: Path, delimiter: str | None, max_rows: int) -> list[_Column]:
+    """Read the first rows of a CSV file, or of a Parquet file if there is no delimiter."""
+    rows = parquet_rows(path) if delimiter is None else csv_rows(path, delimiter, None)
+    with closing(rows):
+        whole = (row for row in rows if row is not None and not all(map(blank, row)))
+        heading = [name.strip() for name in next(whole, [])]
+        cells = [row for row in islice(whole, max_rows) if len(row) == len(heading)]
+    return [
+        _Column(name, [row[i] for row in cells if not blank(row[i])], len(cells))
+        for i, name in enumerate(heading)
+        if name and heading.index(name) == i
+    ]
+
+
+def _image_score(column: _Column) -> int:
+    """How likely it holds the URLs of photos; 0 if at all unlikely."""
+    if column.urls < 0.5 * max(1, len(column.values)):
+        return 0
+    named = any(word.lower() in _IMAGE_WORDS for word in column.words)
+    suffixed = sum(any(f"{s}" in text.lower() for s in SUFFIXES) for text in column.texts)
+    return 2 * named + (suffixed > 0.5 * len(column.values)) + 1
+
+
+def _name_and_category(columns: Sequence[_Column]) -> dict[str, str]:
+    plain = [column for column in columns if column.values and not column.urls]
+    name = _by_heading(plain, _NAME_WORDS)
+    rest = [column for column in plain if column is not name and column.is_repeated]
+    category = _by_heading(rest, _CATEGORY_WORDS)
+    found = {"name": name, "category": category}
+    return {meaning: column.name for meaning, column in found.items() if column}
+
+
+def _by_heading(columns: Iterable[_Column], words: Sequence[str]) -> _Column | None:
+    """Return the first column with the best of some words in its heading."""
+    columns = list(columns)
+    for wanted in words:
+        for column in columns:
+            if wanted in (word.lower() for word in column.words):
+                return column
+    return None
+
+
+def _listed(meaning: dict[str, str]) -> str:
+    return ", ".join(
+        f"{setting} is {column!r}" for setting, column in meaning.items() if setting != "file"
+    )
