@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pytest
 import typer
 import yaml
 
+from pipeline.catalog.records import ItemRecord, State
 from pipeline.cli import app
 from pipeline.config import load_config
+from pipeline.search.result import EngineResult, Hit, SearchResult
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -114,15 +117,18 @@ def test_python_compiles(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("json"))
-def test_json_shows_what_to_dict_returns(text: str) -> None:
-    import json
-
-    from pipeline.search.result import EngineResult, Hit, SearchResult
-
+def test_json_is_what_to_dict_returns(text: str) -> None:
     shown = json.loads(text)
-    (engine,) = shown["engines"].values()
-    (hit,) = engine["hits"]
-    item = type("Item", (), {**hit["item"], "metadata": hit["item"]["metadata"]})()
-    record = Hit(hit["rank"], hit["distance"], hit["percentile"], item, Path(hit["photo"]))
-    answer = EngineResult("vgg16", (record,), *(engine[key] for key in list(engine)[1:]))
-    assert SearchResult(shown["query"], {"vgg16": answer}).to_dict() == shown
+    engines = {}
+    for name, engine in shown["engines"].items():
+        hits = [
+            Hit(
+                **hit
+                | {"item": ItemRecord(**hit["item"], state=State.AVAILABLE, reason="")}
+                | {"photo": Path(hit["photo"])}
+            )
+            for hit in engine["hits"]
+        ]
+        engines[name] = EngineResult(**engine | {"engine": name, "hits": tuple(hits)})
+    result = SearchResult(shown["query"], engines, notes=tuple(shown["notes"]))
+    assert result.to_dict() == shown

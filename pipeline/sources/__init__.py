@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from pipeline.config import FolderSettings, SampleSettings, TableSettings
+from pipeline.config.sources import SourceSettings
 from pipeline.sources.base import Source
 
 SOURCES = {
@@ -16,7 +16,7 @@ SOURCES = {
 """`type` in the settings → module and class, imported when it is needed, and opened by `of`."""
 
 
-def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
+def create(settings: SourceSettings) -> Source:
     """Open the source that a configuration names.
 
         items = create(load_config(Path("config.yaml")).source).items()
