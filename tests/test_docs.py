@@ -79,6 +79,13 @@ def test_a_page_begins_with_whom_it_is_for(page: Path) -> None:
     assert paragraphs[1].startswith("For everyone who")
 
 
+def test_the_listing_of_the_package_is_complete() -> None:
+    listing = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    entries = (path for path in (ROOT / "pipeline").iterdir() if path.name != "__pycache__")
+    names = [path.name for path in entries if path.is_dir() or path.suffix == ".py"]
+    assert [name for name in names if name not in listing and name != "__main__.py"] == []
+
+
 @pytest.mark.parametrize("line", commands())
 def test_command_lines_can_be_parsed(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
