@@ -1,6 +1,6 @@
 """How long `imgsearch query --id` takes, against importing numpy and faiss.
 
-On 18,322 items with two engines: one of 16 dimensions and one of 4,096, the article's sizes. The
+On 18,322 items with two engines: one of 16 numbers and one of 4,096, the article's sizes. The
 vectors are random: the time does not depend on them.
 """
 
@@ -54,7 +54,7 @@ def measure(_: Path | None) -> list[dict[str, object]]:
 
 
 def make_catalog(folder: Path, engines: Mapping[str, int], kind: Kind = "flat") -> Path:
-    """Build an index for each engine, each of the given dimension; return the settings.
+    """Build an index for each engine, of so many numbers a vector; return the settings.
 
     The vectors are random, but most of what sets them apart is in few directions, as of photos.
     """
