@@ -45,7 +45,7 @@ lint: $(STAMP)  ## Check formatting, style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## Measure what README states (DATA=folder of the reference data, if you have it)
+bench: $(STAMP)  ## Measure what docs/benchmarks.md states (DATA=folder of the reference data, if you have it)
 	$(BIN)/python benchmarks/bench.py $(if $(DATA),--data "$(DATA)")
 
 clean:  ## Remove .venv and caches; `imgsearch clean` is for indexes

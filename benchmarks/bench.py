@@ -1,4 +1,4 @@
-"""Measure what README states; print tables and write them to bench.json.
+"""Measure what docs/benchmarks.md states; print tables and write them to bench.json.
 
 Each number is a ratio against a baseline in the same run, because machines differ and are shared.
 """
@@ -28,7 +28,7 @@ Rows = list[dict[str, object]]
 
 
 def main() -> None:
-    """Run the sections asked for."""
+    """Run the sections that are named, or all."""
     sections: dict[str, Callable[[Path | None], Rows]] = {
         "embedding": embedding.measure,
         "memory": memory.measure,

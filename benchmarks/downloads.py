@@ -1,7 +1,7 @@
 """How fast photos are downloaded, against img2dataset and a loop over `requests`.
 
-All ask the same server, a process of its own on this machine, for the same photos, and keep them as
-250×250 JPEG files. With the reference data also: Kaggle's table, its URLs led to that server.
+All fetch the same photos from the same server, another process on this machine, and keep them as
+250×250 JPEG files. With the reference data also: Kaggle's table, with URLs of that server.
 """
 
 from __future__ import annotations

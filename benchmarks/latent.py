@@ -1,9 +1,9 @@
-"""How good an autoencoder's 16 numbers are at finding neighbors, on photos it was not trained on.
+"""How good an autoencoder's 16 dimensions are at finding neighbors, on photos held out of training.
 
-Flipkart: 700 photos in five folds; four are the catalog, on which the autoencoder is trained, the
-fifth asks; right is what is of the same top category. Fashion: 18,322 photos, of which a fifth is
-held out of training; those of it that are labeled ask, all labeled ones can be found, right is
-what is of the same articleType. Needs the folder of the reference data.
+Flipkart: 700 photos in five folds. Four are the catalog, on which the autoencoder is trained, the
+photos of the fifth are the queries; right is what has the same top category. Fashion: 18,322
+photos, a fifth of them held out of training. The labeled ones of those are the queries, all labeled
+photos can be found; right is what has the same articleType. Needs the folder of the reference data.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def fashion(data: Path, folder: Path, engines: Mapping[str, Any]) -> Iterator[di
 
 def shown(catalog: Catalog, photos: set[bytes]) -> Iterator[tuple[Path, int]]:
     """Yield the file and the item of each of these photos."""
-    for photo, item in catalog.showings():
+    for photo, item in catalog.photo_item_pairs():
         path = catalog.photo_path(photo, item)
         if photo in photos and path:
             yield path, item

@@ -1,9 +1,9 @@
 """How long finding the nearest vectors takes: `pruned` against `flat`, and against other ways.
 
-Needs `fashion-18322.tar` and MobileNetV2's weights. Vectors: MobileNetV2, 1,280 numbers; and VGG16
-`fc1` with random weights, 4,096 numbers (time does not depend on what they know), which takes half
-an hour on 2 cores the first time. Both are kept in a folder `imgsearch-lookup` of the system's
-temporary folder, and so is the catalog of a million: real vectors with jitter.
+Needs `fashion-18322.tar` and MobileNetV2's weights. Vectors: MobileNetV2, 1,280 dimensions; and
+VGG16 `fc1` with random weights, 4,096 dimensions (the time does not depend on the weights), which
+takes half an hour on 2 cores the first time. Both are kept in a folder `imgsearch-lookup` of the
+system's temporary folder, and so is the catalog of a million: real vectors with jitter.
 
 Queries are photos that are not in the index. All is on one thread, except NumPy.
 Times are of the second round.

@@ -1,4 +1,4 @@
-"""How well 16 numbers rebuild a photo: the strided autoencoder against PCA, on the same photos.
+"""How well 16 dimensions rebuild a photo: the strided autoencoder against PCA, on the same photos.
 
 Needs `fashion-18322.tar`: trained on the last 14,658 photos in the archive's order, validated on
 the first 3,664, at 64 × 64 pixels.

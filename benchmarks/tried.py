@@ -36,7 +36,7 @@ NO_TEACHER: Change = {"training.distillation.teacher": None, "training.distillat
 TRIED: dict[str, dict[str, Change]] = {
     "flipkart": {
         "pixels alone": {**PIXELS, "training.batch_size": 16, "training.epochs": 100},
-        "strided convolutions, guided": CONVOLUTIONS,
+        "strided convolutions, distilled": CONVOLUTIONS,
         "no teacher": {
             **NO_TEACHER,
             "training.distillation.foreground_mask": 0.7,
@@ -50,7 +50,7 @@ TRIED: dict[str, dict[str, Change]] = {
     },
     "fashion": {
         "pixels alone": {**PIXELS, "training.batch_size": 64, "training.epochs": 40},
-        "strided convolutions, guided": CONVOLUTIONS,
+        "strided convolutions, distilled": CONVOLUTIONS,
         "no teacher": NO_TEACHER,
         "more noise": {"training.augment.descriptor_noise": 1.0},
     },

@@ -1,12 +1,22 @@
-"""Where items come from. A new source is a module here and a line in `create`."""
+"""Where items come from. A new source is a module here and a line in `SOURCES`."""
 
 from __future__ import annotations
 
-from pipeline.config import FolderSettings, SampleSettings, TableSettings
+from importlib import import_module
+
+from pipeline.config.sources import SourceSettings
 from pipeline.sources.base import Source
 
+SOURCES = {
+    "sample": "pipeline.sources.sample.source:SampleSource",
+    "folder": "pipeline.sources.folder:FolderSource",
+    "table": "pipeline.sources.table:TableSource",
+    "flipkart": "pipeline.sources.table:TableSource",
+}
+"""`type` in the settings → module and class, imported when it is needed, and opened by `of`."""
 
-def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
+
+def create(settings: SourceSettings) -> Source:
     """Open the source that a configuration names.
 
         items = create(load_config(Path("config.yaml")).source).items()
@@ -14,19 +24,6 @@ def create(settings: SampleSettings | FolderSettings | TableSettings) -> Source:
     Raises:
         SourceError: it does not exist.
     """
-    if isinstance(settings, FolderSettings):
-        from pipeline.sources.folder import FolderSource
-
-        return FolderSource.of(settings)
-    if isinstance(settings, TableSettings):
-        from pipeline.sources.table import TableSource
-
-        return TableSource.of(settings)
-    from pipeline.sources.sample.source import SampleSource
-
-    return SampleSource(
-        photos=settings.photos,
-        near_duplicates=settings.near_duplicates,
-        size=settings.size,
-        seed=settings.seed,
-    )
+    module, name = SOURCES[settings.type].split(":")
+    source: Source = getattr(import_module(module), name).of(settings)
+    return source

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from pipeline.config import SampleSettings
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Item, SourcePhoto
 from pipeline.sources.sample.categories import CATEGORIES, Category
@@ -64,6 +65,11 @@ class SampleSource:
             value = getattr(self, name)
             if value < minimum:
                 raise ConfigError(f"sample catalog: {name} is {value}; use {minimum} or more")
+
+    @classmethod
+    def of(cls, settings: SampleSettings) -> SampleSource:
+        """Open the sample that a configuration describes."""
+        return cls(**settings.model_dump(exclude={"type"}))
 
     @property
     def version(self) -> str:
