@@ -37,7 +37,7 @@ query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	$(BIN)/imgsearch query $(SETTINGS) "$(IMAGE)"
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: $(STAMP)  ## Check formatting, style, types and layers
 	$(BIN)/ruff format --check .

@@ -68,7 +68,7 @@ def test_the_installed_program_works_in_an_empty_folder(wheel: Path, tmp_path: P
     run(imgsearch, "build", "--set", TINY)
     photo = next(folder.glob("indexes/sample/images/*/*.*"))
     answer = json.loads(run(imgsearch, "query", photo, "--json", "--set", TINY))
-    assert len(answer["engines"]["mobilenet"]) == 3
+    assert len(answer["engines"]["mobilenet"]["hits"]) == 3
     assert [path.name for path in folder.iterdir()] == ["indexes"]
     run(imgsearch, "audit", "--html", "audit.html", "--set", TINY)
     assert (folder / "audit.html").stat().st_size > 1_000
