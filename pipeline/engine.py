@@ -17,7 +17,6 @@ from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build, BuildStore
-from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
@@ -89,10 +88,6 @@ class Engine:
                 hint="run `imgsearch train`",
             )
         return model
-
-    def load_model(self, model: ModelFolder) -> EmbeddingModel:
-        """Load a model folder of this engine."""
-        return models.load(self.name, model)
 
     def current_build(self) -> Build:
         """Return the index that answers queries.
@@ -209,7 +204,7 @@ class Engine:
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
             report = embed(
-                self.load_model(folder),
+                models.load(self.name, folder),
                 catalog,
                 store,
                 image_limits(self.config),
@@ -235,9 +230,8 @@ class Engine:
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
-        for folder in (self.folder, self.models.folder, self.builds.folder):
-            sweep(folder)
-        for folder in self.embedding_folders:
+        places = (self.folder, self.models.folder, self.builds.folder, *self.embedding_folders)
+        for folder in places:
             sweep(folder)
 
 

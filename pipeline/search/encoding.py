@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import models
 from pipeline.engine import Engine, image_limits
 from pipeline.errors import PipelineError, QueryError, RejectedImage
 from pipeline.images import U8Image
@@ -47,7 +48,7 @@ class QueryEncoder:
         """The model that made the vectors, loaded once, when a photo first needs it."""
         with self._model_lock:
             if self._model is None:
-                self._model = self.engine.load_model(self._model_folder)
+                self._model = models.load(self.engine.name, self._model_folder)
             return self._model
 
     def prepare(self, query: Query) -> EncodedQuery | U8Image | PipelineError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from math import inf
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.search.encoding import EncodedQuery, QueryEncoder
-from pipeline.search.query import Query
+from pipeline.search.query import Filters, Query
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
 
@@ -93,44 +93,23 @@ class EngineSearcher:
         """The model that made the vectors, loaded once, when a photo first needs it."""
         return self._encoder.model
 
-    def search(
-        self,
-        query: Query,
-        k: int = 3,
-        *,
-        where: str | None = None,
-        min_distance: float = 0.0,
-        max_distance: float = inf,
-        group_by: str | None = None,
-    ) -> EngineResult:
+    def search(self, query: Query, k: int = 3, **filters: Unpack[Filters]) -> EngineResult:
         """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
 
         `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
         item does not find itself; it finds others that share its photo.
 
-        `where` is a condition on the catalog's columns, such as `category = 'Watches' and price <
-        2000` (see `catalog/conditions.py`); `group_by` a column, of each value of which only the
-        nearest item is found. Distances are Euclidean, both ends included.
-
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector or column.
             RejectedImage: the photo is not acceptable.
         """
-        filter_ = self._filter(where, min_distance, max_distance, group_by)
-        (encoded,) = self._encoder.encode([self._encoder.prepare(query)])
-        if isinstance(encoded, PipelineError):
-            raise encoded
-        return self._results([encoded], positive(k), filter_)[0]
+        (result,) = self.search_all([query], k, **filters)
+        if isinstance(result, PipelineError):
+            raise result
+        return result
 
     def search_all(
-        self,
-        queries: Iterable[Query],
-        k: int = 3,
-        *,
-        where: str | None = None,
-        min_distance: float = 0.0,
-        max_distance: float = inf,
-        group_by: str | None = None,
+        self, queries: Iterable[Query], k: int = 3, **filters: Unpack[Filters]
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
@@ -140,8 +119,7 @@ class EngineSearcher:
         Raises:
             QueryError: at once, if it holds for all of them.
         """
-        filter_ = self._filter(where, min_distance, max_distance, group_by)
-        return self._search_batches(iter(queries), positive(k), filter_)
+        return self._search_batches(iter(queries), positive(k), self._filter(**filters))
 
     def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
         """Whether the catalog shows nothing like a query with these hits, nearest first.
@@ -189,7 +167,11 @@ class EngineSearcher:
             yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
 
     def _filter(
-        self, where: str | None, min_distance: float, max_distance: float, group_by: str | None
+        self,
+        where: str | None = None,
+        min_distance: float = 0.0,
+        max_distance: float = inf,
+        group_by: str | None = None,
     ) -> SearchFilter:
         if not 0 <= min_distance <= max_distance:
             raise QueryError(

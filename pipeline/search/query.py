@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,19 @@ class Item:
 Photo = Image.Image | Path | str | bytes
 Query = Photo | Item | F32Vector
 """A photo (Pillow image, path or encoded bytes), an item, or a vector of one engine: (dim,)."""
+
+
+class Filters(TypedDict, total=False):
+    """Which items a search may find; left out, every item."""
+
+    where: str | None
+    """A condition on the catalog's columns, such as `category = 'Watches' and price < 2000` (see
+    `catalog/conditions.py`)."""
+    min_distance: float
+    """Euclidean; an item at this distance is found."""
+    max_distance: float
+    group_by: str | None
+    """A column, of each value of which only the nearest item is found."""
 
 
 def read_photo(query: Photo, limits: ImageLimits) -> Image.Image:

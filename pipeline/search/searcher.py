@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import tee
-from math import inf
-from typing import Self
+from typing import Self, Unpack
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
@@ -14,7 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
 from pipeline.search.fusion import DEPTH, fuse
-from pipeline.search.query import Query, describe
+from pipeline.search.query import Filters, Query, describe
 from pipeline.search.result import EngineResult, SearchResult
 
 
@@ -65,35 +64,18 @@ class Searcher:
         self._resources.close()
 
     def search(
-        self,
-        query: Query,
-        k: int = 3,
-        *,
-        where: str | None = None,
-        min_distance: float = 0.0,
-        max_distance: float = inf,
-        group_by: str | None = None,
-        fuse: bool = False,
+        self, query: Query, k: int = 3, *, fuse: bool = False, **filters: Unpack[Filters]
     ) -> SearchResult:
-        """Return the k nearest items by each engine: `search("photo.jpg", k=3)`.
+        """Return the k nearest items by each engine: `search("photo.jpg", k=3, where="id < 9")`.
 
         `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, or a vector of the one
-        engine that is open. `where`, `group_by` and distances are as for `EngineSearcher.search`;
-        with `fuse` the result has one list more, all engines' lists fused.
+        engine that is open. With `fuse` the result has one list more, all engines' lists fused.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all(
-            [query],
-            k,
-            where=where,
-            min_distance=min_distance,
-            max_distance=max_distance,
-            group_by=group_by,
-            fuse=fuse,
-        )
+        (result,) = self.search_all([query], k, fuse=fuse, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -103,11 +85,8 @@ class Searcher:
         queries: Iterable[Query],
         k: int = 3,
         *,
-        where: str | None = None,
-        min_distance: float = 0.0,
-        max_distance: float = inf,
-        group_by: str | None = None,
         fuse: bool = False,
+        **filters: Unpack[Filters],
     ) -> Iterator[SearchResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
@@ -116,25 +95,19 @@ class Searcher:
         Raises:
             QueryError: at once, if it holds for all of them.
         """
-        if fuse and group_by is not None:
+        if fuse and filters.get("group_by") is not None:
             raise QueryError("fusing groups: each engine may pick another item of a group")
         depth = max(positive(k), DEPTH) if fuse else k
-        own, *copies = tee(queries, 1 + len(self.engines))
+        originals, *copies = tee(queries, 1 + len(self.engines))
         streams = [
-            engine.search_all(
-                copy,
-                depth,
-                where=where,
-                min_distance=min_distance,
-                max_distance=max_distance,
-                group_by=group_by,
-            )
+            engine.search_all(copy, depth, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
+        where = filters.get("where")
         condition = None if where is None else Condition(self.catalog, where)
         return (
             _combine(query, results, k, fuse, condition)
-            for query, *results in zip(own, *streams, strict=True)
+            for query, *results in zip(originals, *streams, strict=True)
         )
 
 
