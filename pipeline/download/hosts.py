@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from yarl import URL
-
 from pipeline.config import DownloadSettings
 from pipeline.download.outcomes import Failure, Reason
 from pipeline.download.robots import ALLOW_ALL, Rules
@@ -82,18 +80,3 @@ class Host:
     def give_up(self, reason: str) -> None:
         """Request nothing more from it; its other photos fail for this reason. The first stays."""
         self.gave_up_reason = self.gave_up_reason or reason
-
-
-class Hosts:
-    """The host of each URL, created at its first use."""
-
-    def __init__(self, settings: DownloadSettings) -> None:
-        self._settings = settings
-        self._hosts: dict[tuple[str, str | None, int | None], Host] = {}
-
-    def of(self, url: URL) -> Host:
-        """Return the host of a URL: one for each scheme, name and port, whatever their case."""
-        key = url.scheme, url.raw_host, url.port  # lower case already
-        if key not in self._hosts:
-            self._hosts[key] = Host(self._settings)
-        return self._hosts[key]
