@@ -76,9 +76,7 @@ def open_session(
     )
 
 
-async def get(
-    session: aiohttp.ClientSession, url: URL, max_bytes: int, truncate: bool = False
-) -> Response:
+async def get(session: aiohttp.ClientSession, url: URL, max_bytes: int, truncate: bool) -> Response:
     """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
 
     The rest of such a body is not waited for: the connection is closed.

@@ -1,8 +1,11 @@
-"""One server: how many requests at once, how often, and when it is paused or given up."""
+"""One server: what waits for it, how often it is asked, and when it is paused or given up."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+
+from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download.outcomes import Failure, Reason
@@ -20,6 +23,11 @@ class Host:
         self.rules: Rules | None = ALLOW_ALL if settings.robots == "ignore" else None
         self.robots_lock = asyncio.Lock()  # held while robots.txt is fetched
         self.gave_up_reason: str | None = None  # why nothing more is requested from it
+        # Kept by the schedule:
+        self.urls = deque[tuple[str, URL]]()  # not started yet: the text and what it was parsed to
+        self.in_flight = 0  # photos that are being fetched
+        self.is_ready = False  # is in the schedule's list of hosts to look at
+        self.is_loading_robots = False
         self._spacing = 1 / settings.requests_per_second if settings.requests_per_second else 0.0
         self._give_up_after = settings.give_up_after
         self._failures_in_a_row = 0

@@ -35,7 +35,7 @@ class Rules:
 ALLOW_ALL = Rules()
 
 
-def read_rules(outcome: Outcome, user_agent: str, moved: bool = False) -> Rules:
+def read_rules(outcome: Outcome, user_agent: str, moved: bool) -> Rules:
     """Turn the outcome of requesting robots.txt into rules; `moved` if it ended at another host.
 
     If the host has no such file, everything is allowed. If that cannot be determined, nothing is.

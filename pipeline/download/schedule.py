@@ -47,17 +47,6 @@ async def fetch_all(
 
 
 @dataclass
-class _HostQueue:
-    """The URLs of one host that wait for their turn."""
-
-    host: Host
-    urls: deque[tuple[str, URL]] = field(default_factory=deque)
-    in_flight: int = 0  # photos of this host that are being fetched
-    is_ready: bool = False  # is in the schedule's list of hosts to look at
-    is_loading_robots: bool = False
-
-
-@dataclass
 class _Schedule:
     """Decides which URL is fetched next; the hosts take turns."""
 
@@ -66,10 +55,9 @@ class _Schedule:
     max_bytes: int
     handle: Handle
     fetcher: Fetcher
-    queues: dict[Host, _HostQueue] = field(default_factory=dict)
-    ready: deque[_HostQueue] = field(default_factory=deque)  # queues to look at, in turn
+    ready: deque[Host] = field(default_factory=deque)  # hosts to look at, in turn
     refused: deque[tuple[str, Failed]] = field(default_factory=deque)  # texts that are no URL
-    waiting: int = 0  # URLs in the queues
+    waiting: int = 0  # URLs, at all hosts
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
@@ -88,9 +76,9 @@ class _Schedule:
             if self.refused:
                 return self.handle(*self.refused.popleft())
             while self.ready:
-                queue = self.ready.popleft()
-                queue.is_ready = False
-                if queue.urls and (job := self._job(queue)) is not None:
+                host = self.ready.popleft()
+                host.is_ready = False
+                if host.urls and (job := self._job(host)) is not None:
                     return job
             if not has_more:
                 if not self.waiting:
@@ -108,56 +96,55 @@ class _Schedule:
                 self.refused.append((text, failure.outcome()))
                 continue
             host = self.fetcher.host_of(url)
-            queue = self.queues.setdefault(host, _HostQueue(host))
-            queue.urls.append((text, url))
+            host.urls.append((text, url))
             self.waiting += 1
-            self._look_again(queue)
+            self._look_again(host)
         return bool(texts)
 
-    def _look_again(self, queue: _HostQueue) -> None:
+    def _look_again(self, host: Host) -> None:
         """Look at this host again when its turn comes, because something about it has changed."""
-        if queue.urls and not queue.is_ready:
-            queue.is_ready = True
-            self.ready.append(queue)
+        if host.urls and not host.is_ready:
+            host.is_ready = True
+            self.ready.append(host)
             self.changed.set()
 
-    def _job(self, queue: _HostQueue) -> Job | None:
+    def _job(self, host: Host) -> Job | None:
         """Return what may be done for this host now; if nothing, it is looked at again later."""
         loop = asyncio.get_running_loop()
-        host, (_, url) = queue.host, queue.urls[0]
+        _, url = host.urls[0]
         if host.gave_up_reason:
-            return self._refuse(queue, host.gave_up_reason)
-        if queue.in_flight == self.settings.per_host or queue.is_loading_robots:
+            return self._refuse(host, host.gave_up_reason)
+        if host.in_flight == self.settings.per_host or host.is_loading_robots:
             return None
         if host.due > loop.time():
-            loop.call_at(host.due, self._look_again, queue)
+            loop.call_at(host.due, self._look_again, host)
             return None
         if host.rules is None:
             host.take_turn()
-            queue.is_loading_robots = True
-            return self._load_robots(queue, url)
+            host.is_loading_robots = True
+            return self._load_robots(host, url)
         if reason := host.rules.refusal(url):
-            return self._refuse(queue, reason)
+            return self._refuse(host, reason)
         host.take_turn()
-        queue.in_flight += 1
-        return self._fetch(queue, self._pop(queue), url)
+        host.in_flight += 1
+        return self._fetch(host, self._pop(host), url)
 
-    def _refuse(self, queue: _HostQueue, reason: str) -> Job:
-        return self.handle(self._pop(queue), Failure(reason).outcome())
+    def _refuse(self, host: Host, reason: str) -> Job:
+        return self.handle(self._pop(host), Failure(reason).outcome())
 
-    def _pop(self, queue: _HostQueue) -> str:
+    def _pop(self, host: Host) -> str:
         self.waiting -= 1
-        text, _ = queue.urls.popleft()
-        self._look_again(queue)
+        text, _ = host.urls.popleft()
+        self._look_again(host)
         return text
 
-    async def _load_robots(self, queue: _HostQueue, url: URL) -> None:
-        await self.fetcher.load_robots(queue.host, url)
-        queue.is_loading_robots = False
-        self._look_again(queue)
+    async def _load_robots(self, host: Host, url: URL) -> None:
+        await self.fetcher.load_robots(host, url)
+        host.is_loading_robots = False
+        self._look_again(host)
 
-    async def _fetch(self, queue: _HostQueue, text: str, url: URL) -> None:
+    async def _fetch(self, host: Host, text: str, url: URL) -> None:
         outcome = await self.fetcher.fetch(url, self.max_bytes)
-        queue.in_flight -= 1
-        self._look_again(queue)
+        host.in_flight -= 1
+        self._look_again(host)
         await self.handle(text, outcome)
