@@ -9,11 +9,10 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Call it with the number of units just finished, and a short text about the present status."""
+    """Shows progress within a task."""
 
     def __call__(self, count: int, status: str = "") -> None:
-        """Show both."""
-        ...
+        """Show the number of units just finished, and a short text about the present status."""
 
 
 def ignored(count: int, status: str = "") -> None:
@@ -28,11 +27,9 @@ class Progress(Protocol):
 
         with progress.task("embedding", len(photos), "photos") as advance: advance(1)
         """
-        ...
 
     def note(self, text: str) -> None:
         """Show one line about something that happened."""
-        ...
 
 
 class Silent:

@@ -13,8 +13,7 @@ from typing import Any, Literal, get_args
 from pipeline.artifacts import write_atomic, write_json
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
-from pipeline.download.download import DownloadReport, download
-from pipeline.download.summary import download_page
+from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.errors import SourceError
 from pipeline.index.builds import Build

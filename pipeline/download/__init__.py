@@ -4,8 +4,7 @@ download.py    the stage: URLs in the ledger → images/, each ending in a named
 queue.py       the part of the ledger it works on: what is to be fetched, and the outcomes
 schedule.py    many URLs → one outcome each, the hosts in turn
 fetcher.py     one photo: attempts, redirects, deadlines
-client.py      one request, and what can go wrong with it
-body.py        the bytes of one response, never more than a limit
+client.py      one request, the bytes of its response, and what can go wrong with it
 hosts.py       one server: its slots, its pauses, whether it still responds
 robots.py      what a server allows crawlers to request
 urls.py        text → a URL that may be requested

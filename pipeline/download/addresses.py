@@ -9,12 +9,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+
+from aiohttp import AddrInfoType
 
 from pipeline.download.outcomes import Reason
 
 Network = IPv4Network | IPv6Network
-AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
 # Written out, because `ipaddress.is_global` depends on the version of Python: for 3.11, most of
 # 192.0.0.0/24, multicast, 6to4 and both NAT64 prefixes are global.
@@ -50,14 +50,7 @@ _ASSIGNED_IPV6 = IPv6Network("2000::/3")
 
 
 class ForbiddenAddressError(OSError):
-    """Raised instead of making a socket.
-
-    An OSError, so that the other addresses of a name are tried. All have the same text, so that
-    aiohttp reports this error when none is left.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(str(Reason.FORBIDDEN_ADDRESS))
+    """Raised instead of making a socket; an OSError, so that a name's other addresses are tried."""
 
 
 def may_connect(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> bool:
@@ -69,17 +62,18 @@ def may_connect(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) 
     return not any(address in network for network in _NOT_PUBLIC)
 
 
-def guarded_sockets(allowed: Sequence[Network]) -> Callable[[AddrInfo], socket.socket]:
+def guarded_sockets(allowed: Sequence[Network]) -> Callable[[AddrInfoType], socket.socket]:
     """Return the function that makes the sockets of aiohttp's connector.
 
     It gets the very address about to be connected to, so it does not matter whether that came from
     a URL, a redirect or a name server whose answers change.
     """
 
-    def make(info: AddrInfo) -> socket.socket:
+    def make(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
         if not may_connect(ip_address(address[0]), allowed):
-            raise ForbiddenAddressError
+            # Always the same text, so that aiohttp reports this error when no address is left.
+            raise ForbiddenAddressError(Reason.FORBIDDEN_ADDRESS)
         return socket.socket(family, kind, protocol)
 
     return make

@@ -16,9 +16,9 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets
-from pipeline.download.body import read_body
 from pipeline.download.outcomes import SUCCESS, Failure, Reason
 from pipeline.download.urls import parse
+from pipeline.images import Reject
 
 # AVIF and similar formats, which we cannot read, are sent only to clients that name them.
 _HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
@@ -53,57 +53,101 @@ class Response(NamedTuple):
     redirect: URL | None = None
 
 
-class Client:
-    """Makes requests. Each address is checked, no proxy is used, and no cookie is kept."""
+def open_session(
+    settings: DownloadSettings, resolver: AbstractResolver | None
+) -> aiohttp.ClientSession:
+    """Return a session that checks each address, uses no proxy and keeps no cookie."""
+    connector = aiohttp.TCPConnector(
+        limit=0,  # the schedule limits connections
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        resolver=resolver,
+        socket_factory=guarded_sockets(settings.allow_addresses),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={**_HEADERS, "User-Agent": settings.user_agent},
+        timeout=aiohttp.ClientTimeout(
+            total=None, connect=settings.connect_timeout, sock_read=settings.read_timeout
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        middlewares=(_no_retry,),
+    )
 
-    def __init__(self, settings: DownloadSettings, resolver: AbstractResolver | None) -> None:
-        connector = aiohttp.TCPConnector(
-            limit=0,  # the schedule limits connections
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            resolver=resolver,
-            socket_factory=guarded_sockets(settings.allow_addresses),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers={**_HEADERS, "User-Agent": settings.user_agent},
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=settings.connect_timeout, sock_read=settings.read_timeout
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            middlewares=(_no_retry,),
-        )
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+async def get(session: aiohttp.ClientSession, url: URL, max_bytes: int, truncate: bool) -> Response:
+    """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
 
-    async def get(self, url: URL, max_bytes: int, truncate: bool = False) -> Response:
-        """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
+    The rest of such a body is not waited for: the connection is closed.
 
-        The rest of such a body is not waited for: the connection is closed.
+    Raises:
+        Failure: there is no such response.
+    """
+    status = None
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            status = response.status
+            if status in SUCCESS:
+                return Response(status, await read_body(response, max_bytes, truncate))
+            if status in _REDIRECTS:
+                return Response(status, redirect=_redirect(url, response))
+            raise Failure(f"HTTP {status}", status, pause=_retry_after(status, response.headers))
+    except Failure:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _LOCAL_ERRORS:
+            raise  # every other photo would fail too
+        raise Failure(_reason(error), status) from error
 
-        Raises:
-            Failure: there is no such response.
-        """
-        status = None
-        try:
-            async with self._session.get(url, allow_redirects=False) as response:
-                status = response.status
-                if status in SUCCESS:
-                    return Response(status, await read_body(response, max_bytes, truncate))
-                if status in _REDIRECTS:
-                    return Response(status, redirect=_redirect(url, response))
-                raise Failure(
-                    f"HTTP {status}", status, pause=_retry_after(status, response.headers)
-                )
-        except Failure:
-            raise
-        except Exception as error:
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _LOCAL_ERRORS:
-                raise  # every other photo would fail too
-            raise Failure(_reason(error), status) from error
+
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int, truncate: bool) -> bytes:
+    """Read and unpack the body of a response, as `get` says.
+
+    Photos are requested without compression, but not every server respects that. A small packed
+    body may unpack to any size, so both sizes count, and at most `max_bytes` + 1 are ever unpacked.
+
+    Raises:
+        Failure: the body is longer, or of an unknown encoding.
+        zlib.error: the packed data are damaged, or end early.
+    """
+    too_large = Failure(Reject.TOO_MANY_BYTES, response.status, rejected=True)
+    if not truncate and (response.content_length or 0) > max_bytes:
+        raise too_large
+    encoding, inflater = _packed_encoding(response), None
+    received, size, parts = 0, 0, list[bytes]()
+    async for data in response.content.iter_any():
+        received += len(data)
+        part = data
+        if encoding:
+            inflater = inflater or zlib.decompressobj(_zlib_format(encoding, data[0]))
+            part = inflater.decompress(data, max_bytes + 1 - size)
+        parts.append(part)
+        size += len(part)
+        if max(received, size) > max_bytes:
+            if truncate:
+                break
+            raise too_large
+    else:
+        if inflater and not inflater.eof:
+            raise zlib.error("the packed data end early")
+    return b"".join(parts)[:max_bytes]
+
+
+def _packed_encoding(response: aiohttp.ClientResponse) -> str | None:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Failure(Reason.UNKNOWN_ENCODING, response.status)
+    return encoding
+
+
+def _zlib_format(encoding: str, first_byte: int) -> int:
+    """Return zlib's `wbits`. "deflate" means its own format; some servers send the bare data."""
+    if encoding == "deflate":
+        return zlib.MAX_WBITS if first_byte & 15 == 8 else -zlib.MAX_WBITS
+    return 16 + zlib.MAX_WBITS
 
 
 async def _no_retry(

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pipeline import images
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import DownloadSettings
-from pipeline.download.outcomes import Failed, Fetched, Outcome
+from pipeline.download.outcomes import Fetched, Outcome
 from pipeline.download.queue import DownloadQueue
 from pipeline.download.schedule import fetch_all
 from pipeline.errors import RejectedImage
@@ -29,14 +30,12 @@ from pipeline.progress import SILENT, Advance, Progress
 class DownloadReport:
     """What one run did, and the present state of all images at URLs."""
 
-    tried: int
-    """Distinct URLs that this run tried."""
-    bytes: int
-    """Bytes of photos that this run received."""
+    tried: int  # distinct URLs that this run tried
+    bytes: int  # of photos that this run received
+    # State → reason → number of images, over the whole catalog: they add up to its images.
     counts: dict[str, dict[str, int]]
-    """State → reason → number of images, over the whole catalog: they add up to its images."""
+    # Host → reason → number of images that failed or were rejected, the worst host first.
     trouble: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Host → reason → number of images that failed or were rejected, the worst host first."""
 
 
 def download(
@@ -91,28 +90,37 @@ class _DownloadRun:
 
     async def end(self, url: str, outcome: Outcome) -> None:
         """Store the photo, if there is one, and record the outcome of its URL."""
-        loop = asyncio.get_running_loop()
+        tried_at = datetime.now(UTC).isoformat(timespec="seconds")
         if isinstance(outcome, Fetched):
+            loop = asyncio.get_running_loop()
             record = await loop.run_in_executor(self.pool, self.store, url, outcome)
             self.bytes += len(outcome.data)
         else:
-            record = _failure(url, outcome)
+            state = State.REJECTED if outcome.rejected else State.FAILED
+            record = ImageRecord(url, state, outcome.reason)
+        record = replace(
+            record,
+            status=outcome.status,
+            attempts=outcome.attempts,
+            tried_at=tried_at,
+            seconds=outcome.seconds,
+        )
         self.queue.record_outcome(self.state, record)
         self.tried += 1
         if record.reason:
             self.trouble[record.reason] += 1
-        self.advance(1, self.status())
+        reasons = [f"{count:,} {reason}" for reason, count in self.trouble.most_common(4)]
+        self.advance(1, ", ".join([f"{self.bytes / 1e6:,.1f} MB", *reasons]))
 
     def store(self, url: str, fetched: Fetched) -> ImageRecord:
         """Decode, resize and store a photo; runs on several threads at once."""
-        request: dict[str, Any] = vars(fetched) | {"tried_at": _now()}
-        del request["data"]
+        data = fetched.data
         try:
-            image = images.decode(fetched.data, self.limits)
+            image = images.decode(data, self.limits)
         except RejectedImage as rejected:
-            return ImageRecord(url, State.REJECTED, rejected.reason, **request)
+            return ImageRecord(url, State.REJECTED, rejected.reason)
         if self.settings.resize == "none":
-            data, suffix = fetched.data, images.suffix(fetched.data)
+            suffix = images.suffix(data)
         else:
             data = images.encode_jpeg(image, self.settings.resize, self.settings.quality)
             suffix = ".jpg"
@@ -124,12 +132,7 @@ class _DownloadRun:
             sha256=hashlib.sha256(data).digest(),
             width=image.width,
             height=image.height,
-            **request,
         )
-
-    def status(self) -> str:
-        reasons = [f"{count:,} {reason}" for reason, count in self.trouble.most_common(4)]
-        return ", ".join([f"{self.bytes / 1e6:,.1f} MB", *reasons])
 
 
 def _note_other_size(queue: DownloadQueue, settings: DownloadSettings, progress: Progress) -> None:
@@ -146,17 +149,30 @@ def _note_other_size(queue: DownloadQueue, settings: DownloadSettings, progress:
         )
 
 
-def _failure(url: str, failed: Failed) -> ImageRecord:
-    return ImageRecord(
-        url,
-        State.REJECTED if failed.rejected else State.FAILED,
-        failed.reason,
-        status=failed.status,
-        attempts=failed.attempts,
-        tried_at=_now(),
-        seconds=failed.seconds,
-    )
+def download_page(report: DownloadReport) -> str:
+    """Format the outcome of a catalog's downloads as a page of Markdown."""
+    total = sum(sum(reasons.values()) for reasons in report.counts.values())
+    lines = [
+        "# Downloads",
+        "",
+        f"{total:,} images at URLs; the last run tried {report.tried:,} URLs and received"
+        f" {report.bytes / 1e6:,.1f} MB.",
+        *_table("state | reason | images", report.counts),
+        *_table("host | reason | images", report.trouble),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _table(heading: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A Markdown table of three columns, the last one numbers; nothing if it would be empty."""
+    rows = [
+        f"| {_cell(name)} | {_cell(reason)} | {number:,} |"
+        for name, reasons in counts.items()
+        for reason, number in reasons.items()
+    ]
+    return ["", f"| {heading} |", "|---|---|---:|", *rows] if rows else []
+
+
+def _cell(text: str) -> str:
+    """Escape text, so that it stays in its cell and is no markup: host names may be anything."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~!])", r"\\\1", " ".join(text.split()))

@@ -6,13 +6,13 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from aiohttp.abc import AbstractResolver
+from aiohttp import ClientSession
 from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download import robots
-from pipeline.download.client import Client, Response
-from pipeline.download.hosts import Host, Hosts
+from pipeline.download.client import Response, get
+from pipeline.download.hosts import Host
 from pipeline.download.outcomes import Failure, Fetched, Outcome, Reason
 
 _MAX_BACKOFF = 30.0  # seconds
@@ -39,14 +39,17 @@ class FetchState:
 class Fetcher:
     """Fetches photos, and keeps the state of all hosts."""
 
-    def __init__(self, settings: DownloadSettings, resolver: AbstractResolver | None) -> None:
-        self.hosts = Hosts(settings)
+    def __init__(self, settings: DownloadSettings, session: ClientSession) -> None:
         self._settings = settings
-        self._client = Client(settings, resolver)
+        self._session = session
+        self._hosts: dict[tuple[str, str | None, int | None], Host] = {}
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
+    def host_of(self, url: URL) -> Host:
+        """Return the host of a URL: one for each scheme, name and port, whatever their case."""
+        key = url.scheme, url.raw_host, url.port  # lower case already
+        if key not in self._hosts:
+            self._hosts[key] = Host(self._settings)
+        return self._hosts[key]
 
     async def fetch(self, url: URL, max_bytes: int) -> Outcome:
         """Fetch a photo. The caller has taken its first turn at its host."""
@@ -56,14 +59,15 @@ class Fetcher:
         """Make sure that the host's rules are loaded. They are requested once."""
         async with host.robots_lock:
             if host.rules is None:
-                state = self._new_state(robots.robots_url(url), robots.MAX_BYTES, obey_robots=False)
+                robots_url = url.origin().with_path("/robots.txt")
+                state = self._new_state(robots_url, robots.MAX_BYTES, obey_robots=False)
                 outcome = await self._fetch(state)
                 moved = state.host is not host
                 host.apply_rules(robots.read_rules(outcome, self._settings.user_agent, moved))
 
     def _new_state(self, url: URL, max_bytes: int, obey_robots: bool) -> FetchState:
         deadline = asyncio.get_running_loop().time() + self._settings.total_timeout
-        return FetchState(url, max_bytes, deadline, self.hosts.of(url), obey_robots)
+        return FetchState(url, max_bytes, deadline, self.host_of(url), obey_robots)
 
     async def _fetch(self, state: FetchState) -> Outcome:
         """If the time is over during a repetition, the reason is why that was necessary."""
@@ -112,13 +116,13 @@ class Fetcher:
         """Follow the redirects to a response with a body."""
         url = state.url
         for hop in range(self._settings.redirects + 1):
-            state.host, state.was_sent = self.hosts.of(url), False
+            state.host, state.was_sent = self.host_of(url), False
             if hop:
                 await self._wait_for_host(state, url)
             async with state.host.slots:
                 state.was_sent = True
                 truncate = not state.obey_robots
-                response = await self._client.get(url, state.max_bytes, truncate)
+                response = await get(self._session, url, state.max_bytes, truncate)
             state.host.answered()
             if response.redirect is None:
                 return response

@@ -1,8 +1,9 @@
-"""One server: how many requests at once, how often, and when it is paused or given up."""
+"""One server: what waits for it, how often it is asked, and when it is paused or given up."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from yarl import URL
 
@@ -22,6 +23,11 @@ class Host:
         self.rules: Rules | None = ALLOW_ALL if settings.robots == "ignore" else None
         self.robots_lock = asyncio.Lock()  # held while robots.txt is fetched
         self.gave_up_reason: str | None = None  # why nothing more is requested from it
+        # Kept by the schedule:
+        self.urls = deque[tuple[str, URL]]()  # not started yet: the text and what it was parsed to
+        self.in_flight = 0  # photos that are being fetched
+        self.is_ready = False  # is in the schedule's list of hosts to look at
+        self.is_loading_robots = False
         self._spacing = 1 / settings.requests_per_second if settings.requests_per_second else 0.0
         self._give_up_after = settings.give_up_after
         self._failures_in_a_row = 0
@@ -82,18 +88,3 @@ class Host:
     def give_up(self, reason: str) -> None:
         """Request nothing more from it; its other photos fail for this reason. The first stays."""
         self.gave_up_reason = self.gave_up_reason or reason
-
-
-class Hosts:
-    """The host of each URL, created at its first use."""
-
-    def __init__(self, settings: DownloadSettings) -> None:
-        self._settings = settings
-        self._hosts: dict[tuple[str, str | None, int | None], Host] = {}
-
-    def of(self, url: URL) -> Host:
-        """Return the host of a URL: one for each scheme, name and port, whatever their case."""
-        key = url.scheme, url.raw_host, url.port  # lower case already
-        if key not in self._hosts:
-            self._hosts[key] = Host(self._settings)
-        return self._hosts[key]

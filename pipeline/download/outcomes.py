@@ -88,11 +88,7 @@ class Failure(Exception):
     @property
     def is_hosts_fault(self) -> bool:
         """Whether the host as a whole is the cause, and not only this photo."""
-        return (
-            self.reason in _HOSTS_FAULT
-            or self.status == 429
-            or (self.status is not None and self.status >= 500)
-        )
+        return self.reason in _HOSTS_FAULT or self.status == 429 or (self.status or 0) >= 500
 
     def outcome(self, attempts: int = 0, seconds: float = 0.0) -> Failed:
         """Return the outcome of a photo whose last attempt failed so."""

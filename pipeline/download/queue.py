@@ -17,20 +17,12 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.records import ImageRecord, State
 
 _FIRST_OF_URL = (  # the first image of those that show a URL and are in one state
-    "state = :state AND id > :after AND (state = 'pending' OR tried_at IS NOT NULL)"
+    "FROM images AS image"
+    " WHERE state = :state AND id > :after AND (state = 'pending' OR tried_at IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM images"
     "                 WHERE uri = image.uri AND state = :state AND id < image.id)"
 )
-_STORED_COLUMNS = "path, size, sha256, width, height, status, tried_at, seconds"
-_REMEMBER = (
-    f"INSERT OR REPLACE INTO downloads (uri, {_STORED_COLUMNS})"  # noqa: S608
-    f" VALUES (:uri, :{_STORED_COLUMNS.replace(', ', ', :')})"
-)
-_STORED_BEFORE = (
-    f"SELECT uri, {_STORED_COLUMNS} FROM downloads"  # noqa: S608
-    " WHERE uri IN (SELECT uri FROM images WHERE state = 'pending')"
-)
-_OF_URLS = "WHERE state = 'pending' OR (tried_at IS NOT NULL AND state <> 'removed')"
+_STORED_COLUMNS = "uri, path, size, sha256, width, height, status, tried_at, seconds"
 
 
 @dataclass(frozen=True)
@@ -44,52 +36,56 @@ class DownloadQueue:
 
         A photo that was downloaded once is remembered by its URL, even while no item shows it.
         """
-        stored = dict(self._stored())
+        stored = {
+            file.name: file.stat().st_size
+            for part in (self.catalog.folder / "images").glob("[0-9a-f][0-9a-f]")
+            for file in os.scandir(part)
+        }
         with self.catalog.transaction():
             lost = [
                 row["uri"]
                 for row in self.catalog.select(
                     "SELECT DISTINCT uri, path, size FROM images"
-                    " WHERE state = :available AND tried_at IS NOT NULL",
-                    {"available": State.AVAILABLE},
+                    " WHERE state = 'available' AND tried_at IS NOT NULL"
                 )
                 if stored.get(Path(row["path"]).name) != row["size"]
             ]
             for uri in lost:
-                self._write(uri, State.AVAILABLE, ImageRecord(uri, State.PENDING))
-            for row in list(self.catalog.select(_STORED_BEFORE)):
+                self._write(State.AVAILABLE, ImageRecord(uri, State.PENDING))
+            remembered = self.catalog.select(
+                f"SELECT {_STORED_COLUMNS} FROM downloads"  # noqa: S608
+                " WHERE uri IN (SELECT uri FROM images WHERE state = 'pending')"
+            )
+            for row in list(remembered):
                 if stored.get(Path(row["path"]).name) == row["size"]:
-                    uri, stored_as = row["uri"], dict(row)
-                    del stored_as["uri"]
-                    self._write(uri, State.PENDING, ImageRecord(uri, State.AVAILABLE, **stored_as))
-
-    def _stored(self) -> Iterator[tuple[str, int]]:
-        """Name and size of each stored photo."""
-        for part in (self.catalog.folder / "images").glob("[0-9a-f][0-9a-f]"):
-            with os.scandir(part) as files:
-                yield from ((file.name, file.stat().st_size) for file in files)
+                    self._write(State.PENDING, ImageRecord(state=State.AVAILABLE, **row))
 
     def count(self, state: State) -> int:
         """Count the distinct URLs whose photos are in a state."""
-        query = f"SELECT COUNT(*) FROM images AS image WHERE {_FIRST_OF_URL}"  # noqa: S608
+        query = f"SELECT COUNT(*) {_FIRST_OF_URL}"
         return int(next(self.catalog.select(query, {"state": state, "after": 0}))[0])
 
     def urls(self, state: State) -> Iterator[str]:
         """Stream the distinct URLs in a state; the ledger may be written to meanwhile."""
-        query = f"SELECT id, uri FROM images AS image WHERE {_FIRST_OF_URL}"  # noqa: S608
+        query = f"SELECT id, uri {_FIRST_OF_URL}"
         return (row["uri"] for row in self.catalog.select_pages(query, {"state": state}))
 
     def record_outcome(self, state: State, record: ImageRecord) -> None:
         """Write the outcome of a URL whose images were in `state`, and commit."""
         with self.catalog.transaction():
-            self._write(record.uri, state, record)
+            self._write(state, record)
             if record.state is State.AVAILABLE:
-                self.catalog.change(_REMEMBER, vars(record))
+                self.catalog.change(
+                    f"INSERT OR REPLACE INTO downloads ({_STORED_COLUMNS})"  # noqa: S608
+                    f" VALUES (:{_STORED_COLUMNS.replace(', ', ', :')})",
+                    vars(record),
+                )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the images at URLs: state → reason → number; available ones have no reason."""
         return self.catalog.count(
-            f"SELECT state, reason, COUNT(*) FROM images {_OF_URLS}"  # noqa: S608
+            "SELECT state, reason, COUNT(*) FROM images"
+            " WHERE state = 'pending' OR (tried_at IS NOT NULL AND state <> 'removed')"
             " GROUP BY state, reason ORDER BY 1, 3 DESC, 2"
         )
 
@@ -104,20 +100,17 @@ class DownloadQueue:
         worst = sorted(hosts, key=lambda host: (-hosts[host].total(), host))
         return {host: dict(hosts[host].most_common()) for host in worst}
 
-    def _write(self, uri: str, state: State, record: ImageRecord) -> None:
-        items = {
-            row["item"]
-            for row in self.catalog.select(
-                "SELECT item FROM images WHERE uri = :uri AND state = :state",
-                {"uri": uri, "state": state},
-            )
-        }
+    def _write(self, state: State, record: ImageRecord) -> None:
+        """Give the images of the record's URL that are in `state` the state of the record."""
+        values = {**vars(record), "old": state}
+        query = "SELECT item FROM images WHERE uri = :uri AND state = :old"
+        items = {row["item"] for row in self.catalog.select(query, values)}
         self.catalog.change(
-            "UPDATE images SET state = :new, reason = :reason, path = :path, size = :size,"
+            "UPDATE images SET state = :state, reason = :reason, path = :path, size = :size,"
             " sha256 = :sha256, width = :width, height = :height, status = :status,"
             " attempts = attempts + :attempts, tried_at = :tried_at, seconds = :seconds"
-            " WHERE uri = :uri AND state = :state",
-            {**vars(record), "uri": uri, "state": state, "new": record.state},
+            " WHERE uri = :uri AND state = :old",
+            values,
         )
         self.catalog.settle(items)
 

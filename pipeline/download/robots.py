@@ -16,15 +16,12 @@ MAX_DELAY = 30.0  # seconds; some hosts ask for minutes, and mean search engines
 
 @dataclass(frozen=True)
 class Rules:
-    """What may be requested from one host.
-
-    `deny_reason` is why nothing may be; `delay` is the minimum of seconds between two requests.
-    """
+    """What may be requested from one host."""
 
     agent: str = ""
     parsed: Protego | None = None
-    deny_reason: str | None = None
-    delay: float = 0.0
+    deny_reason: str | None = None  # why nothing may be requested
+    delay: float = 0.0  # minimum of seconds between two requests
 
     def refusal(self, url: URL) -> str | None:
         """Return why this URL may not be requested; None if it may."""
@@ -38,12 +35,7 @@ class Rules:
 ALLOW_ALL = Rules()
 
 
-def robots_url(url: URL) -> URL:
-    """Return the URL of the rules for a URL."""
-    return url.origin().with_path("/robots.txt")
-
-
-def read_rules(outcome: Outcome, user_agent: str, moved: bool = False) -> Rules:
+def read_rules(outcome: Outcome, user_agent: str, moved: bool) -> Rules:
     """Turn the outcome of requesting robots.txt into rules; `moved` if it ended at another host.
 
     If the host has no such file, everything is allowed. If that cannot be determined, nothing is.

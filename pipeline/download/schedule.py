@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from pipeline.config import DownloadSettings
+from pipeline.download.client import open_session
 from pipeline.download.fetcher import Fetcher
 from pipeline.download.hosts import Host
 from pipeline.download.outcomes import Failed, Failure, Outcome
@@ -21,7 +22,8 @@ from pipeline.download.urls import parse
 _MAX_WAITING = 8192  # URLs; a host with more of them in a row makes the others wait
 _READ_AT_ONCE = 256  # URLs: few, so that the first requests begin soon
 
-Handle = Callable[[str, Outcome], Awaitable[None]]
+Job = Coroutine[Any, Any, None]
+Handle = Callable[[str, Outcome], Job]
 
 
 async def fetch_all(
@@ -36,139 +38,113 @@ async def fetch_all(
     At most `settings.concurrency` photos are being fetched or handled at any time, so a slow
     `handle` slows the fetching down. An exception from it, or from `urls`, cancels the rest.
     """
-    fetcher = Fetcher(settings, resolver)
     try:
-        async with asyncio.TaskGroup() as group:
-            await _Schedule(urls, settings, max_bytes, handle, fetcher).run(group)
+        async with open_session(settings, resolver) as session, asyncio.TaskGroup() as group:
+            fetcher = Fetcher(settings, session)
+            await _Schedule(iter(urls), settings, max_bytes, handle, fetcher).run(group)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    finally:
-        await fetcher.close()
 
 
 @dataclass
-class _HostQueue:
-    """The URLs of one host that wait for their turn."""
-
-    host: Host
-    urls: deque[tuple[str, URL]] = field(default_factory=deque)
-    in_flight: int = 0  # photos of this host that are being fetched
-    is_ready: bool = False  # is in the schedule's list of hosts to look at
-    is_loading_robots: bool = False
-
-
 class _Schedule:
     """Decides which URL is fetched next; the hosts take turns."""
 
-    def __init__(
-        self,
-        urls: Iterable[str],
-        settings: DownloadSettings,
-        max_bytes: int,
-        handle: Handle,
-        fetcher: Fetcher,
-    ) -> None:
-        self._urls = iter(urls)
-        self._per_host = settings.per_host
-        self._max_bytes = max_bytes
-        self._handle = handle
-        self._fetcher = fetcher
-        self._slots = asyncio.Semaphore(settings.concurrency)
-        self._queues: dict[Host, _HostQueue] = {}
-        self._ready = deque[_HostQueue]()  # queues to look at, in turn
-        self._refused = deque[tuple[str, Failed]]()
-        self._waiting = 0
-        self._changed = asyncio.Event()
+    urls: Iterator[str]
+    settings: DownloadSettings
+    max_bytes: int
+    handle: Handle
+    fetcher: Fetcher
+    ready: deque[Host] = field(default_factory=deque)  # hosts to look at, in turn
+    refused: deque[tuple[str, Failed]] = field(default_factory=deque)  # texts that are no URL
+    waiting: int = 0  # URLs, at all hosts
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each URL, as soon as it may be fetched."""
+        slots = asyncio.Semaphore(self.settings.concurrency)
         while True:
-            await self._slots.acquire()
+            await slots.acquire()
             if (job := await self._next()) is None:
                 return
-            group.create_task(job).add_done_callback(lambda _: self._slots.release())
+            group.create_task(job).add_done_callback(lambda _: slots.release())
 
-    async def _next(self) -> Coroutine[Any, Any, None] | None:
+    async def _next(self) -> Job | None:
         """Wait for the next thing to do; None when every URL has been started."""
         while True:
             has_more = self._read()
-            if self._refused:
-                return self._report(*self._refused.popleft())
-            while self._ready:
-                queue = self._ready.popleft()
-                queue.is_ready = False
-                if queue.urls and (job := self._job(queue)) is not None:
+            if self.refused:
+                return self.handle(*self.refused.popleft())
+            while self.ready:
+                host = self.ready.popleft()
+                host.is_ready = False
+                if host.urls and (job := self._job(host)) is not None:
                     return job
             if not has_more:
-                if not self._waiting:
+                if not self.waiting:
                     return None
-                self._changed.clear()
-                await self._changed.wait()
+                self.changed.clear()
+                await self.changed.wait()
 
     def _read(self) -> bool:
-        room = min(_READ_AT_ONCE, _MAX_WAITING - self._waiting - len(self._refused))
-        texts = list(islice(self._urls, room))
+        room = min(_READ_AT_ONCE, _MAX_WAITING - self.waiting - len(self.refused))
+        texts = list(islice(self.urls, room))
         for text in texts:
             try:
                 url = parse(text)
             except Failure as failure:
-                self._refused.append((text, failure.outcome()))
+                self.refused.append((text, failure.outcome()))
                 continue
-            host = self._fetcher.hosts.of(url)
-            if (queue := self._queues.get(host)) is None:
-                queue = self._queues[host] = _HostQueue(host)
-            queue.urls.append((text, url))
-            self._waiting += 1
-            self._look_again(queue)
+            host = self.fetcher.host_of(url)
+            host.urls.append((text, url))
+            self.waiting += 1
+            self._look_again(host)
         return bool(texts)
 
-    def _look_again(self, queue: _HostQueue) -> None:
+    def _look_again(self, host: Host) -> None:
         """Look at this host again when its turn comes, because something about it has changed."""
-        if queue.urls and not queue.is_ready:
-            queue.is_ready = True
-            self._ready.append(queue)
-            self._changed.set()
+        if host.urls and not host.is_ready:
+            host.is_ready = True
+            self.ready.append(host)
+            self.changed.set()
 
-    def _job(self, queue: _HostQueue) -> Coroutine[Any, Any, None] | None:
+    def _job(self, host: Host) -> Job | None:
         """Return what may be done for this host now; if nothing, it is looked at again later."""
         loop = asyncio.get_running_loop()
-        host, (_, url) = queue.host, queue.urls[0]
+        _, url = host.urls[0]
         if host.gave_up_reason:
-            return self._refuse(queue, host.gave_up_reason)
-        if queue.in_flight == self._per_host or queue.is_loading_robots:
+            return self._refuse(host, host.gave_up_reason)
+        if host.in_flight == self.settings.per_host or host.is_loading_robots:
             return None
         if host.due > loop.time():
-            loop.call_at(host.due, self._look_again, queue)
+            loop.call_at(host.due, self._look_again, host)
             return None
         if host.rules is None:
             host.take_turn()
-            queue.is_loading_robots = True
-            return self._load_robots(queue, url)
+            host.is_loading_robots = True
+            return self._load_robots(host, url)
         if reason := host.rules.refusal(url):
-            return self._refuse(queue, reason)
+            return self._refuse(host, reason)
         host.take_turn()
-        queue.in_flight += 1
-        return self._fetch(queue, self._pop(queue), url)
+        host.in_flight += 1
+        return self._fetch(host, self._pop(host), url)
 
-    def _refuse(self, queue: _HostQueue, reason: str) -> Coroutine[Any, Any, None]:
-        return self._report(self._pop(queue), Failure(reason).outcome())
+    def _refuse(self, host: Host, reason: str) -> Job:
+        return self.handle(self._pop(host), Failure(reason).outcome())
 
-    def _pop(self, queue: _HostQueue) -> str:
-        self._waiting -= 1
-        text, _ = queue.urls.popleft()
-        self._look_again(queue)
+    def _pop(self, host: Host) -> str:
+        self.waiting -= 1
+        text, _ = host.urls.popleft()
+        self._look_again(host)
         return text
 
-    async def _report(self, text: str, outcome: Failed) -> None:
-        await self._handle(text, outcome)
+    async def _load_robots(self, host: Host, url: URL) -> None:
+        await self.fetcher.load_robots(host, url)
+        host.is_loading_robots = False
+        self._look_again(host)
 
-    async def _load_robots(self, queue: _HostQueue, url: URL) -> None:
-        await self._fetcher.load_robots(queue.host, url)
-        queue.is_loading_robots = False
-        self._look_again(queue)
-
-    async def _fetch(self, queue: _HostQueue, text: str, url: URL) -> None:
-        outcome = await self._fetcher.fetch(url, self._max_bytes)
-        queue.in_flight -= 1
-        self._look_again(queue)
-        await self._handle(text, outcome)
+    async def _fetch(self, host: Host, text: str, url: URL) -> None:
+        outcome = await self.fetcher.fetch(url, self.max_bytes)
+        host.in_flight -= 1
+        self._look_again(host)
+        await self.handle(text, outcome)

@@ -25,16 +25,12 @@ def parse(text: str, base: URL | None = None) -> URL:
         url = base.join(url) if base is not None else url
         if url.scheme not in ("http", "https"):
             raise Failure(Reason.NOT_HTTP if url.scheme else Reason.NOT_A_URL)
-        _check_login(url)
+        if ":" in (url.user or ""):
+            raise ValueError("a user name has no colon")
+        f"{url.user}{url.password}".encode("latin-1")  # as it is encoded in the request
         return _with_plain_host(url)
     except (ValueError, IndexError) as error:  # IndexError: yarl, of http://[::1]@/
         raise Failure(Reason.NOT_A_URL) from error
-
-
-def _check_login(url: URL) -> None:
-    if ":" in (url.user or ""):
-        raise ValueError("a user name has no colon")
-    f"{url.user}{url.password}".encode("latin-1")  # as it is encoded in the request
 
 
 def _with_plain_host(url: URL) -> URL:

@@ -16,17 +16,13 @@ from __future__ import annotations
 from pathlib import Path
 from stat import S_ISREG
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from pipeline.errors import RejectedImage
-from pipeline.images.color import flatten
-from pipeline.images.encode import encode_jpeg
 from pipeline.images.formats import open_image, suffix
 from pipeline.images.jpeg import load_whole
-from pipeline.images.limits import ImageLimits, Reject, reason_for, too_many_bytes
-from pipeline.images.orientation import upright
+from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
+from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
 from pipeline.images.silence import silence
 
 __all__ = [
@@ -41,8 +37,6 @@ __all__ = [
     "to_rgb",
 ]
 
-U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
-
 
 def read_bytes(path: Path, limits: ImageLimits) -> bytes:
     """Read a regular file of at most `limits.max_bytes`.
@@ -54,12 +48,10 @@ def read_bytes(path: Path, limits: ImageLimits) -> bytes:
     status = path.stat()
     if not S_ISREG(status.st_mode):
         raise RejectedImage(Reject.NOT_AN_IMAGE, f"{path} is not a regular file")
-    if status.st_size > limits.max_bytes:
-        raise too_many_bytes(status.st_size, limits)
+    check_bytes(status.st_size, limits)
     with path.open("rb") as file:
         data = file.read(limits.max_bytes + 1)  # the file may have grown since
-    if len(data) > limits.max_bytes:
-        raise too_many_bytes(len(data), limits)
+    check_bytes(len(data), limits)
     return data
 
 
@@ -75,8 +67,7 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     """
     if not data:
         raise RejectedImage(Reject.EMPTY, "0 bytes")
-    if len(data) > limits.max_bytes:
-        raise too_many_bytes(len(data), limits)
+    check_bytes(len(data), limits)
     try:
         with silence():
             image = open_image(data, limits)
@@ -87,33 +78,3 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     except Exception as error:  # on damaged bytes Pillow raises nearly every built-in exception
         message = " ".join(str(error).split()) or type(error).__name__
         raise RejectedImage(reason_for(error), message) from error
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any Pillow image into an upright picture in mode RGB without metadata."""
-    rgb = upright(flatten(image), image.info.get("exif"))
-    rgb.info = {}  # an orientation left in it would be applied a second time
-    return rgb
-
-
-def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
-    """RGB image → (height, width, 3) uint8, C-contiguous; `size` is (height, width) in pixels.
-
-    `method` is one of nearest, box, bilinear, bicubic, lanczos; the pixels are exactly those of
-    Pillow's `Image.resize`.
-
-        pixels = resize(image, (224, 224), "bilinear")
-
-    Raises:
-        ValueError: there is no such method.
-    """
-    if method not in _RESAMPLING:
-        raise ValueError(f"unknown resampling {method!r}; choose from {', '.join(_RESAMPLING)}")
-    height, width = size
-    return np.ascontiguousarray(image.resize((width, height), _RESAMPLING[method]), dtype=np.uint8)
-
-
-_RESAMPLING = {
-    name: Image.Resampling[name.upper()]
-    for name in ("nearest", "box", "bilinear", "bicubic", "lanczos")
-}

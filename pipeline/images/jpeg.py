@@ -35,6 +35,13 @@ class Jpeg(JpegImageFile):
 def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
     """Decode the pixels of an opened image; a JPEG that may have been cut is checked thoroughly.
 
+    When a JPEG's data end early, libjpeg warns, Pillow does not pass the warning on, and the rest
+    stays mid-gray or coarse. What follows a complete scan is skipped up to the next marker, so
+    padding there changes nothing, while an incomplete scan reads it as data and shows another
+    picture. This costs a second decoding, so it is done only for several scans or a mid-gray last
+    pixel. Not detected: a cut inside the very last block of a single scan, and bytes overwritten in
+    place.
+
     Raises:
         EOFError: the data end early.
     """
@@ -51,21 +58,8 @@ def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
     values = corner if isinstance(corner, tuple) else (corner,)
     if not scans and all(value in _FILL for value in values):
         padded = _padded(data)
-    if padded is not None and not _is_whole(image, padded):
+    if padded and ImageChops.difference(image, Jpeg(io.BytesIO(padded))).getbbox():
         raise EOFError("truncated picture data")
-
-
-def _is_whole(image: JpegImageFile, padded: bytes) -> bool:
-    """Whether every scan of a JPEG has all of its data; `padded` is the result of `_padded`.
-
-    When data end early, libjpeg warns, Pillow does not pass the warning on, and the rest stays
-    mid-gray or coarse. What follows a complete scan is skipped up to the next marker, so padding
-    there changes nothing, while an incomplete scan reads it as data and shows another picture.
-
-    This costs a second decoding, so it is done only for several scans or a mid-gray last pixel. Not
-    detected: a cut inside the very last block of a single scan, and bytes overwritten in place.
-    """
-    return ImageChops.difference(image, Jpeg(io.BytesIO(padded))).getbbox() is None
 
 
 def _padded(data: bytes) -> bytes | None:

@@ -18,10 +18,8 @@ class ImageLimits:
     """What is acceptable, judged by the file's size and its header."""
 
     max_bytes: int = 20_000_000
-    max_pixels: int = 50_000_000
-    """Width times height."""
-    min_side: int = 1
-    """Of the shorter side, in pixels."""
+    max_pixels: int = 50_000_000  # width times height
+    min_side: int = 1  # of the shorter side, in pixels
 
     def for_stored(self) -> ImageLimits:
         """Return the limits for photos that were accepted, in whatever size they are stored."""
@@ -55,9 +53,10 @@ def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
         )
 
 
-def too_many_bytes(count: int, limits: ImageLimits) -> RejectedImage:
-    """Return the error for a file of `count` bytes."""
-    return RejectedImage(Reject.TOO_MANY_BYTES, f"{count}, the limit is {limits.max_bytes}")
+def check_bytes(count: int, limits: ImageLimits) -> None:
+    """Raise RejectedImage if a file has too many bytes."""
+    if count > limits.max_bytes:
+        raise RejectedImage(Reject.TOO_MANY_BYTES, f"{count}, the limit is {limits.max_bytes}")
 
 
 def reason_for(error: Exception) -> Reject:

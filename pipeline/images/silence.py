@@ -60,12 +60,11 @@ def _quiet_libraries() -> Iterator[None]:
     logger, handler = logging.getLogger("PIL"), logging.NullHandler()
     logger.addHandler(handler)  # else logging writes to stderr where the host has configured none
     set_handler = _tiff_error_handler()
-    before = set_handler(None) if set_handler else None
+    before = set_handler(None)
     try:
         yield
     finally:
-        if set_handler:
-            set_handler(before)
+        set_handler(before)
         logger.removeHandler(handler)
 
 
@@ -73,14 +72,15 @@ _QUIET_LIBRARIES = SharedContext(_quiet_libraries)
 
 
 @cache
-def _tiff_error_handler() -> Callable[[int | None], int | None] | None:
+def _tiff_error_handler() -> Callable[[int | None], int | None]:
     """Find libtiff's function that sets its error handler and returns the previous one.
 
-    It is among the libraries that Pillow's own links to, where the platform can tell.
+    It is among the libraries that Pillow's own links to, where the platform can tell; where it
+    cannot, the function does nothing.
     """
     try:
         set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (OSError, AttributeError):
-        return None
+        return lambda handler: handler
     set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
     return cast("Callable[[int | None], int | None]", set_handler)

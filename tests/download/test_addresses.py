@@ -1,4 +1,4 @@
-"""web/addresses.py, web/urls.py: what may be asked for, and whom."""
+"""addresses.py, urls.py: what may be asked for, and whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fetcher.py, client.py, body.py: the outcome of one photo."""
+"""fetcher.py, client.py: the outcome of one photo."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class BugError(Exception):
 @pytest.mark.parametrize(
     ("where", "what", "status"),
     [
-        ("body._inflater", "packed/1", 200),
+        ("client._packed_encoding", "packed/1", 200),
         ("client._redirect", "redirect/1", 301),
         ("client._retry_after", "status/1?is=429", 429),
     ],

@@ -1,4 +1,4 @@
-"""store/queue.py: which URLs are to be fetched, and what becomes of their images."""
+"""download/queue.py: which URLs are to be fetched, and what becomes of their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of pipeline/web share: names that lead where a test wants, and one call."""
+"""What the tests of pipeline/download share: names that lead where a test wants, and one call."""
 
 from __future__ import annotations
 

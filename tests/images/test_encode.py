@@ -1,4 +1,4 @@
-"""images/keep.py: the bytes that are kept, against the article's own two calls."""
+"""images/pixels.py: the bytes that are stored, against the article's own two calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""images.py: every format and mode against NumPy, every limit, every kind of damage."""
+"""images/: every format and mode against NumPy, every limit, every kind of damage."""
 
 from __future__ import annotations
 

@@ -1,0 +1,108 @@
+"""A decoded picture → upright RGB pixels of 8 bits, in another size, or as a JPEG file."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
+
+_RESAMPLING = {
+    name: Image.Resampling[name.upper()]
+    for name in ("nearest", "box", "bilinear", "bicubic", "lanczos")
+}
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF tags
+_TO_UPRIGHT = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image → an upright picture in mode RGB without metadata, transparency on white."""
+    rgb = _flatten(image)
+    if (orientation := _orientation(image.info.get("exif") or b"")) in _TO_UPRIGHT:
+        rgb = rgb.transpose(_TO_UPRIGHT[orientation])
+    rgb.info = {}  # an orientation left in it would be applied a second time
+    return rgb
+
+
+def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
+    """RGB image → (height, width, 3) uint8, C-contiguous; `size` is (height, width) in pixels.
+
+    `method` is one of nearest, box, bilinear, bicubic, lanczos; the pixels are exactly those of
+    Pillow's `Image.resize`.
+
+        pixels = resize(image, (224, 224), "bilinear")
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    if method not in _RESAMPLING:
+        raise ValueError(f"unknown resampling {method!r}; choose from {', '.join(_RESAMPLING)}")
+    height, width = size
+    return np.ascontiguousarray(image.resize((width, height), _RESAMPLING[method]), dtype=np.uint8)
+
+
+def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
+    """Resize an RGB image with Lanczos resampling; encode it in a quality from 1 to 100.
+
+    `resize` is the side of a square in pixels, 250 in the article, whatever the picture's shape;
+    or `fit N`, which shrinks the longer side to N pixels if it is longer.
+
+        data = encode_jpeg(image, "fit 512", quality=90)
+    """
+    if isinstance(resize, int):
+        size = (resize, resize)
+    else:
+        shrink = min(1.0, int(resize.removeprefix("fit ")) / max(image.size))
+        size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
+    file = io.BytesIO()
+    image.resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = _gray16(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
+
+
+def _gray16(image: Image.Image) -> Image.Image:
+    """16-bit (TIFF also 12-bit) gray → L, by the high byte as Pillow does for 16-bit colors."""
+    samples, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    gray = (samples >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow handles that at 8 bits only
+        gray = 255 - gray
+    gray[samples == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(gray)
+
+
+def _orientation(exif: bytes) -> int:
+    """Read the EXIF orientation, 1 if absent or unreadable; Pillow turns TIFFs upright itself."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = ">" if tiff[:2] == b"MM" else "<"
+    try:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
+            if tag == _ORIENTATION:
+                return int(struct.unpack_from(order + "HI"[kind == 4], tiff, entry + 8)[0])
+    except struct.error:
+        pass
+    return 1
