@@ -15,12 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
-from pipeline.config.sources import (
-    FolderSettings,
-    SampleSettings,
-    SourceSettings,
-    TableSettings,
-)
+from pipeline.config.sources import FolderSettings, SampleSettings, SourceSettings, TableSettings
 
 LEDGER = "catalog.sqlite"
 REPORT = "report.html"
@@ -112,13 +107,11 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _teachers(self) -> Config:
+        pretrained = [n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)]
+        hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
         for name, engine in self.engines.items():
             teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None
-            if teacher and not isinstance(self.engines.get(teacher), PretrainedSettings):
-                pretrained = [
-                    n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)
-                ]
-                hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
+            if teacher and teacher not in pretrained:
                 raise ValueError(
                     f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
                     f" engine; {hint}"
@@ -142,11 +135,11 @@ class Config(Settings):
         """The catalog's name: as given, or after its source."""
         if self.name is not None:
             return self.name
-        if isinstance(self.source, FolderSettings):
-            return _name_after(_absolute(self.source.path).name) or "photos"
-        if isinstance(self.source, TableSettings):
-            return _name_after(_absolute(self.source.path).stem) or "photos"
-        return self.source.type
+        if not isinstance(self.source, FolderSettings | TableSettings):
+            return self.source.type
+        path = _absolute(self.source.path)
+        name = path.name if isinstance(self.source, FolderSettings) else path.stem
+        return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "photos"
 
     @property
     def folder(self) -> Path:
@@ -159,10 +152,6 @@ _IN_EVALUATIONS = re.compile(r"random|fused|pca-[0-9]+")
 
 def _absolute(path: Path) -> Path:
     return expand(path).resolve()
-
-
-def _name_after(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 def _check_name(name: str) -> None:
