@@ -30,15 +30,16 @@ def to_yaml(config: Config) -> str:
 
 
 def to_scalar(value: Any) -> str:
-    """Write one value, or a list of values, on one line."""
+    """Write a value, a list of values or a mapping on one line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(to_scalar, value))}]"
-    if isinstance(value, float):
-        return repr(int(value) if value.is_integer() and abs(value) < 1e15 else float(value))
-    if isinstance(value, int):
-        return repr(int(value))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {to_scalar(part)}' for name, part in value.items())}}}"
+    if isinstance(value, int | float):
+        is_whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e15)
+        return repr(int(value) if is_whole else float(value))
     text = str(value)
     if _PLAIN.fullmatch(text) and parse_yaml(text) == text:
         return text
