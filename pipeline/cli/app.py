@@ -1,4 +1,4 @@
-"""The command line's frame: the application, options that commands share, errors as one line."""
+"""The command line's frame: the application, its settings, errors as one line."""
 
 from __future__ import annotations
 
@@ -23,24 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="The YAML file of settings; else imgsearch.yaml or config/default.yaml if there, else"
-        " the drawn sample's.",
-        metavar="FILE",
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", help="Change a setting (repeatable).", metavar="KEY.PATH=VALUE"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-DEFAULT: Path | None = None
-"""No --config: the settings are looked for in the current folder."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,10 +53,8 @@ def main() -> None:
         _fail(str(error))
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # Typer's own answer to Ctrl-C
-            _fail(
-                "interrupted; what was finished is kept, run the same command to go on",
-                _INTERRUPTED,
-            )
+            message = "interrupted; what was finished is kept, run the same command to go on"
+            _fail(message, _INTERRUPTED)
         raise
     except sqlite3.DatabaseError as error:
         _fail(f"the catalog cannot be read or written: {error}; see `imgsearch verify`")
@@ -111,14 +91,20 @@ def load_config(config: Path | None, overrides: list[str] | None) -> Config:
 
     global _given_config  # noqa: PLW0603
     _given_config = config
-    return load_config(config, [one for text in overrides or () for one in split_overrides(text)])
+    return load_config(
+        config, [change for text in overrides or () for change in split_overrides(text)]
+    )
 
 
-def check_page(option: str, file: Path) -> None:
-    """Make sure, before the work, that an HTML page can be written there."""
-    if not (file.suffix.lower() == ".html" and file.absolute().parent.is_dir()):
-        raise QueryError(
-            f"{option} {file}: give a name that ends in .html, in a folder that exists"
-        )
+def check_file(option: str, file: Path, suffix: str) -> None:
+    """Make sure, before the work, that a file with this suffix can be written there.
+
+    Raises:
+        QueryError: another suffix, a folder, or in a folder that does not exist.
+    """
+    where = f"{option} {file}"
+    if not (file.suffix.lower() == suffix and file.absolute().parent.is_dir()):
+        message = f"give a name that ends in {suffix}, in a folder that exists"
+        raise QueryError(message, where=where)
     if file.is_dir():
-        raise QueryError(f"{option} {file}: a folder; give the name of a file")
+        raise QueryError("a folder", where=where, hint="give the name of a file")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.cli.app import app, load_config
+from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
 
@@ -35,9 +36,7 @@ def _run(
 
 
 @app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")
-def ingest(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def ingest(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Bring the catalog up to date with its source, and count what became of every item."""
     _run(load_config(config, set_), ("ingest",), as_json)
 
@@ -45,44 +44,36 @@ def ingest(
 @app.command(epilog="Example: imgsearch download --config config/flipkart.yaml --retry-failed")
 def download(
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try those that failed again, and no others.")
+        bool, Option("--retry-failed", help="Try those that failed again, and no others.")
     ] = False,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch the photos that are at URLs; each ends available, failed or rejected, with a reason."""
     _run(load_config(config, set_), ("download",), as_json, retry_failed)
 
 
 @app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
-def train(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def train(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Train the autoencoders on the catalog, and fetch the weights of pretrained networks."""
     _run(load_config(config, set_), ("train",), as_json)
 
 
 @app.command(epilog="Example: imgsearch embed --set embedding.batch_size=64")
-def embed(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def embed(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Give every photo that has none its vector, by every engine."""
     _run(load_config(config, set_), ("embed",), as_json)
 
 
 @app.command(epilog="Example: imgsearch index --config config/flipkart.yaml")
-def index(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def index(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Publish an index of the vectors there are, for every engine."""
     _run(load_config(config, set_), ("index",), as_json)
 
 
 @app.command(epilog="Example: imgsearch build --config config/flipkart.yaml")
-def build(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def build(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Ingest, download, train, embed and index, each only where it is out of date."""
     _run(load_config(config, set_), None, as_json)
 

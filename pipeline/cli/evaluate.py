@@ -6,50 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.app import (
-    DEFAULT,
-    ConfigOption,
-    JsonOption,
-    SetOption,
-    app,
-    check_page,
-    load_config,
-)
+from pipeline.cli import options
+from pipeline.cli.app import app, check_file, load_config
 from pipeline.cli.output import print_json, stdout, talk
 from pipeline.cli.progress_bars import console_progress
-from pipeline.errors import QueryError
-
-LabelOption = Annotated[
-    str,
-    typer.Option(
-        "--label", "-l", help="The column whose value relevant items share.", metavar="COLUMN"
-    ),
-]
-EnginesOption = Annotated[
-    list[str] | None, typer.Option("--engine", "-e", help="Only this one (repeatable).")
-]
-QueriesOption = Annotated[
-    int | None, typer.Option(min=1, help="Items to search with, chosen at random; else all.")
-]
-QuerySetOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Search with these photos instead: a folder with a folder for each label, or a CSV"
-        " file with the columns file and label.",
-        metavar="PATH",
-    ),
-]
-ProductOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Items with the same value of this column are one product: they do not find each"
-        " other.",
-        metavar="COLUMN",
-    ),
-]
-CostOption = Annotated[bool, typer.Option(help="Measure times as well.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
 
 
 @app.command(
@@ -57,22 +19,20 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
     " imgsearch evaluate --query-set photos/ --out evaluation.json"
 )
 def evaluate(
-    label: LabelOption = "category",
-    queries: QueriesOption = None,
-    query_set: QuerySetOption = None,
-    product: ProductOption = None,
-    engine: EnginesOption = None,
-    cost: CostOption = True,
+    label: options.Label = "category",
+    queries: options.Queries = None,
+    query_set: options.QuerySet = None,
+    product: options.Product = None,
+    engine: options.Engines = None,
+    cost: options.Cost = True,
     resamples: Annotated[
-        int, typer.Option(min=1, help="Draws of the queries, for the intervals.")
+        int, Option(min=1, help="Draws of the queries, for the intervals.")
     ] = 1000,
-    seed: SeedOption = 7,
-    out: Annotated[
-        Path | None, typer.Option(help="Write everything to a file.", metavar="JSON")
-    ] = None,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    seed: options.Seed = 7,
+    out: Annotated[Path | None, Option(help="Write everything to a file.", metavar="JSON")] = None,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure how good each engine is beside baselines, with intervals, and what it costs."""
     from pipeline.artifacts import write_json
@@ -80,14 +40,12 @@ def evaluate(
     from pipeline.evaluation.evaluate import evaluate as measure
     from pipeline.report.tables import evaluation_tables
 
-    if out and not (out.suffix.lower() == ".json" and out.absolute().parent.is_dir()):
-        raise QueryError(
-            "give a name that ends in .json, in a folder that exists", where=f"--out {out}"
-        )
-    options = EvaluationOptions(
+    if out:
+        check_file("--out", out, ".json")
+    request = EvaluationOptions(
         label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed
     )
-    evaluation = measure(load_config(config, set_), options, console_progress())
+    evaluation = measure(load_config(config, set_), request, console_progress())
     if as_json:
         print_json(evaluation.to_dict())
     else:
@@ -104,26 +62,24 @@ def evaluate(
 @app.command(epilog="Examples: imgsearch compare photo.jpg | imgsearch compare --sample 100 --json")
 def compare(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Photos; none: items.", show_default=False)
+        list[Path] | None, Argument(help="Photos; none: items.", show_default=False)
     ] = None,
-    sample: Annotated[
-        int, typer.Option(min=1, help="Items to search with, chosen at random.")
-    ] = 20,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbors of each query.")] = 10,
-    label: LabelOption = "category",
-    engine: EnginesOption = None,
-    seed: SeedOption = 7,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    sample: Annotated[int, Option(min=1, help="Items to search with, chosen at random.")] = 20,
+    k: Annotated[int, Option("-k", "--k", min=1, help="Neighbors of each query.")] = 10,
+    label: options.Label = "category",
+    engine: options.Engines = None,
+    seed: options.Seed = 7,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show where the engines agree, where only one is right, and which items none tells apart."""
     from pipeline.evaluation.compare import ComparisonOptions
     from pipeline.evaluation.compare import compare as run
     from pipeline.report.tables import comparison_tables
 
-    options = ComparisonOptions(tuple(photos or ()), sample, k, label, tuple(engine or ()), seed)
-    comparison = run(load_config(config, set_), options)
+    request = ComparisonOptions(tuple(photos or ()), sample, k, label, tuple(engine or ()), seed)
+    comparison = run(load_config(config, set_), request)
     if as_json:
         print_json(comparison.to_dict())
     else:
@@ -139,20 +95,18 @@ def compare(
 
 @app.command(epilog="Example: imgsearch report --label category_2 --out report.html")
 def report(
-    label: LabelOption = "category",
-    queries: QueriesOption = None,
-    engine: EnginesOption = None,
-    cost: CostOption = True,
-    seed: SeedOption = 7,
+    label: options.Label = "category",
+    queries: options.Queries = None,
+    engine: options.Engines = None,
+    cost: options.Cost = True,
+    seed: options.Seed = 7,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Where to write it; else report.html in the catalog's folder.", metavar="HTML"
-        ),
+        Option(help="Where to write it; else report.html in the catalog's folder.", metavar="HTML"),
     ] = None,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write one page about the engines: quality, example queries, maps, training, distances."""
     from datetime import date
@@ -165,13 +119,12 @@ def report(
     from pipeline.report.page import report_page
 
     if out:
-        check_page("--out", out)
+        check_file("--out", out, ".html")
     settings = load_config(config, set_)
-    options = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
-    data = report_data(settings, options, console_progress())
-    page = report_page(data, image_limits(settings), date.today())
+    request = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
+    data = report_data(settings, request, console_progress())
     out = out or settings.folder / REPORT
-    write_atomic(out, page.encode())
+    write_atomic(out, report_page(data, image_limits(settings), date.today()).encode())
     if as_json:
         print_json({"file": str(out)})
     else:

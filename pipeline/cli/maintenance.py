@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from typer import Option
 
-from pipeline.cli.app import (
-    DEFAULT,
-    ConfigOption,
-    JsonOption,
-    SetOption,
-    app,
-    check_page,
-    load_config,
-)
+from pipeline.cli.app import app, check_file, load_config
 from pipeline.cli.build import states_line
+from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, stdout, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
@@ -30,44 +24,38 @@ MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audi
 
 
 @app.command(epilog="Example: imgsearch info --json")
-def info(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def info(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Show the catalog's counts by state, and each engine's model, vectors and builds."""
     from pipeline.maintenance.info import catalog_info
 
-    found = catalog_info(load_config(config, set_))
+    report = catalog_info(load_config(config, set_))
     if as_json:
-        print_json(found.to_dict())
+        print_json(report.to_dict())
     else:
-        print_info(found)
+        print_info(report)
 
 
 @app.command(epilog="Example: imgsearch audit --html audit.html --side 200")
 def audit(
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with thumbnails.", metavar="FILE")
+        Path | None, Option(help="Write a page with thumbnails.", metavar="FILE")
     ] = None,
     distance: Annotated[
-        int | None,
-        typer.Option(min=0, max=64, help="Bits of 256 between near-identical photos (12)."),
+        int | None, Option(min=0, max=64, help="Bits of 256 between near-identical photos (12).")
     ] = None,
     sharpness: Annotated[
-        float | None,
-        typer.Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3)."),
+        float | None, Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3).")
     ] = None,
     side: Annotated[
-        int | None, typer.Option(min=1, help="Pixels of the shorter side: small if below (100).")
+        int | None, Option(min=1, help="Pixels of the shorter side: small if below (100).")
     ] = None,
     items: Annotated[
-        int | None, typer.Option(min=1, help="Items of a category: a finding if below (4).")
+        int | None, Option(min=1, help="Items of a category: a finding if below (4).")
     ] = None,
-    examples: Annotated[
-        int | None, typer.Option(min=1, help="Examples of each finding (24).")
-    ] = None,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    examples: Annotated[int | None, Option(min=1, help="Examples of each finding (24).")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find faulty photos: missing, shared, near-identical, blurred, very small, plain."""
     from pipeline.artifacts import write_atomic
@@ -77,26 +65,23 @@ def audit(
     from pipeline.maintenance.audit.page import audit_page
 
     if html:
-        check_page("--html", html)
-    given = (distance, sharpness, side, items, examples)
+        check_file("--html", html, ".html")
     names = ("distance", "sharpness", "side", "items", "examples")
-    limits = {name: value for name, value in zip(names, given, strict=True) if value is not None}
+    given = zip(names, (distance, sharpness, side, items, examples), strict=True)
+    limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
     settings = load_config(config, set_)
-    result = run(settings, console_progress(), AuditLimits(**limits))  # type: ignore[arg-type]
+    result = run(settings, console_progress(), limits)
     if as_json:
         print_json(result.to_dict())
     else:
         print_audit(result)
     if html:
-        page = audit_page(result, image_limits(settings))
-        write_atomic(html, page.encode())
+        write_atomic(html, audit_page(result, image_limits(settings)).encode())
         talk(f"wrote {html}")
 
 
 @app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
-def verify(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Check every checksum, and that catalog, vectors and indexes agree."""
     from pipeline.maintenance.verify import verify as check
 
@@ -117,12 +102,12 @@ def verify(
 @app.command(epilog="Example: imgsearch clean --all --yes")
 def clean(
     everything: Annotated[
-        bool, typer.Option("--all", help="Remove the whole catalog, not only what is unused.")
+        bool, Option("--all", help="Remove the whole catalog, not only what is unused.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove superseded models, vectors, builds and downloads; never the photos you gave."""
     from pipeline.maintenance.clean import clean as remove
@@ -132,10 +117,10 @@ def clean(
         typer.confirm(f"Remove {settings.folder} and all in it?", abort=True, err=True)
     removed = remove(settings, everything=everything)
     if as_json:
-        print_json([one.to_dict() for one in removed])
+        print_json([removal.to_dict() for removal in removed])
     else:
-        for one in removed:
-            print_line(f"removed {one.path} ({size(one.bytes)})")
+        for removal in removed:
+            print_line(f"removed {removal.path} ({size(removal.bytes)})")
         if not removed:
             talk("nothing to remove")
 
@@ -148,14 +133,13 @@ def print_audit(audit: Audit) -> None:
     table = Table("finding", "number", "first")
     for finding in audit.findings.values():
         group = next(iter(finding.groups), None)
-        keys = (
-            ", ".join(cut(example.key, MAX_KEY_LENGTH) for example in group.examples[:3])
-            if group
-            else ""
-        )
-        label = f"{cut(group.label, MAX_LABEL_LENGTH)}: " if group and group.label else ""
+        first = ""
+        if group:
+            label = f"{cut(group.label, MAX_LABEL_LENGTH)}: " if group.label else ""
+            keys = [cut(example.key, MAX_KEY_LENGTH) for example in group.examples[:3]]
+            first = label + ", ".join(keys)
         number = counted(finding.count, finding.unit) if finding.count else "none"
-        table.add_row(*map(cell, (finding.title, number, label + keys)))
+        table.add_row(*map(cell, (finding.title, number, first)))
     out.print(table)
 
 

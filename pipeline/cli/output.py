@@ -11,9 +11,7 @@ from rich.console import Console
 from pipeline.report.text import cell, plain
 
 UNLIMITED_WIDTH = 10_000  # columns of output that goes to a file or a program
-_UNSAFE = re.compile(
-    "[\x7f-\x9f\ud800-\udfff]"
-)  # allowed in JSON, but not to be sent to a terminal
+_UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")  # legal in JSON; a terminal obeys them
 stderr = Console(stderr=True, highlight=False)
 
 

@@ -51,30 +51,31 @@ class _Terminal:
 class _Plain:
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
-        started = said = time.monotonic()
-        done = shown = 0
-        stands = ""
+        started = printed_at = time.monotonic()
+        done = printed = 0
+        last_status = ""
 
-        def line() -> str:
-            seconds = max(time.monotonic() - started, 1e-9)
+        def print_state() -> None:
+            nonlocal printed, printed_at
+            printed, printed_at = done, time.monotonic()
+            seconds = max(printed_at - started, 1e-9)
             rate = done / seconds
-            of = f"{min(done, total):,}/{total:,}" if total is not None else f"{done:,}"
+            of = f"{done:,}" if total is None else f"{min(done, total):,}/{total:,}"
             eta = (
                 f", {(total - done) / rate:,.0f} s left" if total and done < total and rate else ""
             )
-            so_far = f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
-            return f"{so_far}; {stands}" if stands else so_far
+            line = f"{label}: {of} {unit}, {rate:,.1f}/s, {seconds:,.0f} s so far{eta}"
+            talk(f"{line}; {last_status}" if last_status else line)
 
         def advance(count: int, status: str = "") -> None:
-            nonlocal done, said, shown, stands
-            done, stands = done + count, status
-            if time.monotonic() - said >= _PLAIN_EVERY:
-                said, shown = time.monotonic(), done
-                talk(line())
+            nonlocal done, last_status
+            done, last_status = done + count, status
+            if time.monotonic() - printed_at >= _PLAIN_EVERY:
+                print_state()
 
         yield advance
-        if done != shown:
-            talk(line())
+        if done != printed:
+            print_state()
 
     def note(self, text: str) -> None:
         talk(text)

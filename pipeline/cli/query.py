@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
-from pipeline.cli.evaluate import EnginesOption, SeedOption
+from pipeline.cli import options
+from pipeline.cli.app import app, check_file, load_config
 from pipeline.cli.output import print_json, stdout, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
@@ -38,49 +39,28 @@ class _NamedQuery(NamedTuple):
     " --where \"category = 'Watches' and price < 2000\""
 )
 def query(
-    photos: Annotated[
-        list[Path] | None, typer.Argument(help="Photos, or folders of photos.", show_default=False)
-    ] = None,
-    item: Annotated[
-        int | None, typer.Option("--id", help="Search with the item of this id.", metavar="ID")
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(help="Search with the item that its source calls so.", metavar="KEY"),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="Neighbors of each query.")] = 3,
-    engine: Annotated[
-        list[str] | None, typer.Option("--engine", "-e", help="Search only this one (repeatable).")
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            help="Only items for which this holds, such as category = 'Watches' and price < 2000."
-            " Any column of the catalog; and, or, not, in, between, like, is null.",
-            metavar="CONDITION",
-        ),
-    ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
-    ] = None,
-    min_distance: Annotated[float, typer.Option(help="No item nearer than this.")] = 0.0,
-    max_distance: Annotated[float, typer.Option(help="No item further than this.")] = math.inf,
-    fuse: Annotated[
-        bool, typer.Option("--fuse", help="Show one list more: all engines' lists as one.")
-    ] = False,
-    grid: Annotated[
-        Path | None,
-        typer.Option(help="Write a contact sheet of queries and neighbors.", metavar="PNG"),
-    ] = None,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    photos: options.Photos = None,
+    item: options.Id = None,
+    key: options.Key = None,
+    k: Annotated[int, Option("-k", "--k", help="Neighbors of each query.")] = 3,
+    engine: options.SearchedEngines = None,
+    where: options.Where = None,
+    group_by: options.GroupBy = None,
+    min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
+    max_distance: Annotated[float, Option(help="No item further than this.")] = math.inf,
+    fuse: options.Fuse = False,
+    grid: options.Grid = None,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find the items that look most like a photo, by every engine side by side."""
     from pipeline.search import searcher as search
 
-    _check(photos, item, key, grid)
+    if (bool(photos), item is not None, key is not None).count(True) != 1:
+        raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
+    if grid:
+        check_file("--grid", grid, ".png")
     rows: list[tuple[str, Path | None, SearchResult]] = []
     failed = False
     with search.open(load_config(config, set_), engine or ()) as searcher:
@@ -97,7 +77,9 @@ def query(
         for named, result in zip(queries, results, strict=True):
             if isinstance(result, PipelineError):
                 failed = True
-                print_failure(named.name, result, as_json)
+                talk(f"imgsearch: {result}")
+                if as_json:
+                    print_json({"query": named.name, "error": str(result)})
                 continue
             print_result(named.name, result, as_json)
             rows.append((Path(named.name).name, named.photo, result))
@@ -108,19 +90,11 @@ def query(
         raise typer.Exit(1)
 
 
-def _check(photos: list[Path] | None, item: int | None, key: str | None, grid: Path | None) -> None:
-    if (bool(photos), item is not None, key is not None).count(True) != 1:
-        raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
-    if grid and not (grid.suffix.lower() == ".png" and grid.absolute().parent.is_dir()):
-        raise QueryError(
-            "give a name that ends in .png, in a folder that exists", where=f"--grid {grid}"
-        )
-
-
 def _queries(
     photos: list[Path] | None, item: int | None, key: str | None, catalog: Catalog
 ) -> Iterator[_NamedQuery]:
     from pipeline.search.query import Item
+    from pipeline.sources.folder import photos_below
 
     if item is not None or key is not None:
         record = catalog.item(item) if item is not None else catalog.item_by_key(key or "")
@@ -129,17 +103,10 @@ def _queries(
             raise QueryError(f"no item has {name}", hint="`imgsearch query` shows ids and keys")
         yield _NamedQuery(record.name, catalog.item_photo(record.id), Item(record.id))
     for path in photos or ():
-        for photo in _photos_below(path) if path.is_dir() else [path]:
-            yield _NamedQuery(str(photo), photo, photo)
-
-
-def _photos_below(folder: Path) -> list[Path]:
-    from pipeline.sources.folder import photos_below
-
-    photos = [folder / relative for relative in photos_below(folder)]
-    if not photos:
-        raise QueryError("no photos below this folder", where=folder)
-    return photos
+        below = [path / photo for photo in photos_below(path)] if path.is_dir() else [path]
+        if not below:
+            raise QueryError("no photos below this folder", where=path)
+        yield from (_NamedQuery(str(photo), photo, photo) for photo in below)
 
 
 def _write_grid(
@@ -154,14 +121,12 @@ def _write_grid(
 
 @app.command(epilog="Example: imgsearch neighbors vgg16 graph.parquet -k 20")
 def neighbors(
-    engine: Annotated[str, typer.Argument(help="Whose index.", show_default=False)],
-    file: Annotated[
-        Path, typer.Argument(help="What to write: .parquet or .npy.", show_default=False)
-    ],
-    k: Annotated[int, typer.Option("-k", "--k", help="Neighbors of each item.")] = 10,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    engine: Annotated[str, Argument(help="Whose index.", show_default=False)],
+    file: Annotated[Path, Argument(help="What to write: .parquet or .npy.", show_default=False)],
+    k: Annotated[int, Option("-k", "--k", help="Neighbors of each item.")] = 10,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write the k nearest others of every item: the neighbor graph of the catalog."""
     from pipeline.search.engine_searcher import open_engine
@@ -179,16 +144,16 @@ def neighbors(
 def projector(
     folder: Annotated[
         Path,
-        typer.Argument(help="What to write: a new folder, or an earlier one.", show_default=False),
+        Argument(help="What to write: a new folder, or an earlier one.", show_default=False),
     ],
-    engine: EnginesOption = None,
+    engine: options.Engines = None,
     limit: Annotated[
-        int, typer.Option(help="Photos; of more, that many chosen at random.", metavar="PHOTOS")
+        int, Option(help="Photos; of more, that many chosen at random.", metavar="PHOTOS")
     ] = 10_000,
-    seed: SeedOption = 7,
-    config: ConfigOption = DEFAULT,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    seed: options.Seed = 7,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write vectors, metadata and thumbnails for TensorBoard's Embedding Projector."""
     from pipeline.report.projector import export
@@ -202,9 +167,8 @@ def projector(
         talk(f"a sample of {sample}, drawn with seed {seed}; --limit takes more")
     if written.unreadable:
         talk(f"photos that can no longer be read, with gray tiles: {written.unreadable:,}")
-    for one in searchers:
-        if one.warning:
-            talk(one.warning)
+    for warning in filter(None, (searcher.warning for searcher in searchers)):
+        talk(warning)
     if as_json:
         print_json(written.to_dict())
     else:
@@ -212,13 +176,6 @@ def projector(
             f"wrote {folder}: {written.points:,} points of {', '.join(written.engines)}; see them"
             f" with `tensorboard --logdir {folder}`"
         )
-
-
-def print_failure(query: str, error: PipelineError, as_json: bool) -> None:
-    """Say, in one line, why one query of several has no answer."""
-    talk(f"imgsearch: {error}")
-    if as_json:
-        print_json({"query": query, "error": str(error)})
 
 
 def print_result(name: str, result: SearchResult, as_json: bool) -> None:

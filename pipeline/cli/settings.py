@@ -6,9 +6,10 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from pipeline.cli.app import DEFAULT, ConfigOption, JsonOption, SetOption, app, load_config
+from pipeline.cli.app import app, load_config
+from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.errors import ConfigError
 
@@ -24,9 +25,7 @@ _HEADER = """\
 @app.command(
     "config", epilog="Example: imgsearch config --set 'source={type: folder, path: photos}'"
 )
-def config_(
-    config: ConfigOption = DEFAULT, set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def config_(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Print every setting with its value and its meaning: the reference of all settings."""
     from pipeline.config import BUILT_IN, find_config
     from pipeline.config.dump import to_yaml
@@ -47,15 +46,15 @@ def config_(
 def init(
     path: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             help="A folder of photos, or a CSV or Parquet file with their URLs.",
             metavar="[FOLDER|TABLE]",
         ),
     ] = Path(),
-    out: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE")] = Path(
+    out: Annotated[Path, Option(help="The file to write.", metavar="FILE")] = Path(
         "imgsearch.yaml"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a short file of settings for your own photos, by looking at what there is."""
     from pipeline.artifacts import write_atomic
@@ -65,18 +64,17 @@ def init(
     from pipeline.sources.guess import guess_source
 
     if out.exists() and not force:
-        raise ConfigError(f"{out}: it exists; --force replaces it, --out names another")
+        raise ConfigError("it exists", where=out, hint="--force replaces it, --out names another")
     if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: there is no such folder to write it to")
-    guess = guess_source(path)
-    source = guess.settings
+        raise ConfigError("there is no such folder to write it to", where=out)
+    source, notes = guess_source(path)
     if out.absolute().parent != Path.cwd():  # it may be read from anywhere
         source = {**source, "path": str(Path(source["path"]).absolute())}
     text = starter_config(source, _root_apart_from(Path(source["path"])))
     validate(parse_yaml(text), str(path))
     write_atomic(out, text.encode())
     option = "" if out == Path("imgsearch.yaml") else f" --config {shlex.quote(str(out))}"
-    for line in guess.notes:
+    for line in notes:
         talk(line)
     talk(f"wrote {out}: look it over, then run")
     talk(f"  imgsearch build{option}")

@@ -6,16 +6,13 @@ from pipeline.config.engines import (
     AugmentSettings,
     AutoencoderSettings,
     DistillationSettings,
-    EngineSettings,
     PretrainedSettings,
     TrainingSettings,
 )
-from pipeline.config.load import BUILT_IN, find_config, load_config
-from pipeline.config.overrides import split_overrides
+from pipeline.config.load import BUILT_IN, find_config, load_config, split_overrides
 from pipeline.config.schema import (
     Config,
     EmbeddingSettings,
-    ImageSettings,
     IndexSettings,
     SearchSettings,
 )
@@ -37,10 +34,8 @@ __all__ = [
     "DistillationSettings",
     "DownloadSettings",
     "EmbeddingSettings",
-    "EngineSettings",
     "FlipkartSettings",
     "FolderSettings",
-    "ImageSettings",
     "IndexSettings",
     "MetadataSettings",
     "PretrainedSettings",

@@ -13,9 +13,14 @@ from pipeline.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and a key that is not known is an error."""
+    """Base of all settings: immutable, and a key that is not known is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    A setting's meaning is the `description` of its field or, if longer, the text below the field.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 def _as_text(value: Any) -> Any:
@@ -51,7 +56,7 @@ def expand(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(str(error), where=path) from error
 
 
 def union_members(annotation: Any) -> list[Any]:

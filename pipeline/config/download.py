@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, IPvAnyNetwork, field_validator
+from pydantic import ConfigDict, Field, IPvAnyNetwork, field_validator
 
 from pipeline.config.base import Settings, Text
 
@@ -18,56 +18,36 @@ class DownloadSettings(Settings):
     followed, and never to an address of a private network.
     """
 
-    resize: int | str = Field(
-        250,
-        description="250: a square of 250×250 pixels by LANCZOS, as in the article, whatever the"
-        " photo's shape | fit 512: the longer side brought down to 512 pixels | none: as it came."
-        " 16 to 4096. A change holds for photos that come after it",
-    )
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    resize: int | str = 250
+    """250: a square of 250×250 pixels by LANCZOS, as in the article, whatever the photo's shape |
+    fit 512: the longer side brought down to 512 pixels | none: as it came. 16 to 4096. A change
+    holds for photos that come after it"""
     quality: int = Field(75, ge=1, le=95, description="of the JPEG files that are kept, 1 to 95")
-    concurrency: int = Field(
-        64, ge=1, le=1024, description="photos at a time; each may take images.max_bytes of memory"
-    )
+    concurrency: int = Field(64, ge=1, le=1024)
+    """photos at a time; each may take images.max_bytes of memory"""
     per_host: int = Field(8, ge=1, le=1024, description="photos at a time from one host")
-    requests_per_second: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="to one host; null: as fast as it answers"
-    )
-    attempts: int = Field(
-        4, ge=1, le=20, description="requests for one photo, the first one included"
-    )
-    backoff: float = Field(
-        0.5,
-        ge=0,
-        le=60,
-        allow_inf_nan=False,
-        description="seconds before the second request, doubled before each further one",
-    )
-    connect_timeout: float = Field(10, gt=0, allow_inf_nan=False, description="seconds")
-    read_timeout: float = Field(20, gt=0, allow_inf_nan=False, description="seconds without a byte")
-    total_timeout: float = Field(
-        120,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds for one photo, all attempts and waits included",
-    )
+    requests_per_second: float | None = Field(None, gt=0)
+    """to one host; null: as fast as it answers"""
+    attempts: int = Field(4, ge=1, le=20)
+    """requests for one photo, the first one included"""
+    backoff: float = Field(0.5, ge=0, le=60)
+    """seconds before the second request, doubled before each further one"""
+    connect_timeout: float = Field(10, gt=0, description="seconds")
+    read_timeout: float = Field(20, gt=0, description="seconds without a byte")
+    total_timeout: float = Field(120, gt=0)
+    """seconds for one photo, all attempts and waits included"""
     redirects: int = Field(5, ge=0, le=20, description="followed for one photo")
-    give_up_after: int = Field(
-        100,
-        ge=1,
-        description="failures of a host in a row, after which its other photos fail at once",
-    )
-    robots: Literal["obey", "ignore"] = Field(
-        "obey",
-        description="obey robots.txt and its Crawl-delay; it is asked for once a host | ignore it,"
-        " if the photos are yours to fetch",
-    )
-    user_agent: Text = Field(
-        "imgsearch/0.1 (downloads the photos of a product list)",
-        description="who asks; name a contact here",
-    )
-    allow_addresses: tuple[IPvAnyNetwork, ...] = Field(
-        (), strict=False, description="private networks that may be asked, such as [192.168.1.0/24]"
-    )
+    give_up_after: int = Field(100, ge=1)
+    """failures of a host in a row, after which its other photos fail at once"""
+    robots: Literal["obey", "ignore"] = "obey"
+    """obey robots.txt and its Crawl-delay; it is asked for once a host | ignore it, if the photos
+    are yours to fetch"""
+    user_agent: Text = "imgsearch/0.1 (downloads the photos of a product list)"
+    """who asks; name a contact here"""
+    allow_addresses: tuple[IPvAnyNetwork, ...] = Field((), strict=False)
+    """private networks that may be asked, such as [192.168.1.0/24]"""
 
     @field_validator("user_agent")
     @classmethod

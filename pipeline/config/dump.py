@@ -18,7 +18,6 @@ from pipeline.config.parse import parse_yaml
 from pipeline.config.schema import Config
 
 _WIDTH = 100
-_REQUIRED = PydanticUndefined  # what pydantic has for the default of a field that has none
 _PLAIN = re.compile(r"[\w/~.](?:[\w./~ -]*[\w./~-])?")
 
 
@@ -27,19 +26,20 @@ def to_yaml(config: Config) -> str:
 
     Sections that are not in use, such as the other kinds of source, stand in comments.
     """
-    return "\n".join(_fields(Config, dict(config), blank_lines=True)).lstrip("\n") + "\n"
+    return "\n".join(_fields(Config, config, blank_lines=True)).lstrip("\n") + "\n"
 
 
 def to_scalar(value: Any) -> str:
-    """Write one value, or a list of values, on one line."""
+    """Write a value, a list of values or a mapping on one line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(to_scalar, value))}]"
-    if isinstance(value, float):
-        return repr(int(value) if value.is_integer() and abs(value) < 1e15 else float(value))
-    if isinstance(value, int):
-        return repr(int(value))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {to_scalar(part)}' for name, part in value.items())}}}"
+    if isinstance(value, int | float):
+        is_whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e15)
+        return repr(int(value) if is_whole else float(value))
     text = str(value)
     if _PLAIN.fullmatch(text) and parse_yaml(text) == text:
         return text
@@ -49,82 +49,63 @@ def to_scalar(value: Any) -> str:
 
 
 def _fields(
-    cls: type[Settings], values: Mapping[str, Any], *, blank_lines: bool = False
+    cls: type[Settings], settings: Settings | None = None, *, blank_lines: bool = False
 ) -> Iterator[str]:
+    """Write all fields of a section; with their defaults, if it is not there."""
     for name, field in cls.model_fields.items():
         if blank_lines:
             yield ""
-        yield from _field(name, field, values[name])
+        default = field.get_default(call_default_factory=True)
+        yield from _field(name, field, getattr(settings, name) if settings else default)
 
 
 def _field(name: str, field: FieldInfo, value: Any) -> Iterator[str]:
     """Write `name: value` with its comment; a section is written with all that is in it."""
-    section = next(
-        (
-            m
-            for m in union_members(field.annotation)
-            if inspect.isclass(m) and issubclass(m, Settings)
-        ),
-        None,
-    )
-    comment = field.description or (inspect.getdoc(section) if section else "") or ""
-    if isinstance(value, Settings):
-        yield from _comment(comment)
-        yield f"{name}:"
-        yield from _indented(_section(value, field))
-    elif isinstance(value, dict):
-        yield from _comment(comment)
-        yield f"{name}:"
-        yield from _indented(_named_sections(value, field))
-    elif section is not None:  # it is null, or required
-        yield from _comment(comment)
-        yield f"{name}: {'null' if value is None else ''}".rstrip()
-        unused = _indented(_defaults(section))
-        yield from _commented_out(unused) if value is None else unused
-    else:
-        line = f"{name}: {'...' if value is _REQUIRED else to_scalar(value)}"
-        if comment and len(line) + len(comment) + 4 <= _WIDTH - 16 and "\n" not in comment:
+    members = [m for m in union_members(field.annotation) if inspect.isclass(m)]
+    section = next((m for m in members if issubclass(m, Settings)), None)
+    comment = " ".join((field.description or "").split()) or (section and _doc(section)) or ""
+    if section is None and not isinstance(value, dict):
+        line = f"{name}: {'...' if value is PydanticUndefined else to_scalar(value)}"
+        if comment and len(line) + len(comment) + 4 <= _WIDTH - 16:
             yield f"{line}  # {comment}"
         else:
-            yield from _comment(comment)
-            yield line
+            yield from [*_comment(comment), line]
+        return
+    yield from _comment(comment)
+    yield f"{name}: null" if value is None else f"{name}:"
+    if isinstance(value, Settings):
+        yield from _indented(_section(value, field))
+    elif isinstance(value, dict):
+        yield from _indented(_named_sections(value, field))
+    elif section:  # it is null, or required
+        unused = _indented(_fields(section))
+        yield from _commented_out(unused) if value is None else unused
 
 
 def _section(value: Settings, field: FieldInfo) -> Iterator[str]:
     """Write the fields of a section; of a union, the other kinds too, commented out."""
     others = kinds(field.annotation)
     if others:
-        yield from _comment(inspect.getdoc(type(value)) or "")
-    yield from _fields(type(value), dict(value))
-    for name, cls in others.items():
-        if name != dict(value)["type"]:
-            yield ""
-            yield "# Or:"
-            yield from _commented_out([*_comment(inspect.getdoc(cls) or ""), *_defaults(cls)])
+        yield from _comment(_doc(type(value)))
+    yield from _fields(type(value), value)
+    for cls in others.values():
+        if cls is not type(value):
+            yield from ("", "# Or:", *_commented_out([*_comment(_doc(cls)), *_fields(cls)]))
 
 
 def _named_sections(sections: Mapping[str, Settings], field: FieldInfo) -> Iterator[str]:
     """Write sections by name; one of each kind that is not there yet, commented out."""
-    _, annotation = typing.get_args(field.annotation)
     for name, value in sections.items():
-        yield ""
-        yield from _comment(inspect.getdoc(type(value)) or "")
-        yield f"{to_scalar(name)}:"
-        yield from _indented(_fields(type(value), dict(value)))
-    for kind, cls in kinds(annotation).items():
+        yield from ("", *_comment(_doc(type(value))), f"{to_scalar(name)}:")
+        yield from _indented(_fields(type(value), value))
+    for kind, cls in kinds(typing.get_args(field.annotation)[1]).items():
         if not any(isinstance(value, cls) for value in sections.values()):
-            yield ""
-            yield from _comment(inspect.getdoc(cls) or "")
-            yield from _commented_out([f"another-{kind}:", *_indented(_defaults(cls))])
+            yield from ("", *_comment(_doc(cls)))
+            yield from _commented_out([f"another-{kind}:", *_indented(_fields(cls))])
 
 
-def _defaults(cls: type[Settings]) -> Iterator[str]:
-    """Write a section that is not there, with its defaults."""
-    defaults = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in cls.model_fields.items()
-    }
-    yield from _fields(cls, defaults)
+def _doc(cls: type[Settings]) -> str:
+    return inspect.getdoc(cls) or ""
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -17,23 +17,14 @@ class AugmentSettings(Settings):
     flip: bool = Field(True, description="mirror half of the photos")
     shift: float = Field(0.05, ge=0, le=0.5, description="move by up to this share of a side")
     zoom: float = Field(0.1, ge=0, le=0.5, description="scale by up to about this share of a side")
-    noise: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="standard deviation of the noise on what the network sees, not on what it"
-        " rebuilds; pixels go from 0 to 1",
-    )
-    descriptor_noise: float = Field(
-        0,
-        ge=0,
-        le=10,
-        description="the same on descriptors, whose numbers have a variance of 1 each; only for the"
-        " architecture `descriptor`",
-    )
-    clean_target: bool = Field(
-        False, description="true: rebuild the photo as it is, however it was changed"
-    )
+    noise: float = Field(0.1, ge=0, le=1)
+    """standard deviation of the noise on what the network sees, not on what it rebuilds; pixels go
+    from 0 to 1"""
+    descriptor_noise: float = Field(0, ge=0, le=10)
+    """the same on descriptors, whose numbers have a variance of 1 each; only for the architecture
+    `descriptor`"""
+    clean_target: bool = False
+    """true: rebuild the photo as it is, however it was changed"""
 
 
 class DistillationSettings(Settings):
@@ -43,27 +34,22 @@ class DistillationSettings(Settings):
     keep near what is near by these. null: rebuild pixels, and nothing else.
     """
 
-    teacher: Text | None = Field(
-        None, description="a pretrained engine of this file, whose vectors count too; null: none"
-    )
+    teacher: Text | None = None
+    """a pretrained engine of this file, whose vectors count too; null: none"""
     teacher_weight: float = Field(1, ge=0, description="weight of the teacher's vectors")
     hog: float = Field(1, ge=0, description="weight of the directions of edges")
     foreground_mask: float = Field(0.7, ge=0, description="weight of where a photo is not white")
     lab_histogram: float = Field(0, ge=0, description="weight of which colors it has")
     pixels: float = Field(0, ge=0, description="weight of its pixels, coarsely")
-    components: int = Field(
-        128, ge=1, description="dimensions to which all that is brought down, by PCA"
-    )
+    components: int = Field(128, ge=1)
+    """dimensions to which all that is brought down, by PCA"""
     neighbors: int = Field(15, ge=1, description="photos that count as near")
-    pixel_weight: float = Field(
-        0.1, ge=0, description="weight of the error of rebuilt pixels, as a share of their variance"
-    )
-    target_weight: float = Field(
-        0.1, ge=0, description="weight of the error of rebuilt components, likewise"
-    )
-    decorrelation_weight: float = Field(
-        0.1, ge=0, description="weight of the correlations between the dimensions of the latent"
-    )
+    pixel_weight: float = Field(0.1, ge=0)
+    """weight of the error of rebuilt pixels, as a share of their variance"""
+    target_weight: float = Field(0.1, ge=0)
+    """weight of the error of rebuilt components, likewise"""
+    decorrelation_weight: float = Field(0.1, ge=0)
+    """weight of the correlations between the dimensions of the latent"""
 
     @model_validator(mode="after")
     def _weights(self) -> DistillationSettings:
@@ -82,57 +68,39 @@ class TrainingSettings(Settings):
     batch_size: int = Field(8, ge=1, description="photos a step")
     epochs: int = Field(150, ge=1, description="passes over the photos, at most")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="of Adam")
-    schedule: Literal["constant", "cosine"] = Field(
-        "cosine",
-        description="constant | cosine: the learning rate rises for half an epoch, then falls to 0",
-    )
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """constant | cosine: the learning rate rises for half an epoch, then falls to 0"""
     weight_decay: float = Field(0, ge=0, le=1, description="of AdamW")
     augment: AugmentSettings = AugmentSettings()
     distillation: DistillationSettings | None = None
-    patience: int | None = Field(
-        30, ge=1, description="epochs without a better validation loss before it stops; null: never"
-    )
-    validation_split: float = Field(
-        0.2,
-        gt=0,
-        lt=1,
-        description="share of the photos held out of training; the best epoch is chosen on them",
-    )
-    split: Literal["first", "hash"] = Field(
-        "hash",
-        description="which are held out. hash: by content, stable when photos come and go | first:"
-        " the first in the order of names, as Keras's ImageDataGenerator does",
-    )
+    patience: int | None = Field(30, ge=1)
+    """epochs without a better validation loss before it stops; null: never"""
+    validation_split: float = Field(0.2, gt=0, lt=1)
+    """share of the photos held out of training; the best epoch is chosen on them"""
+    split: Literal["first", "hash"] = "hash"
+    """which are held out. hash: by content, stable when photos come and go | first: the first in
+    the order of names, as Keras's ImageDataGenerator does"""
     seed: int = Field(7, ge=0, lt=2**32, description="same seed, same machine: same weights")
     mixed_precision: bool = Field(False, description="true: half precision where there is a GPU")
-    retrain_share: float = Field(
-        0.5, ge=0, le=1, description="train anew when more than this share of the photos is new"
-    )
+    retrain_share: float = Field(0.5, ge=0, le=1)
+    """train anew when more than this share of the photos is new"""
 
 
 class AutoencoderSettings(Settings):
     """A convolutional autoencoder trained on the catalog itself; its latent layer is the vector."""
 
     type: Literal["autoencoder"] = "autoencoder"
-    architecture: Literal["article", "strided", "descriptor"] = Field(
-        "strided",
-        description="article: the published network, 138.5 million parameters at 256×256, for a"
-        " GPU | strided: strided convolutions, for machines without one | descriptor: its first"
-        " layers are fixed (directions of edges, colors, foreground, coarse pixels): learns from"
-        " few photos, in minutes; made for `distillation`",
-    )
-    input_size: int = Field(
-        64,
-        ge=32,
-        le=256,
-        description="pixels a side, 32 to 256; a multiple of 16 for the architecture `descriptor`"
-        " and for distillation",
-    )
+    architecture: Literal["article", "strided", "descriptor"] = "strided"
+    """article: the published network, 138.5 million parameters at 256×256, for a GPU | strided:
+    strided convolutions, for machines without one | descriptor: its first layers are fixed
+    (directions of edges, colors, foreground, coarse pixels): learns from few photos, in minutes;
+    made for `distillation`"""
+    input_size: int = Field(64, ge=32, le=256)
+    """pixels a side, 32 to 256; a multiple of 16 for the architecture `descriptor` and for
+    distillation"""
     latent_dim: int = Field(16, ge=1, le=4096, description="dimensions of a vector")
-    standardize: bool = Field(
-        False,
-        description="true: scale each dimension to a variance of 1 over the photos trained on",
-    )
+    standardize: bool = False
+    """true: scale each dimension to a variance of 1 over the photos trained on"""
     resize: Resize = Field("bilinear", description=f"{_RESIZE}; the article's is nearest")
     normalize: bool = Field(False, description="true: scale vectors to unit length")
     training: TrainingSettings = TrainingSettings()
@@ -157,27 +125,20 @@ class PretrainedSettings(Settings):
 
     type: Literal["pretrained"] = "pretrained"
     network: Text = Field("VGG16", description="any class of keras.applications")
-    weights: Text = Field(
-        "imagenet",
-        description="imagenet: Keras downloads and checks the weights (528 MB for VGG16), or takes"
-        " them from ~/.keras/models, where it keeps them if you have a folder ~/.keras | random: no"
-        " knowledge of photos at all | or the path of a weights file that Keras can read",
-    )
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="of such a file, checked if given"
-    )
-    when_unavailable: Literal["fail", "random"] = Field(
-        "random",
-        description="fail: stop when the weights cannot be had | random: go on with random ones, so"
-        " that the sample runs without a network, and say so in every answer",
-    )
-    include_top: bool = Field(
-        True, description="with the classification layers, of which VGG16's fc1 is one"
-    )
+    weights: Text = "imagenet"
+    """imagenet: Keras downloads and checks the weights (528 MB for VGG16), or takes them from
+    ~/.keras/models, where it keeps them if you have a folder ~/.keras | random: no knowledge of
+    photos at all | or the path of a weights file that Keras can read"""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """of such a file, checked if given"""
+    when_unavailable: Literal["fail", "random"] = "random"
+    """fail: stop when the weights cannot be had | random: go on with random ones, so that the
+    sample runs without a network, and say so in every answer"""
+    include_top: bool = True
+    """with the classification layers, of which VGG16's fc1 is one"""
     layer: Text | None = Field("fc1", description="its output is the vector; null: the last layer")
-    pooling: Literal["none", "avg", "max"] = Field(
-        "none", description="none | avg | max: how a layer that is still a picture becomes a vector"
-    )
+    pooling: Literal["none", "avg", "max"] = "none"
+    """none | avg | max: how a layer that is still a picture becomes a vector"""
     input_size: int = Field(224, ge=32, le=1024, description="pixels a side, 32 to 1024")
     resize: Resize = Field(
         "bicubic", description=f"{_RESIZE}; bicubic is what the article's Pillow call does"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+import reprlib
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.base import kinds
+from pipeline.config.base import Settings, kinds, union_members
 from pipeline.config.engines import EngineSettings
-from pipeline.config.messages import explain
 from pipeline.config.parse import parse_yaml
 from pipeline.config.schema import Config
 from pipeline.config.sources import SourceSettings
@@ -19,6 +22,10 @@ from pipeline.errors import ConfigError
 CONFIG_FILES = (Path("imgsearch.yaml"), Path("config/default.yaml"))
 """Where settings are looked for if no file is named, in this order."""
 BUILT_IN = "the built-in settings"
+_START = re.compile(rf"\s+(?=(?:{'|'.join(Config.model_fields)})[.\w-]*=)")
+_TOKEN = re.compile(
+    r"""(?<![\w])"(?:[^"\\]|\\.)*"|(?<![\w])'(?:[^']|'')*'|[\[{]|[\]}]|.""", re.DOTALL
+)
 
 
 def find_config() -> Path | None:
@@ -42,12 +49,29 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     # Written out, so that an override can change a part of them.
     data.setdefault("source", {"type": Config().source.type})
     data.setdefault("engines", {name: {"type": e.type} for name, e in Config().engines.items()})
-    changes = [_parsed(override) for override in overrides]
+    changes = [(*_parsed(override), override) for override in overrides]
     for keys, value, _ in changes:
         _switch_kind(data, keys, value)
-    for keys, value, override in changes:
-        _set(data, keys, value, override)
+    for change in changes:
+        _set(data, *change)
     return validate(data, f"{path or BUILT_IN}")
+
+
+def split_overrides(text: str) -> list[str]:
+    """Split `a=1 b.c=2` into `a=1` and `b.c=2`, so that `make index SET='…'` can hold several.
+
+    A setting ends at spaces or a line break before what begins another one, such as
+    `source.path=`; not within quotes or brackets.
+    """
+    parts, start, position, depth = [], 0, 0, 0
+    while token := _TOKEN.match(text, position):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        gap = _START.match(text, position) if depth <= 0 else None
+        if gap:
+            parts.append(text[start:position])
+            start = gap.end()
+        position = gap.end() if gap else token.end()
+    return [part for part in (*parts, text[start:]) if part.strip()]
 
 
 def validate(data: Mapping[str, Any], where: str) -> Config:
@@ -59,42 +83,83 @@ def validate(data: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error)}") from error
+        raise ConfigError(_explain(error), where=where) from error
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise ConfigError(str(error), where=where) from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line what is wrong first, and how many more mistakes there are."""
+    first, *others = error.errors(include_url=False)
+    keys, siblings, annotation = _locate(first["loc"])
+    where = ".".join(keys) or "the file"
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(keys[-1], siblings, n=1, cutoff=0.0)
+        what = f"unknown key; the nearest valid one is '{nearest[0]}'"
+    elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        given = first.get("ctx", {}).get("tag")
+        what = f"{given!r} is no type" if given else "it has no type"
+        what += f"; set {where}.type to one of {', '.join(kinds(annotation))}"
+    else:
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] not in ("missing", "value_error"):
+            what += f" (it is {reprlib.repr(first['input'])})"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{where}: {what}{more}"
+
+
+def _locate(location: tuple[int | str, ...]) -> tuple[list[str], list[str], Any]:
+    """The key path of an error in the file's own words, the valid keys beside it, and its type.
+
+    Pydantic's location holds, besides keys, the tag of each discriminated union on the way.
+    """
+    keys: list[str] = []
+    siblings: list[str] = []
+    here: Any = Config
+    for part in location:
+        members = union_members(here)
+        if len(members) > 1:
+            here = kinds(here).get(str(part))
+            continue
+        keys.append(str(part))
+        here = members[0] if members else None
+        if typing.get_origin(here) is dict:
+            here = typing.get_args(here)[1]
+        elif isinstance(here, type) and issubclass(here, Settings):
+            siblings = list(here.model_fields)
+            field = here.model_fields.get(str(part))
+            here = field.annotation if field else None
+    return keys, siblings, here
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
-        what = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(
-            f"{path}: cannot read the settings: {what}; name a file with --config"
-        ) from error
+        what = f"cannot read the settings: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+        raise ConfigError(what, where=path, hint="name a file with --config") from error
     try:
         data = parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"not valid YAML: {error}", where=path) from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+        raise ConfigError(
+            f"expected a mapping of settings, found {type(data).__name__}", where=path
+        )
     return data
 
 
-Change = tuple[list[str], Any, str]
-"""Keys, value, and the override as it was written."""
-
-
-def _parsed(override: str) -> Change:
+def _parsed(override: str) -> tuple[list[str], Any]:
     """Take `key.path=value` apart; the value is YAML."""
     dotted, separator, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not separator or not all(keys):
-        raise ConfigError(f"--set {override}: expected key.path=value")
+        raise ConfigError("expected key.path=value", where=f"--set {override}")
     try:
-        return keys, parse_yaml(text), override
+        return keys, parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from error
+        what = f"the value is not valid YAML: {error}"
+        raise ConfigError(what, where=f"--set {override}") from error
 
 
 def _switch_kind(data: dict[str, Any], keys: list[str], kind: Any) -> None:
@@ -124,6 +189,7 @@ def _set(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
     for key in parents:
         child = node.get(key)
         if child is not None and not isinstance(child, Mapping):
-            raise ConfigError(f"--set {override}: {key!r} is a single value and has no keys")
+            what = f"{key!r} is a single value and has no keys"
+            raise ConfigError(what, where=f"--set {override}")
         node[key] = node = dict(child or {})
     node[last] = value

@@ -34,8 +34,8 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
-class _WrittenInt(int):
-    """A whole number whose text is what was written: `1_000`, `0x1F`."""
+class _Written:
+    """A number whose text is what was written: `1_000`, `0x1F`, `2024.10`, `1e-4`."""
 
     text: str
 
@@ -43,13 +43,12 @@ class _WrittenInt(int):
         return self.text
 
 
-class _WrittenFloat(float):
-    """A number whose text is what was written: `2024.10`, `1e-4`."""
+class _WrittenInt(_Written, int):
+    pass
 
-    text: str
 
-    def __str__(self) -> str:
-        return self.text
+class _WrittenFloat(_Written, float):
+    pass
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -83,14 +82,12 @@ class _StrictLoader(yaml.SafeLoader):
             ) from error
 
 
-def _int(loader: _StrictLoader, node: yaml.ScalarNode) -> _WrittenInt:
-    number = _WrittenInt(loader.construct_yaml_int(node))
-    number.text = node.value
-    return number
-
-
-def _float(loader: _StrictLoader, node: yaml.ScalarNode) -> _WrittenFloat:
-    number = _WrittenFloat(loader.construct_yaml_float(node))
+def _number(loader: _StrictLoader, node: yaml.ScalarNode) -> _Written:
+    number: _Written
+    if node.tag == f"{_TAG}int":
+        number = _WrittenInt(loader.construct_yaml_int(node))
+    else:
+        number = _WrittenFloat(loader.construct_yaml_float(node))
     number.text = node.value
     return number
 
@@ -101,8 +98,6 @@ _NUMBERS = {
     r"|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
 }
 for _name, _pattern in _NUMBERS.items():
-    _StrictLoader.add_implicit_resolver(
-        _TAG + _name, re.compile(rf"(?:{_pattern})\Z"), list("-+.0123456789")
-    )
-_StrictLoader.add_constructor(f"{_TAG}int", _int)
-_StrictLoader.add_constructor(f"{_TAG}float", _float)
+    _matches = re.compile(rf"(?:{_pattern})\Z")
+    _StrictLoader.add_implicit_resolver(_TAG + _name, _matches, list("-+.0123456789"))
+    _StrictLoader.add_constructor(_TAG + _name, _number)

@@ -15,12 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
-from pipeline.config.sources import (
-    FolderSettings,
-    SampleSettings,
-    SourceSettings,
-    TableSettings,
-)
+from pipeline.config.sources import FolderSettings, SampleSettings, SourceSettings, TableSettings
 
 LEDGER = "catalog.sqlite"
 REPORT = "report.html"
@@ -48,64 +43,50 @@ class EmbeddingSettings(Settings):
     """How photos become vectors; none of this changes what a vector means."""
 
     batch_size: int = Field(32, ge=1, description="photos the network takes at a time")
-    shard_size: int = Field(
-        1024, ge=1, description="vectors a file: the unit of work and of resume"
-    )
-    decoders: int = Field(
-        2, ge=1, le=256, description="threads that decode photos while the network runs"
-    )
+    shard_size: int = Field(1024, ge=1)
+    """vectors a file: the unit of work and of resume"""
+    decoders: int = Field(2, ge=1, le=256)
+    """threads that decode photos while the network runs"""
 
 
 class IndexSettings(Settings):
     """What finds the neighbors."""
 
-    type: Literal["flat", "pruned"] = Field(
-        "flat",
-        description="both give the same exact answers, and index.faiss is a plain FAISS file in"
-        " both. flat: a query reads every vector | pruned: short codes in memory rule most vectors"
-        " out for certain, the others are read from the disk; for 2,000 vectors and more of a"
-        " hundred dimensions and more, elsewhere it is flat",
-    )
+    type: Literal["flat", "pruned"] = "flat"
+    """both give the same exact answers, and index.faiss is a plain FAISS file in both. flat: a
+    query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
+    others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
+    elsewhere it is flat"""
     keep_builds: int = Field(2, ge=1, description="builds kept, the current one included")
 
 
 class SearchSettings(Settings):
     """What answers say of themselves."""
 
-    no_match_percentile: float = Field(
-        99,
-        ge=0,
-        le=100,
-        description='a query has "no good match" when its nearest neighbor is further away than the'
-        " nearest neighbors of this percentage of the catalog's own photos; 100: never",
-    )
-    out_of_distribution: bool = Field(
-        True,
-        description="true: also when an autoencoder rebuilds the query's photo worse than"
-        " no_match_percentile percent of the photos held out of its training, which finds noise and"
-        " the like; takes its decoder's time",
-    )
+    no_match_percentile: float = Field(99, ge=0, le=100)
+    """a query has "no good match" when its nearest neighbor is further away than the nearest
+    neighbors of this percentage of the catalog's own photos; 100: never"""
+    out_of_distribution: bool = True
+    """true: also when an autoencoder rebuilds the query's photo worse than no_match_percentile
+    percent of the photos held out of its training, which finds noise and the like; takes its
+    decoder's time"""
 
 
 class Config(Settings):
     """Everything that one catalog needs, from its photos to its indexes."""
 
-    name: Text | None = Field(
-        None,
-        description="the catalog's name, and that of its folder below root; null: named after its"
-        " source (`sample`, or the last part of the path)",
-    )
-    root: FilePath = Field(
-        Path("indexes"), description="where everything is written, and nothing anywhere else"
-    )
+    name: Text | None = None
+    """the catalog's name, and that of its folder below root; null: named after its source
+    (`sample`, or the last part of the path)"""
+    root: FilePath = Path("indexes")
+    """where everything is written, and nothing anywhere else"""
     source: SourceSettings = Field(SampleSettings(), description="Where items come from.")
     images: ImageSettings = ImageSettings()
     download: DownloadSettings = DownloadSettings()
     engines: dict[Text, EngineSettings] = Field(
-        {"autoencoder": AutoencoderSettings(), "vgg16": PretrainedSettings()},
-        min_length=1,
-        description="The engines, side by side: any name → its settings.",
+        {"autoencoder": AutoencoderSettings(), "vgg16": PretrainedSettings()}, min_length=1
     )
+    """The engines, side by side: any name → its settings."""
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
@@ -126,13 +107,11 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _teachers(self) -> Config:
+        pretrained = [n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)]
+        hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
         for name, engine in self.engines.items():
             teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None
-            if teacher and not isinstance(self.engines.get(teacher), PretrainedSettings):
-                pretrained = [
-                    n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)
-                ]
-                hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
+            if teacher and teacher not in pretrained:
                 raise ValueError(
                     f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
                     f" engine; {hint}"
@@ -156,11 +135,11 @@ class Config(Settings):
         """The catalog's name: as given, or after its source."""
         if self.name is not None:
             return self.name
-        if isinstance(self.source, FolderSettings):
-            return _name_after(_absolute(self.source.path).name) or "photos"
-        if isinstance(self.source, TableSettings):
-            return _name_after(_absolute(self.source.path).stem) or "photos"
-        return self.source.type
+        if not isinstance(self.source, FolderSettings | TableSettings):
+            return self.source.type
+        path = _absolute(self.source.path)
+        name = path.name if isinstance(self.source, FolderSettings) else path.stem
+        return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "photos"
 
     @property
     def folder(self) -> Path:
@@ -173,10 +152,6 @@ _IN_EVALUATIONS = re.compile(r"random|fused|pca-[0-9]+")
 
 def _absolute(path: Path) -> Path:
     return expand(path).resolve()
-
-
-def _name_after(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 def _check_name(name: str) -> None:

@@ -29,18 +29,14 @@ class MetadataSettings(Settings):
     """A CSV file with a row for each photo; every other column is kept as metadata."""
 
     file: FilePath = Field(description="path of the CSV file, from the folder of the photos")
-    key: Text = Field(
-        description="column that names the photo: its path below the folder, its file name, or its"
-        " file name without suffix"
-    )
+    key: Text
+    """column that names the photo: its path below the folder, its file name, or its file name
+    without suffix"""
     name: Text | None = Field(None, description="column of the item's name; null: the file's name")
     category: Text | None = Field(None, description=_CATEGORY)
     category_separator: Text = Field(">>", min_length=1, description=_SEPARATOR)
-    delimiter: Text | None = Field(
-        None,
-        pattern=r'^[^"\r\n]$',
-        description="the character between the columns; null: the one that the heading shows",
-    )
+    delimiter: Text | None = Field(None, pattern=r'^[^"\r\n]$')
+    """the character between the columns; null: the one that the heading shows"""
     encoding: Text | None = Field(None, description="such as latin-1; null: as for a table")
 
 
@@ -58,18 +54,15 @@ class FolderSettings(Settings):
 class ColumnSettings(Settings):
     """What the columns of the table mean; every other column is kept as metadata."""
 
-    key: Text = Field(
-        description="column of the item's own id; of rows with one id, the first counts"
-    )
-    image: Text = Field(
-        description="column of its photos: one URL, several, or a JSON list of them"
-    )
+    key: Text
+    """column of the item's own id; of rows with one id, the first counts"""
+    image: Text
+    """column of its photos: one URL, several, or a JSON list of them"""
     name: Text | None = Field(None, description="column of the item's name; null: its id")
     category: Text | None = Field(None, description=_CATEGORY)
     category_separator: Text = Field(">>", min_length=1, description=_SEPARATOR)
-    structured: tuple[Text, ...] = Field(
-        (), strict=False, description="columns of JSON or Ruby text to parse"
-    )
+    structured: tuple[Text, ...] = Field((), strict=False)
+    """columns of JSON or Ruby text to parse"""
 
 
 class TableSettings(Settings):
@@ -80,17 +73,13 @@ class TableSettings(Settings):
 
     type: Literal["table"] = "table"
     path: FilePath = Field(description="the file; `.parquet`, or CSV, which may end in `.gz`")
-    images: Literal["first", "all"] = Field(
-        "first", description="first: the first URL of each product | all: each is an image of it"
-    )
-    delimiter: Text = Field(
-        ",", pattern=r'^[^"\r\n]$', description="the character between the columns of a CSV file"
-    )
-    encoding: Text | None = Field(
-        None,
-        description="of a CSV file, such as latin-1; null: what the file says of itself, else"
-        " UTF-8, with cp1252 for what is not",
-    )
+    images: Literal["first", "all"] = "first"
+    """first: the first URL of each product | all: each is an image of it"""
+    delimiter: Text = Field(",", pattern=r'^[^"\r\n]$')
+    """the character between the columns of a CSV file"""
+    encoding: Text | None = None
+    """of a CSV file, such as latin-1; null: what the file says of itself, else UTF-8, with cp1252
+    for what is not"""
     columns: ColumnSettings
 
 

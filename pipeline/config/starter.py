@@ -49,14 +49,8 @@ def starter_config(source: Mapping[str, Any], root: str | None = None) -> str:
     """
     table = source["type"] == "table"
     lines = [f"root: {to_scalar(root)}    # apart from the photos", ""] if root else []
-    lines += ["source:", *(f"  {name}: {_flow(value)}" for name, value in source.items())]
+    lines += ["source:", *(f"  {name}: {to_scalar(value)}" for name, value in source.items())]
     return _STARTER.format(
         title="Products of a table, and photos at its URLs" if table else "A folder of photos",
         source="\n".join(lines) + "\n",
     )
-
-
-def _flow(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {to_scalar(inner)}" for name, inner in value.items()) + "}"
-    return to_scalar(value)

@@ -22,75 +22,59 @@ _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)
 _DELIMITERS = ",;\t|"
 # Words of headings, the best first.
 _ID_WORDS = (
-    "id",
-    "sku",
-    "uid",
-    "uuid",
-    "asin",
-    "ean",
-    "gtin",
-    "upc",
-    "key",
-    "code",
-    "handle",
-    "no",
+    *("id", "sku", "uid", "uuid", "asin", "ean", "gtin", "upc"),
+    *("key", "code", "handle", "no"),
 )
 _NAME_WORDS = ("name", "title", "label")
 _CATEGORY_WORDS = ("category", "categories", "department", "type", "class", "group", "kind")
 _IMAGE_WORDS = ("image", "images", "photo", "photos", "picture", "pictures", "img")
 
 
-@dataclass(frozen=True)
-class Guess:
-    """Settings of `source`, and what they rest on."""
-
-    settings: dict[str, Any]
-    notes: list[str]
+Guess = tuple[dict[str, Any], list[str]]
+"""Settings of `source`, and notes on what they rest on."""
 
 
-def guess_source(path: Path, max_rows: int = MAX_ROWS) -> Guess:
-    """Look at a folder or a table, at no more than `max_rows` rows of it.
+def guess_source(path: Path) -> Guess:
+    """Look at a folder, or at the first rows of a table.
 
-    guess_source(Path("photos")).settings == {"type": "folder", "path": "photos"}
+    guess_source(Path("photos"))[0] == {"type": "folder", "path": "photos"}
 
     Raises:
         SourceError: there is nothing usable.
     """
     if path.is_dir():
-        return _folder(path, max_rows)
+        return _folder(path)
     if not path.exists():
-        raise SourceError(f"{path}: no such folder or file; name a folder of photos, or a table")
+        hint = "name a folder of photos, or a table"
+        raise SourceError("no such folder or file", where=path, hint=hint)
     if not path.name.lower().endswith(_TABLES):
-        raise SourceError(f"{path}: neither a folder of photos nor a table ({', '.join(_TABLES)})")
-    return _table(path, max_rows)
+        what = f"neither a folder of photos nor a table ({', '.join(_TABLES)})"
+        raise SourceError(what, where=path)
+    return _table(path)
 
 
-def _folder(folder: Path, max_rows: int) -> Guess:
+def _folder(folder: Path) -> Guess:
     photos = photos_below(folder)
     tables = sorted(p for p in folder.iterdir() if p.name.lower().endswith(_TABLES))
     if not photos and len(tables) == 1:
-        return _table(tables[0], max_rows)
+        return _table(tables[0])
     if not photos:
         names = ", ".join(table.name for table in tables)
-        found = f"several tables ({names}); name one" if tables else "no table in it"
-        raise SourceError(f"{folder}: no photos below it ({', '.join(SUFFIXES)}), and {found}")
+        instead = f"several tables ({names}); name one" if tables else "no table in it"
+        what = f"no photos below it ({', '.join(SUFFIXES)}), and {instead}"
+        raise SourceError(what, where=folder)
     settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
     notes = [f"{folder}: {len(photos):,} photos"]
-    best, metadata = 0, None
-    for table in tables:
-        if table.suffix.lower() == ".csv":
-            columns = _read_columns(table, ",", max_rows)
-            matches, guess = _metadata(table.name, columns, photos)
-            if matches > best:
-                best, metadata = matches, guess
+    csv_files = (table for table in tables if table.suffix.lower() == ".csv")
+    guesses = (_metadata(file.name, _read_columns(file, ","), photos) for file in csv_files)
+    matches, metadata = max(guesses, key=lambda guess: guess[0], default=(0, {}))
     if metadata:
         settings["metadata"] = metadata
-        notes.append(
-            f"{metadata['file']} describes them ({best:,} rows were looked up): {_listed(metadata)}"
-        )
+        file, columns = metadata["file"], _listed(metadata)
+        notes.append(f"{file} describes them ({matches:,} rows were looked up): {columns}")
     else:
         notes.append("the category of a photo is the folder that it is in")
-    return Guess(settings, notes)
+    return settings, notes
 
 
 def _metadata(
@@ -100,36 +84,33 @@ def _metadata(
     names = {text for p in photos for text in (p.as_posix(), p.name, p.stem)}
     matches = {column.name: sum(text in names for text in column.texts) for column in columns}
     key = max(columns, key=lambda column: matches[column.name], default=None)
-    if key is None or matches[key.name] * 2 < len(key.texts):
+    if key is None or matches[key.name] < max(1, len(key.texts) / 2):
         return 0, {}
     rest = [column for column in columns if column is not key]
     return matches[key.name], {"file": file, "key": key.name, **_name_and_category(rest)}
 
 
-def _table(path: Path, max_rows: int) -> Guess:
+def _table(path: Path) -> Guess:
     settings: dict[str, Any] = {"type": "table", "path": str(path)}
     if path.suffix.lower() in PARQUET:
-        columns = _read_columns(path, None, max_rows)
+        columns = _read_columns(path, None)
     else:
-        read = {d: _read_columns(path, d, max_rows) for d in _DELIMITERS}
-        delimiter = max(read, key=lambda d: len(read[d]))
-        columns = read[delimiter]
+        read = {delimiter: _read_columns(path, delimiter) for delimiter in _DELIMITERS}
+        delimiter, columns = max(read.items(), key=lambda pair: len(pair[1]))
         if delimiter != ",":
             settings["delimiter"] = delimiter
     image = max(columns, key=_image_score, default=None)
     if image is None or not _image_score(image):
-        raise SourceError(f"{path}: no column of it holds URLs (http…) of photos")
+        raise SourceError("no column of it holds URLs (http…) of photos", where=path)
     rest = [column for column in columns if not column.urls]
     ids = [column for column in rest if column.is_unique]
     # Without a column of ids, the photo's own URL tells the rows apart.
     key = _by_heading(ids, _ID_WORDS) or next(iter(ids), image)
     meaning = {"key": key.name, "image": image.name}
     meaning |= _name_and_category([column for column in rest if column is not key])
-    settings["columns"] = meaning
     structured = [c.name for c in rest if c.name not in meaning.values() and c.is_structured]
-    if structured:
-        settings["columns"] = {**meaning, "structured": structured}
-    return Guess(settings, [f"{path}: a table with URLs of photos; {_listed(meaning)}"])
+    settings["columns"] = meaning | ({"structured": structured} if structured else {})
+    return settings, [f"{path}: a table with URLs of photos; {_listed(meaning)}"]
 
 
 @dataclass(frozen=True)
@@ -171,13 +152,13 @@ class _Column:
         return braced > 0.5 * max(1, len(self.values))
 
 
-def _read_columns(path: Path, delimiter: str | None, max_rows: int) -> list[_Column]:
+def _read_columns(path: Path, delimiter: str | None) -> list[_Column]:
     """Read the first rows of a CSV file, or of a Parquet file if there is no delimiter."""
     rows = parquet_rows(path) if delimiter is None else csv_rows(path, delimiter, None)
     with closing(rows):
         whole = (row for row in rows if row is not None and not all(map(blank, row)))
         heading = [name.strip() for name in next(whole, [])]
-        cells = [row for row in islice(whole, max_rows) if len(row) == len(heading)]
+        cells = [row for row in islice(whole, MAX_ROWS) if len(row) == len(heading)]
     return [
         _Column(name, [row[i] for row in cells if not blank(row[i])], len(cells))
         for i, name in enumerate(heading)
@@ -199,21 +180,18 @@ def _name_and_category(columns: Sequence[_Column]) -> dict[str, str]:
     name = _by_heading(plain, _NAME_WORDS)
     rest = [column for column in plain if column is not name and column.is_repeated]
     category = _by_heading(rest, _CATEGORY_WORDS)
-    found = {"name": name, "category": category}
-    return {meaning: column.name for meaning, column in found.items() if column}
+    columns_by_meaning = {"name": name, "category": category}
+    return {meaning: column.name for meaning, column in columns_by_meaning.items() if column}
 
 
 def _by_heading(columns: Iterable[_Column], words: Sequence[str]) -> _Column | None:
     """Return the first column with the best of some words in its heading."""
-    columns = list(columns)
-    for wanted in words:
-        for column in columns:
-            if wanted in (word.lower() for word in column.words):
-                return column
-    return None
+    by_word: dict[str, _Column] = {}
+    for column in columns:
+        for word in column.words:
+            by_word.setdefault(word.lower(), column)
+    return next((by_word[word] for word in words if word in by_word), None)
 
 
 def _listed(meaning: dict[str, str]) -> str:
-    return ", ".join(
-        f"{setting} is {column!r}" for setting, column in meaning.items() if setting != "file"
-    )
+    return ", ".join(f"{name} is {column!r}" for name, column in meaning.items() if name != "file")

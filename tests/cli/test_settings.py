@@ -271,3 +271,24 @@ def test_what_is_not_usable_is_said_in_one_line(
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert says in err
     assert not (tmp_path / "imgsearch.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("query", "--id", 1, "--grid"),
+        ("evaluate", "--out"),
+        ("report", "--out"),
+        ("audit", "--html"),
+    ],
+)
+def test_a_folder_is_refused_as_a_file_to_write_before_the_work(
+    run: Run, tmp_path: Path, command: tuple[object, ...]
+) -> None:
+    suffix = {"query": ".png", "evaluate": ".json"}.get(str(command[0]), ".html")
+    (tmp_path / f"taken{suffix}").mkdir()
+    code, _, err = run(*command, f"taken{suffix}")
+    assert (code, err.strip()) == (
+        1,
+        f"imgsearch: {command[-1]} taken{suffix}: a folder; give the name of a file",
+    )

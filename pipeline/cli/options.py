@@ -1,0 +1,80 @@
+"""Options and arguments that commands share, or that take more than a line to describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+ConfigFile = Annotated[
+    Path | None,
+    Option(
+        "--config",
+        "-c",
+        help="The YAML file of settings; else imgsearch.yaml or config/default.yaml if there, else"
+        " the drawn sample's.",
+        metavar="FILE",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    Option("--set", "-s", help="Change a setting (repeatable).", metavar="KEY.PATH=VALUE"),
+]
+AsJson = Annotated[bool, Option("--json", help="Print JSON on stdout.")]
+Engines = Annotated[list[str] | None, Option("--engine", "-e", help="Only this one (repeatable).")]
+Seed = Annotated[int, Option(min=0, help="Of all random choices.")]
+
+# Of queries.
+Photos = Annotated[
+    list[Path] | None, Argument(help="Photos, or folders of photos.", show_default=False)
+]
+Id = Annotated[int | None, Option("--id", help="Search with the item of this id.", metavar="ID")]
+Key = Annotated[
+    str | None, Option(help="Search with the item that its source calls so.", metavar="KEY")
+]
+SearchedEngines = Annotated[
+    list[str] | None, Option("--engine", "-e", help="Search only this one (repeatable).")
+]
+Where = Annotated[
+    str | None,
+    Option(
+        help="Only items for which this holds, such as category = 'Watches' and price < 2000."
+        " Any column of the catalog; and, or, not, in, between, like, is null.",
+        metavar="CONDITION",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
+]
+Fuse = Annotated[bool, Option("--fuse", help="Show one list more: all engines' lists as one.")]
+Grid = Annotated[
+    Path | None, Option(help="Write a contact sheet of queries and neighbors.", metavar="PNG")
+]
+
+# Of evaluations.
+Label = Annotated[
+    str,
+    Option("--label", "-l", help="The column whose value relevant items share.", metavar="COLUMN"),
+]
+Queries = Annotated[
+    int | None, Option(min=1, help="Items to search with, chosen at random; else all.")
+]
+QuerySet = Annotated[
+    Path | None,
+    Option(
+        help="Search with these photos instead: a folder with a folder for each label, or a CSV"
+        " file with the columns file and label.",
+        metavar="PATH",
+    ),
+]
+Product = Annotated[
+    str | None,
+    Option(
+        help="Items with the same value of this column are one product: they do not find each"
+        " other.",
+        metavar="COLUMN",
+    ),
+]
+Cost = Annotated[bool, Option(help="Measure times as well.")]
