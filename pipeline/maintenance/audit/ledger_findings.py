@@ -23,84 +23,56 @@ def without_photo(catalog: Catalog, limits: AuditLimits) -> Finding:
         shown = catalog_stats.items_in_state(catalog, state, reason, limits.members)
         label = f"{state}: {reason}" if reason else state
         groups.append(Group(label, count, examples(shown)))
-    return Finding(
-        "Items without a photo",
-        "Items that no photo can be shown of, by how they ended. No photo finds them.",
-        "item",
-        "item",
-        sum(count for *_, count in states),
-        tuple(groups),
-        len(states),
-    )
+    title = "Items without a photo"
+    meaning = "Items that no photo can be shown of, by how they ended. No photo finds them."
+    total = sum(count for *_, count in states)
+    return Finding(title, meaning, "item", "item", total, tuple(groups), len(states))
 
 
 def shared_photos(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Photos that several items show, byte for byte the same; those of most items first."""
     groups = []
-    first, count = first_of(catalog_stats.shared_photos(catalog), limits.examples)
+    first, count = _first_of(catalog_stats.shared_photos(catalog), limits.examples)
     for photo, spread in first:
         shown = catalog_stats.items_showing(catalog, photo, limits.members)
         groups.append(Group(how_different(spread), spread.items, examples(shown)))
-    return Finding(
-        "One photo on several items",
-        "Photos that are, byte for byte, those of several items.",
-        "photo",
-        "item",
-        count,
-        tuple(groups),
-        count,
-    )
+    title = "One photo on several items"
+    meaning = "Photos that are, byte for byte, those of several items."
+    return Finding(title, meaning, "photo", "item", count, tuple(groups), count)
 
 
 def small(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Photos that arrived with too few pixels."""
-    first, count = first_of(catalog_stats.small_photos(catalog, limits.side), limits.examples)
-    return one_group(
-        "Very small photos",
-        f"Photos that arrived with a shorter side of less than {limits.side} pixels.",
-        count,
-        first_items(catalog, first),
-        "pixels of the shorter side",
-    )
+    first, count = _first_of(catalog_stats.small_photos(catalog, limits.side), limits.examples)
+    shown = first_items(catalog, first)
+    meaning = f"Photos that arrived with a shorter side of less than {limits.side} pixels."
+    measure = "pixels of the shorter side"
+    return one_group("Very small photos", meaning, "photo", count, shown, measure)
 
 
 def small_categories(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Categories with so few items that their neighbors are of other categories."""
-    first, count = first_of(catalog_stats.small_categories(catalog, limits.items), limits.examples)
+    first, count = _first_of(catalog_stats.small_categories(catalog, limits.items), limits.examples)
     groups = []
     for name, size in first:
         shown = catalog_stats.items_of_category(catalog, name, limits.members)
         groups.append(Group(name, size, examples(shown)))
-    return Finding(
-        "Categories with few items",
-        f"Categories with fewer than {counted(limits.items, 'available item')}.",
-        "category",
-        "item",
-        count,
-        tuple(groups),
-        count,
-    )
+    title = "Categories with few items"
+    meaning = f"Categories with fewer than {counted(limits.items, 'available item')}."
+    return Finding(title, meaning, "category", "item", count, tuple(groups), count)
 
 
 def without_category(catalog: Catalog, limits: AuditLimits) -> Finding:
     """Available items of no category."""
     shown = catalog_stats.items_of_category(catalog, "", limits.examples)
-    return one_group(
-        "Items without a category",
-        "Available items that the source gives no category.",
-        catalog_stats.category_size(catalog, ""),
-        examples(shown),
-        unit="item",
-    )
+    title = "Items without a category"
+    meaning = "Available items that the source gives no category."
+    count = catalog_stats.category_size(catalog, "")
+    return one_group(title, meaning, "item", count, examples(shown))
 
 
 def one_group(
-    title: str,
-    meaning: str,
-    count: int,
-    shown: tuple[Example, ...],
-    measure: str = "",
-    unit: str = "photo",
+    title: str, meaning: str, unit: str, count: int, shown: tuple[Example, ...], measure: str = ""
 ) -> Finding:
     """Return a finding whose examples are one list."""
     groups = (Group("", count, shown),) if count else ()
@@ -123,13 +95,13 @@ def examples(shown: Sequence[ItemSummary]) -> tuple[Example, ...]:
     return tuple(Example(**vars(item)) for item in shown)
 
 
-def first_of(stream: Iterable[T], limit: int) -> tuple[list[T], int]:
+def how_different(spread: Spread) -> str:
+    """`2 names, 1 category`: how different the items are."""
+    return f"{counted(spread.names, 'name')}, {counted(spread.categories, 'category')}"
+
+
+def _first_of(stream: Iterable[T], limit: int) -> tuple[list[T], int]:
     """Return the first of a stream, and how many there are in all."""
     rest = iter(stream)
     first = list(islice(rest, limit))
     return first, len(first) + sum(1 for _ in rest)
-
-
-def how_different(spread: Spread) -> str:
-    """`2 names, 1 category`: how different the items are."""
-    return f"{counted(spread.names, 'name')}, {counted(spread.categories, 'category')}"
