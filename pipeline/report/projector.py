@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,7 @@ from pipeline.report.exports import exporting
 from pipeline.report.photo_sample import SampledPhoto, grid_side, sample_photos, sprite
 from pipeline.search.engine_searcher import EngineSearcher
 
-F32Matrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-
-KIND = "projector"
-CONFIG, METADATA, SPRITE = "projector_config.pbtxt", "metadata.tsv", "sprite.jpg"
+METADATA, SPRITE = "metadata.tsv", "sprite.jpg"
 MAX_POINTS = 100_000  # the projector asks for no more
 MAX_SPRITE_SIDE = 8192  # pixels; the projector refuses a longer one
 MAX_TILE_SIDE = 64  # pixels
@@ -47,15 +43,11 @@ class Export:
     """What was written."""
 
     folder: Path
-    engines: dict[str, str]
-    """Engine → what the projector calls it."""
+    engines: dict[str, str]  # engine → what the projector calls it
     points: int
-    photos: int
-    """How many photos all engines have; if that is more than `points`, those are a sample."""
-    unreadable: int
-    """Points whose photo can no longer be read."""
-    sprite_side: int
-    """Pixels of one thumbnail's side."""
+    photos: int  # that all engines have; if that is more than `points`, those are a sample
+    unreadable: int  # points whose photo can no longer be read
+    sprite_side: int  # pixels of one thumbnail's side
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -94,16 +86,16 @@ def export(
         names = ", ".join(searcher.name for searcher in searchers)
         hint = "run `imgsearch build`"
         raise QueryError("no photo is in all of their indexes", where=names, hint=hint)
-    titles = {searcher.name: _title(searcher) for searcher in searchers}
+    titles = {s.name: s.name + (" (RANDOM weights)" if s.warning else "") for s in searchers}
     side = tile_side(len(photos), max_sprite_side)
-    with exporting(folder, KIND, {"engines": titles, "photos": sample.common}) as aside:
+    with exporting(folder, "projector", {"engines": titles, "photos": sample.common}) as aside:
         tensors = []
         for searcher, rows in zip(searchers, sample.rows, strict=True):
-            file = write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
+            file = _write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
             shape = (len(photos), searcher.index.dim)
             tensors.append((titles[searcher.name], shape, file.relative_to(aside)))
-        write_config(aside / CONFIG, tensors, side)
-        lines = "".join("\t".join(cells) + "\n" for cells in table(photos))
+        _write_config(aside / "projector_config.pbtxt", tensors, side)
+        lines = "".join("\t".join(cells) + "\n" for cells in _table(photos))
         (aside / METADATA).write_text(lines, encoding="utf-8", newline="\n")
         limits, decoders = searchers[0].limits, searchers[0].config.embedding.decoders
         # The projector needs a square: it divides by the rows where it means the columns.
@@ -113,16 +105,12 @@ def export(
     return Export(folder, titles, len(photos), sample.common, unreadable, side)
 
 
-def _title(searcher: EngineSearcher) -> str:
-    return f"{searcher.name} (RANDOM weights)" if searcher.warning else searcher.name
-
-
 def tile_side(count: int, max_sprite_side: int = MAX_SPRITE_SIDE) -> int:
     """Return the pixels of a tile's side: as large as a sprite of `count` tiles may have them."""
     return min(MAX_TILE_SIDE, max_sprite_side // grid_side(count))
 
 
-def write_config(
+def _write_config(
     file: Path, tensors: Sequence[tuple[str, tuple[int, int], Path]], tile_side: int
 ) -> None:
     """Write which (name, shape, file of vectors) there are, and what belongs to them."""
@@ -133,22 +121,19 @@ def write_config(
     config = ProjectorConfig()
     for name, shape, path in tensors:
         embedding = config.embeddings.add(
-            tensor_name=name,
-            tensor_shape=shape,
-            tensor_path=path.as_posix(),
-            metadata_path=METADATA,
+            tensor_name=name, tensor_shape=shape, tensor_path=str(path), metadata_path=METADATA
         )
         embedding.sprite.image_path = SPRITE
         embedding.sprite.single_image_dim.extend((tile_side, tile_side))
     file.write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
-def write_vectors(
+def _write_vectors(
     folder: Path,
     searcher: EngineSearcher,
-    rows: Rows,
+    rows: npt.NDArray[np.int64],
     progress: Progress,
-    block_size: int = VECTOR_BLOCK,
+    block_size: int,
 ) -> Path:
     """Write the vectors of these rows into a new folder, exactly; return the file.
 
@@ -157,7 +142,7 @@ def write_vectors(
     """
     folder.mkdir()
     blocks = [rows[start : start + block_size] for start in range(0, len(rows), block_size)]
-    is_text = may_be_text(_bytes(searcher.index.vectors(blocks[0])))
+    is_text = may_be_text(searcher.index.vectors(blocks[0]).astype("<f4").tobytes())
     file = folder / ("vectors.tsv" if is_text else "vectors.bytes")
     label = f"{searcher.name}: writing vectors"
     with file.open("wb") as out, progress.task(label, len(rows), "photos") as advance:
@@ -166,13 +151,9 @@ def write_vectors(
             if is_text:
                 np.savetxt(out, vectors, "%.9g", "\t")  # 9 digits tell any two float32 apart
             else:
-                out.write(_bytes(vectors))
+                out.write(vectors.astype("<f4").tobytes())
             advance(len(block))
     return file
-
-
-def _bytes(vectors: F32Matrix) -> bytes:
-    return vectors.astype("<f4").tobytes()
 
 
 def may_be_text(start: bytes) -> bool:
@@ -185,14 +166,16 @@ def may_be_text(start: bytes) -> bool:
     return True
 
 
-def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
+def _table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
     """Yield the cells of the metadata: a heading, then a row for each photo.
 
     After our columns come those of the catalog's metadata that hold only texts and numbers. All
     headings differ.
     """
     metadata = [photo.record.metadata if photo.record else {} for photo in photos]
-    columns = _scalar_columns(metadata)
+    values = [item for row in metadata for item in row.items() if item[1] is not None]
+    others = {column for column, value in values if not isinstance(value, str | int | float)}
+    columns = sorted({column for column, _ in values} - others)
     heading = list(COLUMNS)
     for column in columns:
         name = _cell(column)
@@ -200,17 +183,11 @@ def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
             name += " (metadata)"
         heading.append(name)
     yield heading
-    for photo, values in zip(photos, metadata, strict=True):
+    for photo, texts in zip(photos, metadata, strict=True):
         record = photo.record
         key, name, category = (record.key, record.name, record.category) if record else ("",) * 3
         row = (name, photo.item, key, category, photo.items, photo.photo.file)
-        yield [_cell(value) for value in (*row, *(values.get(column) for column in columns))]
-
-
-def _scalar_columns(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
-    values = [item for row in metadata for item in row.items() if item[1] is not None]
-    others = {column for column, value in values if not isinstance(value, str | int | float)}
-    return sorted({column for column, _ in values} - others)
+        yield [_cell(value) for value in (*row, *(texts.get(column) for column in columns))]
 
 
 def _cell(value: object) -> str:

@@ -51,11 +51,16 @@ def render(template: str, limits: ImageLimits, **content: Any) -> str:
 
 def thumbnail(path: Path, limits: ImageLimits) -> str:
     """Return a photo as a data: URI of a small JPEG; "" if it cannot be read."""
+    image = photo_or_none(path, limits)
+    return _data_uri(images.encode_jpeg(image, THUMBNAIL, QUALITY), "image/jpeg") if image else ""
+
+
+def photo_or_none(path: Path | None, limits: ImageLimits) -> Image.Image | None:
+    """Decode a photo; return None where there is none or it cannot be read."""
     try:
-        image = images.decode(images.read_bytes(path, limits), limits)
+        return images.decode(images.read_bytes(path, limits), limits) if path else None
     except (OSError, RejectedImage):
-        return ""
-    return _data_uri(images.encode_jpeg(image, THUMBNAIL, QUALITY), "image/jpeg")
+        return None
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> str:
