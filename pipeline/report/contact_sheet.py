@@ -15,6 +15,7 @@ from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
 
 _INK, _GRAY, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
+_font = ImageFont.load_default
 
 
 class Cell(NamedTuple):
@@ -59,7 +60,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Cell]]]) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for number, (name, cells) in enumerate(rows):
         top = _GAP + number * (title + row_height + _GAP)
-        draw.text((_GAP, top), _fit(name, width - 2 * _GAP, 20), _INK, ImageFont.load_default(20))
+        draw.text((_GAP, top), _fit(name, width - 2 * _GAP, 20), _INK, _font(20))
         for column, cell in enumerate(cells):
             _draw_cell(picture, draw, cell, _GAP + column * (_PHOTO + _GAP), top + title)
     return picture
@@ -81,9 +82,7 @@ def _draw_cell(
 ) -> None:
     box = (left, top, left + _PHOTO - 1, top + _PHOTO - 1)
     if cell.photo is None:
-        draw.text(
-            (left + 12, top + _PHOTO // 2 - 8), "photo not found", _GRAY, ImageFont.load_default(14)
-        )
+        draw.text((left + 12, top + _PHOTO // 2 - 8), "photo not found", _GRAY, _font(14))
     else:
         photo = ImageOps.contain(cell.photo, (_PHOTO, _PHOTO), Image.Resampling.LANCZOS)
         place = (left + (_PHOTO - photo.width) // 2, top + (_PHOTO - photo.height) // 2)
@@ -92,13 +91,13 @@ def _draw_cell(
     for number, line in enumerate(cell.lines[:3]):
         ink = _INK if number == 0 else _GRAY
         place = (left, top + _PHOTO + 5 + 18 * number)
-        draw.text(place, _fit(line, _PHOTO, 14), ink, ImageFont.load_default(14))
+        draw.text(place, _fit(line, _PHOTO, 14), ink, _font(14))
 
 
 def _fit(text: str, width: int, size: int) -> str:
     """Shorten a line of text to a width in pixels."""
     text = " ".join(text.split())
-    font = ImageFont.load_default(size)
+    font = _font(size)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -30,6 +30,10 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
     evaluation, engines = data.evaluation, data.engines
     systems = [s.name for s in evaluation.systems] if evaluation else [e.name for e in engines]
     color = charts.colors(systems)
+    quality = []
+    if evaluation:
+        quality += [charts.quality_and_cost(evaluation, color)] if evaluation.costs else []
+        quality.append(charts.quality_by_label(evaluation, color))
     return render(
         "report.html.jinja",
         limits,
@@ -37,7 +41,7 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
         evaluation=evaluation,
         made=made.isoformat(),
         color={name: charts.css_color(stand_in) for name, stand_in in color.items()},
-        quality=_quality_charts(data, color),
+        quality=quality,
         max_labels=charts.MAX_LABELS,
         min_category_photos=MIN_CATEGORY_PHOTOS,
         training={
@@ -50,15 +54,6 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
         map=MapView(data.maps, limits) if data.maps.photos else None,
         settings=yaml.safe_dump(data.settings, sort_keys=False, allow_unicode=True),
     )
-
-
-def _quality_charts(data: ReportData, color: dict[str, str]) -> list[str]:
-    """The charts of what was measured, as far as it was."""
-    evaluation = data.evaluation
-    if evaluation is None:
-        return []
-    drawn = [charts.quality_and_cost(evaluation, color)] if evaluation.costs else []
-    return [*drawn, charts.quality_by_label(evaluation, color)]
 
 
 def _pictures(sample: ReconstructionSample) -> list[tuple[str, ...]]:
