@@ -44,9 +44,8 @@ def render(template: str, limits: ImageLimits, **content: Any) -> str:
     def show(path: Path | str | None) -> str:
         return thumbnail(Path(path), limits.for_stored()) if path else ""
 
-    return _TEMPLATES.get_template(template).render(
-        thumbnail=show, script_hash=_script_hash, **content
-    )
+    page = _TEMPLATES.get_template(template)
+    return page.render(thumbnail=show, script_hash=_script_hash, **content)
 
 
 def thumbnail(path: Path, limits: ImageLimits) -> str:
