@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date
 
 import yaml
+from PIL import Image
 
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.images import ImageLimits
@@ -14,7 +15,7 @@ from pipeline.report import charts
 from pipeline.report.data import ReportData
 from pipeline.report.maps import Maps
 from pipeline.report.photo_sample import grid_side, sprite
-from pipeline.report.render import jpeg, png, render
+from pipeline.report.render import data_uri, render
 
 TILE_SIDE = 64  # pixels of a thumbnail on the maps
 MAX_GROUPS = 12  # labels with a color of their own on the maps
@@ -59,7 +60,7 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
 def _pictures(sample: ReconstructionSample) -> list[tuple[str, ...]]:
     """Each photo, its reconstruction by the engine and by PCA, as data: URIs."""
     rows = zip(sample.photos, sample.by_engine, sample.by_pca, strict=True)
-    return [tuple(map(png, row)) for row in rows]
+    return [tuple(data_uri(Image.fromarray(pixels), "PNG") for pixels in row) for row in rows]
 
 
 class MapView:
@@ -73,7 +74,7 @@ class MapView:
         """Engine → where each photo is drawn, (x, y)."""
         self.count, self.common = len(maps.photos), maps.common
         self.radius = max(7, 18 - self.count // 80)
-        self.sprite = jpeg(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0])
+        self.sprite = data_uri(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0], "JPEG")
         labels = maps.labels
         counts = Counter(label for label in labels if label)
         by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
