@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from typing import Any
 
 import yaml
 from PIL import Image
@@ -19,7 +20,6 @@ from pipeline.report.render import data_uri, render
 
 TILE_SIDE = 64  # pixels of a thumbnail on the maps
 MAX_GROUPS = 12  # labels with a color of their own on the maps
-MAP_SIDE = 1000  # of a map, in the units of its SVG
 DECODERS = 2
 
 
@@ -52,7 +52,8 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
         },
         distances={e.name: charts.distances(e, color[e.name]) for e in engines if e.distances.size},
         reconstructions=[(sample.measured, _pictures(sample)) for sample in data.reconstructions],
-        map=MapView(data.maps, limits) if data.maps.photos else None,
+        maps=data.maps,
+        map=_map_content(data.maps, limits) if data.maps.photos else None,
         settings=yaml.safe_dump(data.settings, sort_keys=False, allow_unicode=True),
     )
 
@@ -63,29 +64,21 @@ def _pictures(sample: ReconstructionSample) -> list[tuple[str, ...]]:
     return [tuple(data_uri(Image.fromarray(pixels), "PNG") for pixels in row) for row in rows]
 
 
-class MapView:
-    """The maps as the template draws them."""
-
-    def __init__(self, maps: Maps, limits: ImageLimits) -> None:
-        self.positions = {
-            engine: [(round(x, 1), round(y, 1)) for x, y in (MAP_SIDE * places).tolist()]
-            for engine, places in maps.positions.items()
-        }
-        """Engine → where each photo is drawn, (x, y)."""
-        self.count, self.common = len(maps.photos), maps.common
-        self.radius = max(7, 18 - self.count // 80)
-        self.sprite = data_uri(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0], "JPEG")
-        labels = maps.labels
-        counts = Counter(label for label in labels if label)
-        by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
-        self.groups = by_frequency[:MAX_GROUPS]
-        """The labels that have a color, the most frequent first."""
-        self.has_others = len(by_frequency) > MAX_GROUPS or None in labels
-        number = {label: i for i, label in enumerate(self.groups, 1)}
-        self.group_of = [number.get(label or "", 0) for label in labels]
-        """For each photo: 1 for the first group, 0 for none."""
-        texts = [
-            [(photo.record.name or photo.record.key) if photo.record else "", label or ""]
-            for photo, label in zip(maps.photos, labels, strict=True)
-        ]
-        self.script_data = {"tile": TILE_SIDE, "columns": grid_side(self.count), "texts": texts}
+def _map_content(maps: Maps, limits: ImageLimits) -> dict[str, Any]:
+    """Return what the template needs to draw the maps."""
+    counts = Counter(label for label in maps.labels if label)
+    by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
+    group = {label: i for i, label in enumerate(by_frequency[:MAX_GROUPS], 1)}
+    names = [
+        (photo.record.name or photo.record.key) if photo.record else "" for photo in maps.photos
+    ]
+    texts = [(name, label or "") for name, label in zip(names, maps.labels, strict=True)]
+    count = len(maps.photos)
+    return {
+        "groups": list(group),  # labels that have a color, the most frequent first
+        "has_others": len(by_frequency) > MAX_GROUPS or None in maps.labels,
+        "group_of": [group.get(label or "", 0) for label in maps.labels],  # 0 is none of them
+        "radius": max(7, 18 - count // 80),
+        "sprite": data_uri(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0], "JPEG"),
+        "script_data": {"tile": TILE_SIDE, "columns": grid_side(count), "texts": texts},
+    }
