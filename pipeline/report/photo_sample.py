@@ -96,10 +96,7 @@ def sprite(
         for i, (_, drawn) in enumerate(prepare_all(files, tile, limits, decoders, DECODE_AHEAD)):
             top, left = (tile_side * number for number in divmod(i, columns))
             place = pixels[top : top + tile_side, left : left + tile_side]
-            if isinstance(drawn, RejectedImage):
-                place[:] = GRAY
-                unreadable += 1
-            else:
-                place[:] = drawn
+            place[:] = GRAY if isinstance(drawn, RejectedImage) else drawn
+            unreadable += isinstance(drawn, RejectedImage)
             advance(1)
     return Image.fromarray(pixels), unreadable

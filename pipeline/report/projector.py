@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.report.exports import exporting
-from pipeline.report.photo_sample import SampledPhoto, grid_side, sample_photos, sprite
+from pipeline.report.photo_sample import Rows, SampledPhoto, grid_side, sample_photos, sprite
 from pipeline.search.engine_searcher import EngineSearcher
 
 METADATA, SPRITE = "metadata.tsv", "sprite.jpg"
@@ -91,11 +90,11 @@ def export(
     with exporting(folder, "projector", {"engines": titles, "photos": sample.common}) as aside:
         tensors = []
         for searcher, rows in zip(searchers, sample.rows, strict=True):
-            file = _write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
+            file = write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
             shape = (len(photos), searcher.index.dim)
             tensors.append((titles[searcher.name], shape, file.relative_to(aside)))
-        _write_config(aside / "projector_config.pbtxt", tensors, side)
-        lines = "".join("\t".join(cells) + "\n" for cells in _table(photos))
+        write_config(aside / "projector_config.pbtxt", tensors, side)
+        lines = "".join("\t".join(cells) + "\n" for cells in table(photos))
         (aside / METADATA).write_text(lines, encoding="utf-8", newline="\n")
         limits, decoders = searchers[0].limits, searchers[0].config.embedding.decoders
         # The projector needs a square: it divides by the rows where it means the columns.
@@ -110,7 +109,7 @@ def tile_side(count: int, max_sprite_side: int = MAX_SPRITE_SIDE) -> int:
     return min(MAX_TILE_SIDE, max_sprite_side // grid_side(count))
 
 
-def _write_config(
+def write_config(
     file: Path, tensors: Sequence[tuple[str, tuple[int, int], Path]], tile_side: int
 ) -> None:
     """Write which (name, shape, file of vectors) there are, and what belongs to them."""
@@ -128,12 +127,8 @@ def _write_config(
     file.write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
-def _write_vectors(
-    folder: Path,
-    searcher: EngineSearcher,
-    rows: npt.NDArray[np.int64],
-    progress: Progress,
-    block_size: int,
+def write_vectors(
+    folder: Path, searcher: EngineSearcher, rows: Rows, progress: Progress, block_size: int
 ) -> Path:
     """Write the vectors of these rows into a new folder, exactly; return the file.
 
@@ -166,7 +161,7 @@ def may_be_text(start: bytes) -> bool:
     return True
 
 
-def _table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
+def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
     """Yield the cells of the metadata: a heading, then a row for each photo.
 
     After our columns come those of the catalog's metadata that hold only texts and numbers. All

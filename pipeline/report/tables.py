@@ -116,21 +116,15 @@ def _by_label(evaluation: Evaluation) -> Table:
 
 
 def _costs(evaluation: Evaluation) -> Table:
-    rows = (
-        (
-            cost.engine,
-            f"{cost.embedding.photos_per_second:,.1f}",
-            f"{cost.embedding.decoded_per_second:,.1f}",
-            size(cost.vector_bytes),
-            size(cost.build_bytes),
-            f"{cost.lookup_ms:.2f} ms",
-            f"{cost.query_ms:.1f} ms",
-            f"{cost.recall_at_10:.4f}",
-        )
-        for cost in evaluation.costs
-    )
-    speeds = ("engine", "photos/s", "decoded/s", "vector", "index", "lookup", "query", "recall@10")
-    return _table(speeds, rows)
+    rows = []
+    for cost in evaluation.costs:
+        speeds = (cost.embedding.photos_per_second, cost.embedding.decoded_per_second)
+        sizes = size(cost.vector_bytes), size(cost.build_bytes)
+        times = f"{cost.lookup_ms:.2f} ms", f"{cost.query_ms:.1f} ms"
+        per_second = (f"{speed:,.1f}" for speed in speeds)
+        rows.append((cost.engine, *per_second, *sizes, *times, f"{cost.recall_at_10:.4f}"))
+    names = ("engine", "photos/s", "decoded/s", "vector", "index", "lookup", "query", "recall@10")
+    return _table(names, rows)
 
 
 def _lists(query: QueryComparison, k: int) -> Table:
