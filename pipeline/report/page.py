@@ -28,29 +28,16 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
 
     Charts and photos are part of it; its one script only shows the thumbnails of the maps.
     """
-    evaluation, engines = data.evaluation, data.engines
-    systems = [s.name for s in evaluation.systems] if evaluation else [e.name for e in engines]
-    color = charts.colors(systems)
-    quality = []
-    if evaluation:
-        quality += [charts.quality_and_cost(evaluation, color)] if evaluation.costs else []
-        quality.append(charts.quality_by_label(evaluation, color))
+    systems = data.evaluation.systems if data.evaluation else data.engines
     return render(
         "report.html.jinja",
         limits,
         data=data,
-        evaluation=evaluation,
+        evaluation=data.evaluation,
         made=made.isoformat(),
-        color={name: charts.css_color(stand_in) for name, stand_in in color.items()},
-        quality=quality,
-        max_labels=charts.MAX_LABELS,
+        charts=charts,
+        color=charts.colors([system.name for system in systems]),
         min_category_photos=MIN_CATEGORY_PHOTOS,
-        training={
-            e.name: charts.training_curve(e.name, e.training, color[e.name])
-            for e in engines
-            if e.training
-        },
-        distances={e.name: charts.distances(e, color[e.name]) for e in engines if e.distances.size},
         reconstructions=[(sample.measured, _pictures(sample)) for sample in data.reconstructions],
         maps=data.maps,
         map=_map_content(data.maps, limits) if data.maps.photos else None,
