@@ -60,9 +60,8 @@ def audit(
     """Find faulty photos: missing, shared, near-identical, blurred, very small, plain."""
     from pipeline.artifacts import write_atomic
     from pipeline.engine import image_limits
-    from pipeline.maintenance.audit import AuditLimits
+    from pipeline.maintenance.audit import AuditLimits, audit_page
     from pipeline.maintenance.audit import audit as run
-    from pipeline.maintenance.audit.page import audit_page
 
     if html:
         check_file("--html", html, ".html")

@@ -13,6 +13,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
+from pipeline.maintenance.info import size_on_disk
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
     return removed
 
 
-def _everything(config: Config) -> Iterator[Path]:
+def _everything(config: Config) -> list[Path]:
     """All that a pipeline writes; whatever else is in the folder is the user's."""
-    paths = (config.folder / name for name in (*CATALOG_FILES, *config.engines))
-    yield from (path for path in paths if path.exists() or path.is_symlink())
+    paths = [config.folder / name for name in (*CATALOG_FILES, *config.engines)]
+    return [path for path in paths if path.exists() or path.is_symlink()]
 
 
 def _unused(config: Config) -> Iterator[Path]:
@@ -80,10 +81,9 @@ def _remove(path: Path) -> Removed:
     if path.is_symlink():  # what it points to is the user's
         path.unlink()
         return Removed(path, 0)
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files)
+    removed = Removed(path, size_on_disk(path))
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
-    return Removed(path, size)
+    return removed

@@ -22,10 +22,8 @@ class ModelInfo:
     fingerprint: str
     dim: int
     parameters: int | None
-    weights: str | None
-    """What the settings name, or "random"; None if it was trained here."""
-    warning: str | None
-    """What to know before believing its answers."""
+    weights: str | None  # what the settings name, or "random"; None if it was trained here
+    warning: str | None  # what to know before believing its answers
     validation_mse: float | None
     matches_configuration: bool
 
@@ -35,8 +33,7 @@ class BuildInfo:
     """The index that answers."""
 
     id: str
-    index: str
-    """Its type."""
+    index: str  # its type
     rows: int
     items: int
     dim: int
@@ -51,11 +48,9 @@ class EngineInfo:
 
     bytes: int
     model: ModelInfo | None
-    vectors: int
-    """Of the model in use."""
+    vectors: int  # of the model in use
     build: BuildInfo | None
-    builds: list[str]
-    """Ids of all builds that are kept, oldest first."""
+    builds: list[str]  # ids of all builds that are kept, oldest first
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,9 @@ class CatalogInfo:
     folder: str
     bytes: int
     items: int
-    states: Mapping[str, Mapping[str, int]]
-    """State → reason → items."""
-    unfinished: bool
-    """Whether the last ingest was broken off."""
-    photos: int
-    """Distinct photos that are available."""
+    states: Mapping[str, Mapping[str, int]]  # state → reason → items
+    unfinished: bool  # whether the last ingest was broken off
+    photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,7 +83,7 @@ def catalog_info(config: Config) -> CatalogInfo:
         return CatalogInfo(
             catalog=config.catalog,
             folder=str(config.folder),
-            bytes=_bytes(config.folder),
+            bytes=size_on_disk(config.folder),
             items=sum(sum(n.values()) for s, n in states.items() if s != State.REMOVED),
             states=states,
             unfinished=catalog.is_unfinished,
@@ -100,10 +92,15 @@ def catalog_info(config: Config) -> CatalogInfo:
         )
 
 
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+
 def _engine(engine: Engine) -> EngineInfo:
     model, build = engine.models.current(), engine.builds.current()
     return EngineInfo(
-        bytes=_bytes(engine.folder),
+        bytes=size_on_disk(engine.folder),
         model=_model(engine, model) if model else None,
         vectors=len(engine.embeddings(model.fingerprint).photos()) if model else 0,
         build=_build(build, model) if build else None,
@@ -133,10 +130,6 @@ def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
         items=build.manifest["items"],
         dim=build.manifest["dim"],
         fingerprint=build.fingerprint,
-        bytes=_bytes(build.path),
+        bytes=size_on_disk(build.path),
         matches_model=model is not None and build.fingerprint == model.fingerprint,
     )
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

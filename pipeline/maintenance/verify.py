@@ -49,9 +49,7 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
     verdict = Verdict()
     with Catalog(config.folder) as catalog:
         if damage := catalog.damage():
-            verdict.problems.append(
-                f"{catalog.file}: damaged: {damage}; delete it and run `imgsearch build`"
-            )
+            verdict.problems.append(f"{catalog.file}: damaged: {damage}; delete it and {REBUILD}")
             return verdict
         with progress.task("verifying photos", None, "photos") as advance:
             for path, sha256 in catalog.files():
@@ -87,8 +85,8 @@ def _verify_engine(
     build = engine.builds.current()
     if build is None:
         verdict.problems.append(f"{engine.folder}: no index here yet; {REBUILD}")
-        return
-    verdict.problems += _disagreements(engine, build, pairs)
+    else:
+        verdict.problems += _disagreements(engine, build, pairs)
 
 
 def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ MAX_LABELS = 20  # on one chart
 MAX_LABEL_LENGTH = 24  # characters
 WIDTH = 5.0  # inches of 72 units: a chart fills a phone at about its own size
 BINS = 40
+_OFFSET: Any = {"textcoords": "offset points"}
 
 # Stand-ins for the page's own colors, light or dark.
 _INK, _QUIET, _LINE = "#010101", "#020202", "#030303"
@@ -56,8 +58,7 @@ def css_color(stand_in: str) -> str:
 def quality_and_cost(evaluation: Evaluation, color: Mapping[str, str]) -> str:
     """P@3 of each engine, with its interval, against the time of a query; baselines as lines."""
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: Any) -> None:
         systems = {system.name: system for system in evaluation.systems}
         times = {cost.engine: cost.query_ms for cost in evaluation.costs}
         fastest = min(times, key=times.__getitem__)
@@ -67,24 +68,17 @@ def quality_and_cost(evaluation: Evaluation, color: Mapping[str, str]) -> str:
             axes.errorbar(ms, e.mean, error, fmt="o", ms=8, capsize=4, color=color[name])
             # To the left of the fastest engine and to the right of others, where there is room.
             side, offset = ("right", -9) if name == fastest else ("left", 9)
-            place = {"xytext": (offset, 0), "textcoords": "offset points"}
+            place = {"xytext": (offset, 0), **_OFFSET}
             axes.annotate(name, (ms, e.mean), **place, ha=side, va="center")
         for name, system in systems.items():
             if name not in times:
                 mean = system.scores[METRIC].mean
                 axes.axhline(mean, color=color[name], linestyle=":", linewidth=1.5)
-                axes.annotate(
-                    name,
-                    (1, mean),
-                    (-2, 3),
-                    xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    ha="right",
-                    color=_QUIET,
-                )
+                place = {"xycoords": ("axes fraction", "data"), "xytext": (-2, 3), **_OFFSET}
+                axes.annotate(name, (1, mean), **place, ha="right", color=_QUIET)
         axes.set(xlabel="milliseconds a query, from the photo's file", ylabel=METRIC, xscale="log")
         axes.set(ylim=(0, 1.04), xlim=(min(times.values()) / 12, max(times.values()) * 12))
-        _plain_numbers(axes)
+        _plain_numbers(axes.xaxis)
         axes.grid(visible=True, axis="y", alpha=0.6)
 
     return _svg("quality-cost", "Quality against cost", draw, 3.6)
@@ -97,31 +91,30 @@ def quality_by_label(evaluation: Evaluation, color: Mapping[str, str]) -> str:
     labels = [label for label in by_queries if counts[label].queries][:MAX_LABELS]
     shown = [system for system in evaluation.systems if system.name != RANDOM]
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: Any) -> None:
         places = np.arange(len(labels))[::-1]
         axes.hlines(places, 0, 1, color=_LINE, linewidth=1)
         for system in shown:
             means = [system.by_label[label][METRIC].mean for label in labels]
             axes.plot(means, places, **_dots(system), color=color[system.name], label=system.name)
-        axes.set_yticks(places, [_short(label) for label in labels])
+        # One line each; in matplotlib `$` begins a formula.
+        names = [cut(" ".join(label.split()), MAX_LABEL_LENGTH) for label in labels]
+        axes.set_yticks(places, [name.replace("$", r"\$") for name in names])
         axes.set(xlabel=METRIC, xlim=(-0.03, 1.03), ylim=(-0.7, len(labels) - 0.3))
         axes.tick_params(left=False)
         axes.spines["left"].set_visible(False)
-        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2)
+        axes.figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2)
 
-    rows = (len(shown) + 1) // 2
-    height = 0.9 + 0.27 * len(labels) + 0.24 * rows
+    height = 0.9 + 0.27 * len(labels) + 0.24 * ((len(shown) + 1) // 2)  # the legend has 2 columns
     return _svg("quality-label", f"Quality by {evaluation.label}", draw, height)
 
 
 def training_curve(name: str, history: TrainingHistory, color: str) -> str:
     """The losses of each epoch, with the best one marked."""
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: Any) -> None:
         plot_losses(axes, history.loss, history.validation, color=_QUIET, val_color=color)
-        _plain_numbers(axes, x=False)
+        _plain_numbers(axes.yaxis)
         axes.grid(visible=True, which="major", alpha=0.6)
 
     return _svg(f"training-{name}", f"Training of {name}", draw, 3.2)
@@ -134,24 +127,15 @@ def distances(engine: EngineSummary, color: str) -> str:
     by their own distances.
     """
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: Any) -> None:
         axes.hist(engine.distances, bins=BINS, color=color)
-        limits = list(engine.category_limits.values())
-        if limits:
-            place = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
-            axes.plot(limits, [0] * len(limits), "^", color=_INK, gid="category-limits", **place)
+        if limits := list(engine.category_limits.values()):
+            style = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
+            axes.plot(limits, [0] * len(limits), "^", color=_INK, gid="category-limits", **style)
         if engine.limit is not None:
             axes.axvline(engine.limit, color=_INK, linestyle="--", linewidth=1.2)
-            axes.annotate(
-                "no good match →",
-                (engine.limit, 1),
-                (-4, -2),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-            )
+            place = {"xycoords": ("data", "axes fraction"), "xytext": (-4, -2), **_OFFSET}
+            axes.annotate("no good match →", (engine.limit, 1), **place, ha="right", va="top")
         axes.set(xlabel="distance to the nearest neighbor", ylabel="photos")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_xlim(left=0)
@@ -163,25 +147,17 @@ def _dots(system: System) -> dict[str, Any]:
     """How a system is marked: engines by full dots, what they are compared with by hollow ones."""
     if system.kind == "engine":
         return {"marker": "o", "linestyle": "none", "markersize": 8}
-    face = {"markerfacecolor": "none", "markeredgewidth": 1.6}
-    marker = "D" if system.kind == "fusion" else "s"
-    return {"marker": marker, "linestyle": "none", "markersize": 6, **face}
+    dots = {"marker": "D" if system.kind == "fusion" else "s", "linestyle": "none", "markersize": 6}
+    return {**dots, "markerfacecolor": "none", "markeredgewidth": 1.6}
 
 
-def _plain_numbers(axes: Any, *, x: bool = True) -> None:
+def _plain_numbers(axis: Any) -> None:
     """Write 30 and 0.03 on a logarithmic axis, not powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis = axes.xaxis if x else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.set_major_formatter(lambda value, _: f"{value:.10g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-def _short(label: str) -> str:
-    """Shorten a label to one line; in matplotlib `$` begins a formula."""
-    text = " ".join(label.split())
-    return cut(text, MAX_LABEL_LENGTH).replace("$", r"\$")
 
 
 def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> str:
@@ -192,7 +168,7 @@ def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> s
 
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure)
+        draw(figure.add_subplot())
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()
@@ -202,5 +178,4 @@ def _svg(salt: str, title: str, draw: Callable[[Any], None], height: float) -> s
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, f"var({variable})")
-    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)

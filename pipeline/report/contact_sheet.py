@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from pipeline import images
-from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
+from pipeline.report.render import photo_or_none
 from pipeline.search.fusion import FUSED
 from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
 
 _INK, _GRAY, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
+_font = ImageFont.load_default
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One photo of a contact sheet with up to three lines of text below it."""
 
     photo: Image.Image | None
@@ -27,8 +26,7 @@ class Cell:
     is_query: bool = False
 
 
-@dataclass(frozen=True)
-class QueryRow:
+class QueryRow(NamedTuple):
     """A query to draw: its name, its photo, and what was found."""
 
     name: str
@@ -42,11 +40,11 @@ def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image
     An engine's title says if its weights are random, and if it found no good match.
     """
     rows: list[tuple[str, list[Cell]]] = []
-    for query in queries:
-        first = Cell(_photo(query.photo, limits), [query.name, "query"], is_query=True)
+    for name, photo, result in queries:
+        first = Cell(photo_or_none(photo, limits), [name, "query"], is_query=True)
         lists: list[tuple[str, Sequence[Hit | FusedHit]]]
-        lists = [(_title(engine), engine.hits) for engine in query.result.values()]
-        lists += [] if query.result.fused is None else [(FUSED, query.result.fused)]
+        lists = [(_title(engine), engine.hits) for engine in result.values()]
+        lists += [] if result.fused is None else [(FUSED, result.fused)]
         for title, hits in lists:
             rows.append((title, [first, *(_cell(hit, limits.for_stored()) for hit in hits)]))
     return contact_sheet(rows)
@@ -76,16 +74,7 @@ def _title(engine: EngineResult) -> str:
 def _cell(hit: Hit | FusedHit, limits: ImageLimits) -> Cell:
     how_near = f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
     lines = [hit.item.name, hit.item.category, f"{hit.rank}.  {how_near}"]
-    return Cell(_photo(hit.photo, limits), lines)
-
-
-def _photo(path: Path | None, limits: ImageLimits) -> Image.Image | None:
-    if path is None:
-        return None
-    try:
-        return images.decode(images.read_bytes(path, limits), limits)
-    except (OSError, RejectedImage):
-        return None
+    return Cell(photo_or_none(hit.photo, limits), lines)
 
 
 def _draw_cell(
@@ -103,10 +92,6 @@ def _draw_cell(
         ink = _INK if number == 0 else _GRAY
         place = (left, top + _PHOTO + 5 + 18 * number)
         draw.text(place, _fit(line, _PHOTO, 14), ink, _font(14))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _fit(text: str, width: int, size: int) -> str:

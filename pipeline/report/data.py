@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.artifacts import library_versions, read_json
 from pipeline.config import Config
-from pipeline.errors import NotBuiltError, NothingToMeasureError
+from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
@@ -24,7 +24,6 @@ from pipeline.report.maps import Maps, draw_maps
 from pipeline.search import searcher as search
 from pipeline.search.engine_searcher import EngineSearcher
 
-F64Vector = npt.NDArray[np.float64]
 _DEFAULTS = EvaluationOptions()
 
 
@@ -41,26 +40,21 @@ class EngineSummary:
     """An engine's model and index."""
 
     name: str
-    network: str
-    """Its type, and its network or architecture."""
+    network: str  # its type, and its network or architecture
     dim: int
     parameters: int | None
     fingerprint: str
     build: str
-    index: str
-    """The index's type."""
+    index: str  # its type
     photos: int
     items: int
-    warning: str | None
-    """What to know before believing its answers."""
-    training: TrainingHistory | None
-    """None if it was not trained here."""
-    distances: F64Vector
+    warning: str | None  # what to know before believing its answers
+    training: TrainingHistory | None  # None if it was not trained here
+    distances: npt.NDArray[np.float64]
     """(n,) float64, ascending: from photos of the catalog to their nearest neighbor."""
     limit: float | None
     """The distance beyond which there is no good match, by all distances; None if there is none."""
-    category_limits: Mapping[str, float]
-    """The same for the categories that are judged by their own distances."""
+    category_limits: Mapping[str, float]  # of those that are judged by their own distances
 
 
 @dataclass(frozen=True)
@@ -68,23 +62,18 @@ class ReportData:
     """A catalog and its engines."""
 
     catalog: str
-    label: str
-    """The column that labels come from."""
+    label: str  # the column that labels come from
     states: Mapping[str, Mapping[str, int]]
     """State → reason → items; they add up to the rows that the source offered."""
-    photos: int
-    """Distinct photos that are available."""
+    photos: int  # distinct ones that are available
     engines: tuple[EngineSummary, ...]
     evaluation: Evaluation | None
-    not_measured: str | None
-    """Why there is no evaluation."""
+    not_measured: str | None  # why there is no evaluation
     reconstructions: tuple[ReconstructionSample, ...]
     example_queries: tuple[ExampleQuery, ...]
     maps: Maps
-    settings: Mapping[str, Any]
-    """All settings, as a YAML file would have them."""
-    versions: Mapping[str, str]
-    """Of this program and of the libraries that results depend on."""
+    settings: Mapping[str, Any]  # all of them, as a YAML file would have them
+    versions: Mapping[str, str]  # of this program and of the libraries that results depend on
 
 
 def report_data(
@@ -102,11 +91,10 @@ def report_data(
     """
     with search.open(config, options.engines) as opened:
         searchers = list(opened.engines.values())
-        details, not_measured = None, None
         try:
-            details = evaluate_detailed(config, options, progress, searchers)
+            details, not_measured = evaluate_detailed(config, options, progress, searchers), None
         except NothingToMeasureError as error:
-            not_measured = str(error)
+            details, not_measured = None, str(error)
         catalog = searchers[0].catalog
         labels = values_of(catalog, options.label)
         return ReportData(
@@ -126,20 +114,12 @@ def report_data(
 
 
 def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
-    """Read what an open engine's folders say.
-
-    Raises:
-        NotBuiltError: another process has just removed its model.
-    """
-    manifest = searcher.build.manifest
-    model = searcher.engine.models.get(manifest["model"])
-    if model is None:
-        raise NotBuiltError(
-            "its model is gone", where=searcher.build.path, hint="run `imgsearch build`"
-        )
+    """Read what an open engine's folders say."""
+    model = searcher.model_folder
     history = read_json(model.path / "history.json") if "epochs" in model.manifest else None
     calibration = searcher.calibration
     percentile = searcher.config.search.no_match_percentile
+    limits = calibration.category_limits(percentile)
     settings = searcher.engine.settings
     network = settings.network if settings.type == "pretrained" else settings.architecture
     return EngineSummary(
@@ -150,15 +130,11 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
         fingerprint=searcher.build.fingerprint,
         build=searcher.build.path.name,
         index=searcher.build.kind,
-        photos=manifest["rows"],
-        items=manifest["items"],
+        photos=searcher.build.manifest["rows"],
+        items=searcher.build.manifest["items"],
         warning=searcher.warning,
         training=TrainingHistory(history["loss"], history["val_loss"]) if history else None,
         distances=calibration.distances,
         limit=calibration.limit(percentile),
-        category_limits={
-            name: limit
-            for name, limit in calibration.category_limits(percentile).items()
-            if limit is not None
-        },
+        category_limits={name: limit for name, limit in limits.items() if limit is not None},
     )

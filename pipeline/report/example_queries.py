@@ -17,9 +17,7 @@ from pipeline.search.query import Item
 from pipeline.search.result import EngineResult, Hit
 
 F64Vector = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-ItemsByReason = Mapping[str, Sequence[int]]
-"""Why they are shown → items to search with."""
+ItemsByReason = Mapping[str, Sequence[int]]  # why they are shown → items to search with
 
 QUERIES_PER_REASON = 2
 MAX_HITS = 6  # shown of each engine
@@ -40,16 +38,14 @@ class JudgedHit:
 class ExampleQuery:
     """An item of the catalog as a query, and the answers of several engines."""
 
-    reason: str
-    """Why this query is shown."""
+    reason: str  # why this query is shown
     item: int
     name: str
     label: str | None
     photo: Path | None
     hits: Mapping[str, Sequence[JudgedHit]]
     """Engine → its nearest items, of those that do not share a photo with the query."""
-    no_match: Sequence[str]
-    """The engines that have no good match for it."""
+    no_match: Sequence[str]  # the engines that have no good match for it
 
 
 def example_queries(
@@ -60,8 +56,12 @@ def example_queries(
 ) -> tuple[ExampleQuery, ...]:
     """Choose queries by their scores, or by distances if there are none, and answer them."""
     chosen = choose_by_score(details, labels) if details else choose_by_distance(searchers, seed)
-    examples = _Examples(searchers, labels)
-    return tuple(examples.answer(why, item) for why, items in chosen.items() for item in items)
+    photos = SharedValues(searchers[0].catalog.photo_item_pairs())
+    return tuple(
+        _answer(searchers, reason, item, labels, photos.sharing(item))
+        for reason, items in chosen.items()
+        for item in items
+    )
 
 
 def choose_by_score(details: EvaluationDetails, labels: Mapping[int, str]) -> ItemsByReason:
@@ -115,7 +115,7 @@ def choose_by_distance(searchers: Sequence[EngineSearcher], seed: int) -> ItemsB
 
 
 def _lowest(
-    items: Ids, values_of: Mapping[str, F64Vector], labels: Mapping[int, str]
+    items: npt.NDArray[np.int64], values_of: Mapping[str, F64Vector], labels: Mapping[int, str]
 ) -> ItemsByReason:
     """The items of the lowest finite values for each reason, none of them twice; ties by item.
 
@@ -137,30 +137,25 @@ def _lowest(
     return chosen
 
 
-class _Examples:
-    """Answers queries by several engines; which items share a photo is read once."""
-
-    def __init__(self, searchers: Sequence[EngineSearcher], labels: Mapping[int, str]) -> None:
-        self.searchers, self.labels = searchers, labels
-        self.catalog = searchers[0].catalog
-        self.photos = SharedValues(self.catalog.photo_item_pairs())
-
-    def answer(self, reason: str, item: int) -> ExampleQuery:
-        """Search with one item by every engine."""
-        record = self.catalog.item(item)
-        name = (record.name or record.key) if record else str(item)
-        label = self.labels.get(item)
-        same_photo = self.photos.sharing(item)
-        judged: dict[str, Sequence[JudgedHit]] = {}
-        no_match = []
-        for searcher in self.searchers:
-            hits = searcher.search(Item(item), SEARCH_DEPTH).hits
-            hits = tuple(hit for hit in hits if hit.item.id not in same_photo)[:MAX_HITS]
-            judged[searcher.name] = [
-                JudgedHit(hit, None if label is None else self.labels.get(hit.item.id) == label)
-                for hit in hits
-            ]
-            if searcher.is_no_match(hits):
-                no_match.append(searcher.name)
-        photo = self.catalog.item_photo(item)
-        return ExampleQuery(reason, item, name, label, photo, judged, no_match)
+def _answer(
+    searchers: Sequence[EngineSearcher],
+    reason: str,
+    item: int,
+    labels: Mapping[int, str],
+    same_photo: set[int],
+) -> ExampleQuery:
+    """Search with one item by every engine; items of `same_photo` are left out."""
+    catalog, label = searchers[0].catalog, labels.get(item)
+    record = catalog.item(item)
+    name = (record.name or record.key) if record else str(item)
+    judged, no_match = {}, []
+    for searcher in searchers:
+        hits = searcher.search(Item(item), SEARCH_DEPTH).hits
+        hits = tuple(hit for hit in hits if hit.item.id not in same_photo)[:MAX_HITS]
+        judged[searcher.name] = [
+            JudgedHit(hit, None if label is None else labels.get(hit.item.id) == label)
+            for hit in hits
+        ]
+        if searcher.is_no_match(hits):
+            no_match.append(searcher.name)
+    return ExampleQuery(reason, item, name, label, catalog.item_photo(item), judged, no_match)

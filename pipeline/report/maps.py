@@ -13,7 +13,6 @@ from pipeline.progress import SILENT, Progress
 from pipeline.report.photo_sample import SampledPhoto, sample_photos
 from pipeline.search.engine_searcher import EngineSearcher
 
-F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
 
 MAX_PHOTOS = 1000  # on a map: more cannot be told apart, and take their time
@@ -27,12 +26,9 @@ class Maps:
     """The same photos, as each engine arranges them."""
 
     photos: Sequence[SampledPhoto]
-    labels: Sequence[str | None]
-    """Of each photo's item."""
-    positions: Mapping[str, F64Matrix]
-    """Engine → (photos, 2) float64 in 0..1."""
-    common: int
-    """How many photos all engines have; if that is more than `photos`, those are a sample."""
+    labels: Sequence[str | None]  # of each photo's item
+    positions: Mapping[str, F64Matrix]  # engine → (photos, 2) float64 in 0..1
+    common: int  # photos that all engines have; if that is more than `photos`, those are a sample
 
 
 def draw_maps(
@@ -55,7 +51,7 @@ def draw_maps(
     return Maps(sample.photos, item_labels, positions, sample.common)
 
 
-def arrange(vectors: F32Matrix, seed: int) -> F64Matrix:
+def arrange(vectors: npt.NDArray[np.float32], seed: int) -> F64Matrix:
     """(n, dim) float32 → (n, 2) float64 in 0..1: near in space, near in the plane.
 
     By t-SNE (van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 9, 2008) of the first 50

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from typing import Any
 
 import yaml
+from PIL import Image
 
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.images import ImageLimits
@@ -14,11 +16,10 @@ from pipeline.report import charts
 from pipeline.report.data import ReportData
 from pipeline.report.maps import Maps
 from pipeline.report.photo_sample import grid_side, sprite
-from pipeline.report.render import jpeg, png, render
+from pipeline.report.render import data_uri, render
 
 TILE_SIDE = 64  # pixels of a thumbnail on the maps
 MAX_GROUPS = 12  # labels with a color of their own on the maps
-MAP_SIDE = 1000  # of a map, in the units of its SVG
 DECODERS = 2
 
 
@@ -27,69 +28,44 @@ def report_page(data: ReportData, limits: ImageLimits, made: date) -> str:
 
     Charts and photos are part of it; its one script only shows the thumbnails of the maps.
     """
-    evaluation, engines = data.evaluation, data.engines
-    systems = [s.name for s in evaluation.systems] if evaluation else [e.name for e in engines]
-    color = charts.colors(systems)
+    systems = data.evaluation.systems if data.evaluation else data.engines
     return render(
         "report.html.jinja",
         limits,
         data=data,
-        evaluation=evaluation,
+        evaluation=data.evaluation,
         made=made.isoformat(),
-        color={name: charts.css_color(stand_in) for name, stand_in in color.items()},
-        quality=_quality_charts(data, color),
-        max_labels=charts.MAX_LABELS,
+        charts=charts,
+        color=charts.colors([system.name for system in systems]),
         min_category_photos=MIN_CATEGORY_PHOTOS,
-        training={
-            e.name: charts.training_curve(e.name, e.training, color[e.name])
-            for e in engines
-            if e.training
-        },
-        distances={e.name: charts.distances(e, color[e.name]) for e in engines if e.distances.size},
         reconstructions=[(sample.measured, _pictures(sample)) for sample in data.reconstructions],
-        map=MapView(data.maps, limits) if data.maps.photos else None,
+        maps=data.maps,
+        map=_map_content(data.maps, limits) if data.maps.photos else None,
         settings=yaml.safe_dump(data.settings, sort_keys=False, allow_unicode=True),
     )
-
-
-def _quality_charts(data: ReportData, color: dict[str, str]) -> list[str]:
-    """The charts of what was measured, as far as it was."""
-    evaluation = data.evaluation
-    if evaluation is None:
-        return []
-    drawn = [charts.quality_and_cost(evaluation, color)] if evaluation.costs else []
-    return [*drawn, charts.quality_by_label(evaluation, color)]
 
 
 def _pictures(sample: ReconstructionSample) -> list[tuple[str, ...]]:
     """Each photo, its reconstruction by the engine and by PCA, as data: URIs."""
     rows = zip(sample.photos, sample.by_engine, sample.by_pca, strict=True)
-    return [tuple(map(png, row)) for row in rows]
+    return [tuple(data_uri(Image.fromarray(pixels), "PNG") for pixels in row) for row in rows]
 
 
-class MapView:
-    """The maps as the template draws them."""
-
-    def __init__(self, maps: Maps, limits: ImageLimits) -> None:
-        self.positions = {
-            engine: [(round(x, 1), round(y, 1)) for x, y in (MAP_SIDE * places).tolist()]
-            for engine, places in maps.positions.items()
-        }
-        """Engine → where each photo is drawn, (x, y)."""
-        self.count, self.common = len(maps.photos), maps.common
-        self.radius = max(7, 18 - self.count // 80)
-        self.sprite = jpeg(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0])
-        labels = maps.labels
-        counts = Counter(label for label in labels if label)
-        by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
-        self.groups = by_frequency[:MAX_GROUPS]
-        """The labels that have a color, the most frequent first."""
-        self.has_others = len(by_frequency) > MAX_GROUPS or None in labels
-        number = {label: i for i, label in enumerate(self.groups, 1)}
-        self.group_of = [number.get(label or "", 0) for label in labels]
-        """For each photo: 1 for the first group, 0 for none."""
-        texts = [
-            [(photo.record.name or photo.record.key) if photo.record else "", label or ""]
-            for photo, label in zip(maps.photos, labels, strict=True)
-        ]
-        self.script_data = {"tile": TILE_SIDE, "columns": grid_side(self.count), "texts": texts}
+def _map_content(maps: Maps, limits: ImageLimits) -> dict[str, Any]:
+    """Return what the template needs to draw the maps."""
+    counts = Counter(label for label in maps.labels if label)
+    by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
+    group = {label: i for i, label in enumerate(by_frequency[:MAX_GROUPS], 1)}
+    names = [
+        (photo.record.name or photo.record.key) if photo.record else "" for photo in maps.photos
+    ]
+    texts = [(name, label or "") for name, label in zip(names, maps.labels, strict=True)]
+    count = len(maps.photos)
+    return {
+        "groups": list(group),  # labels that have a color, the most frequent first
+        "has_others": len(by_frequency) > MAX_GROUPS or None in maps.labels,
+        "group_of": [group.get(label or "", 0) for label in maps.labels],  # 0 is none of them
+        "radius": max(7, 18 - count // 80),
+        "sprite": data_uri(sprite(maps.photos, TILE_SIDE, limits, DECODERS)[0], "JPEG"),
+        "script_data": {"tile": TILE_SIDE, "columns": grid_side(count), "texts": texts},
+    }

@@ -29,8 +29,7 @@ class SampledPhoto(NamedTuple):
 
     photo: Photo
     item: int
-    record: ItemRecord | None
-    """None if the ledger was made anew since the build, without the item."""
+    record: ItemRecord | None  # None if the ledger was made anew since the build, without the item
     items: int
 
 
@@ -41,16 +40,12 @@ class PhotoSample:
     photos: Sequence[SampledPhoto]
     rows: Sequence[Rows]
     """For each engine (photos,) int64: the rows of its index that hold them."""
-    common: int
-    """How many photos all engines have; if that is more than `photos`, those are a sample."""
+    common: int  # photos that all engines have; if that is more than `photos`, those are a sample
 
 
 def sample_photos(searchers: Sequence[EngineSearcher], limit: int, seed: int) -> PhotoSample:
     """Return the photos that are in all indexes, in the first one's order; at most `limit`."""
-    row_of = [
-        {photo.tobytes(): row for row, photo in enumerate(searcher.build.photos)}
-        for searcher in searchers
-    ]
+    row_of = [{photo.tobytes(): row for row, photo in enumerate(s.build.photos)} for s in searchers]
     common = [photo for photo in row_of[0] if all(photo in others for others in row_of[1:])]
     chosen = np.arange(len(common))
     if len(common) > limit:
@@ -101,10 +96,7 @@ def sprite(
         for i, (_, drawn) in enumerate(prepare_all(files, tile, limits, decoders, DECODE_AHEAD)):
             top, left = (tile_side * number for number in divmod(i, columns))
             place = pixels[top : top + tile_side, left : left + tile_side]
-            if isinstance(drawn, RejectedImage):
-                place[:] = GRAY
-                unreadable += 1
-            else:
-                place[:] = drawn
+            place[:] = GRAY if isinstance(drawn, RejectedImage) else drawn
+            unreadable += isinstance(drawn, RejectedImage)
             advance(1)
     return Image.fromarray(pixels), unreadable

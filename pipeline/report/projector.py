@@ -12,25 +12,20 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.report.exports import exporting
-from pipeline.report.photo_sample import SampledPhoto, grid_side, sample_photos, sprite
+from pipeline.report.photo_sample import Rows, SampledPhoto, grid_side, sample_photos, sprite
 from pipeline.search.engine_searcher import EngineSearcher
 
-F32Matrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-
-KIND = "projector"
-CONFIG, METADATA, SPRITE = "projector_config.pbtxt", "metadata.tsv", "sprite.jpg"
+METADATA, SPRITE = "metadata.tsv", "sprite.jpg"
 MAX_POINTS = 100_000  # the projector asks for no more
 MAX_SPRITE_SIDE = 8192  # pixels; the projector refuses a longer one
 MAX_TILE_SIDE = 64  # pixels
@@ -47,15 +42,11 @@ class Export:
     """What was written."""
 
     folder: Path
-    engines: dict[str, str]
-    """Engine → what the projector calls it."""
+    engines: dict[str, str]  # engine → what the projector calls it
     points: int
-    photos: int
-    """How many photos all engines have; if that is more than `points`, those are a sample."""
-    unreadable: int
-    """Points whose photo can no longer be read."""
-    sprite_side: int
-    """Pixels of one thumbnail's side."""
+    photos: int  # that all engines have; if that is more than `points`, those are a sample
+    unreadable: int  # points whose photo can no longer be read
+    sprite_side: int  # pixels of one thumbnail's side
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -94,15 +85,15 @@ def export(
         names = ", ".join(searcher.name for searcher in searchers)
         hint = "run `imgsearch build`"
         raise QueryError("no photo is in all of their indexes", where=names, hint=hint)
-    titles = {searcher.name: _title(searcher) for searcher in searchers}
+    titles = {s.name: s.name + (" (RANDOM weights)" if s.warning else "") for s in searchers}
     side = tile_side(len(photos), max_sprite_side)
-    with exporting(folder, KIND, {"engines": titles, "photos": sample.common}) as aside:
+    with exporting(folder, "projector", {"engines": titles, "photos": sample.common}) as aside:
         tensors = []
         for searcher, rows in zip(searchers, sample.rows, strict=True):
             file = write_vectors(aside / searcher.name, searcher, rows, progress, vector_block)
             shape = (len(photos), searcher.index.dim)
             tensors.append((titles[searcher.name], shape, file.relative_to(aside)))
-        write_config(aside / CONFIG, tensors, side)
+        write_config(aside / "projector_config.pbtxt", tensors, side)
         lines = "".join("\t".join(cells) + "\n" for cells in table(photos))
         (aside / METADATA).write_text(lines, encoding="utf-8", newline="\n")
         limits, decoders = searchers[0].limits, searchers[0].config.embedding.decoders
@@ -111,10 +102,6 @@ def export(
         # Colors are kept at full resolution, so that no tile bleeds into the next.
         picture.save(aside / SPRITE, "JPEG", quality=SPRITE_QUALITY, subsampling=0)
     return Export(folder, titles, len(photos), sample.common, unreadable, side)
-
-
-def _title(searcher: EngineSearcher) -> str:
-    return f"{searcher.name} (RANDOM weights)" if searcher.warning else searcher.name
 
 
 def tile_side(count: int, max_sprite_side: int = MAX_SPRITE_SIDE) -> int:
@@ -133,10 +120,7 @@ def write_config(
     config = ProjectorConfig()
     for name, shape, path in tensors:
         embedding = config.embeddings.add(
-            tensor_name=name,
-            tensor_shape=shape,
-            tensor_path=path.as_posix(),
-            metadata_path=METADATA,
+            tensor_name=name, tensor_shape=shape, tensor_path=str(path), metadata_path=METADATA
         )
         embedding.sprite.image_path = SPRITE
         embedding.sprite.single_image_dim.extend((tile_side, tile_side))
@@ -144,11 +128,7 @@ def write_config(
 
 
 def write_vectors(
-    folder: Path,
-    searcher: EngineSearcher,
-    rows: Rows,
-    progress: Progress,
-    block_size: int = VECTOR_BLOCK,
+    folder: Path, searcher: EngineSearcher, rows: Rows, progress: Progress, block_size: int
 ) -> Path:
     """Write the vectors of these rows into a new folder, exactly; return the file.
 
@@ -157,7 +137,7 @@ def write_vectors(
     """
     folder.mkdir()
     blocks = [rows[start : start + block_size] for start in range(0, len(rows), block_size)]
-    is_text = may_be_text(_bytes(searcher.index.vectors(blocks[0])))
+    is_text = may_be_text(searcher.index.vectors(blocks[0]).astype("<f4").tobytes())
     file = folder / ("vectors.tsv" if is_text else "vectors.bytes")
     label = f"{searcher.name}: writing vectors"
     with file.open("wb") as out, progress.task(label, len(rows), "photos") as advance:
@@ -166,13 +146,9 @@ def write_vectors(
             if is_text:
                 np.savetxt(out, vectors, "%.9g", "\t")  # 9 digits tell any two float32 apart
             else:
-                out.write(_bytes(vectors))
+                out.write(vectors.astype("<f4").tobytes())
             advance(len(block))
     return file
-
-
-def _bytes(vectors: F32Matrix) -> bytes:
-    return vectors.astype("<f4").tobytes()
 
 
 def may_be_text(start: bytes) -> bool:
@@ -192,7 +168,9 @@ def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
     headings differ.
     """
     metadata = [photo.record.metadata if photo.record else {} for photo in photos]
-    columns = _scalar_columns(metadata)
+    values = [item for row in metadata for item in row.items() if item[1] is not None]
+    others = {column for column, value in values if not isinstance(value, str | int | float)}
+    columns = sorted({column for column, _ in values} - others)
     heading = list(COLUMNS)
     for column in columns:
         name = _cell(column)
@@ -200,17 +178,11 @@ def table(photos: Sequence[SampledPhoto]) -> Iterator[list[str]]:
             name += " (metadata)"
         heading.append(name)
     yield heading
-    for photo, values in zip(photos, metadata, strict=True):
+    for photo, texts in zip(photos, metadata, strict=True):
         record = photo.record
         key, name, category = (record.key, record.name, record.category) if record else ("",) * 3
         row = (name, photo.item, key, category, photo.items, photo.photo.file)
-        yield [_cell(value) for value in (*row, *(values.get(column) for column in columns))]
-
-
-def _scalar_columns(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
-    values = [item for row in metadata for item in row.items() if item[1] is not None]
-    others = {column for column, value in values if not isinstance(value, str | int | float)}
-    return sorted({column for column, _ in values} - others)
+        yield [_cell(value) for value in (*row, *(texts.get(column) for column in columns))]
 
 
 def _cell(value: object) -> str:

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
@@ -44,36 +42,33 @@ def render(template: str, limits: ImageLimits, **content: Any) -> str:
     def show(path: Path | str | None) -> str:
         return thumbnail(Path(path), limits.for_stored()) if path else ""
 
-    return _TEMPLATES.get_template(template).render(
-        thumbnail=show, script_hash=_script_hash, **content
-    )
+    page = _TEMPLATES.get_template(template)
+    return page.render(thumbnail=show, script_hash=_script_hash, **content)
 
 
 def thumbnail(path: Path, limits: ImageLimits) -> str:
     """Return a photo as a data: URI of a small JPEG; "" if it cannot be read."""
+    image = photo_or_none(path, limits)
+    return _data_uri(images.encode_jpeg(image, THUMBNAIL, QUALITY), "jpeg") if image else ""
+
+
+def photo_or_none(path: Path | None, limits: ImageLimits) -> Image.Image | None:
+    """Decode a photo; return None where there is none or it cannot be read."""
     try:
-        image = images.decode(images.read_bytes(path, limits), limits)
+        return images.decode(images.read_bytes(path, limits), limits) if path else None
     except (OSError, RejectedImage):
-        return ""
-    return _data_uri(images.encode_jpeg(image, THUMBNAIL, QUALITY), "image/jpeg")
+        return None
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> str:
-    """(height, width, 3) uint8 → a data: URI of a PNG, pixel by pixel the same."""
+def data_uri(picture: Image.Image, kind: str) -> str:
+    """Return a picture as a data: URI of the same size; `kind` is PNG or JPEG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return _data_uri(file.getvalue(), "image/png")
-
-
-def jpeg(picture: Image.Image) -> str:
-    """Return a picture as a data: URI of a JPEG of the same size."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY)
-    return _data_uri(file.getvalue(), "image/jpeg")
+    picture.save(file, kind, quality=QUALITY)  # PNG has no quality
+    return _data_uri(file.getvalue(), kind.lower())
 
 
 def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _script_hash(script: str) -> str:

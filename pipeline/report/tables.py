@@ -24,19 +24,23 @@ MAX_LABEL_LENGTH = 80  # characters
 def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
     """Yield how good each engine is: overall, by label, in reconstruction, and what it costs.
 
-    for table in evaluation_tables(evaluate(config)):
-        console.print(table)
+    for table in evaluation_tables(evaluate(config)): console.print(table)
     """
     yield from map(cell, _conditions(evaluation))
-    yield _means(evaluation)
+    means = (
+        (s.name, *(f"{e.mean:.3f} ({e.low:.3f}–{e.high:.3f})" for e in s.scores.values()))
+        for s in evaluation.systems
+    )
+    headings = ("ranked by", *evaluation.systems[0].scores)
+    yield _table(headings, means, "Means with 95 % intervals")
     yield from map(cell, _held_out(evaluation))
     yield _by_label(evaluation)
     if evaluation.reconstructions:
-        rows = (
+        errors = (
             (r.engine, f"{r.dim}", f"{r.photos:,}", f"{r.mse:.5f}", f"{r.pca_mse:.5f}")
             for r in evaluation.reconstructions
         )
-        yield _table(("engine", "dim", "photos held out", "squared error", "PCA's"), rows)
+        yield _table(("engine", "dim", "photos held out", "squared error", "PCA's"), errors)
     if evaluation.costs:
         yield _costs(evaluation)
 
@@ -78,24 +82,11 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
         yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in evaluation.rejected.items():
         yield f"{photos:,} photos of the query set were rejected: {reason}"
-    for what, excluded in (
-        ("photo", evaluation.same_photo),
-        ("product", evaluation.same_product),
-    ):
+    same = {"photo": evaluation.same_photo, "product": evaluation.same_product}
+    for what, excluded in same.items():
         if excluded.pairs:
-            yield (
-                f"left out, as they show the same {what} as the query: {excluded.pairs:,} items of"
-                f" the lists of {excluded.queries:,} queries"
-            )
-
-
-def _means(evaluation: Evaluation) -> Table:
-    rows = (
-        (s.name, *(f"{e.mean:.3f} ({e.low:.3f}–{e.high:.3f})" for e in s.scores.values()))
-        for s in evaluation.systems
-    )
-    headings = ("ranked by", *evaluation.systems[0].scores)
-    return _table(headings, rows, "Means with 95 % intervals")
+            items = f"{excluded.pairs:,} items of the lists of {excluded.queries:,} queries"
+            yield f"left out, as they show the same {what} as the query: {items}"
 
 
 def _held_out(evaluation: Evaluation) -> Iterator[str]:
@@ -110,41 +101,30 @@ def _held_out(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _by_label(evaluation: Evaluation) -> Table:
-    counts = {label: c for label, c in evaluation.labels.items() if c.queries}
-    labels = sorted(counts, key=lambda label: -counts[label].queries)
-    systems = evaluation.systems
-    rows = (
-        (
-            cut(label, MAX_LABEL_LENGTH),
-            f"{counts[label].items:,}",
-            f"{counts[label].queries:,}",
-            *(f"{system.by_label[label]['P@3'].mean:.3f}" for system in systems),
-        )
-        for label in labels[:MAX_LABELS]
-    )
-    headings = (evaluation.label, "items", "queries", *(system.name for system in systems))
-    table = _table(headings, rows, "P@3 by label")
+    labels = [(label, count) for label, count in evaluation.labels.items() if count.queries]
+    labels.sort(key=lambda label: -label[1].queries)
+    rows = []
+    for label, count in labels[:MAX_LABELS]:
+        means = (f"{system.by_label[label]['P@3'].mean:.3f}" for system in evaluation.systems)
+        name = cut(label, MAX_LABEL_LENGTH)
+        rows.append((name, f"{count.items:,}", f"{count.queries:,}", *means))
+    systems = (system.name for system in evaluation.systems)
+    table = _table((evaluation.label, "items", "queries", *systems), rows, "P@3 by label")
     if len(labels) > MAX_LABELS:
         table.caption = f"and {len(labels) - MAX_LABELS:,} more: see --json"
     return table
 
 
 def _costs(evaluation: Evaluation) -> Table:
-    rows = (
-        (
-            cost.engine,
-            f"{cost.embedding.photos_per_second:,.1f}",
-            f"{cost.embedding.decoded_per_second:,.1f}",
-            size(cost.vector_bytes),
-            size(cost.build_bytes),
-            f"{cost.lookup_ms:.2f} ms",
-            f"{cost.query_ms:.1f} ms",
-            f"{cost.recall_at_10:.4f}",
-        )
-        for cost in evaluation.costs
-    )
-    speeds = ("engine", "photos/s", "decoded/s", "vector", "index", "lookup", "query", "recall@10")
-    return _table(speeds, rows)
+    rows = []
+    for cost in evaluation.costs:
+        speeds = (cost.embedding.photos_per_second, cost.embedding.decoded_per_second)
+        sizes = size(cost.vector_bytes), size(cost.build_bytes)
+        times = f"{cost.lookup_ms:.2f} ms", f"{cost.query_ms:.1f} ms"
+        per_second = (f"{speed:,.1f}" for speed in speeds)
+        rows.append((cost.engine, *per_second, *sizes, *times, f"{cost.recall_at_10:.4f}"))
+    names = ("engine", "photos/s", "decoded/s", "vector", "index", "lookup", "query", "recall@10")
+    return _table(names, rows)
 
 
 def _lists(query: QueryComparison, k: int) -> Table:

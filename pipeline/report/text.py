@@ -10,12 +10,7 @@ _JOINERS = "\u200c\u200d"  # not printable, but needed to write many scripts
 def plain(text: str) -> str:
     """Return one line without control characters, which a terminal would obey."""
     return "".join(
-        c
-        if c.isprintable() or c in _JOINERS
-        else " "
-        if c.isspace()
-        else "\N{REPLACEMENT CHARACTER}"
-        for c in text
+        c if c.isprintable() or c in _JOINERS else " " if c.isspace() else "\ufffd" for c in text
     )
 
 

@@ -13,8 +13,14 @@ import pytest
 from PIL import Image
 
 from pipeline.images import ImageLimits
-from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
-from pipeline.maintenance.audit.page import audit_page
+from pipeline.maintenance.audit import (
+    Audit,
+    AuditLimits,
+    Example,
+    Finding,
+    Group,
+    audit_page,
+)
 from pipeline.report.render import thumbnail
 from tests.conftest import Color, png
 

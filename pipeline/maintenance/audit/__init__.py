@@ -13,13 +13,15 @@ from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import image_limits
 from pipeline.errors import RejectedImage
-from pipeline.maintenance.audit import ledger_findings, photo_findings
+from pipeline.images import ImageLimits
+from pipeline.maintenance.audit import checks
 from pipeline.maintenance.audit.findings import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.audit.measures import MEASURES, Measures, measure
 from pipeline.maintenance.audit.near import clusters
 from pipeline.progress import SILENT, Progress
+from pipeline.report.render import render
 
-__all__ = ["Audit", "AuditLimits", "Example", "Finding", "Group", "audit"]
+__all__ = ["Audit", "AuditLimits", "Example", "Finding", "Group", "audit", "audit_page"]
 
 MEASURE_AHEAD = 64  # photos
 _DEFAULTS = AuditLimits()
@@ -37,28 +39,31 @@ def audit(config: Config, progress: Progress = SILENT, limits: AuditLimits = _DE
     """
     with Catalog(config.folder) as catalog:
         measures, unreadable = _measures(catalog, config, progress)
-        near = [
-            photo_findings.Cluster(
-                rows, catalog_stats.spread(catalog, measures["photo"][rows].tolist())
-            )
-            for rows in clusters(measures, limits.distance, limits.color)
-        ]
+        near = []
+        for rows in clusters(measures, limits.distance, limits.color):
+            spread = catalog_stats.spread(catalog, measures["photo"][rows].tolist())
+            near.append(checks.Cluster(rows, spread))
         return Audit(
             config.catalog,
             catalog_stats.item_count(catalog),
             catalog.photo_count(),
-            without_photo=ledger_findings.without_photo(catalog, limits),
-            shared_photos=ledger_findings.shared_photos(catalog, limits),
-            near_identical=photo_findings.near_identical(catalog, measures, near, limits),
-            plain=photo_findings.plain(catalog, measures, limits),
-            across_categories=photo_findings.across_categories(catalog, measures, near, limits),
-            small=ledger_findings.small(catalog, limits),
-            blurred=photo_findings.blurred(catalog, measures, limits),
-            unreadable=photo_findings.unreadable(catalog, unreadable, limits),
-            small_categories=ledger_findings.small_categories(catalog, limits),
-            without_category=ledger_findings.without_category(catalog, limits),
+            without_photo=checks.without_photo(catalog, limits),
+            shared_photos=checks.shared_photos(catalog, limits),
+            near_identical=checks.near_identical(catalog, measures, near, limits),
+            plain=checks.plain(catalog, measures, limits),
+            across_categories=checks.across_categories(catalog, measures, near, limits),
+            small=checks.small(catalog, limits),
+            blurred=checks.blurred(catalog, measures, limits),
+            unreadable=checks.unreadable(catalog, unreadable, limits),
+            small_categories=checks.small_categories(catalog, limits),
+            without_category=checks.without_category(catalog, limits),
             limits=limits,
         )
+
+
+def audit_page(result: Audit, limits: ImageLimits) -> str:
+    """Return the findings of an audit, with thumbnails, as one HTML document."""
+    return render("audit.html.jinja", limits, audit=result, findings=result.findings)
 
 
 def _measures(

@@ -54,10 +54,8 @@ class AuditLimits:
     """
     items: int = 4
     """Available items below which a category is small: each of 4 has 3 neighbors of its kind."""
-    examples: int = 24
-    """Groups of a finding, or photos of a list, to show."""
-    members: int = 6
-    """Items or photos of a group to show."""
+    examples: int = 24  # groups of a finding, or photos of a list, to show
+    members: int = 6  # items or photos of a group to show
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,13 @@ class Finding:
     """One kind of fault that a catalog may have: how often it does, and the first examples."""
 
     title: str
-    meaning: str
-    """What is counted, in a sentence."""
-    unit: str
-    """What is counted, in a word: item, photo, picture or category."""
-    member: str
-    """What the groups count: item or photo."""
+    meaning: str  # what is counted, in a sentence
+    unit: str  # what is counted, in a word: item, photo, picture or category
+    member: str  # what the groups count: item or photo
     count: int
     groups: tuple[Group, ...]
-    group_count: int
-    """How many groups there are; `groups` are the first of them."""
-    measure: str = ""
-    """What was measured of the examples."""
+    group_count: int  # how many groups there are; `groups` are the first of them
+    measure: str = ""  # what was measured of the examples
 
 
 @dataclass(frozen=True)
@@ -122,10 +115,6 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        return {
-            "catalog": self.catalog,
-            "items": self.items,
-            "photos": self.photos,
-            "limits": asdict(self.limits),
-            "findings": {name: asdict(finding) for name, finding in self.findings.items()},
-        }
+        content = asdict(self)
+        findings = {name: content.pop(name) for name in self.findings}
+        return {**content, "findings": findings}

@@ -34,7 +34,9 @@ def measure(photo: int, image: Image.Image) -> Measures:
 
     `hash` is the perceptual hash by `imagehash.phash`, `color` the mean Cb and Cr of 6×6 cells.
     """
-    small = _at_most(image, SIDE)
+    shrink = SIDE / max(image.size)
+    size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
+    small = image.resize(size, Image.Resampling.BOX) if shrink < 1 else image
     cells = small.convert("YCbCr").resize((_CELLS, _CELLS), Image.Resampling.BOX)
     row = np.zeros(1, MEASURES)
     row["photo"] = photo
@@ -64,11 +66,3 @@ def sharpness(luma: npt.NDArray[Any]) -> float:
     low, high = np.percentile(luma, (0.5, 99.5))
     # + 8 levels: what JPEG leaves on a plain surface is no edge.
     return float(np.percentile(np.abs(neighbors - 4 * luma), 99.5) / (high - low + 8))
-
-
-def _at_most(image: Image.Image, side: int) -> Image.Image:
-    shrink = side / max(image.size)
-    if shrink >= 1:
-        return image
-    size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
-    return image.resize(size, Image.Resampling.BOX)
