@@ -23,9 +23,9 @@ from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import Item, Skipped, Source, SourcePhoto
+from pipeline.sources.base import Skipped, Source, SourceItem, SourcePhoto
 
-Inspected = tuple[Item | Skipped, list[ImageRecord]]
+Inspected = tuple[SourceItem | Skipped, list[ImageRecord]]
 DUPLICATE = "duplicate id"
 
 
@@ -104,7 +104,9 @@ def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspe
         advance(1)
 
 
-def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
+def _put(
+    catalog: Catalog, run: int, offer: SourceItem | Skipped, records: list[ImageRecord]
+) -> None:
     if isinstance(offer, Skipped):
         catalog.skip(offer.row, offer.reason)
         return
@@ -113,7 +115,7 @@ def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageR
         catalog.skip(offer.row, DUPLICATE)
 
 
-def _records(catalog: Catalog, item: Item | Skipped) -> dict[str, ImageRecord]:
+def _records(catalog: Catalog, item: SourceItem | Skipped) -> dict[str, ImageRecord]:
     """The ledger's records of an item's images, by their URIs."""
     if isinstance(item, Skipped):
         return {}
@@ -128,7 +130,7 @@ class _Inspector:
         self.catalog = catalog
         self.limits = limits
 
-    def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
+    def __call__(self, offer: tuple[SourceItem | Skipped, dict[str, ImageRecord]]) -> Inspected:
         item, records = offer
         if isinstance(item, Skipped):
             return item, []

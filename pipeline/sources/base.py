@@ -24,7 +24,7 @@ class SourcePhoto:
 
 
 @dataclass(frozen=True)
-class Item:
+class SourceItem:
     """One product as its source describes it."""
 
     key: str
@@ -64,7 +64,7 @@ class Source(Protocol):
         """
         ...
 
-    def items(self) -> Iterator[Item | Skipped]:
+    def items(self) -> Iterator[SourceItem | Skipped]:
         """Yield every item, and every row that describes none.
 
         Raises:

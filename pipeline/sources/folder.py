@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Skipped, SourcePhoto
+from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import csv_rows
@@ -52,7 +52,7 @@ class FolderSource:
             return len(self._photos)
         return len(self._photos) + self._rows.count - len(self._described)
 
-    def items(self) -> Iterator[Item | Skipped]:
+    def items(self) -> Iterator[SourceItem | Skipped]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
         Further rows of the same photo are items of their own that show it too. Rows that cannot be
@@ -70,7 +70,7 @@ class FolderSource:
                 yield from self._rows.items(self._described[relative], key, (photo,))
             else:
                 parent = relative.parent.name or self.path.resolve().name
-                yield Item(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
+                yield SourceItem(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
         if self._rows:
             for row_key in self._rows.keys_without(self._described.values()):
                 yield from self._rows.items(row_key, row_key or "row without a key", ())
@@ -147,20 +147,22 @@ class _MetadataRows:
         used = set(matched)
         return [key for key in self.rows if key not in used]
 
-    def items(self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]) -> Iterator[Item]:
+    def items(
+        self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]
+    ) -> Iterator[SourceItem]:
         """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
         numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
         for name, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
             yield self._item(name, row, photos)
 
-    def _item(self, key: str, row: dict[str, str], photos: tuple[SourcePhoto, ...]) -> Item:
+    def _item(self, key: str, row: dict[str, str], photos: tuple[SourcePhoto, ...]) -> SourceItem:
         settings = self.settings
         # A column may have no heading, as pandas writes its index: "" is a name like any other.
         name = (row[settings.name] if settings.name is not None else "") or Path(key).stem
         category = row[settings.category] if settings.category is not None else ""
         levels = split_levels(category, settings.category_separator)
         metadata = {column: typed(text) for column, text in row.items() if column != settings.key}
-        return Item(
+        return SourceItem(
             key, name, levels[0] if levels else "", photos, level_columns(levels) | metadata
         )
 

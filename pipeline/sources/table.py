@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Skipped, SourcePhoto
+from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import (
     as_name,
     blank,
@@ -66,7 +66,7 @@ class TableSource:
         """Rows, if the file says how many it has."""
         return parquet_count(self.path) if self._is_parquet else None
 
-    def items(self) -> Iterator[Item | Skipped]:
+    def items(self) -> Iterator[SourceItem | Skipped]:
         """Yield an item, or why there is none, for each row in the order of the file.
 
         Raises:
@@ -93,7 +93,7 @@ class TableSource:
     def _is_parquet(self) -> bool:
         return self.path.suffix.lower() in PARQUET
 
-    def _item(self, row: int, columns: list[str], cells: list[Any] | None) -> Item | Skipped:
+    def _item(self, row: int, columns: list[str], cells: list[Any] | None) -> SourceItem | Skipped:
         if cells is None:
             return Skipped(row, "unreadable row")
         if all(map(blank, cells)):
@@ -111,7 +111,7 @@ class TableSource:
         levels = category_levels(category, given.category_separator, name)
         uris = photo_uris(fields[given.image])
         photos = tuple(map(SourcePhoto, uris or ()))
-        return Item(
+        return SourceItem(
             key,
             name,
             levels[0] if levels else "",

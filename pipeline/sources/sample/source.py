@@ -13,7 +13,7 @@ import PIL
 
 from pipeline.config import SampleSettings
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.sources.sample.categories import CATEGORIES, Category
 from pipeline.sources.sample.colors import PRODUCT_COLORS, SHADE, Color, is_dark, mix
 from pipeline.sources.sample.pen import Pen
@@ -86,7 +86,7 @@ class SampleSource:
         """All products and second photos."""
         return self.photos + self.near_duplicates
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[SourceItem]:
         """The products in category order 0, 1, …, 0, 1, …, then the second photos."""
         for number in range(self.photos):
             yield self._item(number, 1)
@@ -110,7 +110,7 @@ class SampleSource:
         rounds, index = divmod(serial, len(choices))
         return self._rng(what, category.name, rounds).sample(choices, len(choices))[index]
 
-    def _item(self, number: int, take: int) -> Item:
+    def _item(self, number: int, take: int) -> SourceItem:
         """Return product `number` with its photo number `take`, from 1."""
         product = self._product(number)
         file, name, original = f"{product.serial:04d}", product.title, None
@@ -118,7 +118,7 @@ class SampleSource:
             file, original = f"{file}-{take}", product.key
             name += " (second photo)" if take == 2 else f" (photo {take})"
         folder = product.category.name
-        return Item(
+        return SourceItem(
             key=f"{folder}-{file}",
             name=name,
             category=folder,
