@@ -114,10 +114,10 @@ class _SqlWriter:
 
     catalog: Catalog
     parameters: dict[str, Any] = field(default_factory=dict)
+    # Columns that are compared with numbers: name → SQL.
     number_columns: dict[str, str] = field(default_factory=dict)
-    """Columns that are compared with numbers: name → SQL."""
+    # Columns that are to equal a text: (name, SQL, parameter).
     equalities: list[tuple[str, str, str]] = field(default_factory=list)
-    """Columns that are to equal a text: (name, SQL, parameter)."""
 
     def write(self, node: Any) -> str:
         """Write a condition, or conditions joined by and, or, not and brackets."""
@@ -220,10 +220,10 @@ class _SqlWriter:
         match node:
             case exp.Literal(is_string=True):
                 return str(node.this)
-            case exp.Literal():
-                return _number(str(node.this))
-            case exp.Neg(this=exp.Literal(is_string=False)):
-                return _number(f"-{node.this.this}")
+            case exp.Literal() | exp.Neg(this=exp.Literal(is_string=False)):
+                number = str(node.this) if isinstance(node, exp.Literal) else f"-{node.this.this}"
+                # A number of too many digits is the text that a table keeps of it.
+                return number if (parsed := as_number(number)) is None else parsed
             case exp.Boolean():
                 return int(node.this)
             case exp.Column():
@@ -231,12 +231,6 @@ class _SqlWriter:
             case _:
                 hint = "give a text in single quotes or a number"
         raise QueryError(f"`{node.sql()}` is not a value", hint=hint)
-
-
-def _number(text: str) -> Value:
-    """A number, or, where it has too many digits for one, the text that a table keeps of it."""
-    number = as_number(text)
-    return text if number is None else number
 
 
 def _only(node: Any, *attributes: str) -> Any:

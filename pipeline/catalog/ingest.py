@@ -33,13 +33,10 @@ DUPLICATE = "duplicate id"
 class IngestReport:
     """What one run recorded: the states of the rows offered, which add up to their number."""
 
-    offered: int
-    """Rows that the source offered."""
-    counts: dict[str, dict[str, int]]
-    """State → reason → number of items and skipped rows, over the whole catalog."""
+    offered: int  # rows that the source offered
+    counts: dict[str, dict[str, int]]  # state → reason → number of rows, over the whole catalog
     newly_removed: int
-    unchanged: bool = False
-    """Whether the source's version showed, without reading it, that nothing has changed."""
+    unchanged: bool = False  # as the source's version showed, without reading it
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""

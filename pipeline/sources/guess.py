@@ -12,14 +12,13 @@ from typing import Any
 
 from pipeline.errors import SourceError
 from pipeline.sources.cells import as_name, blank, photo_uris
-from pipeline.sources.csv_rows import csv_rows
+from pipeline.sources.csv_rows import DELIMITERS, csv_rows
 from pipeline.sources.folder import SUFFIXES, photos_below
 from pipeline.sources.parquet_rows import parquet_rows
 from pipeline.sources.table import PARQUET
 
 MAX_ROWS = 1000  # of a table that are looked at
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)
-_DELIMITERS = ",;\t|"
 # Words of headings, the best first.
 _ID_WORDS = (
     "id",
@@ -59,9 +58,11 @@ def guess_source(path: Path, max_rows: int = MAX_ROWS) -> Guess:
     if path.is_dir():
         return _folder(path, max_rows)
     if not path.exists():
-        raise SourceError(f"{path}: no such folder or file; name a folder of photos, or a table")
+        hint = "name a folder of photos, or a table"
+        raise SourceError("no such folder or file", where=path, hint=hint)
     if not path.name.lower().endswith(_TABLES):
-        raise SourceError(f"{path}: neither a folder of photos nor a table ({', '.join(_TABLES)})")
+        message = f"neither a folder of photos nor a table ({', '.join(_TABLES)})"
+        raise SourceError(message, where=path)
     return _table(path, max_rows)
 
 
@@ -72,17 +73,16 @@ def _folder(folder: Path, max_rows: int) -> Guess:
         return _table(tables[0], max_rows)
     if not photos:
         names = ", ".join(table.name for table in tables)
-        found = f"several tables ({names}); name one" if tables else "no table in it"
-        raise SourceError(f"{folder}: no photos below it ({', '.join(SUFFIXES)}), and {found}")
+        found, hint = (
+            (f"several tables ({names})", "name one") if tables else ("no table in it", "")
+        )
+        message = f"no photos below it ({', '.join(SUFFIXES)}), and {found}"
+        raise SourceError(message, where=folder, hint=hint)
     settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
     notes = [f"{folder}: {len(photos):,} photos"]
-    best, metadata = 0, None
-    for table in tables:
-        if table.suffix.lower() == ".csv":
-            columns = _read_columns(table, ",", max_rows)
-            matches, guess = _metadata(table.name, columns, photos)
-            if matches > best:
-                best, metadata = matches, guess
+    csv_files = [table for table in tables if table.suffix.lower() == ".csv"]
+    guesses = [_metadata(file, photos, max_rows) for file in csv_files]
+    best, metadata = max(guesses, key=lambda guess: guess[0], default=(0, {}))
     if metadata:
         settings["metadata"] = metadata
         notes.append(
@@ -93,17 +93,16 @@ def _folder(folder: Path, max_rows: int) -> Guess:
     return Guess(settings, notes)
 
 
-def _metadata(
-    file: str, columns: Sequence[_Column], photos: Iterable[Path]
-) -> tuple[int, dict[str, str]]:
+def _metadata(file: Path, photos: Iterable[Path], max_rows: int) -> tuple[int, dict[str, str]]:
     """Count the rows that name a photo, and guess what the columns mean."""
+    columns = _read_columns(file, ",", max_rows)
     names = {text for p in photos for text in (p.as_posix(), p.name, p.stem)}
     matches = {column.name: sum(text in names for text in column.texts) for column in columns}
     key = max(columns, key=lambda column: matches[column.name], default=None)
     if key is None or matches[key.name] * 2 < len(key.texts):
         return 0, {}
     rest = [column for column in columns if column is not key]
-    return matches[key.name], {"file": file, "key": key.name, **_name_and_category(rest)}
+    return matches[key.name], {"file": file.name, "key": key.name, **_name_and_category(rest)}
 
 
 def _table(path: Path, max_rows: int) -> Guess:
@@ -111,34 +110,30 @@ def _table(path: Path, max_rows: int) -> Guess:
     if path.suffix.lower() in PARQUET:
         columns = _read_columns(path, None, max_rows)
     else:
-        read = {d: _read_columns(path, d, max_rows) for d in _DELIMITERS}
+        read = {d: _read_columns(path, d, max_rows) for d in DELIMITERS}
         delimiter = max(read, key=lambda d: len(read[d]))
         columns = read[delimiter]
         if delimiter != ",":
             settings["delimiter"] = delimiter
     image = max(columns, key=_image_score, default=None)
     if image is None or not _image_score(image):
-        raise SourceError(f"{path}: no column of it holds URLs (http…) of photos")
+        raise SourceError("no column of it holds URLs (http…) of photos", where=path)
     rest = [column for column in columns if not column.urls]
     ids = [column for column in rest if column.is_unique]
     # Without a column of ids, the photo's own URL tells the rows apart.
     key = _by_heading(ids, _ID_WORDS) or next(iter(ids), image)
     meaning = {"key": key.name, "image": image.name}
     meaning |= _name_and_category([column for column in rest if column is not key])
-    settings["columns"] = meaning
     structured = [c.name for c in rest if c.name not in meaning.values() and c.is_structured]
-    if structured:
-        settings["columns"] = {**meaning, "structured": structured}
+    settings["columns"] = {**meaning, **({"structured": structured} if structured else {})}
     return Guess(settings, [f"{path}: a table with URLs of photos; {_listed(meaning)}"])
 
 
 @dataclass(frozen=True)
 class _Column:
     name: str
-    values: list[Any]
-    """Blank ones left out."""
-    rows: int
-    """Rows looked at, blank ones included."""
+    values: list[Any]  # blank ones left out
+    rows: int  # looked at, blank ones included
 
     @property
     def texts(self) -> list[str]:
@@ -147,7 +142,7 @@ class _Column:
     @property
     def words(self) -> list[str]:
         """The words of the heading: `productDisplayName` → product, display, name."""
-        return re.findall(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+", self.name)
+        return [w.lower() for w in re.findall(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+", self.name)]
 
     @property
     def urls(self) -> int:
@@ -189,8 +184,8 @@ def _image_score(column: _Column) -> int:
     """How likely it holds the URLs of photos; 0 if at all unlikely."""
     if column.urls < 0.5 * max(1, len(column.values)):
         return 0
-    named = any(word.lower() in _IMAGE_WORDS for word in column.words)
-    suffixed = sum(any(f"{s}" in text.lower() for s in SUFFIXES) for text in column.texts)
+    named = any(word in _IMAGE_WORDS for word in column.words)
+    suffixed = sum(any(s in text.lower() for s in SUFFIXES) for text in column.texts)
     return 2 * named + (suffixed > 0.5 * len(column.values)) + 1
 
 
@@ -199,18 +194,13 @@ def _name_and_category(columns: Sequence[_Column]) -> dict[str, str]:
     name = _by_heading(plain, _NAME_WORDS)
     rest = [column for column in plain if column is not name and column.is_repeated]
     category = _by_heading(rest, _CATEGORY_WORDS)
-    found = {"name": name, "category": category}
-    return {meaning: column.name for meaning, column in found.items() if column}
+    columns_of = {"name": name, "category": category}
+    return {meaning: column.name for meaning, column in columns_of.items() if column}
 
 
-def _by_heading(columns: Iterable[_Column], words: Sequence[str]) -> _Column | None:
+def _by_heading(columns: Sequence[_Column], words: Sequence[str]) -> _Column | None:
     """Return the first column with the best of some words in its heading."""
-    columns = list(columns)
-    for wanted in words:
-        for column in columns:
-            if wanted in (word.lower() for word in column.words):
-                return column
-    return None
+    return next((c for wanted in words for c in columns if wanted in c.words), None)
 
 
 def _listed(meaning: dict[str, str]) -> str:

@@ -35,10 +35,8 @@ class TableSource:
 
     path: Path
     settings: TableSettings
-    version: str
-    """Identifies the file as it was when it was opened, and how it is read."""
-    max_row_chars: int = MAX_ROW_CHARS
-    """A longer row of a CSV file is unreadable."""
+    version: str  # of the file as it was when it was opened, and of how it is read
+    max_row_chars: int = MAX_ROW_CHARS  # a longer row of a CSV file is unreadable
 
     @classmethod
     def of(cls, settings: TableSettings) -> TableSource:
@@ -52,12 +50,11 @@ class TableSource:
         try:
             status = path.stat()
         except OSError as error:
-            raise SourceError(
-                f"{path}: {error.strerror}; set source.path to your CSV or Parquet file"
-            ) from error
+            hint = "set source.path to your CSV or Parquet file"
+            raise SourceError(str(error.strerror), where=path, hint=hint) from error
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             kind = "a folder" if path.is_dir() else "not a regular file"
-            raise SourceError(f"{path}: {kind}; set source.path to a CSV or Parquet file")
+            raise SourceError(kind, where=path, hint="set source.path to a CSV or Parquet file")
         read_as = settings.model_dump(mode="json")
         return cls(path, settings, digest([str(path), status.st_size, status.st_mtime_ns, read_as]))
 
@@ -67,11 +64,7 @@ class TableSource:
         return parquet_count(self.path) if self._is_parquet else None
 
     def items(self) -> Iterator[SourceItem | Skipped]:
-        """Yield an item, or why there is none, for each row in the order of the file.
-
-        Raises:
-            SourceError: the file cannot be read, or lacks a column that the settings name.
-        """
+        """Yield an item, or why there is none, for each row in the order of the file."""
         given = self.settings.columns
         with closing(self._rows()) as rows:
             columns = read_columns(self.path, rows)

@@ -17,9 +17,8 @@ from PIL import Image, ImageColor
 
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Source, SourceItem
-from pipeline.sources.sample.categories import CATEGORIES
 from pipeline.sources.sample.colors import PRODUCT_COLORS
-from pipeline.sources.sample.source import SampleSource
+from pipeline.sources.sample.source import CATEGORIES, SampleSource
 
 SIZE = 96
 SMALL = SampleSource(photos=50, near_duplicates=12, size=SIZE)

@@ -27,9 +27,9 @@ from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
 from pipeline.errors import SourceError
-from pipeline.sources import create, csv_rows, ruby
+from pipeline.sources import create, csv_rows
 from pipeline.sources.base import Skipped, SourceItem
-from pipeline.sources.structures import structured
+from pipeline.sources.structures import ruby_to_json, structured
 from pipeline.sources.table import TableSource
 
 HEADER = ("id", "image", "title", "tree")
@@ -763,7 +763,7 @@ def test_a_number_that_is_too_large_stays_a_text(tmp_path: Path, text: str) -> N
 
 def test_ruby_escapes_are_those_of_ruby() -> None:
     written = r'"\e\a\s\v\0\x41\u0041\u{1F600}\#{x}\'\n\t\\\""'
-    assert json.loads(ruby.to_json(written), strict=False) == (
+    assert json.loads(ruby_to_json(written), strict=False) == (
         "\x1b\a \v\0AA\N{GRINNING FACE}#{x}'\n\t\\\""
     )
 

@@ -16,8 +16,7 @@ from pipeline.sources.sample.colors import (
     is_dark,
     mix,
 )  # fmt: skip
-from pipeline.sources.sample.outlines import BOTH, Points, mirrored
-from pipeline.sources.sample.pen import Pen, overlap
+from pipeline.sources.sample.pen import BOTH, Pen, Points, mirrored, overlap
 
 
 def mug(pen: Pen) -> None:

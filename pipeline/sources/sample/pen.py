@@ -1,20 +1,60 @@
-"""The pen: outlines → masks, masks and paint → a shaded product on a transparent square."""
+"""The pen: outlines → masks, masks and paint → a shaded product on a transparent square.
+
+An outline is a few points. Coordinates are units of a square of side 100, x to the right, y down,
+the product near its middle.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from pipeline.sources.sample.colors import LIGHT, SHADE, Color, mix
-from pipeline.sources.sample.outlines import BOTH, Points, beside, mirrored, smooth
 from pipeline.sources.sample.patterns import Pattern, Tube, pixel_grid
 
 Paint = Color | Image.Image
 
+Points = Sequence[tuple[float, ...]]
+"""Corners of an outline as (x, y), or (x, y, 1) where a smooth outline keeps a sharp corner."""
+BOTH = (-1, 1)  # the sides of the axis: left, right
+
 # Shading is soft: at a quarter of the resolution it looks the same and costs a sixteenth.
 COARSE = 4
+
+
+def beside(side: int, points: Points) -> list[tuple[float, ...]]:
+    """Place points, given as (distance from the axis x = 50, y), to its right (1) or left (-1)."""
+    return [(50 + side * x, *rest) for x, *rest in points]
+
+
+def mirrored(half: Points) -> list[tuple[float, ...]]:
+    """Complete an outline from its right half, (distance from the axis x = 50, y), from the top."""
+    return [*beside(1, half), *beside(-1, [point for point in reversed(half) if point[0] != 0])]
+
+
+def smooth(points: Points, closed: bool = True, steps: int = 10) -> list[tuple[float, float]]:
+    """Draw a Catmull-Rom curve through points; those with a third coordinate are sharp corners."""
+    knots: list[tuple[float, float]] = []
+    for x, y, *corner in points:
+        # A doubled knot makes the curve arrive and leave straight.
+        knots += [(x, y), (x, y)] if corner else [(x, y)]
+    n = len(knots)
+    curve: list[tuple[float, float]] = []
+    for i in range(n if closed else n - 1):
+        around = (i - 1, i, i + 1, i + 2)
+        p0, p1, p2, p3 = (knots[j % n if closed else min(max(j, 0), n - 1)] for j in around)
+        if p1 == p2:
+            continue
+        for t in (s / steps for s in range(steps)):
+            x, y = (
+                b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+                for a, b, c, d in zip(p0, p1, p2, p3, strict=True)
+            )
+            curve.append((x, y))
+    return curve if closed else [*curve, knots[-1]]
 
 
 def faded(mask: Image.Image, share: float) -> Image.Image:
@@ -84,14 +124,13 @@ class Pen:
         (x0, y0), (x1, y1), half, end = top, foot, w0 / 2, w1 / 2
         return self.polygon([(x0 - half, y0), (x0 + half, y0), (x1 + end, y1), (x1 - end, y1)])
 
-    def stroke(self, points: Points, width: float, closed: bool = False) -> Image.Image:
+    def stroke(self, points: Points, width: float) -> Image.Image:
         """A smooth line with round ends."""
         mask, draw, scale = self._blank()
         r = width * self.side / 200
-        curve = smooth(points, closed)
-        line = [(x * scale, y * scale) for x, y in (curve + curve[:1] if closed else curve)]
+        line = [(x * scale, y * scale) for x, y in smooth(points, closed=False)]
         draw.line(line, fill=255, width=max(1, round(2 * r)), joint="curve")
-        for x, y in () if closed else (line[0], line[-1]):
+        for x, y in (line[0], line[-1]):
             draw.ellipse([x - r, y - r, x + r, y + r], fill=255)
         return mask
 
