@@ -54,17 +54,6 @@ ADJECTIVES = {"plain": "", "stripes": "striped ", "checks": "checked ", "dots": 
 
 
 @dataclass(frozen=True)
-class Product:
-    """What item `number` shows, before anything is drawn."""
-
-    number: int
-    category: Category
-    serial: int
-    color: str
-    pattern: str
-
-
-@dataclass(frozen=True)
 class SampleSource:
     """A catalog of `photos` drawn products, then `near_duplicates` second photos of some.
 
@@ -119,13 +108,6 @@ class SampleSource:
         """Return a generator for one purpose, so that no random choice depends on another."""
         return random.Random(":".join(map(str, (self.seed, *names))))  # noqa: S311
 
-    def _product(self, number: int) -> Product:
-        serial, index = divmod(number, len(CATEGORIES))
-        category = CATEGORIES[index]
-        color = self._choose("colors", category, serial, tuple(PRODUCT_COLORS))
-        pattern = self._choose("patterns", category, serial, category.patterns)
-        return Product(number, category, serial, color, pattern)
-
     def _choose(self, what: str, category: Category, serial: int, choices: tuple[str, ...]) -> str:
         """Choose for product `serial` of a category, in rounds: each shows every choice once."""
         rounds, index = divmod(serial, len(choices))
@@ -133,26 +115,29 @@ class SampleSource:
 
     def _item(self, number: int, take: int) -> SourceItem:
         """Return product `number` with its photo number `take`, from 1."""
-        product = self._product(number)
-        category, color, pattern = product.category, product.color, product.pattern
-        folder, file, original = category.name, f"{product.serial:04d}", None
+        serial, index = divmod(number, len(CATEGORIES))
+        category = CATEGORIES[index]
+        color = self._choose("colors", category, serial, tuple(PRODUCT_COLORS))
+        pattern = self._choose("patterns", category, serial, category.patterns)
+        folder, file, original = category.name, f"{serial:04d}", None
         name = f"{color} {ADJECTIVES[pattern]}{category.singular}".capitalize()
         if take > 1:
             file, original = f"{file}-{take}", f"{folder}-{file}"
             name += " (second photo)" if take == 2 else f" (photo {take})"
-        photo = SourcePhoto(f"{folder}/{file}.jpg", data=self._draw(product, take))
+        data = self._draw(number, take, category, PRODUCT_COLORS[color], pattern)
+        photo = SourcePhoto(f"{folder}/{file}.jpg", data=data)
         metadata = {"color": color, "pattern": pattern, "near_duplicate_of": original}
         return SourceItem(f"{folder}-{file}", name, folder, (photo,), metadata)
 
-    def _draw(self, product: Product, take: int) -> bytes:
-        """Draw the product's photo as JPEG; later takes show the same scene by another camera."""
-        rng, category = self._rng("scene", product.number), product.category
-        color = PRODUCT_COLORS[product.color]
-        pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), product.pattern)
+    def _draw(
+        self, number: int, take: int, category: Category, color: Color, pattern: str
+    ) -> bytes:
+        """Draw a product's photo as JPEG; later takes show the same scene by another camera."""
+        rng = self._rng("scene", number)
+        pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), pattern)
         category.draw(pen)
         scene = compose(pen, self.size, rng, stands=category.stands, mirrors=category.mirrors)
-        camera = self._rng("camera", product.number, take)
-        return photograph(scene, self.size, camera, again=take > 1)
+        return photograph(scene, self.size, self._rng("camera", number, take), again=take > 1)
 
 
 def _accent(rng: random.Random, color: Color) -> Color:
