@@ -17,7 +17,7 @@ from PIL import Image, ImageColor
 
 from pipeline.errors import ConfigError
 from pipeline.sources.base import Source, SourceItem
-from pipeline.sources.sample.colors import PRODUCT_COLORS
+from pipeline.sources.sample.paint import PRODUCT_COLORS
 from pipeline.sources.sample.source import CATEGORIES, SampleSource
 
 SIZE = 96

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.sources.sample.colors import CHALK, GOLD, INK, SHADE, mix
+from pipeline.sources.sample.paint import CHALK, GOLD, INK, SHADE, mix
 from pipeline.sources.sample.pen import BOTH, Pen, Points, beside, overlap
 
 

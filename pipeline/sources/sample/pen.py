@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from pipeline.sources.sample.colors import LIGHT, SHADE, Color, mix
-from pipeline.sources.sample.patterns import Pattern, Tube, pixel_grid
+from pipeline.sources.sample.paint import LIGHT, SHADE, Color, Pattern, Tube, mix, pixel_grid
 
 Paint = Color | Image.Image
 

@@ -15,7 +15,7 @@ from pipeline.config import SampleSettings
 from pipeline.errors import ConfigError
 from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.sources.sample import accessories, clothing, household
-from pipeline.sources.sample.colors import PRODUCT_COLORS, SHADE, Color, is_dark, mix
+from pipeline.sources.sample.paint import PRODUCT_COLORS, SHADE, Color, is_dark, mix
 from pipeline.sources.sample.pen import Pen
 from pipeline.sources.sample.scene import DRAWN, compose, photograph
 
