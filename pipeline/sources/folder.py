@@ -107,12 +107,8 @@ class _MetadataRows:
         self.settings = settings
         self.rows: dict[str, list[dict[str, str]]] = {}
         self.skipped: list[Skipped] = []
-        for key, row in self._read(folder / expand(settings.file)):
-            self.rows.setdefault(key, []).append(row)
-
-    def _read(self, file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-        settings, hint = self.settings, "check the file and source.metadata"
         check_encoding(settings.encoding, "source.metadata.encoding")
+        file, hint = folder / expand(settings.file), "check the file and source.metadata"
         rows = csv_rows(file, settings.delimiter, settings.encoding, hint)
         columns = read_columns(file, rows)
         needed = [(name, getattr(settings, name)) for name in ("key", "name", "category")]
@@ -122,7 +118,7 @@ class _MetadataRows:
                 self.skipped.append(Skipped(number, "unreadable row"))
             elif cells:  # a row that is too short or too long is filled or cut
                 row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
-                yield row[settings.key].strip(), row
+                self.rows.setdefault(row[settings.key].strip(), []).append(row)
 
     def match(self, photos: list[Path]) -> dict[Path, str]:
         """Give each row to at most one photo: by path first, then by name, then by stem."""

@@ -13,14 +13,7 @@ from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
-from pipeline.sources.cells import (
-    as_name,
-    blank,
-    category_levels,
-    level_columns,
-    photo_uris,
-    typed,
-)
+from pipeline.sources.cells import as_name, blank, level_columns, photo_uris, table_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import MAX_ROW_CHARS, CsvRows, csv_rows
 from pipeline.sources.parquet_rows import ParquetRows, parquet_count, parquet_rows
@@ -77,10 +70,8 @@ class TableSource:
     def _rows(self) -> CsvRows | ParquetRows:
         if self._is_parquet:
             return parquet_rows(self.path)
-        settings = self.settings
-        return csv_rows(
-            self.path, settings.delimiter, settings.encoding, max_row_chars=self.max_row_chars
-        )
+        given, limit = self.settings, self.max_row_chars
+        return csv_rows(self.path, given.delimiter, given.encoding, max_row_chars=limit)
 
     @property
     def _is_parquet(self) -> bool:
@@ -101,18 +92,14 @@ class TableSource:
             return Skipped(row, "no id")
         name = (as_name(fields[given.name]) if given.name is not None else "") or key
         category = fields[given.category] if given.category is not None else None
-        levels = category_levels(category, given.category_separator, name)
+        levels = table_levels(category, given.category_separator, name)
         uris = photo_uris(fields[given.image])
         photos = tuple(map(SourcePhoto, uris or ()))
-        return SourceItem(
-            key,
-            name,
-            levels[0] if levels else "",
-            photos[:1] if self.settings.images == "first" else photos,
-            level_columns(levels) | self._metadata(fields),
-            row,
-            "unreadable photo list" if uris is None else "no photo",
-        )
+        photos = photos[:1] if self.settings.images == "first" else photos
+        metadata = level_columns(levels) | self._metadata(fields)
+        without_photo = "unreadable photo list" if uris is None else "no photo"
+        category = levels[0] if levels else ""
+        return SourceItem(key, name, category, photos, metadata, row, without_photo)
 
     def _metadata(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Every column but the id and the photos; the cells of a CSV file have no types yet."""
