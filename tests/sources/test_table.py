@@ -343,6 +343,8 @@ def test_wider_characters_are_recognized_by_nul_in_the_heading(
         f"{tmp_path / 'products.csv'}: no column 'id', and NUL characters in the heading; set"
         " source.encoding to that of the file, such as utf-16-le"
     )
+    assert caught.value.where == str(tmp_path / "products.csv")
+    assert caught.value.hint == "set source.encoding to that of the file, such as utf-16-le"
     assert item_of(tmp_path, content, encoding=encoding).name == "T"
 
 
