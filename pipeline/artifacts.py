@@ -30,7 +30,8 @@ def digest(content: Any) -> str:
 
     digest({"size": 64, "seed": 7})
     """
-    return hashlib.sha256(_json(content)).hexdigest()[:16]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def library_versions(*names: str) -> dict[str, str]:
@@ -92,16 +93,11 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
     aside.mkdir(parents=True)
     try:
         yield aside
-        files = sorted(path for path in aside.rglob("*") if path.is_file())
-        for path in files:
+        checksums = {}
+        for path in sorted(path for path in aside.rglob("*") if path.is_file()):
             _sync(path)
-        checksums = {
-            path.relative_to(aside).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": sha256_file(path),
-            }
-            for path in files
-        }
+            entry = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            checksums[path.relative_to(aside).as_posix()] = entry
         write_json(aside / MANIFEST, {**content, "files": checksums})
         if not folder.exists():
             aside.rename(folder)
@@ -163,9 +159,8 @@ def checksum_problems(folder: Path) -> list[str]:
 
 def damaged(path: Path, what: str, remove: Path | None = None) -> DamagedArtifactError:
     """Return the error for a damaged file: what, where, and what to delete (else its folder)."""
-    return DamagedArtifactError(
-        f"{path}: damaged: {what}; delete {remove or path.parent} and run `imgsearch build`"
-    )
+    hint = f"delete {remove or path.parent} and run `imgsearch build`"
+    return DamagedArtifactError(f"damaged: {what}", where=path, hint=hint)
 
 
 def sweep(folder: Path) -> None:
@@ -191,14 +186,9 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(
-                f"{folder}: another imgsearch is writing here; wait for it to end, then try again"
-            ) from error
+            hint = "wait for it to end, then try again"
+            raise BusyError("another imgsearch is writing here", where=folder, hint=hint) from error
         yield
-
-
-def _json(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _sync(path: Path) -> None:

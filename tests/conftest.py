@@ -29,7 +29,7 @@ from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 
 Color = tuple[int, int, int]
 ENGINE = "color"
@@ -46,14 +46,14 @@ def png(color: Color, size: tuple[int, int] = (4, 4)) -> bytes:
 class ListSource:
     """A source that offers what the test says."""
 
-    offers: Sequence[Item]
+    offers: Sequence[SourceItem]
     version: str | None = None
 
     @property
     def total(self) -> int:
         return len(self.offers)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[SourceItem]:
         yield from self.offers
 
 
@@ -114,7 +114,7 @@ class Shop:
     def offer(self, items: Mapping[str, Sequence[Color]]) -> IngestReport:
         """Ingest items, each with its photos' colors, as the whole of the source."""
         offers = [
-            Item(
+            SourceItem(
                 key,
                 key.title(),
                 "",

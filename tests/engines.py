@@ -22,7 +22,7 @@ from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -73,7 +73,7 @@ class Fair:
 
     def offer(self, things: Mapping[str, Thing]) -> None:
         items = [
-            Item(
+            SourceItem(
                 key,
                 key.title(),
                 thing.category,

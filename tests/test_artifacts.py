@@ -149,8 +149,11 @@ def test_unreadable_json_is_a_damaged_file(
     file = tmp_path / "f.json"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*{what}.*delete {tmp_path}"):
+    message = f"{file}: damaged: .*{what}.*delete {tmp_path}"
+    with pytest.raises(DamagedArtifactError, match=message) as caught:
         read_json(file)
+    assert caught.value.where == str(file)
+    assert caught.value.hint == f"delete {tmp_path} and run `imgsearch build`"
 
 
 # -- Folders ---------------------------------------------------------------------------------------

@@ -8,24 +8,150 @@ its source no longer offers stays, as `removed`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts import write_atomic
-from pipeline.catalog.items import ItemLedger
+from pipeline.catalog.ledger import Ledger
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
 __all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
 
+_COLUMNS = tuple(field.name for field in fields(ImageRecord))
+_PUT_IMAGE = (
+    f"INSERT INTO images (item, position, {', '.join(_COLUMNS)})"  # noqa: S608
+    f" VALUES (:item, :position, :{', :'.join(_COLUMNS)}) ON CONFLICT (item, position) DO UPDATE"
+    f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS)}"
+)
 
-class Catalog(ItemLedger):
+
+class Catalog(Ledger):
     """The ledger in `folder/catalog.sqlite` and the stored photos in `folder/images/`.
 
-    with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
+    Items are written within a `transaction()`.
+
+        with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
     """
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- items ---------------------------------------------------------------------------------
+
+    def begin_ingest(self) -> int:
+        """Forget what the last ingest skipped; return the number of a new run.
+
+        Until `finish_ingest`, the catalog mixes two runs, and `is_unfinished` is true.
+        """
+        self._db.execute("DELETE FROM skipped")
+        self.set_meta("unfinished", "ingest")
+        return self.new_run()
+
+    def finish_ingest(self, run: int) -> int:
+        """End a run; return how many items have been removed because it was not offered them."""
+        self.set_meta("unfinished", None)
+        return self.remove_others(run)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether an ingest was begun and interrupted."""
+        return self.get_meta("unfinished") is not None
+
+    def new_run(self) -> int:
+        """Return a number for an ingest run, greater than those of all runs before it."""
+        return int(self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM items").fetchone()[0])
+
+    def remove_others(self, run: int) -> int:
+        """Mark every item that run `run` was not offered as removed; return how many are new."""
+        self._db.execute(
+            "UPDATE images SET state = 'removed', reason = '' WHERE item IN"
+            " (SELECT id FROM items WHERE run <> ?)",
+            (run,),
+        )
+        return self._db.execute(
+            "UPDATE items SET state = 'removed', reason = 'no longer in the source'"
+            " WHERE run <> ? AND state <> 'removed'",
+            (run,),
+        ).rowcount
+
+    def put(
+        self,
+        run: int,
+        key: str,
+        name: str,
+        category: str,
+        metadata: Mapping[str, Any],
+        images: Iterable[ImageRecord],
+        without_photo: str = "no photo",
+    ) -> bool:
+        """Insert an item, or update the item with this key, which keeps its id.
+
+        Returns False, and changes nothing, if this run has put an item with this key already.
+        `without_photo` is the reason to record if there are no images.
+        """
+        images = list(images)
+        state, reason = _item_state(images, without_photo)
+        row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
+        # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
+        before = self._db.execute("SELECT id, run FROM items WHERE key = ?", (key,)).fetchone()
+        if before and before["run"] == run:
+            return False
+        columns = "name, category, metadata, state, reason, run"
+        if before:
+            update = f"UPDATE items SET ({columns}) = (?, ?, ?, ?, ?, ?) WHERE key = ?"  # noqa: S608
+            self._db.execute(update, row)
+            item = before["id"]
+        else:
+            insert = f"INSERT INTO items ({columns}, key) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+            item = self._db.execute(insert, row).lastrowid
+        self._db.execute("DELETE FROM images WHERE item = ? AND position >= ?", (item, len(images)))
+        rows = ({**vars(image), "item": item, "position": i} for i, image in enumerate(images))
+        self._db.executemany(_PUT_IMAGE, rows)
+        return True
+
+    def skip(self, row: int, reason: str) -> None:
+        """Record that a row of the source describes no item."""
+        self._db.execute("INSERT INTO skipped VALUES (?, ?)", (row, reason))
+
+    def settle(self, items: Iterable[int]) -> None:
+        """Give items the state that follows from the present states of their images."""
+        for item in items:
+            row = (*_item_state(self.images(item)), item)
+            self._db.execute("UPDATE items SET state = ?, reason = ? WHERE id = ?", row)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count rows of the source: state → reason → number. An available item has no reason."""
+        return self.count(
+            "SELECT state, reason, COUNT(*) FROM items GROUP BY state, reason UNION ALL"
+            " SELECT 'skipped', reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY 1, 3 DESC, 2"
+        )
+
+    def images(self, item: int) -> list[ImageRecord]:
+        """Return an item's images in their order."""
+        query = f"SELECT {', '.join(_COLUMNS)} FROM images WHERE item = ? ORDER BY position"  # noqa: S608
+        rows = self._db.execute(query, (item,))
+        return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+
+    def item(self, item: int) -> ItemRecord | None:
+        """Return the item with this id, or None."""
+        return self._item("id = ?", item) if 0 < item < 2**63 else None
+
+    def item_by_key(self, key: str) -> ItemRecord | None:
+        """Return the item that its source calls `key`, or None."""
+        return self._item("key = ?", key)
+
+    def _item(self, condition: str, value: Any) -> ItemRecord | None:
+        row = self._db.execute(
+            f"SELECT id, key, name, category, metadata, state, reason FROM items WHERE {condition}",  # noqa: S608
+            (value,),
+        ).fetchone()
+        if row is None:
+            return None
+        parsed = {"metadata": json.loads(row["metadata"]), "state": State(row["state"])}
+        return ItemRecord(**dict(row) | parsed)
+
+    # --- photos --------------------------------------------------------------------------------
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
         """Record that this photo's file could not be read after all.
@@ -35,17 +161,10 @@ class Catalog(ItemLedger):
         """
         with self.transaction():
             images = self._db.execute(
-                "UPDATE images SET state = CASE WHEN tried_at IS NULL THEN :failed ELSE :pending"
-                " END, reason = CASE WHEN tried_at IS NULL THEN :reason ELSE '' END"
-                " WHERE state = :available AND path = (SELECT path FROM images WHERE id = :image)"
-                " RETURNING item, state",
-                {
-                    "failed": State.FAILED,
-                    "pending": State.PENDING,
-                    "available": State.AVAILABLE,
-                    "reason": reason,
-                    "image": photo.id,
-                },
+                "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
+                " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
+                " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
+                (reason, photo.id),
             ).fetchall()
             self.settle({item for item, _ in images})
             self.set_meta("version", None)  # so that the next ingest looks again
@@ -59,8 +178,7 @@ class Catalog(ItemLedger):
         """
         self._db.execute("UPDATE images SET mtime_ns = NULL")
         self._db.execute(
-            "UPDATE images SET state = ? WHERE state = ? AND tried_at IS NOT NULL",
-            (State.PENDING, State.REJECTED),
+            "UPDATE images SET state = 'pending' WHERE state = 'rejected' AND tried_at IS NOT NULL"
         )
 
     def store_photo(self, data: bytes, suffix: str, *, flush: bool = True) -> str:
@@ -77,12 +195,10 @@ class Catalog(ItemLedger):
             write_atomic(path, data, aside=path.parent.parent, flush=flush)
         return str(relative)
 
-    # --- reading -------------------------------------------------------------------------------
-
     def photo_count(self) -> int:
         """Count the distinct available photos."""
-        query = "SELECT COUNT(DISTINCT sha256) FROM images WHERE state = ?"
-        return int(self._db.execute(query, (State.AVAILABLE,)).fetchone()[0])
+        query = "SELECT COUNT(DISTINCT sha256) FROM images WHERE state = 'available'"
+        return int(self._db.execute(query).fetchone()[0])
 
     def photos(self) -> Iterator[Photo]:
         """Stream the distinct available photos in the order of the first image that shows each.
@@ -91,37 +207,35 @@ class Catalog(ItemLedger):
         """
         folder = str(self.folder)
         rows = self.select_pages(
-            "SELECT id, sha256, path FROM images AS image WHERE state = :state AND id > :after"
+            "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"
             " AND NOT EXISTS (SELECT 1 FROM images WHERE sha256 = image.sha256"
-            "                 AND id < image.id AND state = :state)",
-            {"state": State.AVAILABLE},
+            "                 AND id < image.id AND state = 'available')",
+            {},
         )
         for image, sha256, path in rows:
             yield Photo(image, sha256, os.path.join(folder, path))  # noqa: PTH118
 
     def files(self) -> Iterator[tuple[Path, bytes]]:
         """Stream every available image's file and the SHA-256 that it should have."""
-        query = (
-            "SELECT path, sha256 FROM images WHERE state = :state"
+        for path, sha256 in self.select(
+            "SELECT path, sha256 FROM images WHERE state = 'available'"
             " GROUP BY path, sha256 ORDER BY MIN(id)"
-        )
-        for path, sha256 in self.select(query, {"state": State.AVAILABLE}):
+        ):
             yield self.folder / path, sha256
 
     def has_stored_photos(self) -> bool:
         """Whether every photo that ingest stored in `images/` is there with its size."""
         rows = self.select(
             "SELECT path, size FROM images"
-            " WHERE state = :state AND path LIKE 'images/%' AND tried_at IS NULL",
-            {"state": State.AVAILABLE},
+            " WHERE state = 'available' AND path LIKE 'images/%' AND tried_at IS NULL"
         )
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
 
     def photo_item_pairs(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
-        query = "SELECT sha256, item FROM images WHERE state = :state ORDER BY id"
-        yield from map(tuple, self.select(query, {"state": State.AVAILABLE}))
+        query = "SELECT sha256, item FROM images WHERE state = 'available' ORDER BY id"
+        yield from map(tuple, self.select(query))
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read; None if the ledger never had it.
@@ -129,17 +243,29 @@ class Catalog(ItemLedger):
         Available files go first, and among them the file of the given item.
         """
         return self._path(
-            "sha256 = :sha256 AND path IS NOT NULL"
-            " ORDER BY state = :available DESC, item IS :item DESC, id",
-            sha256=sha256,
-            item=item,
+            "sha256 = ? AND path IS NOT NULL ORDER BY state = 'available' DESC, item IS ? DESC, id",
+            sha256,
+            item,
         )
 
     def item_photo(self, item: int) -> Path | None:
         """Return the file of an item's first available image; None if it has none."""
-        return self._path("item = :item AND state = :available ORDER BY position", item=item)
+        return self._path("item = ? AND state = 'available' ORDER BY position", item)
 
-    def _path(self, condition: str, **parameters: bytes | int | None) -> Path | None:
+    def _path(self, condition: str, *values: bytes | int | None) -> Path | None:
         query = f"SELECT path FROM images WHERE {condition} LIMIT 1"  # noqa: S608
-        row = next(self.select(query, {**parameters, "available": State.AVAILABLE}), None)
+        row = self._db.execute(query, values).fetchone()
         return None if row is None else self.folder / row[0]
+
+
+def _item_state(images: list[ImageRecord], without_photo: str = "no photo") -> tuple[State, str]:
+    """The state and reason of an item, which follow from its images.
+
+    It is available, or else pending, if any of its images is; else it ended as its first image did.
+    """
+    if not images:
+        return State.FAILED, without_photo
+    for state in (State.AVAILABLE, State.PENDING):
+        if any(image.state is state for image in images):
+            return state, ""
+    return images[0].state, images[0].reason

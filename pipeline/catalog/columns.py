@@ -33,10 +33,7 @@ class Groups:
         self._sql, self._parameters = column(names)
 
     def __call__(self, items: Sequence[int]) -> list[Hashable]:
-        """Return the group of each item; an item without a value is a group of its own.
-
-        Equal values, in the meaning of `catalog/values.py`, are one group.
-        """
+        """Return the group of each item: of equal values (`values.py`), else of the item alone."""
         rows = self.catalog.select(
             f"SELECT id, {self._sql} FROM items"  # noqa: S608
             " WHERE id IN (SELECT value FROM json_each(:items))",
@@ -47,21 +44,15 @@ class Groups:
 
 
 def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
-    """Make sure that at least one item has a column.
-
-    Raises:
-        QueryError: none has; the error lists the columns that there are.
-    """
+    """Raise a QueryError, which lists the columns that there are, if no item has this column."""
     if not _has(catalog, names):
         query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
         columns = [*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]
-        nearest = difflib.get_close_matches(names[0], columns, n=1)
-        hint = f" (did you mean {nearest[0]}?)" if nearest and len(names) == 1 else ""
+        close = difflib.get_close_matches(names[0], columns, n=1) if len(names) == 1 else []
+        nearest = f" (did you mean {close[0]}?)" if close else ""
         more = ", ..." if len(columns) > _MAX_SHOWN else ""
-        raise QueryError(
-            f"no item has a column {'.'.join(names)!r}{hint}; there are"
-            f" {', '.join(columns[:_MAX_SHOWN])}{more}"
-        )
+        existing = f"there are {', '.join(columns[:_MAX_SHOWN])}{more}"
+        raise QueryError(f"no item has a column {'.'.join(names)!r}{nearest}", hint=existing)
 
 
 def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.columns import check_column, column
-from pipeline.catalog.records import State
+from pipeline.catalog.ledger import Rows
 from pipeline.catalog.values import OTHER_KIND, Value, as_number
 from pipeline.errors import QueryError
 
@@ -55,23 +55,21 @@ class Condition:
     @cached_property
     def items(self) -> Ids:
         """Ids of the items that meet the condition: (n,) int64, ascending."""
-        return self._select("1")
+        return self._ids("1")
 
     def among(self, items: Ids) -> Ids:
         """Return which of these items meet the condition, ascending; for few items it is faster."""
         candidates = "id IN (SELECT value FROM json_each(:items))"
-        return self._select(candidates, items=json.dumps(items.tolist()))
+        return self._ids(candidates, items=json.dumps(items.tolist()))
 
     @cached_property
     def notes(self) -> list[str]:
         """What to know beside an answer: which items the condition could not judge, and why."""
         notes = []
         for name, sql in self._writer.number_columns.items():
-            texts, total, example = self._one(
-                f"SELECT COUNT(*) FILTER (WHERE compare_values({sql}, 0) IS NULL), COUNT(*),"  # noqa: S608
-                f" MIN({sql}) FILTER (WHERE compare_values({sql}, 0) IS NULL) FROM items"
-                f" WHERE state = :available AND {sql} IS NOT NULL"
-            )
+            is_text = f"FILTER (WHERE compare_values({sql}, 0) IS NULL)"
+            counts = f"COUNT(*) {is_text}, COUNT(*), MIN({sql}) {is_text}"
+            ((texts, total, example),) = self._rows(counts, f"{sql} IS NOT NULL")
             if texts:
                 notes.append(
                     f"{name} is a text in {texts:,} of the {total:,} items that have it (such as"
@@ -85,36 +83,22 @@ class Condition:
         suggestions = []
         for name, sql, parameter in self._writer.equalities:
             value = str(self._writer.parameters[parameter])
-            (is_there,) = self._one(
-                "SELECT EXISTS (SELECT 1 FROM items WHERE state = :available"  # noqa: S608
-                f" AND compare_values({sql}, :{parameter}) = 0)"
-            )
-            if not is_there:
-                nearest = ", ".join(_nearest(value, self._values(sql)))
+            equal = self._rows("1", f"compare_values({sql}, :{parameter}) = 0 LIMIT 1")
+            if not any(equal):
+                distinct, limit = f"DISTINCT value_label({sql})", f"LIMIT {MAX_DISTINCT}"
+                labels = [row[0] for row in self._rows(distinct, f"{sql} IS NOT NULL {limit}")]
+                nearest = ", ".join(_nearest(value, labels))
                 suggestions.append(f"no item has {name} = {value!r}; {name} has {nearest}")
         return suggestions
 
-    def _values(self, sql: str) -> list[str]:
-        query = (
-            f"SELECT DISTINCT value_label({sql}) FROM items"  # noqa: S608
-            f" WHERE state = :available AND {sql} IS NOT NULL LIMIT {MAX_DISTINCT}"
-        )
-        return [row[0] for row in self._catalog.select(query, self._parameters)]
-
-    def _one(self, query: str) -> tuple[Any, ...]:
-        return tuple(next(self._catalog.select(query, self._parameters)))
-
-    @property
-    def _parameters(self) -> dict[str, Any]:
-        return {**self._writer.parameters, "available": State.AVAILABLE}
-
-    def _select(self, candidates: str, **parameters: str) -> Ids:
-        rows = self._catalog.select(
-            f"SELECT id FROM items WHERE state = :available AND {candidates} AND ({self._sql})"  # noqa: S608
-            " ORDER BY id",
-            {**self._parameters, **parameters},
-        )
+    def _ids(self, candidates: str, **parameters: str) -> Ids:
+        rows = self._rows("id", f"{candidates} AND ({self._sql}) ORDER BY id", **parameters)
         return np.fromiter((row["id"] for row in rows), np.int64)
+
+    def _rows(self, columns: str, condition: str, **parameters: str) -> Rows:
+        """Stream columns of the available items that meet a condition in SQL."""
+        query = f"SELECT {columns} FROM items WHERE state = 'available' AND {condition}"  # noqa: S608
+        return self._catalog.select(query, {**self._writer.parameters, **parameters})
 
 
 def _nearest(value: str, values: Sequence[str]) -> list[str]:
@@ -130,10 +114,10 @@ class _SqlWriter:
 
     catalog: Catalog
     parameters: dict[str, Any] = field(default_factory=dict)
+    # Columns that are compared with numbers: name → SQL.
     number_columns: dict[str, str] = field(default_factory=dict)
-    """Columns that are compared with numbers: name → SQL."""
+    # Columns that are to equal a text: (name, SQL, parameter).
     equalities: list[tuple[str, str, str]] = field(default_factory=list)
-    """Columns that are to equal a text: (name, SQL, parameter)."""
 
     def write(self, node: Any) -> str:
         """Write a condition, or conditions joined by and, or, not and brackets."""
@@ -198,8 +182,11 @@ class _SqlWriter:
 
         escape = ""
         if isinstance(node, exp.Escape):
-            escape = f" ESCAPE :{self._bind(self._escape(_only(node, 'this', 'expression')))}"
-            node = node.this
+            character = self._value(_only(node, "this", "expression").expression)
+            if not isinstance(character, str) or len(character) != 1:
+                message = f"`{node.sql()}`: escape needs a single character in single quotes"
+                raise QueryError(message)
+            escape, node = f" ESCAPE :{self._bind(character)}", node.this
         _only(node, "this", "expression", "negate")
         pattern = self._value(node.expression)
         if not isinstance(pattern, str):
@@ -207,12 +194,6 @@ class _SqlWriter:
         _, sql = self._column(node.this)
         negation = "NOT " if node.args.get("negate") else ""
         return f"value_label({sql}) {negation}LIKE :{self._bind(pattern)}{escape}"
-
-    def _escape(self, node: Any) -> str:
-        character = self._value(node.expression)
-        if not isinstance(character, str) or len(character) != 1:
-            raise QueryError(f"`{node.sql()}`: escape needs a single character in single quotes")
-        return character
 
     def _bind(self, value: Value) -> str:
         parameter = f"value_{len(self.parameters)}"
@@ -224,9 +205,8 @@ class _SqlWriter:
         from sqlglot import exp
 
         if not isinstance(node, exp.Column):
-            raise QueryError(
-                f"`{node.sql()}` is not a column; write conditions as column = 'value'"
-            )
+            hint = "write conditions as column = 'value'"
+            raise QueryError(f"`{node.sql()}` is not a column", hint=hint)
         _only(node, "this", "table", "db", "catalog")
         names = tuple(part.name for part in node.parts)
         check_column(self.catalog, names)
@@ -240,36 +220,29 @@ class _SqlWriter:
         match node:
             case exp.Literal(is_string=True):
                 return str(node.this)
-            case exp.Literal():
-                return _number(str(node.this))
-            case exp.Neg(this=exp.Literal(is_string=False)):
-                return _number(f"-{node.this.this}")
+            case exp.Literal() | exp.Neg(this=exp.Literal(is_string=False)):
+                number = str(node.this) if isinstance(node, exp.Literal) else f"-{node.this.this}"
+                # A number of too many digits is the text that a table keeps of it.
+                return number if (parsed := as_number(number)) is None else parsed
             case exp.Boolean():
                 return int(node.this)
             case exp.Column():
-                raise QueryError(f"`{node.sql()}` is not a value; write texts in single quotes")
-        raise QueryError(f"`{node.sql()}` is not a value; give a text in single quotes or a number")
-
-
-def _number(text: str) -> Value:
-    """A number, or, where it has too many digits for one, the text that a table keeps of it."""
-    number = as_number(text)
-    return text if number is None else number
+                hint = "write texts in single quotes"
+            case _:
+                hint = "give a text in single quotes or a number"
+        raise QueryError(f"`{node.sql()}` is not a value", hint=hint)
 
 
 def _only(node: Any, *attributes: str) -> Any:
-    """Return a node that has no other attributes than these: each of them changes its meaning.
-
-    Raises:
-        QueryError: it has another one.
-    """
+    """Return a node; refuse it if it has other attributes, as each of them changes its meaning."""
     if any(value for name, value in node.args.items() if name not in attributes):
         raise _unusable(node)
     return node
 
 
 def _unusable(node: Any) -> QueryError:
-    return QueryError(f"`{node.sql()}` is not a condition that can be used; see `query --help`")
+    message = f"`{node.sql()}` is not a condition that can be used"
+    return QueryError(message, hint="see `query --help`")
 
 
 def _operands(node: Any) -> list[Any]:
@@ -299,6 +272,5 @@ def _parse(where: str) -> Any:
     try:
         return sqlglot.parse_one(where, into=exp.Condition, dialect="sqlite")
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
-        raise QueryError(
-            f"{where!r} is not a condition; write it as category = 'Watches' and price < 2000"
-        ) from error
+        hint = "write it as category = 'Watches' and price < 2000"
+        raise QueryError(f"{where!r} is not a condition", hint=hint) from error

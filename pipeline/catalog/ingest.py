@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pipeline import images
 from pipeline.artifacts import digest
@@ -23,9 +23,9 @@ from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import Item, Skipped, Source, SourcePhoto
+from pipeline.sources.base import Skipped, Source, SourceItem, SourcePhoto
 
-Inspected = tuple[Item | Skipped, list[ImageRecord]]
+Inspected = tuple[SourceItem | Skipped, list[ImageRecord]]
 DUPLICATE = "duplicate id"
 
 
@@ -33,22 +33,14 @@ DUPLICATE = "duplicate id"
 class IngestReport:
     """What one run recorded: the states of the rows offered, which add up to their number."""
 
-    offered: int
-    """Rows that the source offered."""
-    counts: dict[str, dict[str, int]]
-    """State → reason → number of items and skipped rows, over the whole catalog."""
+    offered: int  # rows that the source offered
+    counts: dict[str, dict[str, int]]  # state → reason → number of rows, over the whole catalog
     newly_removed: int
-    unchanged: bool = False
-    """Whether the source's version showed, without reading it, that nothing has changed."""
+    unchanged: bool = False  # as the source's version showed, without reading it
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return {
-            "offered": self.offered,
-            "states": self.counts,
-            "newly_removed": self.newly_removed,
-            "unchanged": self.unchanged,
-        }
+        return {"states" if name == "counts" else name: v for name, v in vars(self).items()}
 
 
 def ingest(
@@ -89,8 +81,8 @@ def ingest(
         inspected = _counted(ordered_map(inspect, work, workers, ahead=8 * workers), advance)
         while batch := list(islice(inspected, batch_size)):
             with catalog.transaction():
-                for offer, records in batch:
-                    _put(catalog, run, offer, records)
+                for offer in batch:
+                    _put(catalog, run, offer)
             offered += len(batch)
     with catalog.transaction():
         removed = catalog.finish_ingest(run)
@@ -104,7 +96,8 @@ def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspe
         advance(1)
 
 
-def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageRecord]) -> None:
+def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
+    offer, records = inspected
     if isinstance(offer, Skipped):
         catalog.skip(offer.row, offer.reason)
         return
@@ -113,52 +106,49 @@ def _put(catalog: Catalog, run: int, offer: Item | Skipped, records: list[ImageR
         catalog.skip(offer.row, DUPLICATE)
 
 
-def _records(catalog: Catalog, item: Item | Skipped) -> dict[str, ImageRecord]:
+def _records(catalog: Catalog, item: SourceItem | Skipped) -> dict[str, ImageRecord]:
     """The ledger's records of an item's images, by their URIs."""
-    if isinstance(item, Skipped):
-        return {}
-    record = catalog.item_by_key(item.key)
+    record = None if isinstance(item, Skipped) else catalog.item_by_key(item.key)
     return {image.uri: image for image in catalog.images(record.id)} if record else {}
 
 
+@dataclass(frozen=True)
 class _Inspector:
     """Turns the photos of an item into ledger rows; runs on several threads at once."""
 
-    def __init__(self, catalog: Catalog, limits: ImageLimits) -> None:
-        self.catalog = catalog
-        self.limits = limits
+    catalog: Catalog
+    limits: ImageLimits
 
-    def __call__(self, offer: tuple[Item | Skipped, dict[str, ImageRecord]]) -> Inspected:
+    def __call__(self, offer: tuple[SourceItem | Skipped, dict[str, ImageRecord]]) -> Inspected:
         item, records = offer
-        if isinstance(item, Skipped):
-            return item, []
-        return item, [self.inspect(photo, records.get(photo.uri)) for photo in item.photos]
+        photos = () if isinstance(item, Skipped) else item.photos
+        return item, [self.inspect(photo, records.get(photo.uri)) for photo in photos]
 
     def inspect(self, photo: SourcePhoto, record: ImageRecord | None) -> ImageRecord:
         """Read and decode one photo, unless the ledger's record is of this very file."""
         try:
             if photo.data is not None:
-                return self.store(photo.uri, photo.data)
+                record = self.describe(photo.uri, photo.data)  # only what is acceptable is stored
+                stored = self.catalog.store_photo(photo.data, Path(photo.uri).suffix)
+                return replace(record, path=stored)
             if photo.path is not None:
                 return self.read(photo.uri, photo.path.absolute(), record)
-            return record if _was_tried(record) else ImageRecord(photo.uri, State.PENDING)
         except RejectedImage as rejected:
             return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
-
-    def store(self, uri: str, data: bytes) -> ImageRecord:
-        """Describe encoded bytes, and keep them in the catalog's folder."""
-        record = self.describe(uri, data)
-        return replace(record, path=self.catalog.store_photo(data, Path(uri).suffix))
+        # A photo at a URL: its download may have ended already.
+        was_tried = record and record.tried_at is not None and record.state is not State.REMOVED
+        return record if record and was_tried else ImageRecord(photo.uri, State.PENDING)
 
     def read(self, uri: str, path: Path, record: ImageRecord | None) -> ImageRecord:
         """Describe a file of the user's, which stays where it is."""
-        if not _is_text(path):
-            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
         try:
+            str(path).encode()  # on Linux a file name may be any bytes
             status = path.stat()
             if record and _same_file(record, path, status):
                 return record
             data = images.read_bytes(path, self.limits)
+        except UnicodeEncodeError:
+            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
         except FileNotFoundError:
             return ImageRecord(uri, State.FAILED, MISSING)
         except OSError as error:
@@ -168,34 +158,10 @@ class _Inspector:
         return replace(self.describe(uri, data), path=str(path), mtime_ns=status.st_mtime_ns)
 
     def describe(self, uri: str, data: bytes) -> ImageRecord:
-        """Decode the bytes.
-
-        Raises:
-            RejectedImage: they are no acceptable photo.
-        """
+        """Decode the bytes; a RejectedImage says why they are no acceptable photo."""
         image = images.decode(data, self.limits)
-        return ImageRecord(
-            uri,
-            State.AVAILABLE,
-            size=len(data),
-            sha256=hashlib.sha256(data).digest(),
-            width=image.width,
-            height=image.height,
-        )
-
-
-def _was_tried(record: ImageRecord | None) -> TypeGuard[ImageRecord]:
-    """Whether the ledger has the outcome of downloading a photo."""
-    return bool(record and record.tried_at is not None and record.state is not State.REMOVED)
-
-
-def _is_text(path: Path) -> bool:
-    """Whether a path can be stored: on Linux a file name may be any bytes."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        photo = ImageRecord(uri, State.AVAILABLE, width=image.width, height=image.height)
+        return replace(photo, size=len(data), sha256=hashlib.sha256(data).digest())
 
 
 def _same_file(record: ImageRecord, path: Path, status: os.stat_result) -> bool:

@@ -14,34 +14,21 @@ from pipeline.errors import DamagedArtifactError, NotBuiltError
 Rows = Iterator[sqlite3.Row]
 PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
 
-_SCHEMA = """
+_VERSION = 1
+_NEW_IN_VERSION_1 = (
+    "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL"
+)
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    category TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    run INTEGER NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL, category TEXT NOT NULL, metadata TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    item INTEGER NOT NULL REFERENCES items,
-    position INTEGER NOT NULL,
-    uri TEXT NOT NULL,
-    path TEXT,
-    size INTEGER,
-    mtime_ns INTEGER,
-    sha256 BLOB,
-    width INTEGER,
-    height INTEGER,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    status INTEGER,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    tried_at TEXT,
-    seconds REAL,
+    item INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, uri TEXT NOT NULL,
+    path TEXT, size INTEGER, mtime_ns INTEGER, sha256 BLOB, width INTEGER, height INTEGER,
+    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_IN_VERSION_1},
     UNIQUE (item, position)
 );
 DROP INDEX IF EXISTS images_by_content;
@@ -49,27 +36,14 @@ CREATE INDEX IF NOT EXISTS images_by_photo ON images (sha256, state);
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri, state);
 CREATE TABLE IF NOT EXISTS downloads (
-    uri TEXT PRIMARY KEY,
-    path TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    sha256 BLOB NOT NULL,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    status INTEGER,
-    tried_at TEXT NOT NULL,
-    seconds REAL NOT NULL
+    uri TEXT PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL,
+    status INTEGER, tried_at TEXT NOT NULL, seconds REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = {_VERSION};
 """
-_VERSION = 1
-_NEW_IN_VERSION_1 = (
-    "status INTEGER",
-    "attempts INTEGER NOT NULL DEFAULT 0",
-    "tried_at TEXT",
-    "seconds REAL",
-)
 
 
 class Ledger:
@@ -95,7 +69,7 @@ class Ledger:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not self.file.is_file():
-            raise NotBuiltError(f"{folder}: no catalog here yet; run `imgsearch build`")
+            raise NotBuiltError("no catalog here yet", where=folder, hint="run `imgsearch build`")
         try:
             self._db = sqlite3.connect(
                 self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
@@ -111,9 +85,8 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
                 raise  # locked, or not allowed: nothing is wrong with the file
-            raise DamagedArtifactError(
-                f"{self.file}: damaged: {error}; delete it and run `imgsearch build`"
-            ) from error
+            hint = "delete it and run `imgsearch build`"
+            raise DamagedArtifactError(f"damaged: {error}", where=self.file, hint=hint) from error
 
     def close(self) -> None:
         """Close the file; committed rows are safe without it too."""
@@ -183,12 +156,10 @@ class Ledger:
                 return
             after = page[-1]["id"]
 
-    def count(
-        self, query: str, parameters: Mapping[str, Any] | None = None
-    ) -> dict[str, dict[str, int]]:
+    def count(self, query: str) -> dict[str, dict[str, int]]:
         """Nest the rows of a query that gives (state, reason, number): state → reason → number."""
         counts: dict[str, dict[str, int]] = {}
-        for state, reason, count in self._db.execute(query, parameters or {}):
+        for state, reason, count in self._db.execute(query):
             counts.setdefault(state, {})[reason] = count
         return counts
 
@@ -209,7 +180,7 @@ class Ledger:
         if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
             if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'").fetchone():
                 existing = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
-                for column in _NEW_IN_VERSION_1:
+                for column in _NEW_IN_VERSION_1.split(", "):
                     if column.split()[0] not in existing:
                         self._db.execute(f"ALTER TABLE images ADD COLUMN {column}")
             self._db.executescript(_SCHEMA)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
+from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
 from itertools import islice
 
 from PIL import Image
@@ -20,15 +20,7 @@ CHANGED = "photo changed since it was ingested"
 UNREADABLE = "photo cannot be read"
 
 # Errors of the system that concern one photo; any other error concerns all of them.
-PHOTOS_FAULT = (
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-)
+PHOTOS_FAULT = (ENOENT, EACCES, EPERM, EISDIR, ENOTDIR, ENAMETOOLONG, ELOOP)
 
 Prepare = Callable[[Image.Image], U8Image]
 Prepared = tuple[Photo, U8Image | RejectedImage]
@@ -79,10 +71,8 @@ def prepare_all(
         except RejectedImage as rejected:
             return photo, rejected
 
-    def work_all(chunk: Sequence[Photo]) -> list[Prepared]:
-        return [work(photo) for photo in chunk]
-
     photos = iter(photos)
     chunks = iter(lambda: list(islice(photos, chunk_size)), [])
-    for chunk in ordered_map(work_all, chunks, decoders, max(1, ahead // chunk_size)):
-        yield from chunk
+    ahead = max(1, ahead // chunk_size)
+    for prepared in ordered_map(lambda chunk: [*map(work, chunk)], chunks, decoders, ahead):
+        yield from prepared

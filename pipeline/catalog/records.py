@@ -27,23 +27,16 @@ class ImageRecord:
     uri: str
     state: State
     reason: str = ""
-    path: str | None = None
-    """Absolute for the user's own files; relative to the catalog's folder for stored ones."""
-    size: int | None = None
-    """In bytes."""
+    path: str | None = None  # absolute for a user's file; in the catalog's folder for a stored one
+    size: int | None = None  # in bytes
     mtime_ns: int | None = None
     sha256: bytes | None = None
-    width: int | None = None
-    """Of the photo as it arrived, in pixels; what is stored may be smaller."""
+    width: int | None = None  # of the photo as it arrived, in pixels; what is stored may be smaller
     height: int | None = None
-    status: int | None = None
-    """HTTP status of the last response to a download."""
-    attempts: int = 0
-    """Requests made to download it, over all runs."""
-    tried_at: str | None = None
-    """When its last download ended, in UTC as ISO 8601; None if it was never at a URL."""
-    seconds: float | None = None
-    """How long that download took, from its first request to its end."""
+    status: int | None = None  # HTTP status of the last response to a download
+    attempts: int = 0  # requests made to download it, over all runs
+    tried_at: str | None = None  # when its last download ended, UTC as ISO 8601; None for a file
+    seconds: float | None = None  # how long that took, from its first request to its end
 
 
 @dataclass(frozen=True)
@@ -63,8 +56,7 @@ class ItemRecord:
 class Photo:
     """A distinct available image: its content and where to read it."""
 
-    id: int
-    """The smallest id of the images that show it."""
+    id: int  # the smallest of the images that show it
     sha256: bytes
     file: str | Path
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.catalog.catalog import Catalog, State
+from pipeline.catalog.catalog import Catalog
 
-_STATES = {"available": State.AVAILABLE, "removed": State.REMOVED}
+# Ids are bound as one JSON text: SQLite takes a limited number of parameters.
 _SHOWING = (
     "FROM images AS photo"
-    " JOIN images AS shown ON shown.sha256 = photo.sha256 AND shown.state = :available"
+    " JOIN images AS shown ON shown.sha256 = photo.sha256 AND shown.state = 'available'"
     " JOIN items AS item ON item.id = shown.item"
     " WHERE photo.id IN (SELECT value FROM json_each(:photos))"
 )
@@ -40,17 +39,16 @@ class Spread:
 
 def item_count(catalog: Catalog) -> int:
     """Count the items that the source offers now."""
-    query = "SELECT COUNT(*) FROM items WHERE state <> :removed"
-    return int(next(catalog.select(query, {"removed": State.REMOVED}))[0])
+    return int(next(catalog.select("SELECT COUNT(*) FROM items WHERE state <> 'removed'"))[0])
 
 
 def without_photo(catalog: Catalog) -> Iterator[tuple[str, str, int]]:
     """Stream (state, reason, number of items) of the items without a photo, most items first."""
     query = (
-        "SELECT state, reason, COUNT(*) FROM items WHERE state NOT IN (:available, :removed)"
+        "SELECT state, reason, COUNT(*) FROM items WHERE state NOT IN ('available', 'removed')"
         " GROUP BY state, reason ORDER BY 3 DESC, 1, 2"
     )
-    yield from map(tuple, catalog.select(query, _STATES))
+    yield from map(tuple, catalog.select(query))
 
 
 def items_in_state(catalog: Catalog, state: str, reason: str, limit: int) -> list[ItemSummary]:
@@ -59,8 +57,7 @@ def items_in_state(catalog: Catalog, state: str, reason: str, limit: int) -> lis
         "SELECT id, key, name, category, NULL FROM items WHERE state = :state AND reason = :reason"
         " ORDER BY id LIMIT :limit"
     )
-    parameters = {"state": state, "reason": reason, "limit": limit}
-    return [ItemSummary(*row) for row in catalog.select(query, parameters)]
+    return _summaries(catalog, query, state=state, reason=reason, limit=limit)
 
 
 def shared_photos(catalog: Catalog) -> Iterator[tuple[int, Spread]]:
@@ -68,10 +65,10 @@ def shared_photos(catalog: Catalog) -> Iterator[tuple[int, Spread]]:
     query = (
         "SELECT MIN(image.id), COUNT(DISTINCT item.id), COUNT(DISTINCT name),"
         " COUNT(DISTINCT NULLIF(category, '')) FROM images AS image"
-        " JOIN items AS item ON item.id = image.item WHERE image.state = :available"
+        " JOIN items AS item ON item.id = image.item WHERE image.state = 'available'"
         " GROUP BY sha256 HAVING COUNT(DISTINCT item.id) > 1 ORDER BY 2 DESC, 1"
     )
-    for image, *counts in catalog.select(query, {"available": State.AVAILABLE}):
+    for image, *counts in catalog.select(query):
         yield image, Spread(*counts)
 
 
@@ -81,7 +78,7 @@ def spread(catalog: Catalog, photos: Sequence[int]) -> Spread:
         "SELECT COUNT(DISTINCT item.id), COUNT(DISTINCT name),"
         f" COUNT(DISTINCT NULLIF(category, '')) {_SHOWING}"
     )
-    return Spread(*next(catalog.select(query, _showing(photos))))
+    return Spread(*next(catalog.select(query, {"photos": json.dumps(photos)})))
 
 
 def items_showing(catalog: Catalog, photo: int, limit: int) -> list[ItemSummary]:
@@ -90,7 +87,7 @@ def items_showing(catalog: Catalog, photo: int, limit: int) -> list[ItemSummary]
         f"SELECT item.id, key, name, category, shown.path, MIN(shown.id) {_SHOWING}"
         " GROUP BY item.id ORDER BY item.id LIMIT :limit"
     )
-    return _shown(catalog, query, {**_showing([photo]), "limit": limit})
+    return _summaries(catalog, query, photos=json.dumps([photo]), limit=limit)
 
 
 def categories_showing(catalog: Catalog, photos: Sequence[int], limit: int) -> list[ItemSummary]:
@@ -99,53 +96,46 @@ def categories_showing(catalog: Catalog, photos: Sequence[int], limit: int) -> l
         f"SELECT item.id, key, name, category, shown.path, MIN(shown.id) {_SHOWING}"
         " GROUP BY category ORDER BY 6 LIMIT :limit"
     )
-    return _shown(catalog, query, {**_showing(photos), "limit": limit})
+    return _summaries(catalog, query, photos=json.dumps(photos), limit=limit)
 
 
 def small_photos(catalog: Catalog, side: int) -> Iterator[tuple[int, int]]:
     """Stream (image id, shorter side in pixels) of photos smaller than `side`, smallest first."""
     query = (
         "SELECT MIN(id), MIN(width, height) AS side FROM images"
-        " WHERE state = :available AND MIN(width, height) < :side GROUP BY sha256 ORDER BY 2, 1"
+        " WHERE state = 'available' AND MIN(width, height) < :side GROUP BY sha256 ORDER BY 2, 1"
     )
-    yield from map(tuple, catalog.select(query, {"available": State.AVAILABLE, "side": side}))
+    yield from map(tuple, catalog.select(query, {"side": side}))
 
 
 def small_categories(catalog: Catalog, items: int) -> Iterator[tuple[str, int]]:
     """Stream (category, available items) of those with fewer than `items`, smallest first."""
     query = (
-        "SELECT category, COUNT(*) FROM items WHERE state = :available AND category <> ''"
+        "SELECT category, COUNT(*) FROM items WHERE state = 'available' AND category <> ''"
         " GROUP BY category HAVING COUNT(*) < :items ORDER BY 2, 1"
     )
-    yield from map(tuple, catalog.select(query, {"available": State.AVAILABLE, "items": items}))
+    yield from map(tuple, catalog.select(query, {"items": items}))
 
 
 def category_size(catalog: Catalog, category: str) -> int:
     """Count a category's available items; of "", those without a category."""
-    query = "SELECT COUNT(*) FROM items WHERE state = :available AND category = :category"
-    parameters = {"available": State.AVAILABLE, "category": category}
-    return int(next(catalog.select(query, parameters))[0])
+    query = "SELECT COUNT(*) FROM items WHERE state = 'available' AND category = :category"
+    return int(next(catalog.select(query, {"category": category}))[0])
 
 
 def items_of_category(catalog: Catalog, category: str, limit: int) -> list[ItemSummary]:
     """Return a category's first `limit` available items."""
     query = (
         "SELECT item.id, key, name, category, path, MIN(image.id) FROM items AS item"
-        " JOIN images AS image ON image.item = item.id AND image.state = :available"
+        " JOIN images AS image ON image.item = item.id AND image.state = 'available'"
         " WHERE category = :category GROUP BY item.id ORDER BY item.id LIMIT :limit"
     )
-    parameters = {"available": State.AVAILABLE, "category": category, "limit": limit}
-    return _shown(catalog, query, parameters)
+    return _summaries(catalog, query, category=category, limit=limit)
 
 
-def _shown(catalog: Catalog, query: str, parameters: Mapping[str, Any]) -> list[ItemSummary]:
+def _summaries(catalog: Catalog, query: str, **parameters: str | int) -> list[ItemSummary]:
     # Joined to the folder, the absolute paths of the user's own files stay as they are.
     return [
-        ItemSummary(item, key, name, category, str(catalog.folder / path))
-        for item, key, name, category, path, _ in catalog.select(query, parameters)
+        ItemSummary(item, key, name, category, str(catalog.folder / path) if path else None)
+        for item, key, name, category, path, *_ in catalog.select(query, parameters)
     ]
-
-
-def _showing(photos: Sequence[int]) -> dict[str, str]:
-    # As JSON: SQLite takes a limited number of parameters, and there may be any number of photos.
-    return {"available": State.AVAILABLE, "photos": json.dumps(photos)}

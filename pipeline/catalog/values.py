@@ -41,11 +41,6 @@ def canonical(value: Value) -> Value:
     return value.strip() if number is None else canonical(number)
 
 
-def label(value: Value) -> str:
-    """Return a value as a text to show and to match patterns with; equal values, equal texts."""
-    return str(canonical(value))
-
-
 def compare(cell: Value | None, value: Value) -> int | None:
     """Compare a column's value with that of a condition: -1, 0 or 1.
 
@@ -54,14 +49,11 @@ def compare(cell: Value | None, value: Value) -> int | None:
     """
     if cell is None:
         return None
-    left, right = canonical(cell), canonical(value)
-    if isinstance(left, str) and isinstance(right, str):
-        return (left > right) - (left < right)
-    if isinstance(left, str):
-        return None if not isinstance(value, str) else OTHER_KIND
-    if isinstance(right, str):
-        return OTHER_KIND
-    return (left > right) - (left < right)
+    left: Any = canonical(cell)
+    right: Any = canonical(value)
+    if isinstance(left, str) == isinstance(right, str):
+        return int(left > right) - int(left < right)
+    return None if isinstance(left, str) and not isinstance(value, str) else OTHER_KIND
 
 
 def is_member(cell: Value | None, values: str) -> bool | None:
@@ -84,7 +76,7 @@ def _members(values: str) -> tuple[frozenset[Value], bool]:
 SQL_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "compare_values": (2, compare),
     "is_member": (2, is_member),
-    "value_label": (1, lambda cell: None if cell is None else label(cell)),
+    "value_label": (1, lambda cell: None if cell is None else str(canonical(cell))),
     "canonical_value": (1, lambda cell: None if cell is None else canonical(cell)),
 }
 """Name in SQL → number of arguments and function; all of them are pure."""

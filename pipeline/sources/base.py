@@ -15,28 +15,22 @@ Metadata = Mapping[str, Any]
 class SourcePhoto:
     """One image of an item: in a file, as encoded bytes, or, with neither, at the URL `uri`."""
 
-    uri: str
-    """A path, a URL, or a name such as `shirts/0003.jpg`; what people are shown."""
-    path: Path | None = None
-    """A file on this machine, which is never moved."""
-    data: bytes | None = None
-    """The encoded image itself, which ingest stores in the catalog."""
+    uri: str  # a path, a URL, or a name such as `shirts/0003.jpg`; what people are shown
+    path: Path | None = None  # a file on this machine, which is never moved
+    data: bytes | None = None  # the encoded image itself, which ingest stores in the catalog
 
 
 @dataclass(frozen=True)
-class Item:
+class SourceItem:
     """One product as its source describes it."""
 
-    key: str
-    """The source's identifier; of several items with the same key, only the first counts."""
+    key: str  # the source's identifier; of several items with the same key, only the first counts
     name: str
     category: str
     photos: tuple[SourcePhoto, ...]
     metadata: Metadata = field(default_factory=dict)
-    row: int = 0
-    """Its row in a table, counted from 1 below the heading; 0 if it is in none."""
-    without_photo: str = "no photo"
-    """The reason to give if `photos` is empty."""
+    row: int = 0  # in a table, counted from 1 below the heading; 0 if it is in none
+    without_photo: str = "no photo"  # the reason to give if `photos` is empty
 
 
 @dataclass(frozen=True)
@@ -53,21 +47,14 @@ class Source(Protocol):
     @property
     def version(self) -> str | None:
         """Identifies all items and their content, if that is possible without reading them."""
-        ...
 
     @property
     def total(self) -> int | None:
-        """The number of items, if it is known before they are read.
+        """The number of items, if it is known before they are read; raises as `items` does."""
 
-        Raises:
-            SourceError: the source cannot be read.
-        """
-        ...
-
-    def items(self) -> Iterator[Item | Skipped]:
+    def items(self) -> Iterator[SourceItem | Skipped]:
         """Yield every item, and every row that describes none.
 
         Raises:
             SourceError: the source cannot be read.
         """
-        ...

@@ -52,7 +52,7 @@ def split_levels(text: str, separator: str) -> list[str]:
     return [level.strip() for level in text.split(separator) if level.strip()]
 
 
-def category_levels(value: Any, separator: str, name: str) -> list[str]:
+def table_levels(value: Any, separator: str, name: str) -> list[str]:
     """Split the category of a product in a table, where it may be a list, or a broken list.
 
     A single level that is only the product's name is no category.

@@ -22,48 +22,39 @@ def read_columns(path: Path, rows: Iterator[list[Any] | None]) -> list[str]:
     """
     heading = next((row for row in rows if row is None or not all(map(blank, row))), None)
     if heading is None:
-        raise SourceError(f"{path}: no heading; the first row must name the columns")
+        raise SourceError("no heading", where=path, hint="the first row must name the columns")
     return _distinct(name.strip() for name in heading)
 
 
 def check_columns(
     path: Path, columns: list[str], needed: Iterable[tuple[str, str | None]], settings: str
 ) -> None:
-    """Make sure that the columns that settings name are there.
+    """Raise a SourceError, which lists the columns that there are, if a needed one is missing.
 
     `needed` has pairs (setting, column, or None if it names none), `settings` is where these are,
     such as "source.columns".
-
-    Raises:
-        SourceError: one is missing; the error lists those that there are.
     """
-    for setting, name in needed:
-        if name is None or name in columns:
-            continue
-        if any("\0" in column for column in columns):
-            raise SourceError(
-                f"{path}: no column {name!r}, and NUL characters in the heading; set"
-                f" {settings.removesuffix('.columns')}.encoding to that of the file, such as"
-                " utf-16-le"
-            )
-        raise SourceError(
-            f"{path}: no column {name!r}; set {settings}.{setting} to one of {_shown(columns)}"
-        )
+    missing = next(
+        (pair for pair in needed if pair[1] is not None and pair[1] not in columns), None
+    )
+    if missing is None:
+        return
+    setting, name = missing
+    message, hint = f"no column {name!r}", f"set {settings}.{setting} to one of {_shown(columns)}"
+    if any("\0" in column for column in columns):
+        message += ", and NUL characters in the heading"
+        source = settings.removesuffix(".columns")
+        hint = f"set {source}.encoding to that of the file, such as utf-16-le"
+    raise SourceError(message, where=path, hint=hint)
 
 
 def check_encoding(encoding: str | None, setting: str) -> None:
-    """Make sure that Python knows a text encoding.
-
-    Raises:
-        SourceError: it does not.
-    """
+    """Raise a SourceError if Python does not know a text encoding."""
     try:
         "".encode("utf-8" if encoding is None else encoding)
     except (LookupError, ValueError) as error:
-        raise SourceError(
-            f"{setting}: {encoding!r} is no text encoding; leave it out, or name"
-            " one such as utf-8 or cp1252"
-        ) from error
+        hint = "leave it out, or name one such as utf-8 or cp1252"
+        raise SourceError(f"{encoding!r} is no text encoding", where=setting, hint=hint) from error
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from pipeline.sources.structures import from_windows, valid
 CsvRows = Generator[list[str] | None, None, None]
 
 MAX_ROW_CHARS = 10_000_000  # so that a quote that is never closed takes no more memory than this
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # as Excel writes it
 _QUOTED = re.compile(r'"[^"]*"')
 
@@ -81,7 +81,7 @@ def csv_rows(
                     for line in separate or [last]:
                         yield _single_line(line, delimiter, max_row_chars)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
-        raise SourceError(f"{path}: cannot read it: {error}; {hint}") from error
+        raise SourceError(f"cannot read it: {error}", where=path, hint=hint) from error
 
 
 class _Lines:
@@ -110,14 +110,13 @@ class _Lines:
 
     def find_delimiter(self, delimiter: str | None) -> str:
         """Return what separates the fields; the next line is then the first that is not blank."""
-        blank = _DELIMITERS + " \r\n" + (delimiter or "")
-        line = self._read()
-        while line and not line.strip(blank):
-            line = self._read()
+        blank = DELIMITERS + " \r\n" + (delimiter or "")
+        while (line := self._read()) and not line.strip(blank):
+            pass
         if named := _SEP_LINE.fullmatch(line):
             return named[1]
         self.pushed_back = line
-        return delimiter or max(_DELIMITERS, key=_QUOTED.sub("", line).count)
+        return delimiter or max(DELIMITERS, key=_QUOTED.sub("", line).count)
 
     def _read(self) -> str:
         line = rest = self._file.readline(self._max_chars + 1)

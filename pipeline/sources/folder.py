@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count, zip_longest
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Skipped, SourcePhoto
+from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import csv_rows
@@ -42,7 +42,7 @@ class FolderSource:
         """
         path = expand(settings.path)
         if not path.is_dir():
-            raise SourceError(f"{path}: no such folder; set source.path to your photos")
+            raise SourceError("no such folder", where=path, hint="set source.path to your photos")
         return cls(path, settings.metadata)
 
     @property
@@ -50,19 +50,17 @@ class FolderSource:
         """Photos, and rows beyond one for each photo."""
         if self._rows is None:
             return len(self._photos)
-        return len(self._photos) + self._rows.count - len(self._described)
+        rows = len(self._rows.skipped) + sum(map(len, self._rows.rows.values()))
+        return len(self._photos) + rows - len(self._described)
 
-    def items(self) -> Iterator[Item | Skipped]:
+    def items(self) -> Iterator[SourceItem | Skipped]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
         Further rows of the same photo are items of their own that show it too. Rows that cannot be
         read come last.
-
-        Raises:
-            SourceError: the metadata cannot be read, or there is no photo.
         """
         if not self._photos:
-            raise SourceError(f"{self.path}: no photos below it ({', '.join(SUFFIXES)})")
+            raise SourceError(f"no photos below it ({', '.join(SUFFIXES)})", where=self.path)
         for relative in self._photos:
             key = _text(relative)
             photo = SourcePhoto(key, self.path / relative)
@@ -70,9 +68,10 @@ class FolderSource:
                 yield from self._rows.items(self._described[relative], key, (photo,))
             else:
                 parent = relative.parent.name or self.path.resolve().name
-                yield Item(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
+                yield SourceItem(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
         if self._rows:
-            for row_key in self._rows.keys_without(self._described.values()):
+            matched = set(self._described.values())
+            for row_key in (key for key in self._rows.rows if key not in matched):
                 yield from self._rows.items(row_key, row_key or "row without a key", ())
             yield from self._rows.skipped
 
@@ -108,17 +107,8 @@ class _MetadataRows:
         self.settings = settings
         self.rows: dict[str, list[dict[str, str]]] = {}
         self.skipped: list[Skipped] = []
-        for key, row in self._read(folder / expand(settings.file)):
-            self.rows.setdefault(key, []).append(row)
-
-    @property
-    def count(self) -> int:
-        """The rows of the file, those that cannot be read included."""
-        return len(self.skipped) + sum(map(len, self.rows.values()))
-
-    def _read(self, file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-        settings, hint = self.settings, "check the file and source.metadata"
         check_encoding(settings.encoding, "source.metadata.encoding")
+        file, hint = folder / expand(settings.file), "check the file and source.metadata"
         rows = csv_rows(file, settings.delimiter, settings.encoding, hint)
         columns = read_columns(file, rows)
         needed = [(name, getattr(settings, name)) for name in ("key", "name", "category")]
@@ -128,7 +118,7 @@ class _MetadataRows:
                 self.skipped.append(Skipped(number, "unreadable row"))
             elif cells:  # a row that is too short or too long is filled or cut
                 row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
-                yield row[settings.key].strip(), row
+                self.rows.setdefault(row[settings.key].strip(), []).append(row)
 
     def match(self, photos: list[Path]) -> dict[Path, str]:
         """Give each row to at most one photo: by path first, then by name, then by stem."""
@@ -142,27 +132,20 @@ class _MetadataRows:
                     used.add(key)
         return matched
 
-    def keys_without(self, matched: Iterable[str]) -> list[str]:
-        """Return the keys that no photo matched, in the order of the file."""
-        used = set(matched)
-        return [key for key in self.rows if key not in used]
-
-    def items(self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]) -> Iterator[Item]:
+    def items(
+        self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]
+    ) -> Iterator[SourceItem]:
         """Yield the items that the rows of one key describe, as `key`, `key#2` and so on."""
-        numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
-        for name, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
-            yield self._item(name, row, photos)
-
-    def _item(self, key: str, row: dict[str, str], photos: tuple[SourcePhoto, ...]) -> Item:
         settings = self.settings
-        # A column may have no heading, as pandas writes its index: "" is a name like any other.
-        name = (row[settings.name] if settings.name is not None else "") or Path(key).stem
-        category = row[settings.category] if settings.category is not None else ""
-        levels = split_levels(category, settings.category_separator)
-        metadata = {column: typed(text) for column, text in row.items() if column != settings.key}
-        return Item(
-            key, name, levels[0] if levels else "", photos, level_columns(levels) | metadata
-        )
+        numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
+        for item, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
+            # A column may have no heading, as pandas writes its index: "" is a name like any other.
+            name = (row[settings.name] if settings.name is not None else "") or Path(item).stem
+            category = row[settings.category] if settings.category is not None else ""
+            levels = split_levels(category, settings.category_separator)
+            cells = {column: typed(text) for column, text in row.items() if column != settings.key}
+            metadata = level_columns(levels) | cells
+            yield SourceItem(item, name, levels[0] if levels else "", photos, metadata)
 
 
 def _text(path: Path) -> str:

@@ -12,14 +12,13 @@ from typing import Any
 
 from pipeline.errors import SourceError
 from pipeline.sources.cells import as_name, blank, photo_uris
-from pipeline.sources.csv_rows import csv_rows
+from pipeline.sources.csv_rows import DELIMITERS, csv_rows
 from pipeline.sources.folder import SUFFIXES, photos_below
 from pipeline.sources.parquet_rows import parquet_rows
 from pipeline.sources.table import PARQUET
 
 MAX_ROWS = 1000  # of a table that are looked at
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)
-_DELIMITERS = ",;\t|"
 # Words of headings, the best first.
 _ID_WORDS = (
     *("id", "sku", "uid", "uuid", "asin", "ean", "gtin", "upc"),
@@ -95,7 +94,7 @@ def _table(path: Path) -> Guess:
     if path.suffix.lower() in PARQUET:
         columns = _read_columns(path, None)
     else:
-        read = {delimiter: _read_columns(path, delimiter) for delimiter in _DELIMITERS}
+        read = {delimiter: _read_columns(path, delimiter) for delimiter in DELIMITERS}
         delimiter, columns = max(read.items(), key=lambda pair: len(pair[1]))
         if delimiter != ",":
             settings["delimiter"] = delimiter

@@ -39,8 +39,8 @@ def parquet_rows(path: Path) -> ParquetRows:
                 for row in zip(*map(_values, batch.columns), strict=True):
                     yield [plain(value) for value in row]
     except (OSError, ValueError, pa.ArrowException) as error:
-        message = f"{path}: cannot read it: {_one_line(error)}; write the file anew"
-        raise SourceError(message) from error
+        message = f"cannot read it: {_one_line(error)}"
+        raise SourceError(message, where=path, hint="write the file anew") from error
 
 
 def _open(path: Path) -> Any:
@@ -50,8 +50,8 @@ def _open(path: Path) -> Any:
     try:
         return ParquetFile(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        message = f"{path}: not a Parquet file ({_one_line(error)}); name a CSV file .csv"
-        raise SourceError(message) from error
+        message = f"not a Parquet file ({_one_line(error)})"
+        raise SourceError(message, where=path, hint="name a CSV file .csv") from error
 
 
 def _values(column: Any) -> list[Any]:

@@ -1,17 +1,24 @@
-"""Structured values: JSON, Ruby hashes, Parquet's nested columns → JSON-able values."""
+"""Structured values → JSON-able values: JSON, Parquet's nested columns, and Ruby hashes.
+
+Flipkart's specifications are the texts of Ruby hashes, such as `{"a"=>["b", nil]}`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
-from pipeline.sources import ruby
-
 _MAX_DEPTH = 50  # no product is nested as deeply, and JSON cannot be written much deeper
+_PAIR = {"key", "value"}
 # What `surrogateescape` makes of a byte that is not UTF-8 → the character of Windows-1252.
 _WINDOWS = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
+# The strings, escapes and control characters of Ruby.
+_STRING = re.compile(r'("(?:[^"\\]++|\\.)*+")', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|x([0-9a-fA-F]{1,2})|(u[0-9a-fA-F]{4}|.))", re.S)
+_CONTROLS = {"a": "\a", "e": "\x1b", "s": " ", "v": "\v", "0": "\0"}
 
 
 def structured(value: Any) -> Any:
@@ -84,12 +91,37 @@ def decode_utf8(data: bytes) -> str:
     return from_windows(data.decode("utf-8", "surrogateescape"))
 
 
+def ruby_to_json(text: str) -> str:
+    """Write the text of a Ruby hash or list of strings, numbers, booleans and nil as JSON.
+
+    Other text gives a result that is not JSON.
+
+    Raises:
+        ValueError: it has a NUL outside of its strings, or an escape that is no character.
+    """
+    parts = _STRING.split(text)
+    # Outside of its strings, a hash differs from JSON only in `=>` and `nil`.
+    outside = "\0".join(parts[::2]).replace("=>", ":").replace("nil", "null")
+    parts[::2] = outside.split("\0")
+    if "\\" in text:
+        parts[1::2] = [_ESCAPE.sub(_as_json, part) for part in parts[1::2]]
+    return "".join(parts)
+
+
+def _as_json(escape: re.Match[str]) -> str:
+    code_point, byte, other = escape.groups()
+    if other is None:
+        return json.dumps(chr(int(code_point or byte, 16)))[1:-1]
+    if other[0] in '"\\/bfnrt' or len(other) == 5:
+        return escape[0]
+    return json.dumps(_CONTROLS.get(other, other))[1:-1]
+
+
 def _finite(number: float | str) -> float | None:
     number = float(number)
     return number if math.isfinite(number) else None
 
 
-_PAIR = {"key", "value"}
 # Not strict: lines may break inside a text.
 _DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
 
@@ -99,7 +131,7 @@ def _parse(text: str) -> Any:
     try:
         value = _DECODER.decode(text)
     except ValueError:
-        text = ruby.to_json(text)
+        text = ruby_to_json(text)
         value = _DECODER.decode(text)
     return plain(value) if "\\u" in text else value  # only an escape can make a lone surrogate
 

@@ -12,15 +12,8 @@ from typing import Any
 from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Skipped, SourcePhoto
-from pipeline.sources.cells import (
-    as_name,
-    blank,
-    category_levels,
-    level_columns,
-    photo_uris,
-    typed,
-)
+from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
+from pipeline.sources.cells import as_name, blank, level_columns, photo_uris, table_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import MAX_ROW_CHARS, CsvRows, csv_rows
 from pipeline.sources.parquet_rows import ParquetRows, parquet_count, parquet_rows
@@ -35,10 +28,8 @@ class TableSource:
 
     path: Path
     settings: TableSettings
-    version: str
-    """Identifies the file as it was when it was opened, and how it is read."""
-    max_row_chars: int = MAX_ROW_CHARS
-    """A longer row of a CSV file is unreadable."""
+    version: str  # of the file as it was when it was opened, and of how it is read
+    max_row_chars: int = MAX_ROW_CHARS  # a longer row of a CSV file is unreadable
 
     @classmethod
     def of(cls, settings: TableSettings) -> TableSource:
@@ -52,12 +43,11 @@ class TableSource:
         try:
             status = path.stat()
         except OSError as error:
-            raise SourceError(
-                f"{path}: {error.strerror}; set source.path to your CSV or Parquet file"
-            ) from error
+            hint = "set source.path to your CSV or Parquet file"
+            raise SourceError(str(error.strerror), where=path, hint=hint) from error
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             kind = "a folder" if path.is_dir() else "not a regular file"
-            raise SourceError(f"{path}: {kind}; set source.path to a CSV or Parquet file")
+            raise SourceError(kind, where=path, hint="set source.path to a CSV or Parquet file")
         read_as = settings.model_dump(mode="json")
         return cls(path, settings, digest([str(path), status.st_size, status.st_mtime_ns, read_as]))
 
@@ -66,12 +56,8 @@ class TableSource:
         """Rows, if the file says how many it has."""
         return parquet_count(self.path) if self._is_parquet else None
 
-    def items(self) -> Iterator[Item | Skipped]:
-        """Yield an item, or why there is none, for each row in the order of the file.
-
-        Raises:
-            SourceError: the file cannot be read, or lacks a column that the settings name.
-        """
+    def items(self) -> Iterator[SourceItem | Skipped]:
+        """Yield an item, or why there is none, for each row in the order of the file."""
         given = self.settings.columns
         with closing(self._rows()) as rows:
             columns = read_columns(self.path, rows)
@@ -84,16 +70,14 @@ class TableSource:
     def _rows(self) -> CsvRows | ParquetRows:
         if self._is_parquet:
             return parquet_rows(self.path)
-        settings = self.settings
-        return csv_rows(
-            self.path, settings.delimiter, settings.encoding, max_row_chars=self.max_row_chars
-        )
+        given, limit = self.settings, self.max_row_chars
+        return csv_rows(self.path, given.delimiter, given.encoding, max_row_chars=limit)
 
     @property
     def _is_parquet(self) -> bool:
         return self.path.suffix.lower() in PARQUET
 
-    def _item(self, row: int, columns: list[str], cells: list[Any] | None) -> Item | Skipped:
+    def _item(self, row: int, columns: list[str], cells: list[Any] | None) -> SourceItem | Skipped:
         if cells is None:
             return Skipped(row, "unreadable row")
         if all(map(blank, cells)):
@@ -108,18 +92,14 @@ class TableSource:
             return Skipped(row, "no id")
         name = (as_name(fields[given.name]) if given.name is not None else "") or key
         category = fields[given.category] if given.category is not None else None
-        levels = category_levels(category, given.category_separator, name)
+        levels = table_levels(category, given.category_separator, name)
         uris = photo_uris(fields[given.image])
         photos = tuple(map(SourcePhoto, uris or ()))
-        return Item(
-            key,
-            name,
-            levels[0] if levels else "",
-            photos[:1] if self.settings.images == "first" else photos,
-            level_columns(levels) | self._metadata(fields),
-            row,
-            "unreadable photo list" if uris is None else "no photo",
-        )
+        photos = photos[:1] if self.settings.images == "first" else photos
+        metadata = level_columns(levels) | self._metadata(fields)
+        without_photo = "unreadable photo list" if uris is None else "no photo"
+        category = levels[0] if levels else ""
+        return SourceItem(key, name, category, photos, metadata, row, without_photo)
 
     def _metadata(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Every column but the id and the photos; the cells of a CSV file have no types yet."""

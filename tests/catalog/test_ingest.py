@@ -23,7 +23,7 @@ from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.progress import Advance, Silent
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.sources.folder import FolderSource
 from tests.conftest import Color, ListSource, png, tree
 
@@ -54,7 +54,7 @@ class Market:
     ) -> IngestReport:
         """Ingest these items; afterwards `decoded` is what this run decoded."""
         self.decoded.clear()
-        offers = [Item(key, key, "", tuple(photos)) for key, photos in items.items()]
+        offers = [SourceItem(key, key, "", tuple(photos)) for key, photos in items.items()]
         return ingest(ListSource(offers), self.catalog, limits, batch_size=batch_size)
 
     def offer_files(self, *names: str, limits: ImageLimits = LIMITS) -> IngestReport:
@@ -203,7 +203,7 @@ def test_progress_advances_item_by_item(market: Market) -> None:
             told.append((label, total, unit))
             yield told.append
 
-    items = [Item(f"{n}", "", "", ()) for n in range(5)]
+    items = [SourceItem(f"{n}", "", "", ()) for n in range(5)]
     ingest(ListSource(items), market.catalog, LIMITS, progress=Bar())
     assert told == [("ingesting", 5, "items"), 1, 1, 1, 1, 1]
 
@@ -424,7 +424,7 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
 
 def test_a_source_of_the_same_version_is_not_read(market: Market) -> None:
     def offer(version: str, key: str, limits: ImageLimits = LIMITS) -> IngestReport:
-        item = Item(key, key, "", (SourcePhoto("a.png", data=png(RED)),))
+        item = SourceItem(key, key, "", (SourcePhoto("a.png", data=png(RED)),))
         return ingest(ListSource([item], version), market.catalog, limits)
 
     assert not offer("1", "a").unchanged
@@ -449,7 +449,7 @@ def test_a_source_of_the_same_version_is_not_read(market: Market) -> None:
 def test_a_source_of_the_same_version_is_read_if_a_stored_photo_is_missing(
     market: Market, damage: Callable[[Path], object]
 ) -> None:
-    source = ListSource([Item("a", "a", "", (SourcePhoto("a.png", data=png(RED)),))], "1")
+    source = ListSource([SourceItem("a", "a", "", (SourcePhoto("a.png", data=png(RED)),))], "1")
     ingest(source, market.catalog, LIMITS)
     (path,) = (photo.path for photo in market.catalog.photos())
     damage(path)
@@ -467,10 +467,10 @@ class Breaking:
     version = "1"
     total = None
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[SourceItem]) -> None:
         self.offers = items
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[SourceItem]:
         yield from self.offers
         raise SourceError("the disk is gone")
 
@@ -480,7 +480,7 @@ def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market)
     for n, name in enumerate(names):
         market.paint(name, (n, n, n))
     market.offer_files("29.png")
-    items = [Item(name, name, "", (market.file(name),)) for name in names[:-1]]
+    items = [SourceItem(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
         ingest(Breaking(items), market.catalog, LIMITS, batch_size=2)
     assert market.state("29.png") == ("available", "")
@@ -495,7 +495,8 @@ def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market)
 
 def test_a_failed_run_does_not_change_later_ids(tmp_path: Path, market: Market) -> None:
     items = [
-        Item(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=png((n, 0, 0))),)) for n in range(40)
+        SourceItem(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=png((n, 0, 0))),))
+        for n in range(40)
     ]
     with pytest.raises(SourceError):
         ingest(Breaking(items[:30]), market.catalog, LIMITS, batch_size=2)
@@ -517,7 +518,7 @@ def test_new_limits_apply_even_if_the_first_run_with_them_failed(market: Market)
 
 def test_the_source_is_read_again_after_a_failed_run(market: Market) -> None:
     market.paint("a.png", RED)
-    item = Item("a.png", "", "", (market.file("a.png"),))
+    item = SourceItem("a.png", "", "", (market.file("a.png"),))
     ingest(ListSource([item], "1"), market.catalog, LIMITS)
     with pytest.raises(SourceError):
         ingest(Breaking([item]), market.catalog, ImageLimits(min_side=2))

@@ -20,7 +20,7 @@ from pipeline.catalog.ingest import ingest
 from pipeline.cli import main
 from pipeline.config import Config, load_config
 from pipeline.images import ImageLimits
-from pipeline.sources.base import Item
+from pipeline.sources.base import SourceItem
 from tests.conftest import png
 
 Run = Callable[..., tuple[int, str, str]]
@@ -54,12 +54,12 @@ def write_csv(file: Path, *rows: Mapping[str, str], delimiter: str = ",") -> Non
         writer.writerows(rows)
 
 
-def ingested(config: Config) -> list[Item]:
+def ingested(config: Config) -> list[SourceItem]:
     """The items that the settings lead to, which `ingest` accepts too."""
     source = sources.create(config.source)
     with Catalog(config.folder, create=True) as catalog:
         ingest(source, catalog, ImageLimits(**config.images.model_dump()))
-    return [item for item in source.items() if isinstance(item, Item)]
+    return [item for item in source.items() if isinstance(item, SourceItem)]
 
 
 # -- The program -----------------------------------------------------------------------------------

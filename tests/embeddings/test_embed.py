@@ -21,7 +21,7 @@ from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import WeightsError
 from pipeline.images import ImageLimits, U8Image
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ColorModel, ListSource, Shop, png, tree
 
 COLORS: list[Color] = [(n, 255 - n, 7 * n % 256) for n in range(11)]
@@ -359,7 +359,7 @@ def test_another_file_of_the_same_content_is_read_instead_of_a_lost_one(
     shop: Shop, store: EmbeddingStore, tmp_path: Path, lost: list[int]
 ) -> None:
     files = [tmp_path / f"{n}.png" for n in range(3)]
-    items = [Item(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
+    items = [SourceItem(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
     for file in files:
         file.write_bytes(png(COLORS[0]))
     ingest(ListSource(items), shop.catalog, shop.limits)

@@ -18,7 +18,7 @@ from pipeline.index.calibration import (
     choose_queries,
     read_calibration,
 )
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png
 
 NOISE = (250, 250, 250)
@@ -49,7 +49,7 @@ def test_the_sample_is_of_the_lowest_hashes() -> None:
 
 def offer(shop: Shop, items: dict[str, list[Color]], categories: dict[str, str]) -> None:
     offers = [
-        Item(
+        SourceItem(
             key,
             key,
             categories.get(key, ""),

@@ -27,7 +27,7 @@ from pipeline.maintenance.audit import Audit, AuditLimits, Finding, audit
 from pipeline.maintenance.audit.measures import MEASURES, measure, plainness, sharpness
 from pipeline.maintenance.audit.near import clusters, near_pairs
 from pipeline.report.text import counted
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ListSource, Shop, tree
 
 
@@ -63,8 +63,8 @@ def blur(image: Image.Image) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(0.015 * max(image.size)))
 
 
-def item(key: str, category: str, *photos: bytes) -> Item:
-    return Item(
+def item(key: str, category: str, *photos: bytes) -> SourceItem:
+    return SourceItem(
         key,
         key.title(),
         category,
@@ -72,7 +72,7 @@ def item(key: str, category: str, *photos: bytes) -> Item:
     )
 
 
-def offer(shop: Shop, *items: Item) -> None:
+def offer(shop: Shop, *items: SourceItem) -> None:
     ingest(ListSource(items), shop.catalog, shop.limits)
 
 

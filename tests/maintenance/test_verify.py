@@ -18,7 +18,7 @@ from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
 from pipeline.index.vectors import write_flat
 from pipeline.maintenance.verify import Verdict, verify
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png, tree
 
 ITEMS: dict[str, list[Color]] = {
@@ -171,7 +171,7 @@ def test_a_stored_photo_of_a_source_that_is_the_same_is_mended_too(
     shop: Shop, damage: Callable[[Path], object]
 ) -> None:
     def build() -> None:
-        item = Item("a", "a", "", (SourcePhoto("a.png", data=png((10, 0, 0))),))
+        item = SourceItem("a", "a", "", (SourcePhoto("a.png", data=png((10, 0, 0))),))
         ingest(ListSource([item], version="1"), shop.catalog, shop.limits)
         shop.embed()
         shop.index()
@@ -191,7 +191,7 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
     shop: Shop, tmp_path: Path
 ) -> None:
     def build() -> None:
-        items = [Item(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
+        items = [SourceItem(file.name, "", "", (SourcePhoto(file.name, file),)) for file in files]
         ingest(ListSource(items), shop.catalog, shop.limits)
         shop.embed()
         shop.index()

@@ -26,7 +26,7 @@ from pipeline.images import ImageLimits
 from pipeline.report import projector
 from pipeline.report.photo_sample import grid_side
 from pipeline.report.projector import Export, export, may_be_text, tile_side
-from pipeline.sources.base import Item, SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png, tree
 from tests.engines import Fair, Opener, Thing, open_fair
 
@@ -107,7 +107,7 @@ def picture(pixels: npt.NDArray[np.uint8]) -> bytes:
 def build(fair: Fair, items: Mapping[str, Sequence[bytes]]) -> None:
     """Take items with these encoded photos through all stages."""
     offers = [
-        Item(
+        SourceItem(
             key,
             key.title(),
             "",
@@ -262,8 +262,10 @@ def test_nothing_in_a_catalog_breaks_the_table(open_fair: Opener, tmp_path: Path
     }
     fair = open_fair()
     items = [
-        Item("k\tk", HOSTILE, HOSTILE, (SourcePhoto("a", data=png(RED)),), metadata),
-        Item("l\n", "", "", (SourcePhoto("b", data=png(GREEN)),), {"mixed": "text", "quoted": 1}),
+        SourceItem("k\tk", HOSTILE, HOSTILE, (SourcePhoto("a", data=png(RED)),), metadata),
+        SourceItem(
+            "l\n", "", "", (SourcePhoto("b", data=png(GREEN)),), {"mixed": "text", "quoted": 1}
+        ),
     ]
     ingest(ListSource(items), fair.catalog, ImageLimits())
     for engine in fair.config.engines:

@@ -27,8 +27,7 @@ from pipeline.models.store import LIBRARIES
 from pipeline.search.engine_searcher import open_engine
 from pipeline.search.query import Item, Query
 from pipeline.search.result import Hit
-from pipeline.sources.base import Item as SourceItem
-from pipeline.sources.base import SourcePhoto
+from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ENGINE, Color, ColorModel, ListSource, Shop, png
 
 Items = dict[str, list[Color]]

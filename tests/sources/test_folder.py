@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
-from pipeline.sources.base import Item, Skipped
+from pipeline.sources.base import Skipped, SourceItem
 from pipeline.sources.folder import FolderSource, photos_below
 
 HEADER = ("image", "title", "tree")
@@ -32,12 +32,12 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> str:
     return text.getvalue()
 
 
-def items_of(folder: Path, metadata: MetadataSettings | None = None) -> list[Item]:
+def items_of(folder: Path, metadata: MetadataSettings | None = None) -> list[SourceItem]:
     """The items of a folder, without the rows of its metadata that are none."""
-    return [item for item in FolderSource(folder, metadata).items() if isinstance(item, Item)]
+    return [item for item in FolderSource(folder, metadata).items() if isinstance(item, SourceItem)]
 
 
-def described(folder: Path, content: str | bytes, **settings: str | None) -> list[Item]:
+def described(folder: Path, content: str | bytes, **settings: str | None) -> list[SourceItem]:
     """The items of a folder with this metadata."""
     data = content.encode() if isinstance(content, str) else content
     (folder / "products.csv").write_bytes(data)
@@ -45,7 +45,7 @@ def described(folder: Path, content: str | bytes, **settings: str | None) -> lis
     return items_of(folder, MetadataSettings(file=Path("products.csv"), **chosen))
 
 
-def keys(items: Sequence[Item]) -> list[str]:
+def keys(items: Sequence[SourceItem]) -> list[str]:
     return [item.key for item in items]
 
 
@@ -354,7 +354,7 @@ def test_a_row_of_metadata_that_cannot_be_read_is_counted(tmp_path: Path) -> Non
     settings = MetadataSettings(file=Path("products.csv"), key="image", name="title")
     source = FolderSource(tmp_path, settings)
     *items, skipped = source.items()
-    assert [item.name for item in items if isinstance(item, Item)] == ["a", "B", "C"]
+    assert [item.name for item in items if isinstance(item, SourceItem)] == ["a", "B", "C"]
     assert skipped == Skipped(1, "unreadable row")
     assert source.total == len(items) + 1
 

@@ -16,10 +16,9 @@ import pytest
 from PIL import Image, ImageColor
 
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Item, Source
-from pipeline.sources.sample.categories import CATEGORIES
-from pipeline.sources.sample.colors import PRODUCT_COLORS
-from pipeline.sources.sample.source import SampleSource
+from pipeline.sources.base import Source, SourceItem
+from pipeline.sources.sample.paint import PRODUCT_COLORS
+from pipeline.sources.sample.source import CATEGORIES, SampleSource
 
 SIZE = 96
 SMALL = SampleSource(photos=50, near_duplicates=12, size=SIZE)
@@ -33,32 +32,32 @@ OF_ONE_COLOR = frozenset(c.name for c in CATEGORIES) - {
 }
 
 
-def data(item: Item) -> bytes:
+def data(item: SourceItem) -> bytes:
     (photo,) = item.photos
     assert photo.data is not None
     return photo.data
 
 
-def pixels(item: Item) -> np.ndarray:
+def pixels(item: SourceItem) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data(item))), np.float64)
 
 
-def digest(items: list[Item]) -> str:
+def digest(items: list[SourceItem]) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(data(i)).digest() for i in items)).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
+def items() -> list[SourceItem]:
     return list(SMALL.items())
 
 
 @pytest.fixture(scope="module")
-def originals(items: list[Item]) -> list[Item]:
+def originals(items: list[SourceItem]) -> list[SourceItem]:
     return items[: SMALL.photos]
 
 
 @pytest.fixture(scope="module")
-def seconds(items: list[Item]) -> list[Item]:
+def seconds(items: list[SourceItem]) -> list[SourceItem]:
     return items[SMALL.photos :]
 
 
@@ -68,14 +67,14 @@ def test_it_is_a_source() -> None:
     assert source.version
 
 
-def test_counts_and_keys(items: list[Item]) -> None:
+def test_counts_and_keys(items: list[SourceItem]) -> None:
     assert len(items) == SMALL.total == 62
     assert len({item.key for item in items}) == 62
     assert len({item.photos[0].uri for item in items}) == 62
     assert len({data(item) for item in items}) == 62
 
 
-def test_every_prefix_is_balanced(originals: list[Item]) -> None:
+def test_every_prefix_is_balanced(originals: list[SourceItem]) -> None:
     categories = {item.category for item in originals}
     assert len(categories) >= 8
     for n in range(len(originals) + 1):
@@ -93,7 +92,7 @@ def test_a_category_shows_every_color_and_pattern_before_it_repeats_one() -> Non
         assert sorted(patterns[: len(category.patterns)]) == sorted(category.patterns)
 
 
-def test_photos_are_rgb_jpeg_of_the_requested_size(items: list[Item]) -> None:
+def test_photos_are_rgb_jpeg_of_the_requested_size(items: list[SourceItem]) -> None:
     for item in items:
         image = Image.open(io.BytesIO(data(item)))
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (SIZE, SIZE)), item.key
@@ -102,7 +101,7 @@ def test_photos_are_rgb_jpeg_of_the_requested_size(items: list[Item]) -> None:
     assert Image.open(io.BytesIO(data(item))).size == (101, 101)
 
 
-def test_no_photo_is_blank_or_cut_off(originals: list[Item]) -> None:
+def test_no_photo_is_blank_or_cut_off(originals: list[SourceItem]) -> None:
     """Standing out from its border, and with nothing of the product on the outermost pixels."""
     for item in originals:
         image = pixels(item)
@@ -112,7 +111,7 @@ def test_no_photo_is_blank_or_cut_off(originals: list[Item]) -> None:
         assert np.abs(border - color).max(axis=1).min() > 12, item.key
 
 
-def test_metadata_and_names_are_complete(items: list[Item]) -> None:
+def test_metadata_and_names_are_complete(items: list[SourceItem]) -> None:
     words = {
         "plain": "",
         "stripes": "striped",
@@ -133,7 +132,7 @@ def test_metadata_and_names_are_complete(items: list[Item]) -> None:
     assert {item.metadata["pattern"] for item in items} == set(words)
 
 
-def test_another_process_draws_the_same_bytes(items: list[Item]) -> None:
+def test_another_process_draws_the_same_bytes(items: list[SourceItem]) -> None:
     program = (
         "import hashlib; from pipeline.sources.sample.source import SampleSource\n"
         f"source = SampleSource(photos={SMALL.photos}, near_duplicates=12, size={SIZE})\n"
@@ -151,12 +150,14 @@ def test_another_process_draws_the_same_bytes(items: list[Item]) -> None:
 
 
 @pytest.mark.parametrize("photos", [1, 13, 29])
-def test_a_larger_catalog_begins_with_a_smaller_one(originals: list[Item], photos: int) -> None:
+def test_a_larger_catalog_begins_with_a_smaller_one(
+    originals: list[SourceItem], photos: int
+) -> None:
     smaller = list(SampleSource(photos=photos, near_duplicates=0, size=SIZE).items())
     assert smaller == originals[:photos]
 
 
-def test_another_seed_draws_other_photos(originals: list[Item]) -> None:
+def test_another_seed_draws_other_photos(originals: list[SourceItem]) -> None:
     other = list(SampleSource(photos=24, near_duplicates=0, size=SIZE, seed=8).items())
     assert [i.key for i in other] == [i.key for i in originals[:24]]
     for ours, theirs in zip(originals, other, strict=False):
@@ -189,7 +190,7 @@ def test_the_version_depends_on_all_the_code_that_draws(monkeypatch: pytest.Monk
 
 
 def test_a_second_photo_is_nearest_to_its_original(
-    originals: list[Item], seconds: list[Item]
+    originals: list[SourceItem], seconds: list[SourceItem]
 ) -> None:
     shown = np.stack([pixels(item) for item in originals])
     by_key = {item.key: item for item in originals}

@@ -27,9 +27,9 @@ from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
 from pipeline.errors import SourceError
-from pipeline.sources import create, csv_rows, ruby
-from pipeline.sources.base import Item, Skipped
-from pipeline.sources.structures import structured
+from pipeline.sources import create, csv_rows
+from pipeline.sources.base import Skipped, SourceItem
+from pipeline.sources.structures import ruby_to_json, structured
 from pipeline.sources.table import TableSource
 
 HEADER = ("id", "image", "title", "tree")
@@ -54,7 +54,7 @@ def rows_of(
     columns: dict[str, Any] | None = None,
     max_row_chars: int = csv_rows.MAX_ROW_CHARS,
     **chosen: Any,
-) -> list[Item | Skipped]:
+) -> list[SourceItem | Skipped]:
     """What the rows of a CSV file with this content are."""
     file = folder / "products.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -64,17 +64,17 @@ def rows_of(
     return found
 
 
-def item_of(folder: Path, *args: Any, **chosen: Any) -> Item:
+def item_of(folder: Path, *args: Any, **chosen: Any) -> SourceItem:
     (item,) = rows_of(folder, *args, **chosen)
-    assert isinstance(item, Item)
+    assert isinstance(item, SourceItem)
     return item
 
 
-def outcomes(found: Sequence[Item | Skipped]) -> list[str]:
-    return [one.key if isinstance(one, Item) else one.reason for one in found]
+def outcomes(found: Sequence[SourceItem | Skipped]) -> list[str]:
+    return [one.key if isinstance(one, SourceItem) else one.reason for one in found]
 
 
-def uris(item: Item) -> list[str]:
+def uris(item: SourceItem) -> list[str]:
     return [photo.uri for photo in item.photos]
 
 
@@ -134,7 +134,7 @@ def test_each_row_has_one_outcome_and_spoils_no_other(
     found = rows_of(tmp_path, end.join([",".join(HEADER), good[0], line, *good, line]))
     last = [outcome] if line else []  # nothing after the last end of a line is no row
     assert outcomes(found) == ["b", outcome, "b", "c", "d", *last]
-    assert isinstance(found[4], Item)
+    assert isinstance(found[4], SourceItem)
     assert found[4].name == f"two{end}lines"
 
 
@@ -173,7 +173,7 @@ def test_what_a_csv_writer_wrote_is_read(
     )
     assert len(found) == len(lines)
     for one, (key, _, title, tree, note) in zip(found, lines, strict=True):
-        if isinstance(one, Item):
+        if isinstance(one, SourceItem):
             assert (one.key, one.name) == (key.strip(), title.strip() or key.strip())
             for column, text in (("title", title), ("tree", tree), ("note", note)):
                 value = one.metadata[column]
@@ -310,7 +310,7 @@ def test_bytes_that_are_not_utf_8_are_read_as_windows_1252(tmp_path: Path) -> No
     both += name.encode() + name.encode("cp1252") + b","
     odd += b"\x81,"  # one of the five bytes that Windows-1252 leaves out
     content = b"\r\n".join([heading, windows, utf, both, odd])
-    names = [one.name for one in rows_of(tmp_path, content) if isinstance(one, Item)]
+    names = [one.name for one in rows_of(tmp_path, content) if isinstance(one, SourceItem)]
     assert names == [name, name, name + name, "\N{REPLACEMENT CHARACTER}"]
 
 
@@ -343,6 +343,8 @@ def test_wider_characters_are_recognized_by_nul_in_the_heading(
         f"{tmp_path / 'products.csv'}: no column 'id', and NUL characters in the heading; set"
         " source.encoding to that of the file, such as utf-16-le"
     )
+    assert caught.value.where == str(tmp_path / "products.csv")
+    assert caught.value.hint == "set source.encoding to that of the file, such as utf-16-le"
     assert item_of(tmp_path, content, encoding=encoding).name == "T"
 
 
@@ -359,7 +361,7 @@ def test_any_bytes_give_text_that_can_be_stored(
     folder = tmp_path_factory.mktemp("csv")
     found = rows_of(folder, b"id,image,title,tree\n" + content, encoding=encoding)
     for one in found:
-        if isinstance(one, Item):
+        if isinstance(one, SourceItem):
             f"{one.key}{one.name}{one.category}{uris(one)}".encode()
             json.dumps(dict(one.metadata), ensure_ascii=False, allow_nan=False).encode()
 
@@ -763,7 +765,7 @@ def test_a_number_that_is_too_large_stays_a_text(tmp_path: Path, text: str) -> N
 
 def test_ruby_escapes_are_those_of_ruby() -> None:
     written = r'"\e\a\s\v\0\x41\u0041\u{1F600}\#{x}\'\n\t\\\""'
-    assert json.loads(ruby.to_json(written), strict=False) == (
+    assert json.loads(ruby_to_json(written), strict=False) == (
         "\x1b\a \v\0AA\N{GRINNING FACE}#{x}'\n\t\\\""
     )
 
@@ -777,12 +779,12 @@ def written(folder: Path, columns: dict[str, Any], rows_per_group: int = 1000) -
     return file
 
 
-def item_in(folder: Path, **columns: Any) -> Item:
+def item_in(folder: Path, **columns: Any) -> SourceItem:
     (item,) = opened(
         written(folder, {"id": ["a"], "image": [A], "title": ["T"], "tree": ["C"], **columns}),
         images="all",
     ).items()
-    assert isinstance(item, Item)
+    assert isinstance(item, SourceItem)
     return item
 
 
@@ -802,7 +804,7 @@ def test_a_parquet_file_is_read_in_batches(tmp_path: Path) -> None:
     assert [one.row for one in found] == list(range(1, count + 1))
     assert outcomes(found) == [key or "no id" for key in columns["id"]]
     for one, photos, price in zip(found, columns["image"], columns["price"], strict=True):
-        if isinstance(one, Item):
+        if isinstance(one, SourceItem):
             assert (uris(one), one.metadata["price"]) == (photos or [], price)
             assert (one.without_photo, one.metadata["category_2"]) == ("no photo", "Caps")
 
@@ -867,7 +869,7 @@ def test_a_structured_column_of_parquet_may_be_nested_or_text(tmp_path: Path) ->
     file = written(tmp_path, columns)
     chosen = {"name": None, "category": None, "structured": ("nested", "text")}
     (item,) = opened(file, chosen).items()
-    assert isinstance(item, Item)
+    assert isinstance(item, SourceItem)
     assert item.metadata == {"nested": {"Fabric": "Cotton"}, "text": {"Fabric": "Cotton"}}
 
 
@@ -889,7 +891,7 @@ def test_columns_of_parquet_may_share_a_name(tmp_path: Path) -> None:
     names = [*HEADER, "size", "size"]
     parquet.write_table(pa.table([pa.array([name]) for name in "aTTCxy"], names), file)
     (item,) = opened(file).items()
-    assert isinstance(item, Item)
+    assert isinstance(item, SourceItem)
     assert (item.metadata["size"], item.metadata["size#2"]) == ("x", "y")
 
 
@@ -915,7 +917,7 @@ def test_the_flipkart_file_needs_only_its_path(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(table([line, [""] * 5], header))
     source = create(FlipkartSettings(type="flipkart", path=tmp_path / "f.csv"))
     item, skipped = source.items()
-    assert isinstance(item, Item)
+    assert isinstance(item, SourceItem)
     assert (item.key, item.name, item.category, uris(item)) == ("a", "Shorts", "Clothing", [A])
     assert item.metadata["product_specifications"] == {"s": {"": ["x"]}}
     assert skipped == Skipped(2, "blank row")

@@ -7,9 +7,8 @@ from functools import reduce
 
 from PIL import Image, ImageChops
 
-from pipeline.sources.sample.colors import CHALK, GOLD, INK, PAPER, SHADE, STEEL, is_dark, mix
-from pipeline.sources.sample.outlines import BOTH, Points, beside, mirrored, smooth
-from pipeline.sources.sample.pen import Pen, overlap
+from pipeline.sources.sample.paint import CHALK, GOLD, INK, PAPER, SHADE, STEEL, is_dark, mix
+from pipeline.sources.sample.pen import BOTH, Pen, Points, beside, mirrored, overlap, smooth
 
 
 def bag(pen: Pen) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.sources.sample.colors import CHALK, GOLD, INK, SHADE, mix
-from pipeline.sources.sample.outlines import BOTH, Points, beside
-from pipeline.sources.sample.pen import Pen, overlap
+from pipeline.sources.sample.paint import CHALK, GOLD, INK, SHADE, mix
+from pipeline.sources.sample.pen import BOTH, Pen, Points, beside, overlap
 
 
 def shirt(pen: Pen) -> None:

@@ -5,19 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw, ImageFont
 
-from pipeline.sources.sample.colors import (
-    CHALK,
-    GOLD,
-    INK,
-    PAPER,
-    SHADE,
-    STEEL,
-    WOODS,
-    is_dark,
-    mix,
-)  # fmt: skip
-from pipeline.sources.sample.outlines import BOTH, Points, mirrored
-from pipeline.sources.sample.pen import Pen, overlap
+from pipeline.sources.sample.paint import CHALK, GOLD, INK, PAPER, SHADE, STEEL, WOODS, is_dark, mix
+from pipeline.sources.sample.pen import BOTH, Pen, Points, mirrored, overlap
 
 
 def mug(pen: Pen) -> None:

@@ -1,33 +1,73 @@
-"""The pen: outlines → masks, masks and paint → a shaded product on a transparent square."""
+"""The pen: outlines → masks, masks and paint → a shaded product on a transparent square.
+
+An outline is a few points. Coordinates are units of a square of side 100, x to the right, y down,
+the product near its middle.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from pipeline.sources.sample.colors import LIGHT, SHADE, Color, mix
-from pipeline.sources.sample.outlines import BOTH, Points, beside, mirrored, smooth
-from pipeline.sources.sample.patterns import Pattern, Tube, pixel_grid
+from pipeline.sources.sample.paint import LIGHT, SHADE, Color, Pattern, Tube, mix, pixel_grid
 
 Paint = Color | Image.Image
+Mask = Image.Image
+"""L, 0 to 255: how much of each pixel of the drawing a shape covers."""
+Points = Sequence[tuple[float, ...]]
+"""Corners of an outline as (x, y), or (x, y, 1) where a smooth outline keeps a sharp corner."""
+BOTH = (-1, 1)  # the sides of the axis: left, right
 
 # Shading is soft: at a quarter of the resolution it looks the same and costs a sixteenth.
 COARSE = 4
 
 
-def faded(mask: Image.Image, share: float) -> Image.Image:
+def beside(side: int, points: Points) -> list[tuple[float, ...]]:
+    """Place points, given as (distance from the axis x = 50, y), to its right (1) or left (-1)."""
+    return [(50 + side * x, *rest) for x, *rest in points]
+
+
+def mirrored(half: Points) -> list[tuple[float, ...]]:
+    """Complete an outline from its right half, (distance from the axis x = 50, y), from the top."""
+    return [*beside(1, half), *beside(-1, [point for point in reversed(half) if point[0] != 0])]
+
+
+def smooth(points: Points, closed: bool = True, steps: int = 10) -> list[tuple[float, float]]:
+    """Draw a Catmull-Rom curve through points; those with a third coordinate are sharp corners."""
+    knots: list[tuple[float, float]] = []
+    for x, y, *corner in points:
+        # A doubled knot makes the curve arrive and leave straight.
+        knots += [(x, y), (x, y)] if corner else [(x, y)]
+    n = len(knots)
+    curve: list[tuple[float, float]] = []
+    for i in range(n if closed else n - 1):
+        around = (i - 1, i, i + 1, i + 2)
+        p0, p1, p2, p3 = (knots[j % n if closed else min(max(j, 0), n - 1)] for j in around)
+        if p1 == p2:
+            continue
+        for t in (s / steps for s in range(steps)):
+            x, y = (
+                b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+                for a, b, c, d in zip(p0, p1, p2, p3, strict=True)
+            )
+            curve.append((x, y))
+    return curve if closed else [*curve, knots[-1]]
+
+
+def faded(mask: Mask, share: float) -> Mask:
     """Multiply every value of a mask by `share`."""
     return mask.point([round(v * share) for v in range(256)])
 
 
-def overlap(first: Image.Image, second: Image.Image) -> Image.Image:
+def overlap(first: Mask, second: Mask) -> Mask:
     """Return the part of two masks that is in both."""
     return ImageChops.multiply(first, second)
 
 
-def _softened(mask: Image.Image, radius: float) -> Image.Image:
+def _softened(mask: Mask, radius: float) -> Mask:
     """Reduce a mask to the coarse resolution and blur it by a radius in its pixels."""
     return mask.reduce(COARSE).filter(ImageFilter.GaussianBlur(radius))
 
@@ -54,23 +94,23 @@ class Pen:
         """A length in pixels of the coarse resolution."""
         return units * self.side / 100 / COARSE
 
-    def polygon(self, points: Points) -> Image.Image:
-        """Straight edges; like every shape a mask, L, 0 or 255, as large as the drawing."""
+    def polygon(self, points: Points) -> Mask:
+        """A shape with straight edges."""
         mask, draw, scale = self._blank()
         draw.polygon([(p[0] * scale, p[1] * scale) for p in points], fill=255)
         return mask
 
-    def blob(self, points: Points) -> Image.Image:
+    def blob(self, points: Points) -> Mask:
         """A smooth outline through the points."""
         return self.polygon(smooth(points))
 
-    def oval(self, x0: float, y0: float, x1: float, y1: float) -> Image.Image:
+    def oval(self, x0: float, y0: float, x1: float, y1: float) -> Mask:
         """An upright ellipse between two corners."""
         mask, draw, scale = self._blank()
         draw.ellipse([v * scale for v in (x0, y0, x1, y1)], fill=255)
         return mask
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, r: float = 0) -> Image.Image:
+    def box(self, x0: float, y0: float, x1: float, y1: float, r: float = 0) -> Mask:
         """An upright rectangle, its corners rounded with radius r; x0 and x1 in either order."""
         x0, x1 = min(x0, x1), max(x0, x1)
         mask, draw, scale = self._blank()
@@ -79,19 +119,18 @@ class Pen:
 
     def bar(
         self, top: tuple[float, float], foot: tuple[float, float], w0: float, w1: float
-    ) -> Image.Image:
+    ) -> Mask:
         """A straight leg or post, w0 wide at its top and w1 at its foot."""
         (x0, y0), (x1, y1), half, end = top, foot, w0 / 2, w1 / 2
         return self.polygon([(x0 - half, y0), (x0 + half, y0), (x1 + end, y1), (x1 - end, y1)])
 
-    def stroke(self, points: Points, width: float, closed: bool = False) -> Image.Image:
+    def stroke(self, points: Points, width: float) -> Mask:
         """A smooth line with round ends."""
         mask, draw, scale = self._blank()
         r = width * self.side / 200
-        curve = smooth(points, closed)
-        line = [(x * scale, y * scale) for x, y in (curve + curve[:1] if closed else curve)]
+        line = [(x * scale, y * scale) for x, y in smooth(points, closed=False)]
         draw.line(line, fill=255, width=max(1, round(2 * r)), joint="curve")
-        for x, y in () if closed else (line[0], line[-1]):
+        for x, y in (line[0], line[-1]):
             draw.ellipse([x - r, y - r, x + r, y + r], fill=255)
         return mask
 
@@ -104,9 +143,7 @@ class Pen:
             self._fabrics[turn, tube, dim] = woven
         return self._fabrics[turn, tube, dim]
 
-    def paint(
-        self, mask: Image.Image, paint: Paint, depth: float = 0.4, reach: float = 5
-    ) -> Image.Image:
+    def paint(self, mask: Mask, paint: Paint, depth: float = 0.4, reach: float = 5) -> Mask:
         """Cover the mask, rounded by light from the top left over `reach` units; return it."""
         bounds = mask.getbbox()
         if bounds is None:
@@ -125,7 +162,7 @@ class Pen:
             self._tint(mask, ImageChops.subtract(light, dark), LIGHT, depth * 0.7)
         return mask
 
-    def _tint(self, mask: Image.Image, amount: Image.Image, tint: Color, share: float) -> None:
+    def _tint(self, mask: Mask, amount: Mask, tint: Color, share: float) -> None:
         """Blend a tint into the mask; `amount` may be of any size and is stretched over it."""
         shape, tinted = mask.getbbox(), amount.getbbox()
         if shape is None or tinted is None:
@@ -143,11 +180,11 @@ class Pen:
         full = amount.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, source)
         self.image.paste(tint, bounds, overlap(mask.crop(bounds), faded(full, share)))
 
-    def body(self, half: Points, paint: Paint, *shading: float) -> Image.Image:
+    def body(self, half: Points, paint: Paint, *shading: float) -> Mask:
         """Paint a smooth, symmetric shape, given by its right half as for `mirrored`."""
         return self.paint(self.blob(mirrored(half)), paint, *shading)
 
-    def line(self, points: Points, width: float, paint: Paint, *shading: float) -> Image.Image:
+    def line(self, points: Points, width: float, paint: Paint, *shading: float) -> Mask:
         """Paint a smooth line with round ends."""
         return self.paint(self.stroke(points, width), paint, *shading)
 
@@ -156,11 +193,11 @@ class Pen:
         for side in BOTH:
             self.line(beside(side, points), width, paint, *shading)
 
-    def disc(self, x: float, y: float, r: float, paint: Paint, *shading: float) -> Image.Image:
+    def disc(self, x: float, y: float, r: float, paint: Paint, *shading: float) -> Mask:
         """Paint a circle."""
         return self.paint(self.oval(x - r, y - r, x + r, y + r), paint, *shading)
 
-    def tube(self, mask: Image.Image, x0: float, x1: float, gloss: float = 0.45) -> None:
+    def tube(self, mask: Mask, x0: float, x1: float, gloss: float = 0.45) -> None:
         """Shade the mask as an upright cylinder between x0 and x1, with one vertical highlight."""
         x = (pixel_grid(self.side)[0] - x0) / (x1 - x0)
         edge = np.clip(np.abs(x - 0.42) / 0.58, 0, 1) ** 2.2
@@ -170,7 +207,7 @@ class Pen:
             self._tint(mask, row, tint, share)
 
     def crease(
-        self, mask: Image.Image, points: Points, width: float, dark: float = 0.3, light: float = 0.2
+        self, mask: Mask, points: Points, width: float, dark: float = 0.3, light: float = 0.2
     ) -> None:
         """A soft fold along the points: dark, with a lit edge beside it."""
         radius = self._coarse(width)
@@ -179,20 +216,16 @@ class Pen:
         self._tint(mask, ImageChops.offset(soft, -shift, -shift // 2), LIGHT, light)
         self._tint(mask, soft, SHADE, dark)
 
-    def creases(
-        self, mask: Image.Image, points: Points, width: float, dark: float = 0.3, light: float = 0.2
-    ) -> None:
+    def creases(self, mask: Mask, points: Points, width: float, *shading: float) -> None:
         """A fold and its mirror image; the points are given as for `beside`."""
         for side in BOTH:
-            self.crease(mask, beside(side, points), width, dark, light)
+            self.crease(mask, beside(side, points), width, *shading)
 
-    def gleam(
-        self, mask: Image.Image, points: Points, share: float = 0.35, blur: float = 1
-    ) -> None:
+    def gleam(self, mask: Mask, points: Points, share: float = 0.35, blur: float = 1) -> None:
         """A white reflection with soft edges, kept inside the mask."""
         self._tint(mask, _softened(self.polygon(points), self._coarse(blur)), LIGHT, share)
 
-    def shadow(self, mask: Image.Image, caster: Image.Image, share: float = 0.4) -> None:
+    def shadow(self, mask: Mask, caster: Mask, share: float = 0.4) -> None:
         """What `caster` throws on the mask: soft, to the lower right."""
         radius = self._coarse(1.6)
         soft = _softened(caster, radius)

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pipeline.sources.sample.colors import DUSTY, GRAYS, PASTELS, SHADE, WOODS, Color, mix
-from pipeline.sources.sample.patterns import Floats
+from pipeline.sources.sample.paint import DUSTY, GRAYS, PASTELS, SHADE, WOODS, Color, Floats, mix
 from pipeline.sources.sample.pen import Pen, faded
 
 # The product is drawn, and the scene put together, this many times larger than the photo: the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,35 +13,44 @@ import PIL
 
 from pipeline.config import SampleSettings
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Item, SourcePhoto
-from pipeline.sources.sample.categories import CATEGORIES, Category
-from pipeline.sources.sample.colors import PRODUCT_COLORS, SHADE, Color, is_dark, mix
+from pipeline.sources.base import SourceItem, SourcePhoto
+from pipeline.sources.sample import accessories, clothing, household
+from pipeline.sources.sample.paint import PRODUCT_COLORS, SHADE, Color, is_dark, mix
 from pipeline.sources.sample.pen import Pen
 from pipeline.sources.sample.scene import DRAWN, compose, photograph
 
-ADJECTIVES = {"plain": "", "stripes": "striped ", "checks": "checked ", "dots": "dotted ",
-              "zigzag": "zigzag ", "gradient": "ombre "}  # fmt: skip
-
 
 @dataclass(frozen=True)
-class Product:
-    """What item `number` shows, before anything is drawn."""
+class Category:
+    """One kind of product: its words, the patterns that suit it, and how it is photographed."""
 
-    number: int
-    category: Category
-    serial: int
-    color: str
-    pattern: str
+    name: str
+    singular: str
+    draw: Callable[[Pen], None]
+    patterns: tuple[str, ...]
+    stands: bool  # on a floor, seen from the side; otherwise it lies and is seen from above
+    mirrors: bool = True  # its photo may be mirrored: not with writing or the crown of a watch
 
-    @property
-    def key(self) -> str:
-        """The item's identifier, such as "shirts-0003"."""
-        return f"{self.category.name}-{self.serial:04d}"
 
-    @property
-    def title(self) -> str:
-        """A name for people, such as "Navy striped shirt"."""
-        return f"{self.color} {ADJECTIVES[self.pattern]}{self.category.singular}".capitalize()
+PRINTS = ("stripes", "checks", "dots", "zigzag", "gradient")
+_PLAIN = ("plain",) * 4
+_STRIPES, _GRADIENT = (*_PLAIN, "stripes"), (*_PLAIN, "gradient")
+CATEGORIES = (
+    Category("shirts", "shirt", clothing.shirt, (*_PLAIN[1:], *PRINTS), stands=False),
+    Category("shoes", "shoe", clothing.shoe, (*_PLAIN, "gradient", "checks", "dots"), stands=True),
+    Category("mugs", "mug", household.mug, (*_PLAIN[1:], *PRINTS), stands=True),
+    Category("watches", "watch", accessories.watch, _STRIPES, stands=False, mirrors=False),
+    Category("bags", "bag", accessories.bag, (*_PLAIN, *PRINTS), stands=True),
+    Category("lamps", "lamp", household.lamp, (*_PLAIN, *PRINTS), stands=True),
+    Category("dresses", "dress", clothing.dress, (*_PLAIN[1:], *PRINTS), stands=False),
+    Category("books", "book", household.book, (*_PLAIN, *PRINTS), stands=True, mirrors=False),
+    Category("chairs", "chair", household.chair, (*_PLAIN, *PRINTS), stands=True),
+    Category("sunglasses", "sunglasses", accessories.sunglasses, _GRADIENT, stands=False),
+    Category("bottles", "bottle", household.bottle, (*_PLAIN, *PRINTS), stands=True),
+    Category("headphones", "headphones", accessories.headphones, _GRADIENT, stands=False),
+)
+ADJECTIVES = {"plain": "", "stripes": "striped ", "checks": "checked ", "dots": "dotted ",
+              "zigzag": "zigzag ", "gradient": "ombre "}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,8 @@ class SampleSource:
         for name, minimum in (("photos", 1), ("near_duplicates", 0), ("size", 16)):
             value = getattr(self, name)
             if value < minimum:
-                raise ConfigError(f"sample catalog: {name} is {value}; use {minimum} or more")
+                hint = f"use {minimum} or more"
+                raise ConfigError(f"{name} is {value}", where="sample catalog", hint=hint)
 
     @classmethod
     def of(cls, settings: SampleSettings) -> SampleSource:
@@ -86,7 +96,7 @@ class SampleSource:
         """All products and second photos."""
         return self.photos + self.near_duplicates
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[SourceItem]:
         """The products in category order 0, 1, …, 0, 1, …, then the second photos."""
         for number in range(self.photos):
             yield self._item(number, 1)
@@ -98,47 +108,36 @@ class SampleSource:
         """Return a generator for one purpose, so that no random choice depends on another."""
         return random.Random(":".join(map(str, (self.seed, *names))))  # noqa: S311
 
-    def _product(self, number: int) -> Product:
-        serial, index = divmod(number, len(CATEGORIES))
-        category = CATEGORIES[index]
-        color = self._choose("colors", category, serial, tuple(PRODUCT_COLORS))
-        pattern = self._choose("patterns", category, serial, category.patterns)
-        return Product(number, category, serial, color, pattern)
-
     def _choose(self, what: str, category: Category, serial: int, choices: tuple[str, ...]) -> str:
         """Choose for product `serial` of a category, in rounds: each shows every choice once."""
         rounds, index = divmod(serial, len(choices))
         return self._rng(what, category.name, rounds).sample(choices, len(choices))[index]
 
-    def _item(self, number: int, take: int) -> Item:
+    def _item(self, number: int, take: int) -> SourceItem:
         """Return product `number` with its photo number `take`, from 1."""
-        product = self._product(number)
-        file, name, original = f"{product.serial:04d}", product.title, None
+        serial, index = divmod(number, len(CATEGORIES))
+        category = CATEGORIES[index]
+        color = self._choose("colors", category, serial, tuple(PRODUCT_COLORS))
+        pattern = self._choose("patterns", category, serial, category.patterns)
+        folder, file, original = category.name, f"{serial:04d}", None
+        name = f"{color} {ADJECTIVES[pattern]}{category.singular}".capitalize()
         if take > 1:
-            file, original = f"{file}-{take}", product.key
+            file, original = f"{file}-{take}", f"{folder}-{file}"
             name += " (second photo)" if take == 2 else f" (photo {take})"
-        folder = product.category.name
-        return Item(
-            key=f"{folder}-{file}",
-            name=name,
-            category=folder,
-            photos=(SourcePhoto(f"{folder}/{file}.jpg", data=self._draw(product, take)),),
-            metadata={
-                "color": product.color,
-                "pattern": product.pattern,
-                "near_duplicate_of": original,
-            },
-        )
+        data = self._draw(number, take, category, PRODUCT_COLORS[color], pattern)
+        photo = SourcePhoto(f"{folder}/{file}.jpg", data=data)
+        metadata = {"color": color, "pattern": pattern, "near_duplicate_of": original}
+        return SourceItem(f"{folder}-{file}", name, folder, (photo,), metadata)
 
-    def _draw(self, product: Product, take: int) -> bytes:
-        """Draw the product's photo as JPEG; later takes show the same scene by another camera."""
-        rng, category = self._rng("scene", product.number), product.category
-        color = PRODUCT_COLORS[product.color]
-        pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), product.pattern)
+    def _draw(
+        self, number: int, take: int, category: Category, color: Color, pattern: str
+    ) -> bytes:
+        """Draw a product's photo as JPEG; later takes show the same scene by another camera."""
+        rng = self._rng("scene", number)
+        pen = Pen(self.size * DRAWN, rng, color, _accent(rng, color), pattern)
         category.draw(pen)
         scene = compose(pen, self.size, rng, stands=category.stands, mirrors=category.mirrors)
-        camera = self._rng("camera", product.number, take)
-        return photograph(scene, self.size, camera, again=take > 1)
+        return photograph(scene, self.size, self._rng("camera", number, take), again=take > 1)
 
 
 def _accent(rng: random.Random, color: Color) -> Color:
