@@ -16,12 +16,12 @@ _STARTER = """\
 {source}
 engines:
 
-  # Trained on these photos. Taught by vgg16, its 16 numbers a photo find much more than those of an
+  # Trained on these photos. Taught by vgg16, its 16 dimensions find much more than those of an
   # autoencoder that learns to rebuild pixels and nothing else.
   autoencoder:
     type: autoencoder
     architecture: descriptor    # its first layers, edges and colors, need no training
-    standardize: true           # each of the 16 numbers varies by 1: none of them decides alone
+    standardize: true           # each dimension has a variance of 1: none of them decides alone
     training:
       distillation: {{teacher: vgg16}}    # keep near what is near by vgg16, edges and foreground
       batch_size: 128           # each photo is told from the others of its batch: 8 are too few
@@ -32,7 +32,7 @@ engines:
       # Noise goes on the descriptors, more of it the fewer photos there are (0.3 for 20,000).
       augment: {{shift: 0, zoom: 0, noise: 0, descriptor_noise: 1.0, clean_target: true}}
 
-  # VGG16 as ImageNet taught it: 4,096 numbers a photo.
+  # VGG16 as ImageNet taught it: 4,096 dimensions.
   vgg16:
     type: pretrained
     when_unavailable: fail      # random weights find little, and teach little
