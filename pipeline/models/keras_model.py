@@ -18,15 +18,13 @@ from PIL import Image
 from pipeline import images
 from pipeline.artifacts import damaged
 from pipeline.images import U8Image
-from pipeline.models.base import VARIANCE_EPS, F32Matrix, U8Batch
+from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
 from pipeline.models.keras_runtime import tf
 from pipeline.models.store import ModelFolder
 from pipeline.progress import Advance, ignored
 
-F64Matrix = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Rebuild = Callable[[Any], Any]
-"""(n, h, w, 3) float32 in 0..1 → the same, as an array or a tensor."""
+Infer = Callable[[Any], Any]
+"""Takes a batch, returns an array or a tensor."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +39,12 @@ class KerasModel:
     normalize: bool
     network: Any = field(repr=False)
     """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
-    autoencoder: Any = field(default=None, repr=False)
-    """A `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same; None if it rebuilds no photos."""
-    rebuild: Rebuild | None = field(init=False, repr=False)
-    """`autoencoder`, compiled; None if it rebuilds no photos."""
-    _encode: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    rebuild: Infer | None = field(default=None, repr=False)
+    """(n, h, w, 3) float32 in 0..1 → the same; None if the model rebuilds no photos."""
+    _encode: Infer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        def encode(pixels: Any) -> Any:
-            return self.network(tf.cast(pixels, tf.float32), training=False)
-
-        # Traced at the first call: what is never called costs nothing.
-        signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
-        compiled = tf.function(encode, input_signature=signature, autograph=False)
-        object.__setattr__(self, "_encode", compiled)
-        rebuild = None if self.autoencoder is None else compile_rebuild(self.autoencoder)
-        object.__setattr__(self, "rebuild", rebuild)
+        object.__setattr__(self, "_encode", compiled(self.network, "uint8"))
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
@@ -74,29 +62,30 @@ class KerasModel:
         return vectors
 
     def reconstruction_errors(self, pixels: U8Batch) -> F32Matrix | None:
-        """(n, height, width, 3) uint8 → (n, 2) float32: how far the rebuilt photos are off.
-
-        The columns are those of the function `reconstruction_errors`. None if the model rebuilds
-        no photos.
-        """
+        """The function `reconstruction_errors`; None if the model rebuilds no photos."""
         if self.rebuild is None:
             return None
         return reconstruction_errors(self.rebuild, pixels).astype(np.float32)
 
 
-def compile_rebuild(autoencoder: Any) -> Rebuild:
-    """Compile a `keras.Model`, (n, h, w, 3) float32 in 0..1 → the same, for inference."""
+def compiled(network: Any, dtype: str = "float32") -> Infer:
+    """Compile a `keras.Model` for inference on batches of `dtype`.
 
-    def rebuild(photos: Any) -> Any:
-        return autoencoder(photos, training=False)
+    It is traced at the first call: what is never called costs nothing.
 
-    signature = [tf.TensorSpec((None, *autoencoder.input_shape[1:]), tf.float32)]
-    compiled: Rebuild = tf.function(rebuild, input_signature=signature, autograph=False)
-    return compiled
+        rebuild = compiled(autoencoder)
+    """
+
+    def infer(batch: Any) -> Any:
+        return network(tf.cast(batch, tf.float32), training=False)
+
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), dtype)]
+    function: Infer = tf.function(infer, input_signature=signature, autograph=False)
+    return function
 
 
 def reconstruction_errors(
-    rebuild: Rebuild,
+    rebuild: Infer,
     photos: U8Batch,
     rows: Ids | None = None,
     *,

@@ -12,13 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder import descriptors
-from pipeline.models.base import F32Matrix, U8Batch
-
-Ids = npt.NDArray[np.int64]
+from pipeline.models.base import F32Matrix, Ids, U8Batch
 
 _MAX_FIT_PHOTOS = 10_000  # more give the same components
 _BATCH_SIZE = 256

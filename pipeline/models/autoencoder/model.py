@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
-from pipeline.models.keras_model import KerasModel, load_weights
+from pipeline.models.keras_model import KerasModel, compiled, load_weights
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import ModelFolder
 
@@ -34,7 +33,12 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
     """
     spec = folder.embedding
     with fresh_names_and_seeds(), dtype_policy("float32"):
-        network = build_described(spec)
+        network = networks.build(
+            spec["architecture"],
+            spec["input_size"],
+            spec["latent_dim"],
+            standardize=spec["standardize"],
+        )
         pixels_to_latent = encoder(network)
     load_weights(network, folder)
     return KerasModel(
@@ -45,17 +49,7 @@ def load(name: str, folder: ModelFolder) -> KerasModel:
         resize=spec["resize"],
         normalize=spec["normalize"],
         network=pixels_to_latent,
-        autoencoder=network,
-    )
-
-
-def build_described(embedding: Mapping[str, Any]) -> Any:
-    """Build the untrained network that a model folder's `embedding` describes."""
-    return networks.build(
-        embedding["architecture"],
-        embedding["input_size"],
-        embedding["latent_dim"],
-        standardize=embedding["standardize"],
+        rebuild=compiled(network),
     )
 
 

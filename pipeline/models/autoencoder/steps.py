@@ -9,7 +9,6 @@ from pipeline.config import TrainingSettings
 from pipeline.models.autoencoder.losses import TrainingLoss
 from pipeline.models.base import F32Matrix
 from pipeline.models.keras_runtime import tf
-from pipeline.progress import Advance, ignored
 
 Step = Callable[..., tuple[Any, Any]]
 """A batch of `batches_of` → the sum of its photos' losses, and the number of photos."""
@@ -17,9 +16,6 @@ Step = Callable[..., tuple[Any, Any]]
 
 class Steps:
     """Two functions of a batch: `train` also updates the weights, `validate` does not."""
-
-    train: Step
-    validate: Step
 
     def __init__(
         self,
@@ -36,15 +32,15 @@ class Steps:
             for targets in (train_targets, val_targets)
         )
         compiled = {"autograph": False, "reduce_retracing": True}
-        self.train = tf.function(self._train, **compiled)
-        self.validate = tf.function(self._validate, **compiled)
+        self.train: Step = tf.function(self._train, **compiled)
+        self.validate: Step = tf.function(self._validate, **compiled)
 
-    def _train(self, inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
-        total, count = self._strategy.run(self._update, (inputs, expected, rows))
-        return (
-            self._strategy.reduce("SUM", total, axis=None),
-            self._strategy.reduce("SUM", count, axis=None),
+    def _train(self, *batch: Any) -> tuple[Any, Any]:
+        total, count = (
+            self._strategy.reduce("SUM", value, axis=None)
+            for value in self._strategy.run(self._update, batch)
         )
+        return total, count
 
     def _validate(self, inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
         mean = self._loss(inputs, expected, rows, self._val_targets, training=False)
@@ -71,19 +67,22 @@ class Steps:
         deviation = self._training.augment.noise
         if not deviation:
             return pixels
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group
         step = tf.cast(self._loss.model.optimizer.iterations, tf.int64)
-        seed = tf.stack(
-            [tf.constant(self._training.seed, tf.int64), step * 4096 + tf.cast(replica, tf.int64)]
-        )
+        draw = step * 4096 + tf.cast(device, tf.int64)
+        seed = tf.stack([tf.constant(self._training.seed, tf.int64), draw])
         return pixels + deviation * tf.random.stateless_normal(tf.shape(pixels), seed)
 
 
-def mean_loss(step: Step, batches: Iterable[Any], advance: Advance = ignored) -> float:
-    """Run a step over batches; return the mean loss of a photo."""
+def mean_loss(step: Step, batches: Iterable[Any], *observers: Callable[[int], None]) -> float:
+    """Run a step over batches; return the mean loss of a photo.
+
+    Each of `observers` is told the number of photos of every finished batch.
+    """
     total, count = 0.0, 0
     for batch in batches:
         losses, photos = step(*batch)
         total, count = total + float(losses), count + int(photos)
-        advance(int(photos))
+        for observe in observers:
+            observe(int(photos))
     return total / count
