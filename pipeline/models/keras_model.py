@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +17,31 @@ from pipeline import images
 from pipeline.artifacts import damaged
 from pipeline.images import U8Image
 from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
-from pipeline.models.keras_runtime import tf
+from pipeline.models.keras_runtime import Compiled, compiled, tf
 from pipeline.models.store import ModelFolder
 from pipeline.progress import Advance, ignored
 
-Infer = Callable[[Any], Any]
-"""Takes a batch, returns an array or a tensor."""
 
-
-@dataclass(frozen=True)
 class KerasModel:
-    """An embedding model that is a Keras network, from raw pixels to the vector."""
+    """An embedding model that is a Keras network, from raw pixels to the vector.
 
-    name: str
-    dim: int
-    input_size: tuple[int, int]
-    fingerprint: str
-    resize: str
-    normalize: bool
-    network: Any = field(repr=False)
-    """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
-    rebuild: Infer | None = field(default=None, repr=False)
-    """(n, h, w, 3) float32 in 0..1 → the same; None if the model rebuilds no photos."""
-    _encode: Infer = field(init=False, repr=False)
+    `network` is a `keras.Model` with the weights of `folder`, (n, h, w, 3) float32 in 0..255 →
+    (n, dim) float32; `rebuild` is (n, h, w, 3) float32 in 0..1 → the same, if it rebuilds photos.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_encode", compiled(self.network, "uint8"))
+    def __init__(
+        self, name: str, folder: ModelFolder, network: Any, rebuild: Compiled | None = None
+    ) -> None:
+        spec = folder.embedding
+        self.name, self.dim, self.fingerprint = name, folder.dim, folder.fingerprint
+        self.input_size: tuple[int, int] = (spec["input_size"], spec["input_size"])
+        self.resize, self.normalize = spec["resize"], spec["normalize"]
+        self.network, self.rebuild = network, rebuild
+
+        def encode(pixels: Any) -> Any:
+            return network(tf.cast(pixels, tf.float32), training=False)
+
+        self._encode = compiled(encode, (*self.input_size, 3), tf.uint8)
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
@@ -68,24 +65,8 @@ class KerasModel:
         return reconstruction_errors(self.rebuild, pixels).astype(np.float32)
 
 
-def compiled(network: Any, dtype: str = "float32") -> Infer:
-    """Compile a `keras.Model` for inference on batches of `dtype`.
-
-    It is traced at the first call: what is never called costs nothing.
-
-        rebuild = compiled(autoencoder)
-    """
-
-    def infer(batch: Any) -> Any:
-        return network(tf.cast(batch, tf.float32), training=False)
-
-    signature = [tf.TensorSpec((None, *network.input_shape[1:]), dtype)]
-    function: Infer = tf.function(infer, input_signature=signature, autograph=False)
-    return function
-
-
 def reconstruction_errors(
-    rebuild: Infer,
+    rebuild: Compiled,
     photos: U8Batch,
     rows: Ids | None = None,
     *,
@@ -96,9 +77,8 @@ def reconstruction_errors(
 
     The columns are the mean squared error, pixels being 0..1, and the same divided by the variance
     of the photo's pixels (plus `VARIANCE_EPS`). The latter tells apart noise, whose rebuilt photo
-    is plain gray: its error is small, but all of its variance is lost.
-
-    Only `rows` of the photos are rebuilt, if given. Memory holds one batch of photos.
+    is plain gray: its error is small, but all of its variance is lost. Only `rows` of the photos
+    are rebuilt, if given. Memory holds one batch.
 
         errors = reconstruction_errors(model.rebuild, pixels)
     """

@@ -17,8 +17,6 @@ from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, k
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
-_DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
-
 
 class _UnavailableError(WeightsError):
     """The weights are not available here; `when_unavailable` decides what to do."""
@@ -31,11 +29,7 @@ def embedding(settings: PretrainedSettings) -> dict[str, Any]:
 
 
 def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str, Any]:
-    """Return the settings that decide what the weights are.
-
-    A weights file is identified by its SHA-256, not by its path. Without `read_file` it is not read
-    to compute that.
-    """
+    """Return the settings that decide what the weights are; a file is identified by its SHA-256."""
     origin: dict[str, Any] = {"weights": settings.weights}
     must_be_obtained = settings.when_unavailable == "fail"
     if settings.weights == "random":
@@ -89,30 +83,17 @@ def fetch(
 
 
 def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open a fetched network as an embedding model.
-
-    Raises:
-        DamagedArtifactError: its weights are not those it was published with.
-    """
+    """Open a fetched network as an embedding model; raises what `load_weights` raises."""
     spec = {key: value for key, value in folder.embedding.items() if key != "version"}
     settings = PretrainedSettings.model_validate({**spec, "weights": "random"})
-    side = settings.input_size
     with fresh_names_and_seeds(), dtype_policy("float32"):
         features = _features(name, settings, _network(name, settings))
-        pixels = keras.Input((side, side, 3))
+        pixels = keras.Input((settings.input_size, settings.input_size, 3))
         # `preprocess_input` is in the module that defines the network.
         module = sys.modules[getattr(keras.applications, settings.network).__module__]
         network = keras.Model(pixels, features(module.preprocess_input(pixels)))
     load_weights(features, folder)
-    return KerasModel(
-        name=name,
-        dim=folder.dim,
-        input_size=(side, side),
-        fingerprint=folder.fingerprint,
-        resize=settings.resize,
-        normalize=settings.normalize,
-        network=network,
-    )
+    return KerasModel(name, folder, network)
 
 
 def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:
@@ -167,7 +148,7 @@ def _download(name: str, settings: PretrainedSettings) -> Any:
     """Build the network with ImageNet weights, which Keras downloads unless it has done before."""
     key = f"engines.{name}.weights"
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # a network that drops packets must not hang us
+    socket.setdefaulttimeout(60.0)  # a network that drops packets must not hang us
     try:
         with redirect_stdout(sys.stderr):  # Keras prints its progress, and stdout is for data
             return _network(name, settings, weights="imagenet")

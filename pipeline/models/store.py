@@ -81,10 +81,7 @@ class ModelFolder:
         return self._array(f"{part}.npy", np.empty((0, 32), np.uint8))
 
     def reconstruction_errors(self) -> npt.NDArray[np.float32]:
-        """(n, 2) float32: the errors of the rebuilt validation photos; none if not trained.
-
-        The columns are those of `EmbeddingModel.reconstruction_errors`, each in ascending order.
-        """
+        """`EmbeddingModel.reconstruction_errors` of the validation photos, each column sorted."""
         return self._array(RECONSTRUCTION_ERRORS, np.empty((0, 2), np.float32))
 
     def _array(self, name: str, default: npt.NDArray[Number]) -> npt.NDArray[Number]:
@@ -134,7 +131,7 @@ class ModelStore:
         """Open the model folder called `name`."""
         manifest = read_manifest(self.folder / name)
         if not {"recipe", "embedding", "dim", "weights"} <= manifest.keys():
-            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no model")
+            raise DamagedArtifactError("its manifest describes no model", where=self.folder / name)
         return ModelFolder(self.folder / name, manifest)
 
     def with_recipe(
@@ -142,11 +139,9 @@ class ModelStore:
     ) -> list[ModelFolder]:
         """Every complete model made by these settings, the one in use first.
 
-        A damaged folder is left out. If it is that of the model in use, it is removed with
-        `remove_damaged`, for a model that is easily made again.
-
         Raises:
-            DamagedArtifactError: the folder of the model in use is damaged, and not to be removed.
+            DamagedArtifactError: the folder of the model in use is damaged; with `remove_damaged`,
+                for a model that is easily made again, it is removed instead.
         """
         current = self._current_name()
         models = []
@@ -167,8 +162,6 @@ class ModelStore:
 
         `content` is its manifest, `write` fills the folder that it is given. The folder is named
         after recipe and weights; a complete one of that name is kept, a damaged one replaced.
-
-            store.publish(content, lambda folder: save_weights(network, folder / WEIGHTS))
         """
         folder = self.folder / digest([content["recipe"], content["weights"]])
         try:

@@ -14,14 +14,13 @@ They are the first layers of the `descriptor` network, and part of the targets o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from pipeline.models.base import F32Matrix, Ids, U8Batch
-from pipeline.models.keras_runtime import keras, tf
+from pipeline.models.keras_runtime import Compiled, compiled, keras, tf
 
 _HOG_CELLS, _COARSE_CELLS = 8, 16  # along each side
 _DIRECTIONS = 9  # of gradients, over half a circle: opposite directions are one
@@ -34,10 +33,7 @@ _BATCH_SIZE = 256
 
 
 def compute(photos: Any) -> dict[str, Any]:
-    """Compute each descriptor of a batch: (n, side, side, 3) in 0..1 → name: (n, dim), tensors.
-
-    Both are float32; `side` is a multiple of 16.
-    """
+    """(n, side, side, 3) float32 in 0..1, sides a multiple of 16 → name: (n, dim) float32."""
     darkness = _WHITE - tf.reduce_min(photos, -1, True)
     parts = {
         "hog": _hog(photos),
@@ -83,7 +79,7 @@ def extract(photos: U8Batch, rows: Ids, *, mirrored: bool = False) -> dict[str, 
 
         hog = extract(photos, np.arange(len(photos)))["hog"]
     """
-    compute_batch = _compiled(photos.shape[1], mirrored)
+    compute_batch = _compute_batch(photos.shape[1], mirrored)
     batches = [
         compute_batch(photos[rows[start : start + _BATCH_SIZE]])
         for start in range(0, len(rows), _BATCH_SIZE)
@@ -95,7 +91,7 @@ def extract(photos: U8Batch, rows: Ids, *, mirrored: bool = False) -> dict[str, 
 
 
 @cache  # each is compiled once
-def _compiled(side: int, mirrored: bool) -> Callable[[U8Batch], Mapping[str, Any]]:
+def _compute_batch(side: int, mirrored: bool) -> Compiled:
     def compute_batch(pixels: Any) -> dict[str, Any]:
         photos = tf.cast(pixels, tf.float32) / 255.0
         parts = compute(photos)
@@ -104,8 +100,7 @@ def _compiled(side: int, mirrored: bool) -> Callable[[U8Batch], Mapping[str, Any
             parts = {name: (part + mirror_parts[name]) / 2 for name, part in parts.items()}
         return parts
 
-    signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
-    return tf.function(compute_batch, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+    return compiled(compute_batch, (side, side, 3), tf.uint8)
 
 
 def _cell_means(photos: Any, cells: int) -> Any:

@@ -23,7 +23,7 @@ from pipeline.models.autoencoder.distillation import DistillationTargets, pairs
 from pipeline.models.autoencoder.duration import DurationNote
 from pipeline.models.autoencoder.losses import DistillationLoss, PixelLoss, TrainingLoss
 from pipeline.models.autoencoder.network import adapt
-from pipeline.models.autoencoder.steps import Steps, mean_loss
+from pipeline.models.autoencoder.steps import compile_steps, mean_loss
 from pipeline.models.base import Ids, U8Batch
 from pipeline.models.keras_runtime import (
     deterministic_ops,
@@ -87,7 +87,8 @@ class Fit:
             network, loss, strategy = self._compile(train, batch)
             checkpoint = Checkpoint(self.folder)
             history = self._resume(checkpoint, loss.model)
-            steps = Steps(loss, strategy, self.training, train.targets, val.targets)
+            targets = (train.targets, val.targets)
+            train_step, val_step = compile_steps(loss, strategy, self.training, *targets)
             photos = self._photos_per_epoch(train)
             left = self.training.epochs - history.epochs
             duration = DurationNote(
@@ -99,8 +100,8 @@ class Fit:
                 label = f"{self.name}: epoch {history.epochs + 1}/{self.training.epochs}"
                 train_batches = self._train_batches(train, batch, history.epochs, strategy)
                 with self.progress.task(label, photos, "photos") as advance:
-                    history.loss.append(mean_loss(steps.train, train_batches, advance, duration))
-                    history.val_loss.append(mean_loss(steps.validate, val_batches))
+                    history.loss.append(mean_loss(train_step, train_batches, advance, duration))
+                    history.val_loss.append(mean_loss(val_step, val_batches))
                 self._check_loss(history)
                 checkpoint.save(loss.model, history)
                 self._note_epoch(history, is_distilled=train.distillation is not None)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder.network import LATENT
 from pipeline.models.keras_runtime import keras, tf
 
 
-class TrainingLoss(Protocol):
-    """A loss, and the model whose weights are to make it small."""
+class PixelLoss:
+    """The mean squared error of rebuilt pixels, as in the article."""
 
-    model: Any
-    """A `keras.Model`: the network, and the further layers that only training needs."""
+    def __init__(self, network: Any) -> None:
+        self.model = network
+        """A `keras.Model`: the network, and the further layers that only training needs."""
 
     def __call__(
         self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool
@@ -24,18 +25,6 @@ class TrainingLoss(Protocol):
         photos' rows in `targets`, which is (photos, components) float32, or None without
         distillation.
         """
-
-
-class PixelLoss:
-    """The mean squared error of rebuilt pixels, as in the article."""
-
-    def __init__(self, network: Any) -> None:
-        self.model = network
-
-    def __call__(
-        self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool
-    ) -> Any:
-        """Return the mean squared error."""
         rebuilt = tf.cast(self.model(inputs, training=training), tf.float32)
         return tf.reduce_mean(tf.square(rebuilt - expected))
 
@@ -77,6 +66,9 @@ class DistillationLoss:
             + info_nce(scaled)
             + self.settings.decorrelation_weight * squared_correlations(latent)
         )
+
+
+TrainingLoss = PixelLoss | DistillationLoss
 
 
 def info_nce(latents: Any) -> Any:

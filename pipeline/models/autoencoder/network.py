@@ -83,8 +83,7 @@ def _strided(size: int, latent_dim: int, standardize: bool) -> Any:
 
     A latent of 16 axes can rebuild a photo only coarsely, so all work is done at a quarter of the
     photo's resolution and below: patches of 4×4 pixels, then strides of 2 down to a map of at most
-    4×4, with batch normalization and ReLU between. The decoder mirrors that; its transposed kernels
-    are twice their stride wide, so that their outputs overlap and no grid shows.
+    4×4, with batch normalization and ReLU between. The decoder mirrors that.
     """
     layers = keras.layers
     border, widths = _pyramid(size, _WIDTH)
@@ -144,7 +143,7 @@ def _latent(x: Any, latent_dim: int, standardize: bool) -> Any:
 
 
 def _decoded(x: Any, size: int, first_width: int) -> Any:
-    """From the latent to pixels; transposed kernels are twice their stride wide."""
+    """From the latent to pixels; kernels twice their stride wide overlap, so that no grid shows."""
     layers = keras.layers
     border, widths = _pyramid(size, first_width)
     side = (size + border) // (4 * 2 ** (len(widths) - 1))

@@ -29,12 +29,12 @@ from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_model import (
-    compiled,
     reconstruction_errors,
     save_weights,
     to_uint8,
     weights_digest,
 )
+from pipeline.models.keras_runtime import compiled
 from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Advance, Progress
 
@@ -120,9 +120,8 @@ def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo],
 def covers(model: ModelFolder, catalog: Catalog, share: float) -> bool:
     """Whether at most `share` of the catalog's photos are new since the model was trained."""
     used = {row.tobytes() for part in ("training", "validation") for row in model.photos(part)}
-    photos = [photo.sha256 for photo in catalog.photos()]
-    new = sum(photo not in used for photo in photos)
-    return new <= share * len(photos)
+    is_new = [photo.sha256 not in used for photo in catalog.photos()]
+    return sum(is_new) <= share * len(is_new)
 
 
 def _decode(
@@ -157,10 +156,10 @@ def _decode(
 
 def _contain(files: Sequence[PixelFile], photos: Iterable[Photo]) -> bool:
     """Whether the files are complete and have these photos, and no others."""
-    return all(file.is_complete() for file in files) and (
-        {row.tobytes() for file in files for row in file.photos}
-        == {photo.sha256 for photo in photos}
-    )
+    if not all(file.is_complete() for file in files):
+        return False
+    decoded = {row.tobytes() for file in files for row in file.photos}
+    return decoded == {photo.sha256 for photo in photos}
 
 
 def _counted(prepared: Iterable[Prepared], advance: Advance) -> Iterator[Prepared]:
@@ -198,7 +197,6 @@ def remove_unfinished(recipe: Mapping[str, Any], store: ModelStore) -> None:
 
 
 def _working_folder(recipe: Mapping[str, Any], store: ModelStore) -> Path:
-    """Where an unfinished run by this recipe keeps what it needs to go on."""
     return store.folder / f".{digest(dict(recipe))}.training"
 
 
@@ -211,8 +209,8 @@ def _publish(
     train_file: PixelFile,
     val_file: PixelFile,
 ) -> ModelFolder:
-    rebuild = compiled(trained)
     val_photos = val_file.pixels
+    rebuild = compiled(lambda photos: trained(photos, training=False), val_photos.shape[1:])
     errors = reconstruction_errors(rebuild, val_photos)
     originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
     rebuilt = to_uint8(np.asarray(rebuild(originals / np.float32(255))))
