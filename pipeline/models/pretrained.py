@@ -148,7 +148,7 @@ def _download(name: str, settings: PretrainedSettings) -> Any:
     """Build the network with ImageNet weights, which Keras downloads unless it has done before."""
     key = f"engines.{name}.weights"
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(60.0)  # a network that drops packets must not hang us
+    socket.setdefaulttimeout(60.0)  # seconds without a byte: dropped packets must not hang us
     try:
         with redirect_stdout(sys.stderr):  # Keras prints its progress, and stdout is for data
             return _network(name, settings, weights="imagenet")

@@ -44,7 +44,7 @@ class TargetBuilder:
         """Fit to (n, side, side, 3) uint8 photos and, with a teacher, its (n, dim) vectors."""
         from sklearn.decomposition import PCA
 
-        self.count = settings.neighbors
+        self.max_neighbors = settings.neighbors
         names = ("hog", "foreground_mask", "lab_histogram", "pixels")
         weights = {name: getattr(settings, name) for name in names if getattr(settings, name)}
         self.descriptors = tuple(weights)
@@ -73,7 +73,7 @@ class TargetBuilder:
             rows = np.arange(start, min(start + _BATCH_SIZE, len(photos)))
             batches.append(self.pca.transform(self._join(self._parts(photos, teacher, rows))))
         targets = (np.concatenate(batches) / self.spread).astype(np.float32)
-        return DistillationTargets(targets, _nearest_others(targets, self.count))
+        return DistillationTargets(targets, _nearest_others(targets, self.max_neighbors))
 
     def _parts(self, photos: U8Batch, teacher: F32Matrix | None, rows: Ids) -> list[F32Matrix]:
         """Each descriptor of some rows, and signed square roots of the teacher's vectors.

@@ -53,7 +53,6 @@ class DurationNote:
 
 def _in_words(seconds: float) -> str:
     """5400 → 90 minutes; 7200 → 2 hours."""
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    units = {"hours": 3600, "minutes": 60, "seconds": 1}
+    unit = next((unit for unit, size in units.items() if seconds >= 2 * size), "seconds")
+    return f"{seconds / units[unit]:.0f} {unit}"
