@@ -1,7 +1,7 @@
 """Embed a catalog: photos → embeddings/<fingerprint>/.
 
 The shard is the unit of work, of retry and of resume: a rerun embeds only the photos that have no
-vector yet. Photos are decoded on other threads while the network runs.
+vector yet. While the network runs, other threads decode photos and write the shard before.
 """
 
 from __future__ import annotations
@@ -64,18 +64,22 @@ def embed(
         while any(_missing(catalog, done)):
             photos = _missing(catalog, done)
             prepared = prepare_all(photos, model.prepare, limits, decoders, ahead, decoded)
+            readable = _readable(catalog, prepared)
+            writing: Future[Shard] | None = None
             # Closed here, not by garbage collection, which may deadlock in waiting for threads.
-            with closing(prepared), _ShardWriter(store) as writer:
-                readable = _readable(catalog, prepared)
+            with closing(prepared), ThreadPoolExecutor(1) as writer:
                 while shard := _encode(model, islice(readable, shard_size), batch_size, advance):
-                    writer.write(*shard)
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(store.write, *shard)
                     done.update(shard[0])
                     embedded += len(shard[0])
+                if writing is not None:
+                    writing.result()
     return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
 def _missing(catalog: Catalog, done: set[bytes]) -> Iterator[Photo]:
-    """The available photos that have no vector yet."""
     return (photo for photo in catalog.photos() if photo.sha256 not in done)
 
 
@@ -89,37 +93,6 @@ def _readable(catalog: Catalog, prepared: Iterable[Prepared]) -> Iterator[tuple[
             catalog.fail_photo(photo, pixels.reason)
         else:
             yield photo.sha256, pixels
-
-
-class _ShardWriter:
-    """Writes a shard on another thread, while the next one is encoded."""
-
-    def __init__(self, store: EmbeddingStore) -> None:
-        self.store = store
-        self.thread = ThreadPoolExecutor(1)
-        self.last: Future[Shard] | None = None
-
-    def write(self, photos: list[bytes], vectors: F32Matrix) -> None:
-        """Wait for the previous shard, and begin to write this one."""
-        self.wait()
-        self.last = self.thread.submit(self.store.write, photos, vectors)
-
-    def wait(self) -> None:
-        """Wait until the last shard is on the disk.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        if self.last is not None:
-            self.last.result()
-
-    def __enter__(self) -> _ShardWriter:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        self.thread.shutdown(wait=True)
-        if error is None:
-            self.wait()
 
 
 def _encode(
@@ -143,7 +116,6 @@ def _encode(
         return None
     matrix = np.concatenate(vectors)
     if not np.isfinite(matrix).all():
-        raise WeightsError(
-            f"{model.name}: its network gives numbers that are not finite; its weights are no good"
-        )
+        problem = "its network gives numbers that are not finite"
+        raise WeightsError(problem, where=model.name, hint="its weights are no good")
     return hashes, matrix

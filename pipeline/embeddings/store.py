@@ -119,8 +119,6 @@ class EmbeddingStore:
         np.save(buffer, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
         write_atomic(file, buffer.getvalue())
         shard = Shard(file, tuple(photos), sha256_file(file))
-        write_json(
-            file.with_suffix(".json"),
-            {"photos": [photo.hex() for photo in photos], "sha256": shard.sha256},
-        )
+        content = {"photos": [photo.hex() for photo in photos], "sha256": shard.sha256}
+        write_json(file.with_suffix(".json"), content)
         return shard

@@ -21,8 +21,8 @@ def recipe(
 ) -> dict[str, Any]:
     """Return the settings that decide a model's weights and vectors; the photos decide the rest.
 
-    The recipe of its teacher, one of `engines`, is part of it. Without `read_file`, the checksum of
-    a local file of weights is left out, because the whole file has to be read for it.
+    The recipe of its teacher, one of `engines`, is part of it. Without `read_file`, a local file of
+    weights is not read to compute its checksum.
     """
     if isinstance(settings, PretrainedSettings):
         return pretrained.recipe(settings, read_file=read_file)
@@ -35,10 +35,6 @@ def recipe(
 
 
 def load(name: str, folder: ModelFolder) -> EmbeddingModel:
-    """Open a model folder.
-
-    Raises:
-        DamagedArtifactError: its weights are not those it was published with.
-    """
+    """Open a model folder; a `DamagedArtifactError` is raised if its weights were altered."""
     kinds = {"autoencoder": autoencoder.load, "pretrained": pretrained.load}
     return kinds[folder.embedding["type"]](name, folder)

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +16,32 @@ from PIL import Image
 from pipeline import images
 from pipeline.artifacts import damaged
 from pipeline.images import U8Image
-from pipeline.models.base import VARIANCE_EPS, F32Matrix, U8Batch
-from pipeline.models.keras_runtime import tf
+from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
+from pipeline.models.keras_runtime import Compiled, compiled, tf
 from pipeline.models.store import ModelFolder
 from pipeline.progress import Advance, ignored
 
-F64Matrix = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Rebuild = Callable[[Any], Any]
-"""(n, h, w, 3) float32 in 0..1 → the same, as an array or a tensor."""
 
-
-@dataclass(frozen=True)
 class KerasModel:
-    """An embedding model that is a Keras network, from raw pixels to the vector."""
+    """An embedding model that is a Keras network, from raw pixels to the vector.
 
-    name: str
-    dim: int
-    input_size: tuple[int, int]
-    fingerprint: str
-    resize: str
-    normalize: bool
-    network: Any = field(repr=False)
-    """A `keras.Model`: (n, h, w, 3) float32 in 0..255 → (n, dim) float32."""
-    autoencoder: Any = field(default=None, repr=False)
-    """A `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same; None if it rebuilds no photos."""
-    rebuild: Rebuild | None = field(init=False, repr=False)
-    """`autoencoder`, compiled; None if it rebuilds no photos."""
-    _encode: Callable[[U8Batch], Any] = field(init=False, repr=False)
+    `network` is a `keras.Model` with the weights of `folder`, (n, h, w, 3) float32 in 0..255 →
+    (n, dim) float32; `rebuild` is (n, h, w, 3) float32 in 0..1 → the same, if it rebuilds photos.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, name: str, folder: ModelFolder, network: Any, rebuild: Compiled | None = None
+    ) -> None:
+        spec = folder.embedding
+        self.name, self.dim, self.fingerprint = name, folder.dim, folder.fingerprint
+        self.input_size: tuple[int, int] = (spec["input_size"], spec["input_size"])
+        self.resize, self.normalize = spec["resize"], spec["normalize"]
+        self.network, self.rebuild = network, rebuild
+
         def encode(pixels: Any) -> Any:
-            return self.network(tf.cast(pixels, tf.float32), training=False)
+            return network(tf.cast(pixels, tf.float32), training=False)
 
-        # Traced at the first call: what is never called costs nothing.
-        signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
-        compiled = tf.function(encode, input_signature=signature, autograph=False)
-        object.__setattr__(self, "_encode", compiled)
-        rebuild = None if self.autoencoder is None else compile_rebuild(self.autoencoder)
-        object.__setattr__(self, "rebuild", rebuild)
+        self._encode = compiled(encode, (*self.input_size, 3), tf.uint8)
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
@@ -74,29 +59,14 @@ class KerasModel:
         return vectors
 
     def reconstruction_errors(self, pixels: U8Batch) -> F32Matrix | None:
-        """(n, height, width, 3) uint8 → (n, 2) float32: how far the rebuilt photos are off.
-
-        The columns are those of the function `reconstruction_errors`. None if the model rebuilds
-        no photos.
-        """
+        """The function `reconstruction_errors`; None if the model rebuilds no photos."""
         if self.rebuild is None:
             return None
         return reconstruction_errors(self.rebuild, pixels).astype(np.float32)
 
 
-def compile_rebuild(autoencoder: Any) -> Rebuild:
-    """Compile a `keras.Model`, (n, h, w, 3) float32 in 0..1 → the same, for inference."""
-
-    def rebuild(photos: Any) -> Any:
-        return autoencoder(photos, training=False)
-
-    signature = [tf.TensorSpec((None, *autoencoder.input_shape[1:]), tf.float32)]
-    compiled: Rebuild = tf.function(rebuild, input_signature=signature, autograph=False)
-    return compiled
-
-
 def reconstruction_errors(
-    rebuild: Rebuild,
+    rebuild: Compiled,
     photos: U8Batch,
     rows: Ids | None = None,
     *,
@@ -107,9 +77,8 @@ def reconstruction_errors(
 
     The columns are the mean squared error, pixels being 0..1, and the same divided by the variance
     of the photo's pixels (plus `VARIANCE_EPS`). The latter tells apart noise, whose rebuilt photo
-    is plain gray: its error is small, but all of its variance is lost.
-
-    Only `rows` of the photos are rebuilt, if given. Memory holds one batch of photos.
+    is plain gray: its error is small, but all of its variance is lost. Only `rows` of the photos
+    are rebuilt, if given. Memory holds one batch.
 
         errors = reconstruction_errors(model.rebuild, pixels)
     """

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -22,6 +22,9 @@ import numpy as np
 
 from pipeline.cache_dirs import environment, temporary_cache_dirs
 from pipeline.errors import ConfigError
+
+Compiled = Callable[[Any], Any]
+"""Takes a batch; returns a tensor, or several by their names."""
 
 _LAYER_NAMES = "object_name_uids"  # where Keras counts the names that it has given
 
@@ -67,6 +70,16 @@ def _import_quietly() -> None:
         tensorflow = importlib.import_module("tensorflow")
         # Ampere GPUs would multiply in 10 bits of precision: other vectors than a CPU's.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def compiled(function: Compiled, shape: tuple[int, ...], dtype: Any = "float32") -> Compiled:
+    """Compile a function of tensors (n, *shape) at its first call: unused, it costs nothing.
+
+    rebuild = compiled(lambda photos: network(photos, training=False), (64, 64, 3))
+    """
+    signature = [tf.TensorSpec((None, *shape), dtype)]
+    compiled_: Compiled = tf.function(function, input_signature=signature, autograph=False)
+    return compiled_
 
 
 @contextmanager

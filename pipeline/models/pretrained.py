@@ -17,8 +17,6 @@ from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, k
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
-_DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
-
 
 class _UnavailableError(WeightsError):
     """The weights are not available here; `when_unavailable` decides what to do."""
@@ -31,11 +29,7 @@ def embedding(settings: PretrainedSettings) -> dict[str, Any]:
 
 
 def recipe(settings: PretrainedSettings, *, read_file: bool = True) -> dict[str, Any]:
-    """Return the settings that decide what the weights are.
-
-    A weights file is identified by its SHA-256, not by its path. Without `read_file` it is not read
-    to compute that.
-    """
+    """Return the settings that decide what the weights are; a file is identified by its SHA-256."""
     origin: dict[str, Any] = {"weights": settings.weights}
     must_be_obtained = settings.when_unavailable == "fail"
     if settings.weights == "random":
@@ -89,28 +83,17 @@ def fetch(
 
 
 def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open a fetched network as an embedding model.
-
-    Raises:
-        DamagedArtifactError: its weights are not those it was published with.
-    """
+    """Open a fetched network as an embedding model; raises what `load_weights` raises."""
     spec = {key: value for key, value in folder.embedding.items() if key != "version"}
     settings = PretrainedSettings.model_validate({**spec, "weights": "random"})
-    side = settings.input_size
     with fresh_names_and_seeds(), dtype_policy("float32"):
         features = _features(name, settings, _network(name, settings))
-        pixels = keras.Input((side, side, 3))
-        network = keras.Model(pixels, features(_preprocess(settings)(pixels)))
+        pixels = keras.Input((settings.input_size, settings.input_size, 3))
+        # `preprocess_input` is in the module that defines the network.
+        module = sys.modules[getattr(keras.applications, settings.network).__module__]
+        network = keras.Model(pixels, features(module.preprocess_input(pixels)))
     load_weights(features, folder)
-    return KerasModel(
-        name=name,
-        dim=folder.dim,
-        input_size=(side, side),
-        fingerprint=folder.fingerprint,
-        resize=settings.resize,
-        normalize=settings.normalize,
-        network=network,
-    )
+    return KerasModel(name, folder, network)
 
 
 def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:
@@ -120,8 +103,9 @@ def _network(name: str, settings: PretrainedSettings, weights: str | None = None
     if function is None or not settings.network[:1].isupper():
         known = ", ".join(sorted(n for n in dir(applications) if n[:1].isupper()))
         raise ConfigError(
-            f"engines.{name}.network: keras.applications has no {settings.network!r};"
-            f" it has {known}"
+            f"keras.applications has no {settings.network!r}",
+            where=f"engines.{name}.network",
+            hint=f"it has {known}",
         )
     try:
         return function(
@@ -130,7 +114,8 @@ def _network(name: str, settings: PretrainedSettings, weights: str | None = None
             input_shape=(settings.input_size, settings.input_size, 3),
         )
     except ValueError as error:
-        raise ConfigError(f"engines.{name}: {settings.network}: {_one_line(error)}") from error
+        problem = f"{settings.network}: {_one_line(error)}"
+        raise ConfigError(problem, where=f"engines.{name}") from error
 
 
 def _with_weights(name: str, settings: PretrainedSettings) -> Any:
@@ -139,21 +124,22 @@ def _with_weights(name: str, settings: PretrainedSettings) -> Any:
         return _download(name, settings)
     file = expand(Path(settings.weights))
     if not file.is_file():
-        raise _UnavailableError(
-            f"{key}: there is no file {file}; give 'imagenet', 'random' or a path"
-        )
+        hint = "give 'imagenet', 'random' or a path"
+        raise _UnavailableError(f"there is no file {file}", where=key, hint=hint)
     if settings.sha256 and sha256_file(file) != settings.sha256:
         raise WeightsError(
-            f"{key}: {file} has not the SHA-256 that engines.{name}.sha256 gives; it is another"
-            " file, or was cut short on its way: get it again"
+            f"{file} has not the SHA-256 that engines.{name}.sha256 gives",
+            where=key,
+            hint="it is another file, or was cut short on its way: get it again",
         )
     network = _network(name, settings)
     try:
         network.load_weights(file)
     except Exception as error:  # h5py and Keras raise many types for a file that does not fit
         raise WeightsError(
-            f"{key}: {file} does not hold weights of {settings.network} with"
-            f" include_top={settings.include_top}: {_one_line(error)}"
+            f"{file} does not hold weights of {settings.network} with"
+            f" include_top={settings.include_top}: {_one_line(error)}",
+            where=key,
         ) from error
     return network
 
@@ -162,7 +148,7 @@ def _download(name: str, settings: PretrainedSettings) -> Any:
     """Build the network with ImageNet weights, which Keras downloads unless it has done before."""
     key = f"engines.{name}.weights"
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # a network that drops packets must not hang us
+    socket.setdefaulttimeout(60.0)  # seconds without a byte: dropped packets must not hang us
     try:
         with redirect_stdout(sys.stderr):  # Keras prints its progress, and stdout is for data
             return _network(name, settings, weights="imagenet")
@@ -171,9 +157,10 @@ def _download(name: str, settings: PretrainedSettings) -> Any:
     except Exception as error:  # Keras raises a bare Exception when a download fails
         url = re.search(r"https?://[^\s:]+", str(error))
         raise _UnavailableError(
-            f"{key}: cannot download the ImageNet weights of {settings.network}:"
-            f" {_one_line(error)}; fetch {url[0] if url else 'the file'} where there is a network"
-            f" and set {key} to its path, or to 'random' to try the pipeline without them"
+            f"cannot download the ImageNet weights of {settings.network}: {_one_line(error)}",
+            where=key,
+            hint=f"fetch {url[0] if url else 'the file'} where there is a network and set {key} to"
+            " its path, or to 'random' to try the pipeline without them",
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
@@ -185,8 +172,9 @@ def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
     layer = settings.layer or layers[-1]
     if layer not in layers:
         raise ConfigError(
-            f"engines.{name}.layer: {settings.network} has no {layer!r}; its last layers are"
-            f" {', '.join(layers[-6:])}"
+            f"{settings.network} has no {layer!r}",
+            where=f"engines.{name}.layer",
+            hint=f"its last layers are {', '.join(layers[-6:])}",
         )
     output = network.get_layer(layer).output
     if settings.pooling != "none" and len(output.shape) == 4:
@@ -194,20 +182,15 @@ def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
         output = getattr(keras.layers, pool)()(output)
     if len(output.shape) != 2:
         raise ConfigError(
-            f"engines.{name}.pooling: {layer!r} gives {tuple(output.shape[1:])} a photo, not a"
-            " vector; set pooling to avg or max"
+            f"{layer!r} gives {tuple(output.shape[1:])} a photo, not a vector",
+            where=f"engines.{name}.pooling",
+            hint="set pooling to avg or max",
         )
     cut = keras.Model(network.input, output)
     # A copy: the layers before the cut would keep those behind it in memory.
     features = keras.models.clone_model(cut)
     features.set_weights(cut.get_weights())
     return features
-
-
-def _preprocess(settings: PretrainedSettings) -> Any:
-    """Return the network's `preprocess_input`, which is in the module that defines the network."""
-    function = getattr(keras.applications, settings.network)
-    return sys.modules[function.__module__].preprocess_input
 
 
 def _one_line(error: Exception) -> str:

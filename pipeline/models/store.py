@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from pipeline.artifacts import (
     write_atomic,
 )
 from pipeline.errors import DamagedArtifactError
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 LIBRARIES = ("tensorflow", "keras", "pillow")
 """What decodes photos and multiplies matrices: another version gives other numbers."""
@@ -48,10 +50,9 @@ class ModelFolder:
         return dict(self.manifest["embedding"])
 
     def is_made_by(self, recipe: Mapping[str, Any]) -> bool:
-        """Whether it was made by these settings.
+        """Whether its manifest contradicts none of these settings.
 
-        Its manifest may say more than they do (the checksum of a file that is no longer there), but
-        must not contradict them.
+        It may say more than they do: the checksum of a file that is no longer there.
         """
         return recipe.items() <= self.recipe.items()
 
@@ -72,31 +73,21 @@ class ModelFolder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the model would give a photo another vector.
-
-        Made of architecture, layer, preprocessing and normalization (`embedding`), the weights'
-        digest, and the versions of the libraries that decode photos and multiply matrices.
-        """
+        """Changes whenever the model would give a photo another vector."""
         return digest([self.embedding, self.manifest["weights"], library_versions(*LIBRARIES)])
 
     def photos(self, part: str) -> npt.NDArray[np.uint8]:
         """(n, 32) uint8: SHA-256 of the `training` or `validation` photos; none if not trained."""
-        file = self.path / f"{part}.npy"
-        if not file.is_file():
-            return np.empty((0, 32), np.uint8)
-        photos: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
-        return photos
+        return self._array(f"{part}.npy", np.empty((0, 32), np.uint8))
 
     def reconstruction_errors(self) -> npt.NDArray[np.float32]:
-        """(n, 2) float32: the errors of the rebuilt validation photos; none if not trained.
+        """`EmbeddingModel.reconstruction_errors` of the validation photos, each column sorted."""
+        return self._array(RECONSTRUCTION_ERRORS, np.empty((0, 2), np.float32))
 
-        The columns are those of `EmbeddingModel.reconstruction_errors`, each in ascending order.
-        """
-        file = self.path / RECONSTRUCTION_ERRORS
-        if not file.is_file():
-            return np.empty((0, 2), np.float32)
-        errors: npt.NDArray[np.float32] = np.load(file, allow_pickle=False)
-        return errors
+    def _array(self, name: str, default: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        if (self.path / name).is_file():
+            default = np.load(self.path / name, allow_pickle=False)
+        return default
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -133,14 +124,14 @@ class ModelStore:
         return None if name is None else self.get(name)
 
     def get(self, name: str) -> ModelFolder | None:
-        """Return the model folder called `name`, or None if there is none."""
+        """Like `open`, but None if there is no such folder."""
         return self.open(name) if (self.folder / name).is_dir() else None
 
     def open(self, name: str) -> ModelFolder:
         """Open the model folder called `name`."""
         manifest = read_manifest(self.folder / name)
         if not {"recipe", "embedding", "dim", "weights"} <= manifest.keys():
-            raise DamagedArtifactError(f"{self.folder / name}: its manifest describes no model")
+            raise DamagedArtifactError("its manifest describes no model", where=self.folder / name)
         return ModelFolder(self.folder / name, manifest)
 
     def with_recipe(
@@ -148,17 +139,13 @@ class ModelStore:
     ) -> list[ModelFolder]:
         """Every complete model made by these settings, the one in use first.
 
-        A damaged folder is left out. If it is that of the model in use, it is removed with
-        `remove_damaged`, for a model that is easily made again.
-
         Raises:
-            DamagedArtifactError: the folder of the model in use is damaged, and not to be removed.
+            DamagedArtifactError: the folder of the model in use is damaged; with `remove_damaged`,
+                for a model that is easily made again, it is removed instead.
         """
         current = self._current_name()
         models = []
-        for folder in sorted(self.folder.glob("[0-9a-f]*")):
-            if not folder.is_dir():
-                continue
+        for folder in sorted(path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()):
             try:
                 models.append(self.open(folder.name))
             except DamagedArtifactError:
@@ -167,18 +154,14 @@ class ModelStore:
                 if not remove_damaged:
                     raise
                 shutil.rmtree(folder)
-        return sorted(
-            (model for model in models if model.is_made_by(recipe)),
-            key=lambda model: model.path.name != current,
-        )
+        models.sort(key=lambda model: model.path.name != current)
+        return [model for model in models if model.is_made_by(recipe)]
 
     def publish(self, content: Mapping[str, Any], write: Callable[[Path], None]) -> ModelFolder:
         """Write a new model and make it the one in use.
 
         `content` is its manifest, `write` fills the folder that it is given. The folder is named
         after recipe and weights; a complete one of that name is kept, a damaged one replaced.
-
-            store.publish(content, lambda folder: save_weights(network, folder / WEIGHTS))
         """
         folder = self.folder / digest([content["recipe"], content["weights"]])
         try:

@@ -2,22 +2,6 @@
 
 from pipeline.models.autoencoder.model import embedding, load, recipe
 from pipeline.models.autoencoder.network import build
-from pipeline.models.autoencoder.training import (
-    TeacherVectors,
-    covers,
-    remove_unfinished,
-    split,
-    train,
-)
+from pipeline.models.autoencoder.training import covers, remove_unfinished, split, train
 
-__all__ = [
-    "TeacherVectors",
-    "build",
-    "covers",
-    "embedding",
-    "load",
-    "recipe",
-    "remove_unfinished",
-    "split",
-    "train",
-]
+__all__ = ["build", "covers", "embedding", "load", "recipe", "remove_unfinished", "split", "train"]

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.artifacts import publish, read_json, write_json
-from pipeline.models.autoencoder.history import History
+from pipeline.config import TrainingSettings
 from pipeline.models.store import load_arrays, save_arrays
+
+
+@dataclass
+class History:
+    """The losses of each finished epoch: without distillation, mean squared errors of pixels."""
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are finished."""
+        return len(self.val_loss)
+
+    @property
+    def best(self) -> int:
+        """Index of the epoch with the lowest validation loss."""
+        return int(np.argmin(self.val_loss))
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the epoch just finished is the best."""
+        return self.best == self.epochs - 1
+
+    def is_over(self, training: TrainingSettings) -> bool:
+        """Whether all epochs are done, or the last `patience` of them brought no improvement."""
+        idle = self.epochs - 1 - self.best if self.epochs else 0
+        return self.epochs >= training.epochs or (
+            training.patience is not None and idle >= training.patience
+        )
 
 
 class Checkpoint:
@@ -38,14 +70,13 @@ class Checkpoint:
 
     def save(self, model: Any, history: History) -> None:
         """Save the epoch just finished, and remove the one before."""
-        with publish(self._epoch(history.epochs), {}) as aside:
+        with publish(self._best(history.epochs).parent, {}) as aside:
             weights = {f"{i:04d}": array for i, array in enumerate(model.get_weights())}
             save_arrays(aside / "last.npz", weights)
             optimizer: dict[str, Any] = {}
             model.optimizer.save_own_variables(optimizer)
             save_arrays(aside / "optimizer.npz", optimizer)
-            is_best = history.best == history.epochs - 1
-            best = aside / "last.npz" if is_best else self._best(history.epochs - 1)
+            best = aside / "last.npz" if history.is_best else self._best(history.epochs - 1)
             shutil.copyfile(best, aside / "best.npz")
             write_json(aside / "history.json", asdict(history))
         for older in sorted(self.folder.glob("epoch-*"))[:-1]:
@@ -55,8 +86,5 @@ class Checkpoint:
         """Load the weights of the best epoch."""
         model.set_weights(list(load_arrays(self._best(history.epochs)).values()))
 
-    def _epoch(self, epochs: int) -> Path:
-        return self.folder / f"epoch-{epochs:05d}"
-
     def _best(self, epochs: int) -> Path:
-        return self._epoch(epochs) / "best.npz"
+        return self.folder / f"epoch-{epochs:05d}" / "best.npz"

@@ -14,17 +14,13 @@ They are the first layers of the `descriptor` network, and part of the targets o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.models.base import F32Matrix, U8Batch
-from pipeline.models.keras_runtime import keras, tf
-
-Ids = npt.NDArray[np.int64]
+from pipeline.models.base import F32Matrix, Ids, U8Batch
+from pipeline.models.keras_runtime import Compiled, compiled, keras, tf
 
 _HOG_CELLS, _COARSE_CELLS = 8, 16  # along each side
 _DIRECTIONS = 9  # of gradients, over half a circle: opposite directions are one
@@ -37,19 +33,15 @@ _BATCH_SIZE = 256
 
 
 def compute(photos: Any) -> dict[str, Any]:
-    """Compute each descriptor of a batch: (n, side, side, 3) in 0..1 → name: (n, dim), tensors.
-
-    Both are float32; `side` is a multiple of 16.
-    """
-    flat = {
+    """(n, side, side, 3) float32 in 0..1, sides a multiple of 16 → name: (n, dim) float32."""
+    darkness = _WHITE - tf.reduce_min(photos, -1, True)
+    parts = {
         "hog": _hog(photos),
-        "foreground_mask": _coarse(
-            tf.sigmoid((_WHITE - tf.reduce_min(photos, -1, True)) * _STEEPNESS)
-        ),
+        "foreground_mask": _cell_means(tf.sigmoid(darkness * _STEEPNESS), _COARSE_CELLS),
         "lab_histogram": _lab_histogram(photos),
-        "pixels": _coarse(photos),
+        "pixels": _cell_means(photos, _COARSE_CELLS),
     }
-    return {name: tf.reshape(x, (-1, math.prod(x.shape[1:]))) for name, x in flat.items()}
+    return {name: tf.reshape(x, (-1, math.prod(x.shape[1:]))) for name, x in parts.items()}
 
 
 def layer(name: str) -> Any:
@@ -87,7 +79,7 @@ def extract(photos: U8Batch, rows: Ids, *, mirrored: bool = False) -> dict[str, 
 
         hog = extract(photos, np.arange(len(photos)))["hog"]
     """
-    compute_batch = _compiled(photos.shape[1], mirrored)
+    compute_batch = _compute_batch(photos.shape[1], mirrored)
     batches = [
         compute_batch(photos[rows[start : start + _BATCH_SIZE]])
         for start in range(0, len(rows), _BATCH_SIZE)
@@ -99,7 +91,7 @@ def extract(photos: U8Batch, rows: Ids, *, mirrored: bool = False) -> dict[str, 
 
 
 @cache  # each is compiled once
-def _compiled(side: int, mirrored: bool) -> Callable[[U8Batch], Mapping[str, Any]]:
+def _compute_batch(side: int, mirrored: bool) -> Compiled:
     def compute_batch(pixels: Any) -> dict[str, Any]:
         photos = tf.cast(pixels, tf.float32) / 255.0
         parts = compute(photos)
@@ -108,16 +100,12 @@ def _compiled(side: int, mirrored: bool) -> Callable[[U8Batch], Mapping[str, Any
             parts = {name: (part + mirror_parts[name]) / 2 for name, part in parts.items()}
         return parts
 
-    signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
-    compiled: Callable[[U8Batch], Mapping[str, Any]] = tf.function(
-        compute_batch, input_signature=signature, autograph=False
-    )
-    return compiled
+    return compiled(compute_batch, (side, side, 3), tf.uint8)
 
 
-def _coarse(photos: Any) -> Any:
-    """(n, side, side, c) → (n, 16, 16, c): the mean of each cell."""
-    cell = photos.shape[1] // _COARSE_CELLS
+def _cell_means(photos: Any, cells: int) -> Any:
+    """(n, side, side, c) → (n, cells, cells, c)."""
+    cell = photos.shape[1] // cells
     return tf.nn.avg_pool2d(photos, cell, cell, "VALID")
 
 
@@ -132,8 +120,7 @@ def _hog(photos: Any) -> Any:
     # A gradient counts fully for its own direction and not at all for the adjacent ones.
     adjacent = math.cos(math.pi / _DIRECTIONS)
     strength = tf.nn.relu(along - adjacent * length) / (1 - adjacent)
-    cell = photos.shape[1] // _HOG_CELLS
-    cells = tf.nn.avg_pool2d(strength, cell, cell, "VALID")
+    cells = _cell_means(strength, _HOG_CELLS)
     side = _HOG_CELLS - 1
     blocks = tf.concat([cells[:, i : i + side, j : j + side] for i in (0, 1) for j in (0, 1)], -1)
     return _unit(tf.minimum(_unit(blocks), 2 * _CLIP))
@@ -159,9 +146,8 @@ def _lab_histogram(photos: Any) -> Any:
     lightness, a, b = (tf.reshape(share, (-1, pixels, _COLOR_BINS)) for share in shares)
     # Two axes pixel by pixel and the third by a matrix product, which is much faster than all
     # three pixel by pixel.
-    joint = tf.reshape(
-        lightness[..., tf.newaxis] * a[:, :, tf.newaxis], (-1, pixels, _COLOR_BINS**2)
-    )
+    joint = lightness[..., tf.newaxis] * a[:, :, tf.newaxis]
+    joint = tf.reshape(joint, (-1, pixels, _COLOR_BINS**2))
     return tf.sqrt(tf.matmul(joint, b, transpose_a=True) / pixels + 1e-6)
 
 

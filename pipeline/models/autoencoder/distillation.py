@@ -8,17 +8,14 @@ is the mean of a photo's and its mirror image's: a shoe that points to the left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder import descriptors
-from pipeline.models.base import F32Matrix, U8Batch
-
-Ids = npt.NDArray[np.int64]
+from pipeline.models.base import F32Matrix, Ids, U8Batch
 
 _MAX_FIT_PHOTOS = 10_000  # more give the same components
 _BATCH_SIZE = 256
@@ -47,7 +44,12 @@ class TargetBuilder:
         """Fit to (n, side, side, 3) uint8 photos and, with a teacher, its (n, dim) vectors."""
         from sklearn.decomposition import PCA
 
-        self.settings = settings
+        self.max_neighbors = settings.neighbors
+        names = ("hog", "foreground_mask", "lab_histogram", "pixels")
+        weights = {name: getattr(settings, name) for name in names if getattr(settings, name)}
+        self.descriptors = tuple(weights)
+        if settings.teacher:
+            weights["teacher"] = settings.teacher_weight
         random = np.random.default_rng(seed)
         count = min(_MAX_FIT_PHOTOS, len(photos))
         rows = np.sort(random.choice(len(photos), count, replace=False))
@@ -55,7 +57,7 @@ class TargetBuilder:
         self.means = [part.mean(axis=0) for part in parts]
         self.scales = [
             weight / max(float(np.sqrt(part.var(axis=0).sum())), 1e-6)
-            for part, weight in zip(parts, self._weights(), strict=True)
+            for part, weight in zip(parts, weights.values(), strict=True)
         ]
         joined = self._join(parts)
         components = min(settings.components, *joined.shape)
@@ -71,24 +73,7 @@ class TargetBuilder:
             rows = np.arange(start, min(start + _BATCH_SIZE, len(photos)))
             batches.append(self.pca.transform(self._join(self._parts(photos, teacher, rows))))
         targets = (np.concatenate(batches) / self.spread).astype(np.float32)
-        return DistillationTargets(targets, _nearest_others(targets, self.settings.neighbors))
-
-    def _weights(self) -> Sequence[float]:
-        """Of the descriptors in use, then of the teacher."""
-        settings = self.settings
-        teacher = [settings.teacher_weight] if settings.teacher else []
-        return [*self._descriptor_weights().values(), *teacher]
-
-    def _descriptor_weights(self) -> Mapping[str, float]:
-        """The descriptors in use, and their weights."""
-        settings = self.settings
-        weights = {
-            "hog": settings.hog,
-            "foreground_mask": settings.foreground_mask,
-            "lab_histogram": settings.lab_histogram,
-            "pixels": settings.pixels,
-        }
-        return {name: weight for name, weight in weights.items() if weight}
+        return DistillationTargets(targets, _nearest_others(targets, self.max_neighbors))
 
     def _parts(self, photos: U8Batch, teacher: F32Matrix | None, rows: Ids) -> list[F32Matrix]:
         """Each descriptor of some rows, and signed square roots of the teacher's vectors.
@@ -97,7 +82,7 @@ class TargetBuilder:
         the Fisher kernel for large-scale image classification, ECCV 2010).
         """
         by_name = descriptors.extract(photos, rows, mirrored=True)
-        parts = [by_name[name] for name in self._descriptor_weights()]
+        parts = [by_name[name] for name in self.descriptors]
         if teacher is not None:
             vectors = teacher[rows]
             parts.append(np.sign(vectors) * np.sqrt(np.abs(vectors)))

@@ -12,7 +12,8 @@ MIN_NOTED_SECONDS = 3600.0
 class DurationNote:
     """Measures the first batches; notes once how long all epochs take, if more than an hour.
 
-    Call it with the number of photos of each batch, as soon as the batch is done.
+    Call it with the number of photos of each batch, as soon as the batch is done. `photos` are
+    those of an epoch, `epochs` those still to be done.
     """
 
     def __init__(
@@ -25,7 +26,6 @@ class DurationNote:
         hint: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`photos` are those of an epoch, `epochs` those still to be done."""
         self.note, self.name, self.hint, self.clock = note, name, hint, clock
         self.photos, self.epochs = photos, epochs
         self.measured_photos = 0
@@ -46,16 +46,13 @@ class DurationNote:
         self.is_done = True
         epoch = seconds / self.measured_photos * self.photos
         if epoch * self.epochs > MIN_NOTED_SECONDS:
-            self.note(
-                f"{self.name}: an epoch takes about {_in_words(epoch)},"
-                f" {self.epochs} epochs up to {_in_words(epoch * self.epochs)}"
-                + (f"; {self.hint}" if self.hint else "")
-            )
+            run = f"{self.epochs} epochs up to {_in_words(epoch * self.epochs)}"
+            hint = f"; {self.hint}" if self.hint else ""
+            self.note(f"{self.name}: an epoch takes about {_in_words(epoch)}, {run}{hint}")
 
 
 def _in_words(seconds: float) -> str:
     """5400 → 90 minutes; 7200 → 2 hours."""
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    units = {"hours": 3600, "minutes": 60, "seconds": 1}
+    unit = next((unit for unit, size in units.items() if seconds >= 2 * size), "seconds")
+    return f"{seconds / units[unit]:.0f} {unit}"

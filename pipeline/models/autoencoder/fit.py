@@ -18,14 +18,13 @@ import numpy as np
 from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.models.autoencoder.batches import batches_of, draw_affine
-from pipeline.models.autoencoder.checkpoint import Checkpoint
-from pipeline.models.autoencoder.distillation import DistillationTargets, Ids, pairs
+from pipeline.models.autoencoder.checkpoint import Checkpoint, History
+from pipeline.models.autoencoder.distillation import DistillationTargets, pairs
 from pipeline.models.autoencoder.duration import DurationNote
-from pipeline.models.autoencoder.history import History
 from pipeline.models.autoencoder.losses import DistillationLoss, PixelLoss, TrainingLoss
 from pipeline.models.autoencoder.network import adapt
-from pipeline.models.autoencoder.steps import Steps, mean_loss
-from pipeline.models.base import U8Batch
+from pipeline.models.autoencoder.steps import compile_steps, mean_loss
+from pipeline.models.base import Ids, U8Batch
 from pipeline.models.keras_runtime import (
     deterministic_ops,
     dtype_policy,
@@ -52,34 +51,30 @@ class Examples:
         """(n, components) float32, or None."""
         return self.distillation and self.distillation.targets
 
+    def arrange(self, order: Ids, batch: int, random: np.random.Generator | None = None) -> Ids:
+        """Pair photos with their neighbors if there is distillation."""
+        if self.distillation is None:
+            return order
+        return pairs(self.distillation.neighbors, order, batch, random)
 
+
+@dataclass(frozen=True)
 class Fit:
     """One run, in a folder that keeps its last finished epoch.
-
-    `make_network` returns an untrained `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same.
-    `hint` is appended if a note warns of a long run, whose time `clock` measures in seconds.
 
     network, history = Fit("ae", make, training, folder, SILENT).run(Examples(a), Examples(b))
     """
 
-    def __init__(
-        self,
-        name: str,
-        make_network: Callable[[], Any],
-        training: TrainingSettings,
-        folder: Path,
-        progress: Progress,
-        *,
-        hint: str = "",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.name = name
-        self.make_network = make_network
-        self.training = training
-        self.checkpoint = Checkpoint(folder)
-        self.progress = progress
-        self.hint = hint
-        self.clock = clock
+    name: str
+    make_network: Callable[[], Any]
+    """Returns an untrained `keras.Model`: (n, h, w, 3) float32 in 0..1 → the same."""
+    training: TrainingSettings
+    folder: Path
+    progress: Progress
+    hint: str = ""
+    """Appended if a note warns of a long run."""
+    clock: Callable[[], float] = time.monotonic
+    """Tells the time in seconds."""
 
     def run(self, train: Examples, val: Examples) -> tuple[Any, History]:
         """Return the network with the weights of its best epoch, and the losses of all epochs.
@@ -90,19 +85,27 @@ class Fit:
         with fresh_names_and_seeds(self.training.seed), deterministic_ops():
             batch = self._batch_size(train)
             network, loss, strategy = self._compile(train, batch)
-            history = self._resume(loss.model)
-            steps = Steps(loss, strategy, self.training, train.targets, val.targets)
+            checkpoint = Checkpoint(self.folder)
+            history = self._resume(checkpoint, loss.model)
+            targets = (train.targets, val.targets)
+            train_step, val_step = compile_steps(loss, strategy, self.training, *targets)
             photos = self._photos_per_epoch(train)
             left = self.training.epochs - history.epochs
             duration = DurationNote(
                 self.progress.note, self.name, photos, left, hint=self.hint, clock=self.clock
             )
+            val_order = val.arrange(np.arange(len(val.photos)), batch)
+            val_batches = batches_of(val.photos, val_order, batch)
             while not history.is_over(self.training):
-                self._run_epoch(steps, strategy, train, val, batch, history, duration)
+                label = f"{self.name}: epoch {history.epochs + 1}/{self.training.epochs}"
+                train_batches = self._train_batches(train, batch, history.epochs, strategy)
+                with self.progress.task(label, photos, "photos") as advance:
+                    history.loss.append(mean_loss(train_step, train_batches, advance, duration))
+                    history.val_loss.append(mean_loss(val_step, val_batches))
                 self._check_loss(history)
-                self.checkpoint.save(loss.model, history)
+                checkpoint.save(loss.model, history)
                 self._note_epoch(history, is_distilled=train.distillation is not None)
-            self.checkpoint.load_best(loss.model, history)
+            checkpoint.load_best(loss.model, history)
             with dtype_policy("float32"):
                 inference_model = self.make_network()
             inference_model.set_weights(network.get_weights())
@@ -131,9 +134,9 @@ class Fit:
         is_half = self.training.mixed_precision and gpus
         photos = self._photos_per_epoch(train)
         steps = photos // batch if len(gpus) > 1 else math.ceil(photos / batch)
-        strategy = (
-            tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else tf.distribute.get_strategy()
-        )
+        strategy = tf.distribute.get_strategy()
+        if len(gpus) > 1:
+            strategy = tf.distribute.MirroredStrategy(gpus)
         with dtype_policy("mixed_float16" if is_half else "float32"), strategy.scope():
             network = self.make_network()
             adapt(network, train.photos)
@@ -166,8 +169,8 @@ class Fit:
             warmup_steps=warmup,
         )
 
-    def _resume(self, model: Any) -> History:
-        history = self.checkpoint.resume(model)
+    def _resume(self, checkpoint: Checkpoint, model: Any) -> History:
+        history = checkpoint.resume(model)
         if history is None:
             self.progress.note(f"{self.name}: begun in another precision, so starting over")
             return History()
@@ -177,71 +180,37 @@ class Fit:
 
     # --- an epoch --------------------------------------------------------------------------------
 
-    def _run_epoch(
-        self,
-        steps: Steps,
-        strategy: Any,
-        train: Examples,
-        val: Examples,
-        batch: int,
-        history: History,
-        duration: DurationNote,
-    ) -> None:
-        """Train and validate once on all photos, and append both losses to the history."""
-        label = f"{self.name}: epoch {history.epochs + 1}/{self.training.epochs}"
-        batches, photos = self._train_batches(train, batch, history.epochs, strategy)
-        with self.progress.task(label, photos, "photos") as advance:
+    def _train_batches(self, train: Examples, batch: int, epoch: int, strategy: Any) -> Any:
+        """Batches for all devices, shuffled and augmented.
 
-            def count_batch(count: int, status: str = "") -> None:
-                advance(count, status)
-                duration(count)
-
-            history.loss.append(mean_loss(steps.train, batches, count_batch))
-            order = _arrange(val, np.arange(len(val.photos)), batch, None)
-            history.val_loss.append(mean_loss(steps.validate, batches_of(val.photos, order, batch)))
-
-    def _train_batches(
-        self, train: Examples, batch: int, epoch: int, strategy: Any
-    ) -> tuple[Any, int]:
-        """Shuffle and augment, seeded by the epoch: a resumed run does it in the same way.
-
-        Returns the batches for all devices, and the number of photos in them.
+        They are seeded by the number of the epoch: a resumed run draws the same.
         """
         random = np.random.default_rng([self.training.seed, epoch])
-        augment = self.training.augment
-        photos = train.photos
+        augment, photos = self.training.augment, train.photos
         order = random.permutation(len(photos))
         affine = draw_affine(random, len(photos), photos.shape[1], augment)
-        order = _arrange(train, order, batch, random)
         batches = batches_of(
             photos,
-            order,
+            train.arrange(order, batch, random),
             batch,
             affine,
             clean=augment.clean_target,
             # A device without a photo in the last batch would spoil its batch statistics.
             drop_remainder=strategy.num_replicas_in_sync > 1,
         )
-        return strategy.experimental_distribute_dataset(batches), len(order)
+        return strategy.experimental_distribute_dataset(batches)
 
     def _check_loss(self, history: History) -> None:
         if not math.isfinite(history.loss[-1] + history.val_loss[-1]):
             raise TrainingError(
-                f"engines.{self.name}: the loss is no longer a finite number in epoch"
-                f" {history.epochs}; lower training.learning_rate"
+                f"the loss is no longer a finite number in epoch {history.epochs}",
+                where=f"engines.{self.name}",
+                hint="lower training.learning_rate",
             )
 
     def _note_epoch(self, history: History, *, is_distilled: bool) -> None:
         measure = "loss" if is_distilled else "mean squared error"
         self.progress.note(
             f"{self.name}: epoch {history.epochs}: {measure} {history.loss[-1]:.5f},"
-            f" validation {history.val_loss[-1]:.5f}"
-            + (" (best)" if history.best == history.epochs - 1 else "")
+            f" validation {history.val_loss[-1]:.5f}" + (" (best)" if history.is_best else "")
         )
-
-
-def _arrange(examples: Examples, order: Ids, batch: int, random: np.random.Generator | None) -> Ids:
-    """Pair photos with their neighbors if there is distillation."""
-    if examples.distillation is None:
-        return order
-    return pairs(examples.distillation.neighbors, order, batch, random)

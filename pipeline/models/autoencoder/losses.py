@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.config import DistillationSettings
 from pipeline.models.autoencoder.network import LATENT
 from pipeline.models.keras_runtime import keras, tf
 
 
-class TrainingLoss(Protocol):
-    """A loss, and the model whose weights are to make it small."""
+class PixelLoss:
+    """The mean squared error of rebuilt pixels, as in the article."""
 
-    model: Any
-    """A `keras.Model`: the network, and the further layers that only training needs."""
+    def __init__(self, network: Any) -> None:
+        self.model = network
+        """A `keras.Model`: the network, and the further layers that only training needs."""
 
     def __call__(
         self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool
@@ -24,19 +25,6 @@ class TrainingLoss(Protocol):
         photos' rows in `targets`, which is (photos, components) float32, or None without
         distillation.
         """
-        ...
-
-
-class PixelLoss:
-    """The mean squared error of rebuilt pixels, as in the article."""
-
-    def __init__(self, network: Any) -> None:
-        self.model = network
-
-    def __call__(
-        self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool
-    ) -> Any:
-        """Return the mean squared error."""
         rebuilt = tf.cast(self.model(inputs, training=training), tf.float32)
         return tf.reduce_mean(tf.square(rebuilt - expected))
 
@@ -66,7 +54,6 @@ class DistillationLoss:
         self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool
     ) -> Any:
         """Return the weighted sum; the batch is arranged by `distillation.pairs`."""
-        weights = self.settings
         rebuilt, rebuilt_targets, latent, scaled = (
             tf.cast(output, tf.float32) for output in self.model(inputs, training=training)
         )
@@ -74,11 +61,14 @@ class DistillationLoss:
         difference = rebuilt_targets - tf.gather(targets, rows)
         target_error = tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=1))
         return (
-            weights.pixel_weight * pixel_error
-            + weights.target_weight * target_error
+            self.settings.pixel_weight * pixel_error
+            + self.settings.target_weight * target_error
             + info_nce(scaled)
-            + weights.decorrelation_weight * squared_correlations(latent)
+            + self.settings.decorrelation_weight * squared_correlations(latent)
         )
+
+
+TrainingLoss = PixelLoss | DistillationLoss
 
 
 def info_nce(latents: Any) -> Any:
@@ -89,15 +79,14 @@ def info_nce(latents: Any) -> Any:
     half = tf.shape(latents)[0] // 2
     anchors, positives = latents[:half], latents[half:]
     candidates = tf.concat([anchors, positives], axis=0)
-    count = tf.shape(anchors)[0]
     squared_distances = (
         tf.reduce_sum(anchors**2, 1)[:, tf.newaxis]
         + tf.reduce_sum(candidates**2, 1)
         - 2 * tf.matmul(anchors, candidates, transpose_b=True)
     )
-    itself = tf.one_hot(tf.range(count), tf.shape(candidates)[0], on_value=1e9, off_value=0.0)
+    itself = tf.one_hot(tf.range(half), tf.shape(candidates)[0], on_value=1e9, off_value=0.0)
     logits = -tf.maximum(squared_distances, 0) - itself
-    of_neighbor = tf.linalg.diag_part(logits[:, count:])
+    of_neighbor = tf.linalg.diag_part(logits[:, half:])
     return tf.reduce_mean(tf.reduce_logsumexp(logits, axis=1) - of_neighbor)
 
 

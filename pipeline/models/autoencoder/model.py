@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
 from pipeline.models.keras_model import KerasModel, load_weights
-from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
+from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import ModelFolder
 
 
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
-    fields = {
-        *("type", "architecture", "input_size", "latent_dim", "standardize", "resize", "normalize")
-    }
-    return {"version": 1, **settings.model_dump(mode="json", include=fields)}
+    fields = "type architecture input_size latent_dim standardize resize normalize"
+    return {"version": 1, **settings.model_dump(mode="json", include={*fields.split()})}
 
 
 def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
@@ -27,36 +24,15 @@ def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
 
 
 def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open a trained autoencoder as an embedding model: its encoder, from pixels to the latent.
-
-    Raises:
-        DamagedArtifactError: its weights are not those it was published with.
-    """
+    """Open the encoder of a trained autoencoder; raises what `load_weights` raises."""
     spec = folder.embedding
+    architecture, size, dim = (spec[key] for key in ("architecture", "input_size", "latent_dim"))
     with fresh_names_and_seeds(), dtype_policy("float32"):
-        network = build_described(spec)
+        network = networks.build(architecture, size, dim, standardize=spec["standardize"])
         pixels_to_latent = encoder(network)
     load_weights(network, folder)
-    return KerasModel(
-        name=name,
-        dim=spec["latent_dim"],
-        input_size=(spec["input_size"], spec["input_size"]),
-        fingerprint=folder.fingerprint,
-        resize=spec["resize"],
-        normalize=spec["normalize"],
-        network=pixels_to_latent,
-        autoencoder=network,
-    )
-
-
-def build_described(embedding: Mapping[str, Any]) -> Any:
-    """Build the untrained network that a model folder's `embedding` describes."""
-    return networks.build(
-        embedding["architecture"],
-        embedding["input_size"],
-        embedding["latent_dim"],
-        standardize=embedding["standardize"],
-    )
+    rebuild = compiled(lambda photos: network(photos, training=False), (size, size, 3))
+    return KerasModel(name, folder, pixels_to_latent, rebuild)
 
 
 def encoder(network: Any) -> Any:

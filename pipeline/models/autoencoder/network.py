@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.models.autoencoder import descriptors
-from pipeline.models.autoencoder.noise import noise_layer
 from pipeline.models.base import U8Batch
-from pipeline.models.keras_runtime import keras
+from pipeline.models.keras_runtime import keras, tf
 
 LATENT, DESCRIPTORS = "latent_space", "descriptors"
 _WIDTH, _HIDDEN_UNITS = 64, 512
@@ -70,10 +69,8 @@ def _article(size: int, latent_dim: int, standardize: bool) -> Any:
     image = keras.Input((size, size, 3))
     x = block(layers.Conv2D, 64, image)
     shape = x.shape[1:]
-    x = layers.Flatten()(x)
-    x = _latent(x, latent_dim, standardize)
-    x = layers.Dense(shape[0] * shape[1] * shape[2])(x)
-    x = layers.Reshape(shape)(x)
+    x = _latent(layers.Flatten()(x), latent_dim, standardize)
+    x = layers.Reshape(shape)(layers.Dense(math.prod(shape))(x))
     for filters in (64, 64, 32):
         x = block(layers.Conv2DTranspose, filters, x)
     x = layers.Conv2DTranspose(3, 3, padding="same")(x)
@@ -86,8 +83,7 @@ def _strided(size: int, latent_dim: int, standardize: bool) -> Any:
 
     A latent of 16 axes can rebuild a photo only coarsely, so all work is done at a quarter of the
     photo's resolution and below: patches of 4×4 pixels, then strides of 2 down to a map of at most
-    4×4, with batch normalization and ReLU between. The decoder mirrors that; its transposed kernels
-    are twice their stride wide, so that their outputs overlap and no grid shows.
+    4×4, with batch normalization and ReLU between. The decoder mirrors that.
     """
     layers = keras.layers
     border, widths = _pyramid(size, _WIDTH)
@@ -106,25 +102,48 @@ def _descriptor(size: int, latent_dim: int, standardize: bool, noise: float) -> 
     Descriptors of the photo (`descriptors.py`), a hidden layer of 512 units, and the latent; the
     decoder is that of `strided` at half its width. 1.8 million trainable weights at 64×64.
     """
-    layers = keras.layers
     image = keras.Input((size, size, 3))
-    x = descriptors.layer(DESCRIPTORS)(image)
-    x = noise_layer(noise)(x)
-    x = _active(layers.Dense(_HIDDEN_UNITS)(x))
+    x = _noise_layer(noise)(descriptors.layer(DESCRIPTORS)(image))
+    x = _active(keras.layers.Dense(_HIDDEN_UNITS)(x))
     x = _latent(x, latent_dim, standardize)
     return keras.Model(image, _decoded(x, size, _WIDTH // 2), name="autoencoder")
 
 
+def _noise_layer(deviation: float) -> Any:
+    """Return a Keras layer that adds normal noise of a standard deviation, in training only.
+
+    The noise follows from the number of training steps, a weight of the layer. Keras's
+    `GaussianNoise` keeps its state outside the weights: a resumed run would draw other noise.
+    """
+
+    class Noise(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, _: Any) -> None:
+            count = {"dtype": "int32", "trainable": False, "aggregation": "only_first_replica"}
+            self.step = self.add_weight(name="step", shape=(), initializer="zeros", **count)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            if not training or not deviation:
+                return x
+            state = tf.stack([0, tf.convert_to_tensor(self.step)])
+            noise = tf.cast(tf.random.stateless_normal(tf.shape(x), state), x.dtype)
+            self.step.assign_add(1)
+            return x + deviation * noise
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return Noise(name="noise")
+
+
 def _latent(x: Any, latent_dim: int, standardize: bool) -> Any:
-    layers = keras.layers
     if not standardize:
-        return layers.Dense(latent_dim, name=LATENT)(x)
-    scaled = layers.BatchNormalization(momentum=0.9, center=False, scale=False, name=LATENT)
-    return scaled(layers.Dense(latent_dim)(x))
+        return keras.layers.Dense(latent_dim, name=LATENT)(x)
+    scaled = keras.layers.BatchNormalization(momentum=0.9, center=False, scale=False, name=LATENT)
+    return scaled(keras.layers.Dense(latent_dim)(x))
 
 
 def _decoded(x: Any, size: int, first_width: int) -> Any:
-    """From the latent to pixels; transposed kernels are twice their stride wide."""
+    """From the latent to pixels; kernels twice their stride wide overlap, so that no grid shows."""
     layers = keras.layers
     border, widths = _pyramid(size, first_width)
     side = (size + border) // (4 * 2 ** (len(widths) - 1))
@@ -144,5 +163,4 @@ def _pyramid(size: int, width: int) -> tuple[int, list[int]]:
 
 
 def _active(x: Any) -> Any:
-    layers = keras.layers
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))

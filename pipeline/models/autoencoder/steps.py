@@ -9,81 +9,73 @@ from pipeline.config import TrainingSettings
 from pipeline.models.autoencoder.losses import TrainingLoss
 from pipeline.models.base import F32Matrix
 from pipeline.models.keras_runtime import tf
-from pipeline.progress import Advance, ignored
 
 Step = Callable[..., tuple[Any, Any]]
 """A batch of `batches_of` → the sum of its photos' losses, and the number of photos."""
 
 
-class Steps:
-    """Two functions of a batch: `train` also updates the weights, `validate` does not."""
+def compile_steps(
+    loss: TrainingLoss,
+    strategy: Any,
+    training: TrainingSettings,
+    train_targets: F32Matrix | None,
+    val_targets: F32Matrix | None,
+) -> tuple[Step, Step]:
+    """Return two functions of a batch: the first updates the weights too, the second validates."""
+    model = loss.model
+    # Tensors, made only once: each graph would get a copy of an array.
+    train_tensor, val_tensor = (
+        None if targets is None else tf.convert_to_tensor(targets)
+        for targets in (train_targets, val_targets)
+    )
 
-    train: Step
-    validate: Step
-
-    def __init__(
-        self,
-        loss: TrainingLoss,
-        strategy: Any,
-        training: TrainingSettings,
-        train_targets: F32Matrix | None,
-        val_targets: F32Matrix | None,
-    ) -> None:
-        self._loss, self._strategy, self._training = loss, strategy, training
-        # Tensors, made only once: each graph would get a copy of an array.
-        self._train_targets, self._val_targets = (
-            None if targets is None else tf.convert_to_tensor(targets)
-            for targets in (train_targets, val_targets)
-        )
-        compiled = {"autograph": False, "reduce_retracing": True}
-        self.train = tf.function(self._train, **compiled)
-        self.validate = tf.function(self._validate, **compiled)
-
-    def _train(self, inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
-        total, count = self._strategy.run(self._update, (inputs, expected, rows))
-        return (
-            self._strategy.reduce("SUM", total, axis=None),
-            self._strategy.reduce("SUM", count, axis=None),
-        )
-
-    def _validate(self, inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
-        mean = self._loss(inputs, expected, rows, self._val_targets, training=False)
-        count = tf.shape(rows)[0]
-        return mean * tf.cast(count, tf.float32), count
-
-    def _update(self, inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
+    def update(inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
         """Train on one device's share of a batch."""
-        model = self._loss.model
         count = tf.shape(rows)[0]
         replica = tf.distribute.get_replica_context()
         batch = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
         with tf.GradientTape() as tape:
-            inputs = self._with_noise(inputs)
-            mean = self._loss(inputs, expected, rows, self._train_targets, training=True)
+            inputs = _with_noise(inputs, training, model.optimizer.iterations)
+            mean = loss(inputs, expected, rows, train_tensor, training=True)
             total = mean * tf.cast(count, tf.float32)
-            loss = model.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
-        gradients = tape.gradient(loss, model.trainable_variables)
+            scaled = model.optimizer.scale_loss(total / tf.cast(batch, tf.float32))
+        gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return total, count
 
-    def _with_noise(self, pixels: Any) -> Any:
-        """Add noise that follows from seed, step and device: a resumed run draws the same."""
-        deviation = self._training.augment.noise
-        if not deviation:
-            return pixels
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.cast(self._loss.model.optimizer.iterations, tf.int64)
-        seed = tf.stack(
-            [tf.constant(self._training.seed, tf.int64), step * 4096 + tf.cast(replica, tf.int64)]
-        )
-        return pixels + deviation * tf.random.stateless_normal(tf.shape(pixels), seed)
+    def train(*batch: Any) -> tuple[Any, Any]:
+        total, count = strategy.run(update, batch)
+        return strategy.reduce("SUM", total, axis=None), strategy.reduce("SUM", count, axis=None)
+
+    def validate(inputs: Any, expected: Any, rows: Any) -> tuple[Any, Any]:
+        mean = loss(inputs, expected, rows, val_tensor, training=False)
+        count = tf.shape(rows)[0]
+        return mean * tf.cast(count, tf.float32), count
+
+    options = {"autograph": False, "reduce_retracing": True}
+    return tf.function(train, **options), tf.function(validate, **options)
 
 
-def mean_loss(step: Step, batches: Iterable[Any], advance: Advance = ignored) -> float:
-    """Run a step over batches; return the mean loss of a photo."""
+def _with_noise(pixels: Any, training: TrainingSettings, iterations: Any) -> Any:
+    """Add noise that follows from seed, step and device: a resumed run draws the same."""
+    deviation = training.augment.noise
+    if not deviation:
+        return pixels
+    device = tf.distribute.get_replica_context().replica_id_in_sync_group
+    draw = tf.cast(iterations, tf.int64) * 4096 + tf.cast(device, tf.int64)
+    seed = tf.stack([tf.constant(training.seed, tf.int64), draw])
+    return pixels + deviation * tf.random.stateless_normal(tf.shape(pixels), seed)
+
+
+def mean_loss(step: Step, batches: Iterable[Any], *observers: Callable[[int], None]) -> float:
+    """Run a step over batches; return the mean loss of a photo.
+
+    Each of `observers` is told the number of photos of every finished batch.
+    """
     total, count = 0.0, 0
     for batch in batches:
         losses, photos = step(*batch)
         total, count = total + float(losses), count + int(photos)
-        advance(int(photos))
+        for observe in observers:
+            observe(int(photos))
     return total / count

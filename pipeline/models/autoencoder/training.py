@@ -7,14 +7,13 @@ model folder with weights, history and pictures is published at the end.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline import images
 from pipeline.artifacts import digest, write_json
@@ -25,23 +24,21 @@ from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder import model, network, pictures
+from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
-from pipeline.models.autoencoder.history import History
-from pipeline.models.base import F32Matrix
+from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_model import (
-    F64Matrix,
-    compile_rebuild,
     reconstruction_errors,
     save_weights,
     to_uint8,
     weights_digest,
 )
+from pipeline.models.keras_runtime import compiled
 from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Advance, Progress
 
-U8Hashes = npt.NDArray[np.uint8]
-TeacherVectors = Callable[[U8Hashes], F32Matrix]
+TeacherVectors = Callable[[U8Batch], F32Matrix]
 """(n, 32) uint8 SHA-256 of photos → (n, dim) float32: another engine's vectors of them."""
 
 _SAMPLE_PHOTOS = 12  # in the picture of reconstructions
@@ -72,27 +69,18 @@ def train(
     """
     recipe = recipe or model.recipe(settings)
     work = _working_folder(recipe, store)
-    decode = partial(_decode, name, settings, catalog, work, limits, decoders, progress)
-    train_file, val_file = _decode_all(catalog, settings, work, decode)
+    train_file, val_file = _decode(name, settings, catalog, work, limits, decoders, progress)
     if not len(train_file.photos) or not len(val_file.photos):
         raise TrainingError(
-            f"{catalog.folder}: {catalog.photo_count()} readable photos are too few to train {name}"
-            " on some and validate on others; add photos or change training.validation_split"
+            f"{catalog.photo_count()} readable photos are too few to train {name} on some and"
+            " validate on others",
+            where=catalog.folder,
+            hint="add photos or change training.validation_split",
         )
     if settings.training.distillation:
         progress.note(f"{name}: computing the targets of distillation")
     train_set, val_set = _examples(settings.training, train_file, val_file, teacher)
-    is_article = settings.architecture == "article"
-    hint = "`architecture: strided` is made for machines without a GPU" if is_article else ""
-    fit = Fit(name, _network_maker(settings), settings.training, work, progress, hint=hint)
-    trained, history = fit.run(train_set, val_set)
-    folder = _publish(settings, recipe, store, trained, history, train_file, val_file)
-    PixelFolder(store.folder, train_file.size, settings.resize).adopt(work)
-    return folder
-
-
-def _network_maker(settings: AutoencoderSettings) -> Callable[[], Any]:
-    return partial(
+    make_network = partial(
         network.build,
         settings.architecture,
         settings.input_size,
@@ -100,6 +88,13 @@ def _network_maker(settings: AutoencoderSettings) -> Callable[[], Any]:
         standardize=settings.standardize,
         noise=settings.training.augment.descriptor_noise,
     )
+    is_article = settings.architecture == "article"
+    hint = "`architecture: strided` is made for machines without a GPU" if is_article else ""
+    fit = Fit(name, make_network, settings.training, work, progress, hint=hint)
+    trained, history = fit.run(train_set, val_set)
+    folder = _publish(settings, recipe, store, trained, history, train_file, val_file)
+    PixelFolder(store.folder, train_file.size, settings.resize).adopt(work)
+    return folder
 
 
 # --- Photos ---------------------------------------------------------------------------------------
@@ -125,35 +120,8 @@ def split(photos: list[Photo], training: TrainingSettings) -> tuple[list[Photo],
 def covers(model: ModelFolder, catalog: Catalog, share: float) -> bool:
     """Whether at most `share` of the catalog's photos are new since the model was trained."""
     used = {row.tobytes() for part in ("training", "validation") for row in model.photos(part)}
-    photos = [photo.sha256 for photo in catalog.photos()]
-    new = sum(photo not in used for photo in photos)
-    return new <= share * len(photos)
-
-
-def _decode_all(
-    catalog: Catalog,
-    settings: AutoencoderSettings,
-    work: Path,
-    decode: Callable[[str, list[Photo]], PixelFile],
-) -> tuple[PixelFile, PixelFile]:
-    """Decode the photos to train on and those to validate on.
-
-    A run that was begun on the same photos keeps its division of them.
-    """
-    photos = list(catalog.photos())
-    size = (settings.input_size, settings.input_size)
-    if not _was_begun_on(photos, work, size):
-        shutil.rmtree(work, ignore_errors=True)
-    train_photos, val_photos = split(photos, settings.training)
-    return decode("training", train_photos), decode("validation", val_photos)
-
-
-def _was_begun_on(photos: list[Photo], work: Path, size: tuple[int, int]) -> bool:
-    files = [PixelFile(work, part, size) for part in ("training", "validation")]
-    if not all(file.is_complete() for file in files):
-        return False
-    decoded = {row.tobytes() for file in files for row in file.photos}
-    return decoded == {photo.sha256 for photo in photos}
+    is_new = [photo.sha256 not in used for photo in catalog.photos()]
+    return sum(is_new) <= share * len(is_new)
 
 
 def _decode(
@@ -164,19 +132,34 @@ def _decode(
     limits: ImageLimits,
     decoders: int,
     progress: Progress,
-    part: str,
-    photos: list[Photo],
-) -> PixelFile:
-    """Decode photos into a file, unless it is there, and note in the ledger those that fail."""
+) -> tuple[PixelFile, PixelFile]:
+    """Decode photos to train and to validate on, and note in the ledger those that fail.
+
+    A run that was begun on the same photos keeps its division of them.
+    """
+    photos = list(catalog.photos())
     size = (settings.input_size, settings.input_size)
-    file = PixelFile(work, part, size)
-    if not file.is_complete():
-        with progress.task(f"{name}: decoding {part} photos", len(photos), "photos") as advance:
-            prepare = partial(images.resize, size=size, method=settings.resize)
-            prepared = prepare_all(photos, prepare, limits, decoders, ahead=64)
+    prepare = partial(images.resize, size=size, method=settings.resize)
+    train_file, val_file = (PixelFile(work, part, size) for part in ("training", "validation"))
+    if not _contain([train_file, val_file], photos):
+        shutil.rmtree(work, ignore_errors=True)
+    for file, part in zip((train_file, val_file), split(photos, settings.training), strict=True):
+        if file.is_complete():
+            continue
+        label = f"{name}: decoding {file.photos_file.stem} photos"
+        with progress.task(label, len(part), "photos") as advance:
+            prepared = prepare_all(part, prepare, limits, decoders, ahead=64)
             for photo, rejected in file.fill(_counted(prepared, advance)):
                 catalog.fail_photo(photo, rejected.reason)
-    return file
+    return train_file, val_file
+
+
+def _contain(files: Sequence[PixelFile], photos: Iterable[Photo]) -> bool:
+    """Whether the files are complete and have these photos, and no others."""
+    if not all(file.is_complete() for file in files):
+        return False
+    decoded = {row.tobytes() for file in files for row in file.photos}
+    return decoded == {photo.sha256 for photo in photos}
 
 
 def _counted(prepared: Iterable[Prepared], advance: Advance) -> Iterator[Prepared]:
@@ -191,7 +174,7 @@ def _examples(
     val_file: PixelFile,
     teacher: TeacherVectors | None,
 ) -> tuple[Examples, Examples]:
-    """Photos to train on and to validate on, with their targets if there is distillation."""
+    """Add targets, if there is distillation."""
     train_photos, val_photos = train_file.pixels, val_file.pixels
     if not training.distillation:
         return Examples(train_photos), Examples(val_photos)
@@ -214,7 +197,6 @@ def remove_unfinished(recipe: Mapping[str, Any], store: ModelStore) -> None:
 
 
 def _working_folder(recipe: Mapping[str, Any], store: ModelStore) -> Path:
-    """Where an unfinished run by this recipe keeps what it needs to go on."""
     return store.folder / f".{digest(dict(recipe))}.training"
 
 
@@ -227,8 +209,8 @@ def _publish(
     train_file: PixelFile,
     val_file: PixelFile,
 ) -> ModelFolder:
-    rebuild = compile_rebuild(trained)
     val_photos = val_file.pixels
+    rebuild = compiled(lambda photos: trained(photos, training=False), val_photos.shape[1:])
     errors = reconstruction_errors(rebuild, val_photos)
     originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
     rebuilt = to_uint8(np.asarray(rebuild(originals / np.float32(255))))
@@ -238,7 +220,8 @@ def _publish(
         write_json(folder / "history.json", asdict(history))
         np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
         np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
-        _save_errors(errors, folder / RECONSTRUCTION_ERRORS)
+        sorted_errors = np.sort(errors, axis=0).astype(np.float32)
+        np.save(folder / RECONSTRUCTION_ERRORS, sorted_errors, allow_pickle=False)
         pictures.save_losses(history.loss, history.val_loss, folder / "loss.png")
         pictures.save_pairs(originals, rebuilt, folder / "photos.png")
 
@@ -253,7 +236,3 @@ def _publish(
         "validation_mse": float(errors[:, 0].mean()),
     }
     return store.publish(content, write)
-
-
-def _save_errors(errors: F64Matrix, file: Path) -> None:
-    np.save(file, np.sort(errors, axis=0).astype(np.float32), allow_pickle=False)

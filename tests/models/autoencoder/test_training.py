@@ -26,9 +26,9 @@ from pipeline.models import autoencoder
 from pipeline.models.autoencoder import covers, fit, network, split, train
 from pipeline.models.autoencoder import training as training_module
 from pipeline.models.autoencoder.batches import batches_of
+from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import DistillationTargets
 from pipeline.models.autoencoder.fit import Examples
-from pipeline.models.autoencoder.history import History
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Silent
 from pipeline.sources.sample.source import SampleSource
