@@ -13,21 +13,18 @@ from statistics import median
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.config import EmbeddingSettings
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
-from pipeline.index.base import VectorIndex
+from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.rounding import expanded_square_error
 from pipeline.models.base import EmbeddingModel
 from pipeline.search.engine_searcher import EngineSearcher
 
 T = TypeVar("T")
-F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 K = 10  # neighbors searched for
 MAX_EMBEDDED = 64  # photos

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
+from pipeline.index.base import Ids
+
 Value = TypeVar("Value", bound=Hashable)
 
 
@@ -78,6 +78,5 @@ class Exclusions(Generic[Value]):
 
         `query_item` is the position of the query itself, if it is an item of the gallery.
         """
-        return np.array(
-            sorted(self.gallery.items_with(self.queries[query]) - {query_item}), np.int64
-        )
+        items = self.gallery.items_with(self.queries[query]) - {query_item}
+        return np.array(sorted(items), np.int64)

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.exclusions import ExcludedCount, Exclusions, SharedValues
 from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.metrics import METRICS, score
 from pipeline.evaluation.retriever import Retriever
+from pipeline.index.base import F64Array, Ids, Mask
 from pipeline.progress import SILENT, Progress
 from pipeline.search.fusion import DEPTH, full_order_scores
 
-F64Array = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Value = TypeVar("Value")
 
 QUERY_BLOCK = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
@@ -134,10 +131,8 @@ def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:
     """
     ranks = np.empty((len(orders), *orders[0].shape))
     for engine_ranks, order in zip(ranks, orders, strict=True):
-        positions = np.arange(1.0, order.shape[1] + 1)[np.newaxis]
-        np.put_along_axis(engine_ranks, order, positions, axis=1)
-    best: Ids = np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
-    return best
+        np.put_along_axis(engine_ranks, order, np.arange(1.0, order.shape[1] + 1), axis=1)
+    return np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
 
 
 def _pairs(values: Sequence[Sequence[Value]]) -> list[tuple[Value, int]]:

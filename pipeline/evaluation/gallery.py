@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.evaluation.exclusions import SharedValues
-from pipeline.evaluation.retriever import F32Matrix, Retriever, VectorSet
-
-Ids = npt.NDArray[np.int64]
+from pipeline.evaluation.retriever import Retriever, VectorSet
+from pipeline.index.base import F32Matrix, Ids
 
 
 @dataclass(frozen=True)

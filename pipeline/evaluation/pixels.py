@@ -17,11 +17,10 @@ from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
+from pipeline.index.base import F32Matrix, Ids
 from pipeline.progress import SILENT, Progress
 
 U8Photos = npt.NDArray[np.uint8]
-F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 1 << 25  # of a block of photos, in float32
 _DECODED_AHEAD = 64  # photos

@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 F32Matrix = npt.NDArray[np.float32]
 F32Vector = npt.NDArray[np.float32]
+F64Array = npt.NDArray[np.float64]
 F64Matrix = npt.NDArray[np.float64]
 F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,13 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
         yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in evaluation.rejected.items():
         yield f"{photos:,} photos of the query set were rejected: {reason}"
+    if evaluation.similar_labels:
+        labels = [
+            " / ".join(cut(name, MAX_LABEL_LENGTH) for name in names)
+            for names in evaluation.similar_labels
+        ]
+        more = f", and {len(labels) - MAX_LABELS:,} more" if len(labels) > MAX_LABELS else ""
+        yield f"different labels, but only by case: {', '.join(labels[:MAX_LABELS])}{more}"
     for what, excluded in (
         ("photo", evaluation.same_photo),
         ("product", evaluation.same_product),
