@@ -38,14 +38,9 @@ class QueryComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return {
-            "query": self.query,
-            "item": self.item,
-            "label": self.label,
+        return asdict(self) | {
             "lists": {name: [hit.to_dict() for hit in hits] for name, hits in self.lists.items()},
             "fused": [hit.to_dict() for hit in self.fused],
-            "right": None if self.right is None else dict(self.right),
-            "agreements": [asdict(agreement) for agreement in self.agreements],
         }
 
 
@@ -84,14 +79,4 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values; what `imgsearch compare --json` prints."""
-        return {
-            "catalog": self.catalog,
-            "label": self.label,
-            "k": self.k,
-            "answers": [answer.to_dict() for answer in self.answers],
-            "failed": dict(self.failed),
-            "agreements": [asdict(agreement) for agreement in self.agreements],
-            "right": dict(self.right),
-            "near_identical": [asdict(pair) for pair in self.near_identical],
-            "warnings": dict(self.warnings),
-        }
+        return asdict(self) | {"answers": [answer.to_dict() for answer in self.answers]}

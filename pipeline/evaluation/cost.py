@@ -85,12 +85,13 @@ def measure(
     sample = [photos[i] for i in choose(len(photos), MAX_EMBEDDED)]
     sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / _seconds_a_photo(model)))]
     paths = [photo.path for photo in sample[:QUERY_PHOTOS]]
+    lookups = list(index.vectors(choose(index.rows, LOOKUP_ROWS))[:, np.newaxis])
     return Cost(
         searcher.name,
-        embedding_speed(model, sample, limits, embedding.batch_size, embedding.decoders),
+        _embedding_speed(model, sample, limits, embedding),
         index.dim * 4,
         sum(file.stat().st_size for file in searcher.build.path.iterdir()),
-        lookup_ms(index, choose(index.rows, LOOKUP_ROWS)),
+        median_ms(lambda query: index.search(query, K), lookups),
         median_ms(lambda path: searcher.search(path, K), paths),
         recall(index, index.vectors(choose(index.rows, RECALL_ROWS))),
     )
@@ -102,23 +103,13 @@ def _seconds_a_photo(model: EmbeddingModel) -> float:
     return median_ms(model.encode, [blank]) / 1000
 
 
-def embedding_speed(
-    model: EmbeddingModel,
-    photos: Sequence[Photo],
-    limits: ImageLimits,
-    batch_size: int,
-    decoders: int,
+def _embedding_speed(
+    model: EmbeddingModel, photos: Sequence[Photo], limits: ImageLimits, settings: EmbeddingSettings
 ) -> Speed:
-    """Embed photos once from pixels and once from their files, as `embed` does.
-
-    The model has been called before.
-
-    Raises:
-        RejectedImage: one cannot be read.
-    """
+    """Embed photos once from pixels and once from files; the model has been called before."""
 
     def pixels() -> Iterator[U8Image]:
-        ahead = 2 * batch_size
+        decoders, ahead = settings.decoders, 2 * settings.batch_size
         for _, prepared in prepare_all(photos, model.prepare, limits, decoders, ahead):
             if isinstance(prepared, RejectedImage):
                 raise prepared
@@ -126,7 +117,7 @@ def embedding_speed(
 
     def photos_per_second(source: Iterator[U8Image]) -> float:
         began = time.perf_counter()
-        while batch := list(islice(source, batch_size)):
+        while batch := list(islice(source, settings.batch_size)):
             model.encode(np.stack(batch))
         return len(photos) / (time.perf_counter() - began)
 
@@ -134,14 +125,8 @@ def embedding_speed(
     return Speed(photos_per_second(pixels()), photos_per_second(iter(decoded)))
 
 
-def lookup_ms(index: VectorIndex, rows: Ids) -> float:
-    """Median milliseconds in which the index alone finds the 10 nearest rows of one query."""
-    queries = index.vectors(rows)
-    return median_ms(lambda query: index.search(query[np.newaxis], K), list(queries))
-
-
 def median_ms(function: Callable[[T], object], arguments: Sequence[T]) -> float:
-    """Median milliseconds of a call, over several arguments, after one more that is not counted."""
+    """Return the median milliseconds of a call, after one that is not counted."""
     function(arguments[0])
     times = []
     for argument in arguments:

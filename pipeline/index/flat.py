@@ -36,6 +36,7 @@ class FlatIndex:
         self._query_block, self._max_candidates = query_block, max_candidates
         self.rows: int = self.file.rows
         self.dim: int = self.file.dim
+        self.vectors = self.file.read
         faiss = import_faiss()
         try:
             self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -46,10 +47,6 @@ class FlatIndex:
         """Close the file and its maps."""
         self._index = None
         self.file.close()
-
-    def vectors(self, rows: Ids) -> F32Matrix:
-        """Return the (len(rows), dim) vectors of these rows as they are stored."""
-        return self.file.read(rows)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
@@ -88,13 +85,13 @@ class FlatIndex:
                 answer = self._certain(query, k, candidates[0], candidates[1], norm)
             count = k + 8
             while answer is None and count < limit:
-                squared, candidate_rows = self._candidates(query[np.newaxis], count, parameters)
-                answer = self._certain(query, k, squared[0], candidate_rows[0])
+                (squared,), (near,) = self._candidates(query[np.newaxis], count, parameters)
+                answer = self._certain(query, k, squared, near)
                 count *= 4
             yield answer or self.file.nearest(query, rows, k)
 
     def _certain(
-        self, query: F32Vector, k: int, squared: F64Vector, rows: Ids, norm: float = 0
+        self, query: F32Vector, k: int, squared: F64Vector, rows: Ids, norm: float = 0.0
     ) -> tuple[F64Vector, Ids] | None:
         """Return the k nearest of the candidates, or None if another row may be nearer.
 
