@@ -56,8 +56,7 @@ def evaluate_detailed(
 
     Engines that are open already may be given as `searchers`; they stay open.
 
-    Raises:
-        As `evaluate`.
+    Raises as `evaluate`.
     """
     options.check()
     with ExitStack() as opened:
@@ -67,8 +66,6 @@ def evaluate_detailed(
 
 
 class _Evaluator:
-    """The stages of one evaluation."""
-
     def __init__(
         self,
         config: Config,

@@ -87,7 +87,9 @@ class RetrievalExperiment:
                 for shared, items in excluded.items():
                     counts[shared] += ExcludedCount.of(items)
                 absent = self._absent(first, excluded)
-                relevant = self._relevant(first, last, absent)
+                relevant = self.gallery_labels == self.query_labels[first:last, np.newaxis]
+                for is_relevant, not_listed in zip(relevant, absent, strict=True):
+                    is_relevant[not_listed] = False
                 sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
                 if fuse:
@@ -115,13 +117,6 @@ class RetrievalExperiment:
         if self.queries.items is None:
             return absent
         return [np.append(items, self.queries.items[q]) for q, items in enumerate(absent, first)]
-
-    def _relevant(self, first: int, last: int, absent: Sequence[Ids]) -> Mask:
-        """(queries, n) bool: which items have the query's label and can be found."""
-        relevant: Mask = self.gallery_labels == self.query_labels[first:last, np.newaxis]
-        for is_relevant, items in zip(relevant, absent, strict=True):
-            is_relevant[items] = False
-        return relevant
 
 
 def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:

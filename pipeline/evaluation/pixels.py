@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +41,11 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded photos."""
+    """Decoded photos, and a row of pixels for each."""
 
     photos: list[Photo]
     rows: U8Photos
     """(n, height, width, 3) uint8, mapped from a file that no one else sees."""
-    rejected: Counter[str]
-    """Why others could not be decoded → how many."""
 
     def row_of(self) -> dict[bytes, int]:
         """SHA-256 of a photo → its row."""
@@ -65,13 +62,12 @@ def decode(
 ) -> Pixels:
     """Decode photos into a file in `folder`, which vanishes with the last use of it.
 
-    Memory holds a few photos. Those that cannot be decoded are counted.
+    Memory holds a few photos. Those that cannot be decoded are left out.
 
     Raises:
         OSError: the disk is bad or full.
     """
     accepted: list[Photo] = []
-    rejected: Counter[str] = Counter()
     # Nameless: a killed run leaves nothing behind.
     with (
         tempfile.TemporaryFile(dir=folder) as file,
@@ -79,9 +75,7 @@ def decode(
     ):
         prepared = prepare_all(photos, preprocessing.apply, limits, decoders, _DECODED_AHEAD)
         for photo, pixels in prepared:
-            if isinstance(pixels, RejectedImage):
-                rejected[pixels.reason] += 1
-            else:
+            if not isinstance(pixels, RejectedImage):
                 file.write(pixels.data)
                 accepted.append(photo)
             advance(1)
@@ -90,7 +84,7 @@ def decode(
         rows = (
             np.memmap(file, np.uint8, "r", shape=shape) if accepted else np.empty(shape, np.uint8)
         )
-    return Pixels(accepted, rows, rejected)
+    return Pixels(accepted, rows)
 
 
 def pixel_vectors(

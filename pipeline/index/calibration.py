@@ -114,9 +114,9 @@ def choose_queries(
     Photos that the model was trained on, (n, 32) `trained_on`, are no queries if enough others
     are there: they may lie nearer to each other than new photos do.
     """
-    hashes, trained = ([row.tobytes() for row in array] for array in (photos, trained_on))
-    seen = set(trained)
-    held_out = [row for row, photo in enumerate(hashes) if photo not in seen]
+    hashes = [photo.tobytes() for photo in photos]
+    trained = {photo.tobytes() for photo in trained_on}
+    held_out = [row for row, photo in enumerate(hashes) if photo not in trained]
     rows = held_out if len(held_out) >= min_held_out else range(len(hashes))
     # Of the lowest hashes: a sample that stays nearly the same when photos come and go.
     return sorted(sorted(rows, key=hashes.__getitem__)[:max_queries])

@@ -23,7 +23,7 @@ class CodeFilter:
     """The codes of all rows, and the file of the vectors."""
 
     def __init__(self, coder: Coder, error: float, index: Any, file: VectorFile) -> None:
-        """`index` holds the codes, and no row's code is farther off than `error`."""
+        """Take FAISS's `index` of the codes, none of which is farther off than `error`."""
         self._coder, self._error, self._index, self._file = coder, error, index, file
         self._unfiltered = self._parameters(None)
 
@@ -136,7 +136,7 @@ class CodeFilter:
 
 
 def spread_rows(rows: int, count: int) -> Ids:
-    """Up to `count` rows, spread evenly over all."""
+    """Return up to `count` rows, spread evenly over all."""
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
