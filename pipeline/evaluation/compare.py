@@ -165,7 +165,7 @@ class _Comparer:
                 if isinstance(query, Item):
                     pairs |= {pair.items: pair for pair in self._pairs(query.id, lists)}
         verdicts = [answer.right for answer in answers if answer.right is not None]
-        right = Counter("+".join(name for name in one if one[name]) for one in verdicts)
+        right = Counter("+".join(filter(verdict.get, verdict)) for verdict in verdicts)
         return Comparison(
             self.config.catalog,
             self.options.label if self.labels else None,

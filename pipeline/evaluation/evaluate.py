@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, Config
@@ -96,11 +97,10 @@ class _Evaluator:
         options = self.options
         labels = self._values(options.label)
         products = self._values(options.product) if options.product else {}
-        pixels = self._decode_photos()
         indexed = [searcher.build.ids[:, 1] for searcher in self.searchers]
-        readable = [decoded.row_of().keys() for decoded in pixels.values()]
+        readable = [decoded.row_of().keys() for decoded in self.pixels.values()]
         gallery = Gallery.of(self.catalog, labels, products, indexed, readable)
-        retrievers = self._retrievers(gallery, pixels) if len(gallery.items) else []
+        retrievers = self._retrievers(gallery) if len(gallery.items) else []
         queries, rejected = self._queries(gallery, retrievers)
         if not retrievers or not queries.labels:
             raise self._nothing_to_find(gallery, queries)
@@ -115,14 +115,14 @@ class _Evaluator:
         if not result.answerable.any():
             raise self._nothing_to_find(gallery, queries)
 
-        reconstructions = self._reconstructions(pixels)
+        reconstructions = self._reconstructions()
         evaluation = self._evaluation(
             Summary(experiment, result, options.resamples, options.seed),
             retrievers,
             excluded_items=len(labels) - len(gallery.items),
             rejected=rejected,
             reconstructions=tuple(sample.measured for sample in reconstructions),
-            costs=self._costs(pixels) if options.cost else (),
+            costs=self._costs() if options.cost else (),
         )
         items = None if queries.items is None else gallery.items[queries.items[result.answerable]]
         scores = result.scores[:, : len(self.searchers)]
@@ -169,8 +169,9 @@ class _Evaluator:
             )
         return values
 
-    def _decode_photos(self) -> dict[Preprocessing, Pixels]:
-        """Decode the catalog's photos once for each preprocessing that is used."""
+    @cached_property
+    def pixels(self) -> dict[Preprocessing, Pixels]:
+        """The catalog's photos, decoded once for each preprocessing that is used."""
         photos = list(self.catalog.photos())
         decoders, folder = self.config.embedding.decoders, self.config.folder
         return {
@@ -178,18 +179,16 @@ class _Evaluator:
             for used in dict.fromkeys([*self.baselines.values(), *self.preprocessing.values()])
         }
 
-    def _retrievers(
-        self, gallery: Gallery, pixels: Mapping[Preprocessing, Pixels]
-    ) -> list[Retriever]:
+    def _retrievers(self, gallery: Gallery) -> list[Retriever]:
         """Every engine, then the baselines."""
         seed = self.options.seed
         return [
             *(_engine_retriever(searcher, gallery) for searcher in self.searchers),
             *(
-                pca_retriever(gallery, pixels[preprocessing], preprocessing, dim, seed)
+                pca_retriever(gallery, self.pixels[preprocessing], preprocessing, dim, seed)
                 for dim, preprocessing in self.baselines.items()
             ),
-            random_retriever(gallery, next(iter(pixels.values())), seed),
+            random_retriever(gallery, next(iter(self.pixels.values())), seed),
         ]
 
     def _queries(
@@ -211,21 +210,18 @@ class _Evaluator:
             " can be ranked"
         )
 
-    def _reconstructions(
-        self, pixels: Mapping[Preprocessing, Pixels]
-    ) -> list[ReconstructionSample]:
+    def _reconstructions(self) -> list[ReconstructionSample]:
         """How well each autoencoder reconstructs what it was not trained on."""
         seed, progress = self.options.seed, self.progress
         samples = [
-            reconstruction(name, folder, pixels[preprocessing], seed, progress)
+            reconstruction(name, folder, self.pixels[preprocessing], seed, progress)
             for name, preprocessing in self.preprocessing.items()
             if (folder := self.model_folders[name])
         ]
         return [sample for sample in samples if sample]
 
-    def _costs(self, pixels: Mapping[Preprocessing, Pixels]) -> tuple[cost.Cost, ...]:
-        """What each engine costs."""
-        photos = next(iter(pixels.values())).photos
+    def _costs(self) -> tuple[cost.Cost, ...]:
+        photos = next(iter(self.pixels.values())).photos
         settings, seed = self.config.embedding, self.options.seed
         return tuple(
             cost.measure(searcher, photos, self.limits, settings, seed)

@@ -47,10 +47,9 @@ class SharedValues(Generic[Value]):
 
 @dataclass(frozen=True)
 class ExcludedCount:
-    """How many items were excluded from lists."""
+    """How many items were excluded from the lists of how many queries."""
 
     queries: int = 0
-    """Queries from whose lists any item was."""
     pairs: int = 0
     """Pairs of a query and an item that was excluded from its list."""
 

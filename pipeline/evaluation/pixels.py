@@ -41,7 +41,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded photos, and a row of pixels for each."""
+    """Decoded photos."""
 
     photos: list[Photo]
     rows: U8Photos

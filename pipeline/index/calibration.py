@@ -9,6 +9,7 @@ World, §2.3).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,9 +96,8 @@ def read_calibration(folder: Path) -> Calibration:
     """
     content = read_json(folder / FILE)
     try:
-        return Calibration(
-            {name: np.array(values, np.float64) for name, values in content["distances"].items()}
-        )
+        distances = content["distances"].items()
+        return Calibration({name: np.array(values, np.float64) for name, values in distances})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(folder / FILE, "it holds no distances") from error
 
@@ -136,11 +136,11 @@ def calibrate(
     `rows` are those photos' rows, `categories` what each is filed under.
     """
     category = dict(zip(rows, categories, strict=True))
-    distances: dict[str, list[float]] = {}
+    distances: dict[str, list[float]] = defaultdict(list)
     for start in range(0, len(rows), query_block):
         block = np.array(rows[start : start + query_block])
         for row, distance in _nearest(index, build, block, first_neighbors):
-            distances.setdefault(category[row], []).append(distance)
+            distances[category[row]].append(distance)
     return Calibration({name: np.sort(values) for name, values in sorted(distances.items())})
 
 
@@ -151,12 +151,10 @@ def _nearest(
     while len(rows):
         result = index.search(index.vectors(rows), neighbors)
         unanswered = []
-        for row, distances, near_rows in zip(
-            rows.tolist(), result.distances, result.rows, strict=True
-        ):
-            is_other = ~_share_item(build, row, near_rows)
+        for i, row in enumerate(rows.tolist()):
+            is_other = ~_share_item(build, row, result.rows[i])
             if is_other.any():
-                yield row, float(distances[np.argmax(is_other)])
+                yield row, float(result.distances[i, np.argmax(is_other)])
             elif neighbors < index.rows:
                 unanswered.append(row)
         rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors

@@ -17,7 +17,7 @@ MAX_CANDIDATES = 4096  # of a query; where more would be needed, all rows are co
 
 
 class FlatIndex:
-    """A FAISS flat index, mapped from its file rather than read: opening it costs no copy."""
+    """A FAISS flat index, mapped from its file: opening it costs no copy."""
 
     def __init__(
         self,
@@ -61,8 +61,7 @@ class FlatIndex:
         if allowed is not None:
             parameters = import_faiss().SearchParameters(sel=selector(rows, self.rows))
         k = min(k, len(rows))
-        distances = np.empty((len(queries), k), np.float64)
-        nearest = np.empty((len(queries), k), np.int64)
+        distances, nearest = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         for start in range(0, len(queries), self._query_block):
             block = queries[start : start + self._query_block]
             for query, answer in enumerate(self._search(block, k, rows, parameters), start):
