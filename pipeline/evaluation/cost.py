@@ -83,7 +83,9 @@ def measure(
         return random.choice(total, min(limit, total), replace=False)
 
     sample = [photos[i] for i in choose(len(photos), MAX_EMBEDDED)]
-    sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / _seconds_a_photo(model)))]
+    blank = np.zeros((1, *model.input_size, 3), np.uint8)
+    seconds = median_ms(model.encode, [blank]) / 1000  # networks are compiled at their first photo
+    sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / seconds))]
     paths = [photo.path for photo in sample[:QUERY_PHOTOS]]
     lookups = list(index.vectors(choose(index.rows, LOOKUP_ROWS))[:, np.newaxis])
     return Cost(
@@ -95,12 +97,6 @@ def measure(
         median_ms(lambda path: searcher.search(path, K), paths),
         recall(index, index.vectors(choose(index.rows, RECALL_ROWS))),
     )
-
-
-def _seconds_a_photo(model: EmbeddingModel) -> float:
-    """The network's time for one photo, after one more: networks are compiled at their first."""
-    blank = np.zeros((1, *model.input_size, 3), np.uint8)
-    return median_ms(model.encode, [blank]) / 1000
 
 
 def _embedding_speed(
@@ -140,8 +136,8 @@ def recall(index: VectorIndex, queries: F32Matrix, k: int = K, row_block: int = 
     """Compare an index with brute force: the share of the k nearest rows of queries that it finds.
 
     A row as near as the k-th nearest, but for rounding, is one of them: ties do not count against
-    an index. Squared distances are matrix products in float64, whose error is bounded; it counts
-    twice, as two are compared, and twice again for the rounding of the index's own distances.
+    an index. The error of squared distances, matrix products in float64, counts twice, as two are
+    compared, and twice again for the rounding of the index's own distances.
     """
     k = min(k, index.rows)
     rows_found = index.search(queries, k).rows

@@ -15,13 +15,10 @@ Value = TypeVar("Value", bound=Hashable)
 
 
 class SharedValues(Generic[Value]):
-    """Which items share a value: a photo, byte for byte, or a product.
-
-    `SharedValues(catalog.photo_item_pairs())` knows who shows which photo.
-    """
+    """Which items share a value: a photo, byte for byte, or a product."""
 
     def __init__(self, pairs: Iterable[tuple[Value, int]]) -> None:
-        """Take (value, item) pairs, with any numbers for the items."""
+        """Take (value, item) pairs: `SharedValues(catalog.photo_item_pairs())`."""
         self._values: dict[int, dict[Value, None]] = defaultdict(dict)  # in order, each once
         self._items: dict[Value, set[int]] = defaultdict(set)
         for value, item in pairs:

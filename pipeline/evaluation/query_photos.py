@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -45,12 +46,9 @@ def encode_query_set(
     vectors: dict[str, list[F32Matrix]] = {name: [] for name in encoders}
     rejected: Counter[str] = Counter()
 
-    def prepare(photo: LabeledPhoto) -> _Prepared | str:
-        return _prepare(photo, list(encoders.values()), limits)
-
     def accepted() -> Iterator[_Prepared]:
-        prepared = ordered_map(prepare, photos, settings.decoders, ahead=settings.batch_size)
-        for photo in prepared:
+        prepare = partial(_prepare, encoders=list(encoders.values()), limits=limits)
+        for photo in ordered_map(prepare, photos, settings.decoders, ahead=settings.batch_size):
             if isinstance(photo, str):
                 rejected[photo] += 1
             else:

@@ -27,10 +27,7 @@ class VectorSet:
 
     @classmethod
     def of_items(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> VectorSet:
-        """Take those of (m, 2) (row, item id) that are of `items`, ascending: they are the owners.
-
-        Each item has a row.
-        """
+        """Make `items`, ascending, the owners, by (m, 2) `ids`: (row, item id). Each has a row."""
         kept = ids[np.isin(ids[:, 1], items)]
         owners = np.column_stack([np.searchsorted(items, kept[:, 1]), kept[:, 0]])
         return cls(read, owners[np.lexsort(owners.T[::-1])])

@@ -69,10 +69,9 @@ class Summary:
         return tuple(sorted(systems, key=lambda system: _KIND_ORDER.index(system.kind)))
 
     def held_out(self, trained_photos: Mapping[str, set[bytes]]) -> dict[str, HeldOut]:
-        """Score engines once more, on the queries that they were not trained on.
+        """Score engines once more, each on the queries that it was not trained on.
 
-        `trained_photos` says on which photos each engine was trained, in the order of the engines;
-        those trained on none are not in the result.
+        `trained_photos` are those of every engine, in order; engines with none are left out.
         """
         queries = np.flatnonzero(self.result.answerable)
         photos = [self.experiment.queries.photos[query] for query in queries]

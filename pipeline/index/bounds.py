@@ -98,7 +98,7 @@ class Coder:
             return _project(centered, sums, error, self.orthonormality_error)
 
     def codes(self, projections: Projections) -> Projections:
-        """Round projections to bytes."""
+        """Round (n, length) float64 to bytes."""
         scaled = (projections.values - self.offset) / self.step
         codes = np.rint(np.clip(scaled, 0, 255))
         errors = (self.step * _norms(scaled - codes) + projections.errors) * (1 + SLACK)

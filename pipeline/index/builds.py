@@ -20,7 +20,7 @@ _FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
 
 @dataclass(frozen=True)
 class Build:
-    """A complete index: rows are distinct photos, results are the items that show them."""
+    """A complete index: rows are distinct photos, results the items that show them."""
 
     path: Path
     manifest: Manifest

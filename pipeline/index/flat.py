@@ -49,11 +49,7 @@ class FlatIndex:
         self.file.close()
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
-        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
-
-        Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
-        by row whatever the rounding of FAISS's float32 sums.
-        """
+        """Return the nearest rows by (distance in float64, row): equal vectors in order of rows."""
         import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)

@@ -108,10 +108,7 @@ class PrunedIndex:
         self._flat.close()
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
-        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
-
-        The answer is the flat index's, and so is the work where the codes rule out too little.
-        """
+        """Return what the flat index would; it does the work where codes rule out too little."""
         import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         if allowed is not None:
