@@ -30,20 +30,11 @@ def rank_biased_overlap(
     if not short:
         return float(not long)
     s, length = len(short), len(long)
-    seen_short: set[Hashable] = set()
-    seen_long: set[Hashable] = set()
-    common = common_at_s = 0  # X_d and X_s
+    x = [len({*short[:d]} & {*long[:d]}) for d in range(length + 1)]
     total = 0.0
     for d in range(1, length + 1):
-        seen_long.add(long[d - 1])
-        if d <= s:
-            seen_short.add(short[d - 1])
-            common += (short[d - 1] in seen_long) + (long[d - 1] in seen_short)
-            common -= short[d - 1] == long[d - 1]  # counted from both sides
-            common_at_s = common
-        else:
-            common += long[d - 1] in seen_short
-            total += common_at_s * (d - s) / (s * d) * p**d
-        total += common / d * p**d
-    end = (common - common_at_s) / length + common_at_s / s
+        if d > s:
+            total += x[s] * (d - s) / (s * d) * p**d
+        total += x[d] / d * p**d
+    end = (x[length] - x[s]) / length + x[s] / s
     return (1 - p) / p * total + end * p**length

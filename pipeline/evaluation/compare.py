@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
-from pipeline.evaluation.comparison import Agreement, Comparison, Pair, QueryComparison
 from pipeline.evaluation.exclusions import SharedValues
 from pipeline.evaluation.labels import values_of
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import Item, Query
-from pipeline.search.result import Hit
-
-__all__ = ["Comparison", "ComparisonOptions", "compare"]
+from pipeline.search.result import FusedHit, Hit
 
 Lists = Mapping[str, Sequence[Hit]]
 """Engine → its hits, nearest first."""
@@ -43,6 +40,79 @@ class ComparisonOptions:
     engines: tuple[str, ...] = ()
     """None: every one that is configured."""
     seed: int = 7
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How similar the lists of two engines are, 0..1."""
+
+    engines: tuple[str, str]
+    overlap: float
+    """The share of the k nearest that they have in common."""
+    rbo: float
+    """Rank-biased overlap of their first 100, extrapolated, with p = 0.9."""
+
+
+@dataclass(frozen=True)
+class QueryComparison:
+    """One query's lists."""
+
+    query: str
+    """The photo's path, or the item's key."""
+    item: int | None
+    label: str | None
+    lists: Mapping[str, Sequence[Hit]]
+    """Engine → its k nearest items."""
+    fused: Sequence[FusedHit]
+    right: Mapping[str, bool] | None
+    """Engine → whether the nearest item, of those that do not share a photo with the query, has its
+    label; None if the query has none, or an engine found nothing else."""
+    agreements: Sequence[Agreement]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self) | {
+            "lists": {name: [hit.to_dict() for hit in hits] for name, hits in self.lists.items()},
+            "fused": [hit.to_dict() for hit in self.fused],
+        }
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items that are mutual nearest neighbors under every engine."""
+
+    items: tuple[int, int]
+    """Ids, ascending."""
+    keys: tuple[str, str]
+    labels: tuple[str | None, str | None]
+    distances: Mapping[str, float]
+    """Engine → the distance between them."""
+    same_photo: bool
+    """Whether they show a photo that is, byte for byte, the same."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What several engines answer to the same queries."""
+
+    catalog: str
+    label: str | None
+    """None if no item has it."""
+    k: int
+    answers: tuple[QueryComparison, ...]
+    failed: Mapping[str, str]
+    """Photo → why it is no query."""
+    agreements: tuple[Agreement, ...]
+    """Means over the queries."""
+    right: Mapping[str, int]
+    """Which engines were right, joined by `+` (empty: none) → how many queries."""
+    near_identical: tuple[Pair, ...]
+    warnings: Mapping[str, str]
+    """Engine → what to know before believing its answers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values; what `imgsearch compare --json` prints."""
+        return asdict(self) | {"answers": [answer.to_dict() for answer in self.answers]}
 
 
 _DEFAULTS = ComparisonOptions()
@@ -67,13 +137,11 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
 
 
 class _Comparer:
-    """One comparison."""
-
     def __init__(
         self, config: Config, options: ComparisonOptions, searchers: Sequence[EngineSearcher]
     ) -> None:
         self.config, self.options, self.searchers = config, options, searchers
-        self.catalog: Catalog = searchers[0].catalog
+        self.catalog = searchers[0].catalog
         self.labels = values_of(self.catalog, options.label)
         self.photos = SharedValues(self.catalog.photo_item_pairs())
         self.depth = max(options.k, DEPTH)
@@ -97,7 +165,7 @@ class _Comparer:
                 if isinstance(query, Item):
                     pairs |= {pair.items: pair for pair in self._pairs(query.id, lists)}
         verdicts = [answer.right for answer in answers if answer.right is not None]
-        right = Counter("+".join(name for name in one if one[name]) for one in verdicts)
+        right = Counter("+".join(filter(verdict.get, verdict)) for verdict in verdicts)
         return Comparison(
             self.config.catalog,
             self.options.label if self.labels else None,
@@ -170,8 +238,7 @@ class _Comparer:
         return pairs
 
     def _key(self, item: int) -> str:
-        record = self.catalog.item(item)
-        return record.key if record else str(item)
+        return record.key if (record := self.catalog.item(item)) else str(item)
 
 
 def _nearest(hits: Sequence[Hit]) -> set[int]:

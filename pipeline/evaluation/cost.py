@@ -13,21 +13,18 @@ from statistics import median
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.config import EmbeddingSettings
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
-from pipeline.index.base import VectorIndex
+from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.rounding import expanded_square_error
 from pipeline.models.base import EmbeddingModel
 from pipeline.search.engine_searcher import EngineSearcher
 
 T = TypeVar("T")
-F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 K = 10  # neighbors searched for
 MAX_EMBEDDED = 64  # photos
@@ -86,42 +83,29 @@ def measure(
         return random.choice(total, min(limit, total), replace=False)
 
     sample = [photos[i] for i in choose(len(photos), MAX_EMBEDDED)]
-    sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / _seconds_a_photo(model)))]
+    blank = np.zeros((1, *model.input_size, 3), np.uint8)
+    seconds = median_ms(model.encode, [blank]) / 1000  # networks are compiled at their first photo
+    sample = sample[: max(MIN_EMBEDDED, int(MAX_ENCODE_SECONDS / seconds))]
     paths = [photo.path for photo in sample[:QUERY_PHOTOS]]
+    lookups = list(index.vectors(choose(index.rows, LOOKUP_ROWS))[:, np.newaxis])
     return Cost(
         searcher.name,
-        embedding_speed(model, sample, limits, embedding.batch_size, embedding.decoders),
+        _embedding_speed(model, sample, limits, embedding),
         index.dim * 4,
         sum(file.stat().st_size for file in searcher.build.path.iterdir()),
-        lookup_ms(index, choose(index.rows, LOOKUP_ROWS)),
+        median_ms(lambda query: index.search(query, K), lookups),
         median_ms(lambda path: searcher.search(path, K), paths),
         recall(index, index.vectors(choose(index.rows, RECALL_ROWS))),
     )
 
 
-def _seconds_a_photo(model: EmbeddingModel) -> float:
-    """The network's time for one photo, after one more: networks are compiled at their first."""
-    blank = np.zeros((1, *model.input_size, 3), np.uint8)
-    return median_ms(model.encode, [blank]) / 1000
-
-
-def embedding_speed(
-    model: EmbeddingModel,
-    photos: Sequence[Photo],
-    limits: ImageLimits,
-    batch_size: int,
-    decoders: int,
+def _embedding_speed(
+    model: EmbeddingModel, photos: Sequence[Photo], limits: ImageLimits, settings: EmbeddingSettings
 ) -> Speed:
-    """Embed photos once from pixels and once from their files, as `embed` does.
-
-    The model has been called before.
-
-    Raises:
-        RejectedImage: one cannot be read.
-    """
+    """Embed photos once from pixels and once from files; the model has been called before."""
 
     def pixels() -> Iterator[U8Image]:
-        ahead = 2 * batch_size
+        decoders, ahead = settings.decoders, 2 * settings.batch_size
         for _, prepared in prepare_all(photos, model.prepare, limits, decoders, ahead):
             if isinstance(prepared, RejectedImage):
                 raise prepared
@@ -129,7 +113,7 @@ def embedding_speed(
 
     def photos_per_second(source: Iterator[U8Image]) -> float:
         began = time.perf_counter()
-        while batch := list(islice(source, batch_size)):
+        while batch := list(islice(source, settings.batch_size)):
             model.encode(np.stack(batch))
         return len(photos) / (time.perf_counter() - began)
 
@@ -137,14 +121,8 @@ def embedding_speed(
     return Speed(photos_per_second(pixels()), photos_per_second(iter(decoded)))
 
 
-def lookup_ms(index: VectorIndex, rows: Ids) -> float:
-    """Median milliseconds in which the index alone finds the 10 nearest rows of one query."""
-    queries = index.vectors(rows)
-    return median_ms(lambda query: index.search(query[np.newaxis], K), list(queries))
-
-
 def median_ms(function: Callable[[T], object], arguments: Sequence[T]) -> float:
-    """Median milliseconds of a call, over several arguments, after one more that is not counted."""
+    """Return the median milliseconds of a call, after one that is not counted."""
     function(arguments[0])
     times = []
     for argument in arguments:
@@ -158,8 +136,8 @@ def recall(index: VectorIndex, queries: F32Matrix, k: int = K, row_block: int = 
     """Compare an index with brute force: the share of the k nearest rows of queries that it finds.
 
     A row as near as the k-th nearest, but for rounding, is one of them: ties do not count against
-    an index. Squared distances are matrix products in float64, whose error is bounded; it counts
-    twice, as two are compared, and twice again for the rounding of the index's own distances.
+    an index. The error of squared distances, matrix products in float64, counts twice, as two are
+    compared, and twice again for the rounding of the index's own distances.
     """
     k = min(k, index.rows)
     rows_found = index.search(queries, k).rows

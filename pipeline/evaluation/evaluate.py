@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation import cost
 from pipeline.evaluation.baselines import pca_retriever, random_retriever
-from pipeline.evaluation.details import EvaluationDetails
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
 from pipeline.evaluation.labels import read_query_set, values_of
@@ -18,10 +18,9 @@ from pipeline.evaluation.options import EvaluationOptions
 from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
 from pipeline.evaluation.query_photos import encode_query_set
 from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
-from pipeline.evaluation.results import Evaluation
-from pipeline.evaluation.retriever import Retriever, VectorSet
+from pipeline.evaluation.results import Evaluation, EvaluationDetails
+from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
 from pipeline.evaluation.summary import Summary
-from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 
@@ -58,8 +57,7 @@ def evaluate_detailed(
 
     Engines that are open already may be given as `searchers`; they stay open.
 
-    Raises:
-        As `evaluate`.
+    Raises as `evaluate`.
     """
     options.check()
     with ExitStack() as opened:
@@ -69,8 +67,6 @@ def evaluate_detailed(
 
 
 class _Evaluator:
-    """The stages of one evaluation."""
-
     def __init__(
         self,
         config: Config,
@@ -81,6 +77,10 @@ class _Evaluator:
         self.config, self.options, self.progress = config, options, progress
         self.searchers = searchers
         self.catalog, self.limits = searchers[0].catalog, searchers[0].limits
+        self.model_folders = {
+            searcher.name: searcher.engine.models.get(searcher.build.manifest["model"])
+            for searcher in searchers
+        }
         settings = {searcher.name: searcher.engine.settings for searcher in searchers}
         trained = {n: s for n, s in settings.items() if isinstance(s, AutoencoderSettings)}
         self.preprocessing = {
@@ -97,11 +97,10 @@ class _Evaluator:
         options = self.options
         labels = self._values(options.label)
         products = self._values(options.product) if options.product else {}
-        pixels = self._decode_photos()
         indexed = [searcher.build.ids[:, 1] for searcher in self.searchers]
-        readable = [decoded.row_of().keys() for decoded in pixels.values()]
+        readable = [decoded.row_of().keys() for decoded in self.pixels.values()]
         gallery = Gallery.of(self.catalog, labels, products, indexed, readable)
-        retrievers = self._retrievers(gallery, pixels) if len(gallery.items) else []
+        retrievers = self._retrievers(gallery) if len(gallery.items) else []
         queries, rejected = self._queries(gallery, retrievers)
         if not retrievers or not queries.labels:
             raise self._nothing_to_find(gallery, queries)
@@ -116,15 +115,14 @@ class _Evaluator:
         if not result.answerable.any():
             raise self._nothing_to_find(gallery, queries)
 
-        reconstructions = self._reconstructions(pixels)
-        summary = Summary(experiment, result, options.resamples, options.seed)
+        reconstructions = self._reconstructions()
         evaluation = self._evaluation(
-            summary,
+            Summary(experiment, result, options.resamples, options.seed),
             retrievers,
             excluded_items=len(labels) - len(gallery.items),
             rejected=rejected,
             reconstructions=tuple(sample.measured for sample in reconstructions),
-            costs=self._costs(pixels) if options.cost else (),
+            costs=self._costs() if options.cost else (),
         )
         items = None if queries.items is None else gallery.items[queries.items[result.answerable]]
         scores = result.scores[:, : len(self.searchers)]
@@ -148,8 +146,14 @@ class _Evaluator:
             product=options.product,
             same_product=result.excluded["product"],
             labels=summary.labels(),
+            similar_labels=summary.similar_labels(),
             systems=summary.systems(retrievers),
-            held_out=summary.held_out(self._trained_photos()),
+            held_out=summary.held_out(
+                {
+                    name: {row.tobytes() for row in folder.photos("training")} if folder else set()
+                    for name, folder in self.model_folders.items()
+                }
+            ),
             resamples=options.resamples,
             seed=options.seed,
             **measured,
@@ -165,8 +169,9 @@ class _Evaluator:
             )
         return values
 
-    def _decode_photos(self) -> dict[Preprocessing, Pixels]:
-        """Decode the catalog's photos once for each preprocessing that is used."""
+    @cached_property
+    def pixels(self) -> dict[Preprocessing, Pixels]:
+        """The catalog's photos, decoded once for each preprocessing that is used."""
         photos = list(self.catalog.photos())
         decoders, folder = self.config.embedding.decoders, self.config.folder
         return {
@@ -174,26 +179,17 @@ class _Evaluator:
             for used in dict.fromkeys([*self.baselines.values(), *self.preprocessing.values()])
         }
 
-    def _retrievers(
-        self, gallery: Gallery, pixels: Mapping[Preprocessing, Pixels]
-    ) -> list[Retriever]:
+    def _retrievers(self, gallery: Gallery) -> list[Retriever]:
         """Every engine, then the baselines."""
-        engines = [
-            Retriever(
-                searcher.name,
-                "engine",
-                VectorSet.of_items(searcher.index.vectors, searcher.build.ids, gallery.items),
-                lambda searcher=searcher: searcher.model,  # type: ignore[misc]
-                searcher.warning,
-            )
-            for searcher in self.searchers
-        ]
         seed = self.options.seed
-        baselines = [
-            pca_retriever(gallery, pixels[preprocessing], preprocessing, dim, seed)
-            for dim, preprocessing in self.baselines.items()
+        return [
+            *(_engine_retriever(searcher, gallery) for searcher in self.searchers),
+            *(
+                pca_retriever(gallery, self.pixels[preprocessing], preprocessing, dim, seed)
+                for dim, preprocessing in self.baselines.items()
+            ),
+            random_retriever(gallery, next(iter(self.pixels.values())), seed),
         ]
-        return [*engines, *baselines, random_retriever(gallery, next(iter(pixels.values())), seed)]
 
     def _queries(
         self, gallery: Gallery, retrievers: Sequence[Retriever]
@@ -205,8 +201,7 @@ class _Evaluator:
         photos = read_query_set(options.query_set)
         encoders = {retriever.name: retriever.load_encoder() for retriever in retrievers}
         settings = self.config.embedding
-        queries, rejected = encode_query_set(photos, encoders, self.limits, settings, self.progress)
-        return queries, dict(rejected)
+        return encode_query_set(photos, encoders, self.limits, settings, self.progress)
 
     def _nothing_to_find(self, gallery: Gallery, queries: QuerySet) -> NothingToMeasureError:
         return NothingToMeasureError(
@@ -215,36 +210,28 @@ class _Evaluator:
             " can be ranked"
         )
 
-    def _model_folder(self, searcher: EngineSearcher) -> ModelFolder | None:
-        return searcher.engine.models.get(searcher.build.manifest["model"])
-
-    def _trained_photos(self) -> dict[str, set[bytes]]:
-        """Engine → SHA-256 of the photos that it was trained on."""
-        folders = {searcher.name: self._model_folder(searcher) for searcher in self.searchers}
-        return {
-            name: {row.tobytes() for row in folder.photos("training")} if folder else set()
-            for name, folder in folders.items()
-        }
-
-    def _reconstructions(
-        self, pixels: Mapping[Preprocessing, Pixels]
-    ) -> tuple[ReconstructionSample, ...]:
+    def _reconstructions(self) -> list[ReconstructionSample]:
         """How well each autoencoder reconstructs what it was not trained on."""
-        samples = []
-        for searcher in self.searchers:
-            folder = self._model_folder(searcher)
-            preprocessing = self.preprocessing.get(searcher.name)
-            if preprocessing and folder:
-                seen = pixels[preprocessing]
-                seed = self.options.seed
-                samples.append(reconstruction(searcher.name, folder, seen, seed, self.progress))
-        return tuple(sample for sample in samples if sample)
+        seed, progress = self.options.seed, self.progress
+        samples = [
+            reconstruction(name, folder, self.pixels[preprocessing], seed, progress)
+            for name, preprocessing in self.preprocessing.items()
+            if (folder := self.model_folders[name])
+        ]
+        return [sample for sample in samples if sample]
 
-    def _costs(self, pixels: Mapping[Preprocessing, Pixels]) -> tuple[cost.Cost, ...]:
-        """What each engine costs."""
-        photos = next(iter(pixels.values())).photos
+    def _costs(self) -> tuple[cost.Cost, ...]:
+        photos = next(iter(self.pixels.values())).photos
         settings, seed = self.config.embedding, self.options.seed
         return tuple(
             cost.measure(searcher, photos, self.limits, settings, seed)
             for searcher in self.searchers
         )
+
+
+def _engine_retriever(searcher: EngineSearcher, gallery: Gallery) -> Retriever:
+    def load_encoder() -> PhotoEncoder:
+        return PhotoEncoder(searcher.model.prepare, searcher.model.encode)
+
+    vectors = VectorSet.of_items(searcher.index.vectors, searcher.build.ids, gallery.items)
+    return Retriever(searcher.name, "engine", vectors, load_encoder, searcher.warning)

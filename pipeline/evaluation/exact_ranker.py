@@ -13,15 +13,10 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.evaluation.retriever import VectorSet
+from pipeline.index.base import F32Matrix, F64Matrix, F64Vector, Ids
 from pipeline.index.rounding import expanded_square_error
-
-F32Matrix = npt.NDArray[np.float32]
-F64Matrix = npt.NDArray[np.float64]
-F64Vector = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 ROW_BLOCK = 2048  # vectors of the gallery, in float64 at a time
 
@@ -98,8 +93,7 @@ class ExactRanker:
                 difference = vectors - query
                 to_query = np.sqrt(np.einsum("ij,ij->i", difference, difference))
                 distances[part] = np.minimum(distances[part], to_query)
-        nearest: F64Vector = _nearest_photos(distances[np.newaxis, entry_vector], starts)[0]
-        return nearest
+        return _nearest_photos(distances[np.newaxis, entry_vector], starts).ravel()
 
     def _centered(self, start: int) -> F64Matrix:
         """A block of distinct vectors less their mean: shorter vectors have smaller errors."""
@@ -129,5 +123,4 @@ def _nearest_photos(distances: F64Matrix, begin: Ids) -> F64Matrix:
     """(queries, entries) → (queries, owners): an owner is as near as its nearest photo."""
     if len(begin) == distances.shape[1]:
         return distances
-    nearest: F64Matrix = np.minimum.reduceat(distances, begin, axis=1)
-    return nearest
+    return np.minimum.reduceat(distances, begin, axis=1)

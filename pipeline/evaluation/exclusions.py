@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
+from pipeline.index.base import Ids
+
 Value = TypeVar("Value", bound=Hashable)
 
 
 class SharedValues(Generic[Value]):
-    """Which items share a value: a photo, byte for byte, or a product.
-
-    `SharedValues(catalog.photo_item_pairs())` knows who shows which photo.
-    """
+    """Which items share a value: a photo, byte for byte, or a product."""
 
     def __init__(self, pairs: Iterable[tuple[Value, int]]) -> None:
-        """Take (value, item) pairs, with any numbers for the items."""
+        """Take (value, item) pairs: `SharedValues(catalog.photo_item_pairs())`."""
         self._values: dict[int, dict[Value, None]] = defaultdict(dict)  # in order, each once
         self._items: dict[Value, set[int]] = defaultdict(set)
         for value, item in pairs:
@@ -47,10 +44,9 @@ class SharedValues(Generic[Value]):
 
 @dataclass(frozen=True)
 class ExcludedCount:
-    """How many items were excluded from lists."""
+    """How many items were excluded from the lists of how many queries."""
 
     queries: int = 0
-    """Queries from whose lists any item was."""
     pairs: int = 0
     """Pairs of a query and an item that was excluded from its list."""
 
@@ -78,6 +74,5 @@ class Exclusions(Generic[Value]):
 
         `query_item` is the position of the query itself, if it is an item of the gallery.
         """
-        return np.array(
-            sorted(self.gallery.items_with(self.queries[query]) - {query_item}), np.int64
-        )
+        items = self.gallery.items_with(self.queries[query]) - {query_item}
+        return np.array(sorted(items), np.int64)

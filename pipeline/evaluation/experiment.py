@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.exclusions import ExcludedCount, Exclusions, SharedValues
 from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.metrics import METRICS, score
 from pipeline.evaluation.retriever import Retriever
+from pipeline.index.base import F64Array, Ids, Mask
 from pipeline.progress import SILENT, Progress
 from pipeline.search.fusion import DEPTH, full_order_scores
 
-F64Array = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Value = TypeVar("Value")
 
 QUERY_BLOCK = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
@@ -90,7 +87,9 @@ class RetrievalExperiment:
                 for shared, items in excluded.items():
                     counts[shared] += ExcludedCount.of(items)
                 absent = self._absent(first, excluded)
-                relevant = self._relevant(first, last, absent)
+                relevant = self.gallery_labels == self.query_labels[first:last, np.newaxis]
+                for is_relevant, not_listed in zip(relevant, absent, strict=True):
+                    is_relevant[not_listed] = False
                 sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
                 if fuse:
@@ -119,13 +118,6 @@ class RetrievalExperiment:
             return absent
         return [np.append(items, self.queries.items[q]) for q, items in enumerate(absent, first)]
 
-    def _relevant(self, first: int, last: int, absent: Sequence[Ids]) -> Mask:
-        """(queries, n) bool: which items have the query's label and can be found."""
-        relevant: Mask = self.gallery_labels == self.query_labels[first:last, np.newaxis]
-        for is_relevant, items in zip(relevant, absent, strict=True):
-            is_relevant[items] = False
-        return relevant
-
 
 def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:
     """Fuse several engines' rankings of all items: (queries, n) int64 each → the same.
@@ -134,10 +126,8 @@ def fused(orders: Sequence[Ids], depth: int = DEPTH) -> Ids:
     """
     ranks = np.empty((len(orders), *orders[0].shape))
     for engine_ranks, order in zip(ranks, orders, strict=True):
-        positions = np.arange(1.0, order.shape[1] + 1)[np.newaxis]
-        np.put_along_axis(engine_ranks, order, positions, axis=1)
-    best: Ids = np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
-    return best
+        np.put_along_axis(engine_ranks, order, np.arange(1.0, order.shape[1] + 1), axis=1)
+    return np.argsort(-full_order_scores(ranks, depth), axis=1, kind="stable")
 
 
 def _pairs(values: Sequence[Sequence[Value]]) -> list[tuple[Value, int]]:

@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.evaluation.exclusions import SharedValues
-from pipeline.evaluation.retriever import F32Matrix, Retriever, VectorSet
-
-Ids = npt.NDArray[np.int64]
+from pipeline.evaluation.retriever import Retriever, VectorSet
+from pipeline.index.base import F32Matrix, Ids
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,8 @@ class Gallery:
         preprocessing.
         """
         photos = SharedValues(catalog.photo_item_pairs())
-        candidates = set(labels).intersection(*(ids.tolist() for ids in indexed))
-        items = [
-            item
-            for item in sorted(candidates)
-            if all(map(set(photos.values(item)).intersection, readable))
-        ]
+        candidates = sorted(set(labels).intersection(*(ids.tolist() for ids in indexed)))
+        items = [i for i in candidates if all(map(set(photos.values(i)).intersection, readable))]
         return cls(
             np.array(items, np.int64),
             [labels[item] for item in items],
@@ -58,12 +52,8 @@ class Gallery:
 
     def vectors(self, vectors: F32Matrix, rows: Mapping[bytes, int]) -> VectorSet:
         """Return the items' vectors, from those of photos and SHA-256 → row; others have none."""
-        pairs = {
-            (owner, rows[photo])
-            for owner, photos in enumerate(self.photos)
-            for photo in photos
-            if photo in rows
-        }
+        owners = enumerate(self.photos)
+        pairs = {(owner, rows[p]) for owner, photos in owners for p in photos if p in rows}
         return VectorSet(vectors.__getitem__, np.array(sorted(pairs), np.int64))
 
 

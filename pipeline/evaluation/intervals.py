@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-F64Matrix = npt.NDArray[np.float64]
+from pipeline.index.base import F64Matrix
 
 DRAWN_QUERIES = 1 << 22  # at a time
 
@@ -41,7 +40,5 @@ def bootstrap(
         counts = np.bincount(drawn.ravel(), minlength=count * queries).astype(np.float64)
         means[start : start + count] = counts.reshape(count, queries) @ values / queries
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return [
-        Estimate(*estimate)
-        for estimate in zip(values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
-    ]
+    estimates = np.stack([values.mean(axis=0), low, high], axis=1)
+    return [Estimate(*estimate) for estimate in estimates.tolist()]

@@ -46,7 +46,7 @@ def read_query_set(path: Path) -> list[LabeledPhoto]:
     """Read a query set: a folder, or a CSV file.
 
     In a folder, the folder in which a photo lies is its label. A CSV file has the columns `file`
-    (relative to it) and `label`; rows without a label are no queries.
+    (relative to it) and `label`; rows without both are no queries.
 
     Raises:
         QueryError: it is neither, or has no labeled photo.

@@ -12,12 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
-import numpy.typing as npt
 
-F64Matrix = npt.NDArray[np.float64]
-F64Vector = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from pipeline.index.base import F64Matrix, F64Vector, Ids, Mask
 
 
 @dataclass(frozen=True)
@@ -32,27 +28,18 @@ class RankedLists:
     @cached_property
     def counts(self) -> Ids:
         """(queries,) int64: R, how many relevant items each list has."""
-        return np.bincount(self.query, minlength=len(self.relevant))
+        return np.bincount(self.positions[0], minlength=len(self.relevant))
 
-    @property
-    def query(self) -> Ids:
-        """(relevant items,) int64: the query of each, in order."""
-        return self._positions[0]
-
-    @property
-    def position(self) -> Ids:
-        """(relevant items,) int64: the position of each in its list, from 0."""
-        return self._positions[1]
+    @cached_property
+    def positions(self) -> tuple[Ids, Ids]:
+        """Two (relevant items,) int64: the query of each, in order; its position in the list."""
+        query, position = np.nonzero(self.relevant)
+        return query, position
 
     @cached_property
     def first(self) -> Ids:
         """(queries,) int64: which relevant item is the first of each list."""
         return np.cumsum(self.counts) - self.counts
-
-    @cached_property
-    def _positions(self) -> tuple[Ids, Ids]:
-        query, position = np.nonzero(self.relevant)
-        return query, position
 
 
 Metric = Callable[[RankedLists], F64Vector]
@@ -60,10 +47,7 @@ Metric = Callable[[RankedLists], F64Vector]
 
 
 def precision(lists: RankedLists, k: int) -> F64Vector:
-    """P@k: the share of relevant items among the first k.
-
-    Among all, if the list is shorter than k.
-    """
+    """P@k: the share of relevant items among the first k, or among all if there are fewer."""
     share: F64Vector = lists.relevant[:, :k].sum(axis=1) / np.minimum(k, lists.sizes)
     return share
 
@@ -74,10 +58,10 @@ def average_precision(lists: RankedLists) -> F64Vector:
     Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, §8.4. Its mean over
     queries is the mAP.
     """
-    nth = np.arange(len(lists.query)) - lists.first[lists.query] + 1  # of its list, from 1
-    sums = np.bincount(lists.query, nth / (lists.position + 1), minlength=len(lists.relevant))
-    mean: F64Vector = sums / lists.counts
-    return mean
+    query, position = lists.positions
+    nth = np.arange(len(query)) - lists.first[query] + 1  # of its list, from 1
+    sums = np.bincount(query, nth / (position + 1), minlength=len(lists.relevant))
+    return sums / lists.counts
 
 
 def ndcg(lists: RankedLists, k: int) -> F64Vector:
@@ -98,8 +82,8 @@ def reciprocal_rank(lists: RankedLists) -> F64Vector:
 
     Voorhees, The TREC-8 question answering track report, 1999.
     """
-    reciprocal: F64Vector = 1 / (lists.position[lists.first] + 1)
-    return reciprocal
+    _, position = lists.positions
+    return 1 / (position[lists.first] + 1)
 
 
 METRICS: dict[str, Metric] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, U8Image
+from pipeline.index.base import F32Matrix, Ids
 from pipeline.progress import SILENT, Progress
 
 U8Photos = npt.NDArray[np.uint8]
-F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 1 << 25  # of a block of photos, in float32
 _DECODED_AHEAD = 64  # photos
@@ -48,8 +46,6 @@ class Pixels:
     photos: list[Photo]
     rows: U8Photos
     """(n, height, width, 3) uint8, mapped from a file that no one else sees."""
-    rejected: Counter[str]
-    """Why others could not be decoded → how many."""
 
     def row_of(self) -> dict[bytes, int]:
         """SHA-256 of a photo → its row."""
@@ -66,13 +62,12 @@ def decode(
 ) -> Pixels:
     """Decode photos into a file in `folder`, which vanishes with the last use of it.
 
-    Memory holds a few photos. Those that cannot be decoded are counted.
+    Memory holds a few photos. Those that cannot be decoded are left out.
 
     Raises:
         OSError: the disk is bad or full.
     """
     accepted: list[Photo] = []
-    rejected: Counter[str] = Counter()
     # Nameless: a killed run leaves nothing behind.
     with (
         tempfile.TemporaryFile(dir=folder) as file,
@@ -80,9 +75,7 @@ def decode(
     ):
         prepared = prepare_all(photos, preprocessing.apply, limits, decoders, _DECODED_AHEAD)
         for photo, pixels in prepared:
-            if isinstance(pixels, RejectedImage):
-                rejected[pixels.reason] += 1
-            else:
+            if not isinstance(pixels, RejectedImage):
                 file.write(pixels.data)
                 accepted.append(photo)
             advance(1)
@@ -91,7 +84,7 @@ def decode(
         rows = (
             np.memmap(file, np.uint8, "r", shape=shape) if accepted else np.empty(shape, np.uint8)
         )
-    return Pixels(accepted, rows, rejected)
+    return Pixels(accepted, rows)
 
 
 def pixel_vectors(

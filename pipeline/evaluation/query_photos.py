@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,17 +17,13 @@ from pipeline.config import EmbeddingSettings
 from pipeline.errors import RejectedImage
 from pipeline.evaluation.gallery import QuerySet
 from pipeline.evaluation.labels import LabeledPhoto
-from pipeline.evaluation.retriever import F32Matrix, PhotoEncoder
+from pipeline.evaluation.retriever import PhotoEncoder
 from pipeline.images import ImageLimits, U8Image
+from pipeline.index.base import F32Matrix
 from pipeline.progress import SILENT, Progress
 
-
-class _Prepared(NamedTuple):
-    """A photo, as each encoder takes it."""
-
-    sha256: bytes
-    label: str
-    pixels: tuple[U8Image, ...]
+_Prepared = tuple[LabeledPhoto, bytes, list[U8Image]]
+"""A photo, its SHA-256, and its pixels as each encoder takes them."""
 
 
 def encode_query_set(
@@ -36,7 +32,7 @@ def encode_query_set(
     limits: ImageLimits,
     settings: EmbeddingSettings,
     progress: Progress = SILENT,
-) -> tuple[QuerySet, Counter[str]]:
+) -> tuple[QuerySet, dict[str, int]]:
     """Encode labeled photos by all encoders; memory holds a batch of them.
 
     Returns:
@@ -45,18 +41,14 @@ def encode_query_set(
     Raises:
         OSError: the disk is bad.
     """
-    names, used = list(encoders), list(encoders.values())
     hashes: list[list[bytes]] = []
     labels: list[str] = []
-    vectors: dict[str, list[F32Matrix]] = {name: [] for name in names}
+    vectors: dict[str, list[F32Matrix]] = {name: [] for name in encoders}
     rejected: Counter[str] = Counter()
 
-    def prepare(photo: LabeledPhoto) -> _Prepared | str:
-        return _prepare(photo, used, limits)
-
     def accepted() -> Iterator[_Prepared]:
-        prepared = ordered_map(prepare, photos, settings.decoders, ahead=settings.batch_size)
-        for photo in prepared:
+        prepare = partial(_prepare, encoders=list(encoders.values()), limits=limits)
+        for photo in ordered_map(prepare, photos, settings.decoders, ahead=settings.batch_size):
             if isinstance(photo, str):
                 rejected[photo] += 1
             else:
@@ -66,13 +58,12 @@ def encode_query_set(
     with progress.task("evaluate: encoding queries", len(photos), "photos") as advance:
         queries = accepted()
         while batch := list(islice(queries, settings.batch_size)):
-            hashes += [[photo.sha256] for photo in batch]
-            labels += [photo.label for photo in batch]
-            for i, name in enumerate(names):
-                pixels = np.stack([photo.pixels[i] for photo in batch])
-                vectors[name].append(used[i].encode(pixels))
+            hashes += [[sha256] for _, sha256, _ in batch]
+            labels += [photo.label for photo, _, _ in batch]
+            for i, (name, encoder) in enumerate(encoders.items()):
+                vectors[name].append(encoder.encode(np.stack([pixels[i] for *_, pixels in batch])))
     encoded = {name: np.concatenate(blocks) for name, blocks in vectors.items() if blocks}
-    return QuerySet(labels, hashes, [[] for _ in labels], None, encoded), rejected
+    return QuerySet(labels, hashes, [[] for _ in labels], None, encoded), dict(rejected)
 
 
 def _prepare(
@@ -82,7 +73,7 @@ def _prepare(
     try:
         data = images.read_bytes(photo.path, limits)
         image = images.decode(data, limits.for_stored())
-        pixels = tuple(encoder.prepare(image) for encoder in encoders)
+        pixels = [encoder.prepare(image) for encoder in encoders]
     except FileNotFoundError:
         return MISSING
     except OSError as error:
@@ -91,4 +82,4 @@ def _prepare(
         return UNREADABLE
     except RejectedImage as rejected:
         return rejected.reason
-    return _Prepared(hashlib.sha256(data).digest(), photo.label, pixels)
+    return photo, hashlib.sha256(data).digest(), pixels

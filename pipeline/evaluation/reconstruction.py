@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.evaluation.pixels import Pixels, pixel_vectors
+from pipeline.evaluation.pixels import Pixels, U8Photos, pixel_vectors
 from pipeline.index import pca
 from pipeline.models import autoencoder
 from pipeline.models.keras_model import reconstruction_errors, to_uint8
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
-
-U8Photos = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int64]
 
 SAMPLE_PHOTOS = 8  # that are kept to be shown
 
@@ -59,8 +55,7 @@ def reconstruction(
     )
     if not len(training) or not len(validation):
         return None
-    rebuild = autoencoder.load(engine, model).rebuild
-    if rebuild is None:
+    if (rebuild := autoencoder.load(engine, model).rebuild) is None:
         return None
     with progress.task(f"{engine}: reconstructing", len(validation), "photos") as advance:
         errors = reconstruction_errors(rebuild, pixels.rows, validation, advance=advance)

@@ -1,16 +1,18 @@
-"""The results of an evaluation."""
+"""The results of an evaluation: what is told of it, and the scores of each query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.evaluation.cost import Cost
 from pipeline.evaluation.exclusions import ExcludedCount
 from pipeline.evaluation.intervals import Estimate
-from pipeline.evaluation.reconstruction import Reconstruction
+from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.reconstruction import Reconstruction, ReconstructionSample
 from pipeline.evaluation.retriever import Kind
+from pipeline.index.base import F64Array, F64Matrix, Ids
 
 Scores = Mapping[str, Estimate]
 """Each of `metrics.METRICS` → its mean over queries, with its 95 % interval."""
@@ -77,6 +79,8 @@ class Evaluation:
     """The column that says what is one product; None if none was given."""
     same_product: ExcludedCount
     labels: Mapping[str, LabelCount]
+    similar_labels: tuple[tuple[str, ...], ...]
+    """Labels of items or queries that differ only by case, which makes them different labels."""
     systems: tuple[System, ...]
     held_out: Mapping[str, HeldOut]
     """Trained engine → its scores on photos that it was not trained on."""
@@ -88,3 +92,20 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values; what `imgsearch evaluate --json` prints."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class EvaluationDetails:
+    """An evaluation, and what it summarizes."""
+
+    evaluation: Evaluation
+    items: Ids | None
+    """(queries,) int64: the item of each scored query; None if they are photos of a query set."""
+    scores: F64Array
+    """(queries, engines, metrics) float64: the scores of each scored query by each engine, in the
+    order of `METRICS`."""
+    reconstructions: Sequence[ReconstructionSample]
+
+    def of(self, metric: str) -> F64Matrix:
+        """Return (queries, engines) float64, the scores by one of `METRICS`: `of("mAP")`."""
+        return self.scores[:, :, list(METRICS).index(metric)]

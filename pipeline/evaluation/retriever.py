@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-F32Matrix = npt.NDArray[np.float32]
-U8Image = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int64]
+from pipeline.evaluation.pixels import U8Photos
+from pipeline.images import U8Image
+from pipeline.index.base import F32Matrix, Ids
+
 Kind = Literal["engine", "fusion", "baseline"]
 
 
@@ -27,10 +27,7 @@ class VectorSet:
 
     @classmethod
     def of_items(cls, read: Callable[[Ids], F32Matrix], ids: Ids, items: Ids) -> VectorSet:
-        """Take those of (m, 2) (row, item id) that are of `items`, ascending: they are the owners.
-
-        Each item has a row.
-        """
+        """Make `items`, ascending, the owners, by (m, 2) `ids`: (row, item id). Each has a row."""
         kept = ids[np.isin(ids[:, 1], items)]
         owners = np.column_stack([np.searchsorted(items, kept[:, 1]), kept[:, 0]])
         return cls(read, owners[np.lexsort(owners.T[::-1])])
@@ -48,10 +45,7 @@ class VectorSet:
 
     def subset(self, chosen: Ids) -> VectorSet:
         """Keep some owners, ascending, who are then numbered from 0."""
-        kept = self.owners[np.isin(self.owners[:, 0], chosen)]
-        return VectorSet(
-            self.read, np.column_stack([np.searchsorted(chosen, kept[:, 0]), kept[:, 1]])
-        )
+        return VectorSet.of_items(self.read, self.owners[:, ::-1], chosen)
 
     def vectors(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
         """Return the vectors of the owners `first` to `last` - 1, and where each one's begin."""
@@ -59,16 +53,13 @@ class VectorSet:
         return self.read(self.owners[begin[0] : begin[-1], 1]), begin[:-1] - begin[0]
 
 
-class PhotoEncoder(Protocol):
-    """Turns photos into vectors; every `EmbeddingModel` does."""
+class PhotoEncoder(NamedTuple):
+    """Turns photos into vectors."""
 
-    def prepare(self, image: Image.Image) -> U8Image:
-        """RGB image → (height, width, 3) uint8."""
-        ...
-
-    def encode(self, pixels: npt.NDArray[np.uint8]) -> F32Matrix:
-        """(n, height, width, 3) uint8 → (n, dim) float32."""
-        ...
+    prepare: Callable[[Image.Image], U8Image]
+    """RGB image → (height, width, 3) uint8."""
+    encode: Callable[[U8Photos], F32Matrix]
+    """(n, height, width, 3) uint8 → (n, dim) float32."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.experiment import ExperimentResult, F64Array, Ids, RetrievalExperiment
+from pipeline.evaluation.experiment import ExperimentResult, RetrievalExperiment
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.results import HeldOut, LabelCount, Scores, System
 from pipeline.evaluation.retriever import Kind, Retriever
+from pipeline.index.base import F64Array, Ids
 from pipeline.search.fusion import FUSED
 
 _KIND_ORDER = ("engine", "fusion", "baseline")  # in which systems are listed
@@ -36,10 +38,14 @@ class Summary:
         names = self.experiment.label_names
         items = np.bincount(self.experiment.gallery_labels, minlength=len(names)).tolist()
         queries = np.bincount(self.scored_labels, minlength=len(names)).tolist()
-        return {
-            name: LabelCount(*counts)
-            for name, counts in zip(names, zip(items, queries, strict=True), strict=True)
-        }
+        return dict(zip(names, map(LabelCount, items, queries), strict=True))
+
+    def similar_labels(self) -> tuple[tuple[str, ...], ...]:
+        """Return the labels of items and queries that differ only by case, together, in order."""
+        spellings: dict[str, list[str]] = defaultdict(list)
+        for name in sorted({*self.experiment.label_names, *self.experiment.queries.labels}):
+            spellings[name.casefold()].append(name)
+        return tuple(tuple(names) for _, names in sorted(spellings.items()) if len(names) > 1)
 
     def systems(self, retrievers: Sequence[Retriever]) -> tuple[System, ...]:
         """Return each retriever's scores, and those of the fusion if there is one."""
@@ -63,10 +69,9 @@ class Summary:
         return tuple(sorted(systems, key=lambda system: _KIND_ORDER.index(system.kind)))
 
     def held_out(self, trained_photos: Mapping[str, set[bytes]]) -> dict[str, HeldOut]:
-        """Score engines once more, on the queries that they were not trained on.
+        """Score engines once more, each on the queries that it was not trained on.
 
-        `trained_photos` says on which photos each engine was trained, in the order of the engines;
-        those trained on none are not in the result.
+        `trained_photos` are those of every engine, in order; engines with none are left out.
         """
         queries = np.flatnonzero(self.result.answerable)
         photos = [self.experiment.queries.photos[query] for query in queries]

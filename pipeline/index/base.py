@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts import damaged
+
 F32Matrix = npt.NDArray[np.float32]
 F32Vector = npt.NDArray[np.float32]
+F64Array = npt.NDArray[np.float64]
 F64Matrix = npt.NDArray[np.float64]
 F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,31 @@ class Neighbors:
 class VectorIndex(Protocol):
     """Finds the k nearest rows; k is cut to the number of rows there are to find."""
 
-    @property
-    def rows(self) -> int:
-        """How many vectors there are."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-        ...
+    rows: int
+    """How many vectors there are."""
+    dim: int
+    """Length of a vector."""
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given."""
-        ...
 
     def vectors(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows as they are stored."""
-        ...
 
     def close(self) -> None:
         """Close the index's files and maps; it cannot be used afterwards."""
-        ...
+
+
+def load_matrix(path: Path, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Load a matrix of that type from a `.npy` file.
+
+    Raises:
+        DamagedArtifactError: the file is missing or holds something else.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, "it is not an array") from error
+    if array.dtype != dtype or array.ndim != 2:
+        raise damaged(path, "it has another shape or type")
+    return array

@@ -53,22 +53,12 @@ _SCATTERED_READ_COST = 6  # bytes read in turn for one here and there: measured 
 
 @dataclass(frozen=True)
 class Projections:
-    """P of some vectors, as far as it could be computed."""
+    """P of some vectors, as far as it could be computed, or rounded to bytes: codes."""
 
-    values: F64Matrix
-    """(n, length) float64."""
+    values: npt.NDArray[np.float64 | np.uint8]
+    """(n, length) float64, or uint8 if they are codes."""
     errors: F64Vector
-    """(n,) float64: no true projection is farther from its values than this."""
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Projections rounded to bytes."""
-
-    values: npt.NDArray[np.uint8]
-    """(n, length) uint8."""
-    errors: F64Vector
-    """(n,) float64: e, no true projection is farther from its code than this."""
+    """(n,) float64: no true projection is farther from its values than this (e, of a code)."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +97,14 @@ class Coder:
             error = relative_error(self.float32_products)
             return _project(centered, sums, error, self.orthonormality_error)
 
-    def codes(self, projections: Projections) -> Codes:
-        """Round projections to bytes."""
+    def codes(self, projections: Projections) -> Projections:
+        """Round (n, length) float64 to bytes."""
         scaled = (projections.values - self.offset) / self.step
         codes = np.rint(np.clip(scaled, 0, 255))
         errors = (self.step * _norms(scaled - codes) + projections.errors) * (1 + SLACK)
         unbounded = ~np.isfinite(errors)  # too large for float32
         codes[unbounded], errors[unbounded] = 0, np.inf
-        return Codes(codes.astype(np.uint8), errors)
+        return Projections(codes.astype(np.uint8), errors)
 
     def code_distance_bound(self, distance: float, errors: float) -> float:
         """Bound the squared distance of the codes of two vectors not farther apart than `distance`.

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from pipeline.artifacts import digest, publish, read_manifest
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import IndexSettings
-from pipeline.embeddings.store import EmbeddingStore, F32Matrix
+from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index import open_index, write_index
+from pipeline.index.base import F32Matrix, Ids
 from pipeline.index.builds import Build, BuildStore
 from pipeline.index.calibration import calibrate, choose_queries
 from pipeline.models.store import ModelFolder
@@ -33,7 +34,7 @@ class Snapshot:
 
     rows: dict[bytes, int]
     """SHA-256 of a photo → its row."""
-    ids: npt.NDArray[np.int64]
+    ids: Ids
     """(m, 2): (row, item id), sorted."""
 
     @property
@@ -98,12 +99,12 @@ def snapshot(catalog: Catalog, vectors: EmbeddingStore) -> Snapshot:
     """Number the distinct photos that have vectors, in the order of the ledger."""
     embedded = vectors.photos()
     rows: dict[bytes, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for photo, item in catalog.photo_item_pairs():
-        if photo in embedded:
-            pairs.append((rows.setdefault(photo, len(rows)), item))
-    ids = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
-    return Snapshot(rows, ids)
+    pairs = {
+        (rows.setdefault(photo, len(rows)), item)
+        for photo, item in catalog.photo_item_pairs()
+        if photo in embedded
+    }
+    return Snapshot(rows, np.array(sorted(pairs), np.int64).reshape(-1, 2))
 
 
 def _category(catalog: Catalog, now: Snapshot, row: int) -> str:
@@ -114,7 +115,7 @@ def _category(catalog: Catalog, now: Snapshot, row: int) -> str:
 
 def _select(
     store: EmbeddingStore, rows: dict[bytes, int], advance: Advance
-) -> Iterator[tuple[npt.NDArray[np.int64], F32Matrix]]:
+) -> Iterator[tuple[Ids, F32Matrix]]:
     """For each shard, the rows it fills and their vectors."""
     for _, selected, vectors in store.select(rows):
         yield selected, vectors

@@ -6,23 +6,21 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import Manifest, damaged, read_manifest, write_atomic
+from pipeline.artifacts import Manifest, read_manifest, write_atomic
 from pipeline.errors import DamagedArtifactError
+from pipeline.index.base import Ids, load_matrix
 
-Ids = npt.NDArray[np.int64]
 INDEX_FILE = "index.faiss"
-_CURRENT = "CURRENT"
 _FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
 
 
 @dataclass(frozen=True)
 class Build:
-    """A complete index: rows are distinct photos, results are the items that show them."""
+    """A complete index: rows are distinct photos, results the items that show them."""
 
     path: Path
     manifest: Manifest
@@ -45,12 +43,12 @@ class Build:
     @cached_property
     def photos(self) -> npt.NDArray[np.uint8]:
         """(rows, 32) uint8: SHA-256 of the photo of each row."""
-        return self._load("photos.npy", np.uint8)
+        return load_matrix(self.path / "photos.npy", np.uint8)
 
     @cached_property
     def ids(self) -> Ids:
         """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
-        return self._load("ids.npy", np.int64)
+        return load_matrix(self.path / "ids.npy", np.int64)
 
     def read(self) -> Build:
         """Read the arrays now, so that later only the index is read from the disk."""
@@ -73,17 +71,7 @@ class Build:
     @cached_property
     def _starts(self) -> Ids:
         """(rows + 1,): where the entries of each row begin in `ids`."""
-        starts: Ids = np.searchsorted(self.ids[:, 0], np.arange(len(self.photos) + 1))
-        return starts
-
-    def _load(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
-        try:
-            array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise damaged(self.path / name, "it is not an array") from error
-        if array.dtype != dtype or array.ndim != 2:
-            raise damaged(self.path / name, "it has another shape or type")
-        return array
+        return np.searchsorted(self.ids[:, 0], np.arange(len(self.photos) + 1))
 
 
 class BuildStore:
@@ -91,7 +79,7 @@ class BuildStore:
 
     def __init__(self, engine_folder: Path) -> None:
         self.folder = engine_folder / "builds"
-        self.current_file = engine_folder / _CURRENT
+        self.current_file = engine_folder / "CURRENT"
 
     def current(self) -> Build | None:
         """Return the build that answers queries, or None if there is none yet.
@@ -103,12 +91,13 @@ class BuildStore:
             name = self.current_file.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
-        if not (self.folder / name).is_dir():
+        folder = self.folder / name
+        if not folder.is_dir():
             return None
-        manifest = read_manifest(self.folder / name)
+        manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
-            raise DamagedArtifactError("its manifest describes no index", where=self.folder / name)
-        return Build(self.folder / name, manifest)
+            raise DamagedArtifactError("its manifest describes no index", where=folder)
+        return Build(folder, manifest)
 
     def all(self) -> list[Path]:
         """Return the folders of all builds, the latest last."""

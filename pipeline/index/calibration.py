@@ -9,6 +9,7 @@ World, §2.3).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import damaged, read_json, write_json
-from pipeline.index.base import VectorIndex
-from pipeline.index.builds import Build, Ids
+from pipeline.index.base import F64Vector, Ids, Mask, VectorIndex
+from pipeline.index.builds import Build
 
-Distances = npt.NDArray[np.float64]
 FILE = "calibration.json"
 MAX_QUERIES = 1000  # photos: their 99th percentile is then known to about 0.3
 MIN_CATEGORY_PHOTOS = 50
@@ -36,7 +36,7 @@ _NO_DISTANCES = np.empty(0, np.float64)
 class Calibration:
     """Distances from photos of the catalog to the nearest photo of another item."""
 
-    by_category: Mapping[str, Distances]
+    by_category: Mapping[str, F64Vector]
     """Category of the photo searched with → its distances, ascending."""
 
     def percentile(self, distance: float, category: str) -> float | None:
@@ -46,9 +46,8 @@ class Calibration:
         was no other item to find.
         """
         distances = self.reference(category)
-        if not len(distances):
-            return None
-        return 100.0 * float(np.searchsorted(distances, distance, side="left")) / len(distances)
+        below = float(np.searchsorted(distances, distance, side="left"))
+        return 100.0 * below / len(distances) if len(distances) else None
 
     def limit(self, percentile: float, category: str | None = None) -> float | None:
         """Return the distance beyond which `self.percentile` is above `percentile`.
@@ -71,11 +70,11 @@ class Calibration:
         }
 
     @cached_property
-    def distances(self) -> Distances:
+    def distances(self) -> F64Vector:
         """Those of all categories, ascending."""
         return np.sort(np.concatenate([_NO_DISTANCES, *self.by_category.values()]))
 
-    def reference(self, category: str) -> Distances:
+    def reference(self, category: str) -> F64Vector:
         """Return the distances by which a neighbor of this category is judged, ascending.
 
         Those of its own photos if there are `MIN_CATEGORY_PHOTOS`, else those of all photos.
@@ -97,9 +96,8 @@ def read_calibration(folder: Path) -> Calibration:
     """
     content = read_json(folder / FILE)
     try:
-        return Calibration(
-            {name: np.array(values, np.float64) for name, values in content["distances"].items()}
-        )
+        distances = content["distances"].items()
+        return Calibration({name: np.array(values, np.float64) for name, values in distances})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(folder / FILE, "it holds no distances") from error
 
@@ -116,7 +114,8 @@ def choose_queries(
     Photos that the model was trained on, (n, 32) `trained_on`, are no queries if enough others
     are there: they may lie nearer to each other than new photos do.
     """
-    hashes, trained = _row_bytes(photos), set(_row_bytes(trained_on))
+    hashes = [photo.tobytes() for photo in photos]
+    trained = {photo.tobytes() for photo in trained_on}
     held_out = [row for row, photo in enumerate(hashes) if photo not in trained]
     rows = held_out if len(held_out) >= min_held_out else range(len(hashes))
     # Of the lowest hashes: a sample that stays nearly the same when photos come and go.
@@ -137,16 +136,12 @@ def calibrate(
     `rows` are those photos' rows, `categories` what each is filed under.
     """
     category = dict(zip(rows, categories, strict=True))
-    distances: dict[str, list[float]] = {}
+    distances: dict[str, list[float]] = defaultdict(list)
     for start in range(0, len(rows), query_block):
         block = np.array(rows[start : start + query_block])
         for row, distance in _nearest(index, build, block, first_neighbors):
-            distances.setdefault(category[row], []).append(distance)
+            distances[category[row]].append(distance)
     return Calibration({name: np.sort(values) for name, values in sorted(distances.items())})
-
-
-def _row_bytes(photos: npt.NDArray[np.uint8]) -> list[bytes]:
-    return [row.tobytes() for row in photos]
 
 
 def _nearest(
@@ -156,27 +151,19 @@ def _nearest(
     while len(rows):
         result = index.search(index.vectors(rows), neighbors)
         unanswered = []
-        for row, distances, near_rows in zip(
-            rows.tolist(), result.distances, result.rows, strict=True
-        ):
-            is_other = ~_share_item(build, row, near_rows)
+        for i, row in enumerate(rows.tolist()):
+            is_other = ~_share_item(build, row, result.rows[i])
             if is_other.any():
-                yield row, float(distances[np.argmax(is_other)])
+                yield row, float(result.distances[i, np.argmax(is_other)])
             elif neighbors < index.rows:
                 unanswered.append(row)
         rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors
 
 
-def _share_item(build: Build, row: int, others: Ids) -> npt.NDArray[np.bool_]:
-    """(n,): whether each of these rows shows an item that `row` shows too.
-
-    Rows that share items, on a build's arrays: for items of a catalog that share photos, see
-    `evaluation.exclusions.SharedValues`.
-    """
+def _share_item(build: Build, row: int, others: Ids) -> Mask:
+    """(n,): whether each of these rows shows an item that `row` shows too."""
     items = build.ids[build.expand_rows(np.array([row]))[0], 1]
     entries, counts = build.expand_rows(others)
     is_shared = np.isin(build.ids[entries, 1], items)
-    ends = np.cumsum(counts)
-    shared_before = np.concatenate([[0], np.cumsum(is_shared)])
-    result: npt.NDArray[np.bool_] = shared_before[ends] - shared_before[ends - counts] > 0
-    return result
+    # Every row shows an item, so no segment is empty.
+    return np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts import damaged, read_json, write_json
-from pipeline.index.base import F32Matrix, F64Vector, Ids
+from pipeline.index.base import F32Matrix, F64Vector, Ids, load_matrix
 from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
 from pipeline.index.vectors import VectorFile, import_faiss, selector
 
@@ -19,24 +19,12 @@ PROBED_CLUSTERS = 4  # in which a limit of the distance is looked for
 _ROWS_PER_CLUSTER = 39  # of the sample: FAISS wants so many at least
 
 
-class RankedRows(NamedTuple):
-    """The nearest rows of one query."""
-
-    distances: F64Vector
-    rows: Ids
-    verified: int
-    """How many vectors were compared with the query in full."""
-
-
 class CodeFilter:
     """The codes of all rows, and the file of the vectors."""
 
     def __init__(self, coder: Coder, error: float, index: Any, file: VectorFile) -> None:
-        """`index` holds the codes, and no row's code is farther off than `error`."""
-        self._coder = coder
-        self._error = error
-        self._index = index
-        self._file = file
+        """Take FAISS's `index` of the codes, none of which is farther off than `error`."""
+        self._coder, self._error, self._index, self._file = coder, error, index, file
         self._unfiltered = self._parameters(None)
 
     @classmethod
@@ -87,38 +75,36 @@ class CodeFilter:
         if not bounds:
             return None
         try:
-            offset = np.array(bounds["offset"], np.float64)
+            offset = np.array([float(value) for value in bounds["offset"]])
+            size = int(bounds["bytes"])
             step, orthonormality_error, error = (
                 float(bounds[name]) for name in ("step", "orthonormality_error", "error")
             )
-            size, length = int(bounds["bytes"]), len(offset)
         except (KeyError, TypeError, ValueError) as wrong:
             raise damaged(folder / BOUNDS_FILE, "it does not hold the bounds of codes") from wrong
-        try:
-            basis = np.load(folder / BASIS_FILE, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as wrong:
-            raise damaged(folder / BASIS_FILE, "it is not an array") from wrong
-        if basis.dtype != np.float32 or basis.ndim != 2 or basis.shape[1] != file.dim:
+        basis = load_matrix(folder / BASIS_FILE, np.float32)
+        if basis.shape[1] != file.dim:
             raise damaged(folder / BASIS_FILE, "it has another shape or type")
         products = float32_products or FLOAT32_PRODUCTS
         coder = Coder(basis, offset, step, orthonormality_error, products)
-        return cls(coder, error, _open_codes(folder / CODES_FILE, size, file.rows, length), file)
+        index = _open_codes(folder / CODES_FILE, size, file.rows, coder.length)
+        return cls(coder, error, index, file)
 
     def search(
         self, queries: F32Matrix, k: int, allowed: Ids | None, max_verified: int, query_block: int
-    ) -> Iterator[RankedRows | None]:
-        """Yield the k nearest rows of each of (n, dim) float32, among `allowed` ones if given.
+    ) -> Iterator[tuple[F64Vector, Ids, int] | None]:
+        """Yield distances, rows of the k nearest, and how many vectors were compared in full.
 
-        None where more than `max_verified` rows would have to be compared in full.
+        For each of (n, dim) float32, among `allowed` rows if given; None where more than
+        `max_verified` rows would have to be compared.
         """
         proposed_rows = 2 * k + 12  # the k-th nearest of them is near enough to the true one
         if proposed_rows > max_verified:
             yield from (None for _ in queries)
             return
-        parameters = self._unfiltered
+        everywhere, nearby = self._unfiltered
         if allowed is not None:
-            parameters = self._parameters(selector(allowed, self._file.rows))
-        everywhere, nearby = parameters
+            everywhere, nearby = self._parameters(selector(allowed, self._file.rows))
         for start in range(0, len(queries), query_block):
             block = queries[start : start + query_block]
             codes = self._coder.codes(self._coder.project_queries(block))
@@ -140,7 +126,7 @@ class CodeFilter:
                 else:
                     candidates.sort()  # the order on the disk
                     verified = len(candidates) + int(np.count_nonzero(code_squares >= bound))
-                    yield RankedRows(*self._file.nearest(query, candidates, k), verified)
+                    yield *self._file.nearest(query, candidates, k), verified
 
     def _parameters(self, allowed: Any) -> tuple[Any, Any]:
         """Return FAISS's parameters to search all clusters, and the nearest ones."""
@@ -150,7 +136,7 @@ class CodeFilter:
 
 
 def spread_rows(rows: int, count: int) -> Ids:
-    """Up to `count` rows, spread evenly over all."""
+    """Return up to `count` rows, spread evenly over all."""
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 

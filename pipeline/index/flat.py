@@ -17,7 +17,7 @@ MAX_CANDIDATES = 4096  # of a query; where more would be needed, all rows are co
 
 
 class FlatIndex:
-    """A FAISS flat index, mapped from its file rather than read: opening it costs no copy."""
+    """A FAISS flat index, mapped from its file: opening it costs no copy."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class FlatIndex:
         self._query_block, self._max_candidates = query_block, max_candidates
         self.rows: int = self.file.rows
         self.dim: int = self.file.dim
+        self.vectors = self.file.read
         faiss = import_faiss()
         try:
             self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -47,16 +48,8 @@ class FlatIndex:
         self._index = None
         self.file.close()
 
-    def vectors(self, rows: Ids) -> F32Matrix:
-        """Return the (len(rows), dim) vectors of these rows as they are stored."""
-        return self.file.read(rows)
-
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
-        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
-
-        Distances are computed in float64 and order is (distance, row), so equal vectors are ordered
-        by row whatever the rounding of FAISS's float32 sums.
-        """
+        """Return the nearest rows by (distance in float64, row): equal vectors in order of rows."""
         import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)
@@ -64,8 +57,7 @@ class FlatIndex:
         if allowed is not None:
             parameters = import_faiss().SearchParameters(sel=selector(rows, self.rows))
         k = min(k, len(rows))
-        distances = np.empty((len(queries), k), np.float64)
-        nearest = np.empty((len(queries), k), np.int64)
+        distances, nearest = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         for start in range(0, len(queries), self._query_block):
             block = queries[start : start + self._query_block]
             for query, answer in enumerate(self._search(block, k, rows, parameters), start):
@@ -88,13 +80,13 @@ class FlatIndex:
                 answer = self._certain(query, k, candidates[0], candidates[1], norm)
             count = k + 8
             while answer is None and count < limit:
-                squared, candidate_rows = self._candidates(query[np.newaxis], count, parameters)
-                answer = self._certain(query, k, squared[0], candidate_rows[0])
+                (squared,), (near,) = self._candidates(query[np.newaxis], count, parameters)
+                answer = self._certain(query, k, squared, near)
                 count *= 4
             yield answer or self.file.nearest(query, rows, k)
 
     def _certain(
-        self, query: F32Vector, k: int, squared: F64Vector, rows: Ids, norm: float = 0
+        self, query: F32Vector, k: int, squared: F64Vector, rows: Ids, norm: float = 0.0
     ) -> tuple[F64Vector, Ids] | None:
         """Return the k nearest of the candidates, or None if another row may be nearer.
 

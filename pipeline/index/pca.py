@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.index.base import F64Vector
+
 FloatMatrix = npt.NDArray[Any]  # (n, dim), float32 or float64
 FloatVector = npt.NDArray[Any]
-F64Vector = npt.NDArray[np.float64]
 Blocks = Callable[[], Iterable[FloatMatrix]]
 """Starts reading all vectors anew, as blocks of (n, dim)."""
 

@@ -98,27 +98,17 @@ class PrunedIndex:
         """
         self.rows: int = file.rows
         self.dim: int = file.dim
-        self._file = file
-        self._flat = flat
-        self._options = options
-        self._query_block = query_block
+        self.vectors = file.read
+        self._flat, self._options, self._query_block = flat, options, query_block
         self._code_filter = CodeFilter.open(folder, file, float32_products)
 
     def close(self) -> None:
         """Close the files and their maps."""
         self._code_filter = None
         self._flat.close()
-        self._file.close()
-
-    def vectors(self, rows: Ids) -> F32Matrix:
-        """Return the (len(rows), dim) vectors of these rows as they are stored."""
-        return self._file.read(rows)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
-        """(n, dim) float32 → the k nearest rows of each, among `allowed` rows if given.
-
-        The answer is the flat index's, and so is the work where the codes rule out too little.
-        """
+        """Return what the flat index would; it does the work where codes rule out too little."""
         import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         if allowed is not None:
@@ -128,23 +118,18 @@ class PrunedIndex:
         k = min(k, available)
         if self._code_filter is None or available < self._options.min_coded_rows or not k:
             return self._flat.search(queries, k, allowed)
-        neighbors = Neighbors(
-            np.empty((len(queries), k), np.float64),
-            np.empty((len(queries), k), np.int64),
-            np.empty(len(queries), np.int64),
-        )
+        distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+        verified = np.empty(len(queries), np.int64)
         max_verified = int(available * self._options.max_verified_share)
         answers = self._code_filter.search(queries, k, allowed, max_verified, self._query_block)
         unanswered = []
-        for query, answer in enumerate(answers):
+        for i, answer in enumerate(answers):
             if answer is None:
-                unanswered.append(query)
+                unanswered.append(i)
             else:
-                neighbors.distances[query], neighbors.rows[query] = answer.distances, answer.rows
-                neighbors.verified[query] = answer.verified
+                distances[i], rows[i], verified[i] = answer
         if unanswered:
             rest = self._flat.search(queries[unanswered], k, allowed)
-            neighbors.distances[unanswered] = rest.distances
-            neighbors.rows[unanswered] = rest.rows
-            neighbors.verified[unanswered] = rest.verified
-        return neighbors
+            distances[unanswered], rows[unanswered] = rest.distances, rest.rows
+            verified[unanswered] = rest.verified
+        return Neighbors(distances, rows, verified)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import damaged
-from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids
+from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Mask
 from pipeline.index.rounding import MAX_FLOAT32, flush_error, relative_error
 
 # FAISS's format of an IndexFlatL2 (faiss/impl/index_write.cpp): a name, dim, rows, two fields that
@@ -168,13 +168,15 @@ def import_faiss() -> Any:
 
 def distinct(allowed: Ids, rows: int) -> Ids:
     """Return allowed rows in ascending order, each once; `np.unique` takes 30 times as long."""
-    mask = np.zeros(rows, np.bool_)
-    mask[allowed] = True
-    return np.flatnonzero(mask)
+    return np.flatnonzero(_mask(allowed, rows))
 
 
 def selector(allowed: Ids, rows: int) -> Any:
     """Return FAISS's selector of the allowed rows, by which it skips all others."""
+    return import_faiss().IDSelectorBitmap(np.packbits(_mask(allowed, rows), bitorder="little"))
+
+
+def _mask(allowed: Ids, rows: int) -> Mask:
     mask = np.zeros(rows, np.bool_)
     mask[allowed] = True
-    return import_faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+    return mask

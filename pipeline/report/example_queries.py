@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.agreement import rank_biased_overlap
-from pipeline.evaluation.details import EvaluationDetails
 from pipeline.evaluation.exclusions import SharedValues
+from pipeline.evaluation.results import EvaluationDetails
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult, Hit

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.report.text import cell, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
-    from pipeline.evaluation.comparison import Comparison, QueryComparison
+    from pipeline.evaluation.compare import Comparison, QueryComparison
     from pipeline.evaluation.results import Evaluation
     from pipeline.search.result import FusedHit, Hit
 
@@ -82,6 +82,13 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
         yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in evaluation.rejected.items():
         yield f"{photos:,} photos of the query set were rejected: {reason}"
+    if evaluation.similar_labels:
+        labels = [
+            " / ".join(cut(name, MAX_LABEL_LENGTH) for name in names)
+            for names in evaluation.similar_labels
+        ]
+        more = f", and {len(labels) - MAX_LABELS:,} more" if len(labels) > MAX_LABELS else ""
+        yield f"labels that differ only by case: {', '.join(labels[:MAX_LABELS])}{more}"
     same = {"photo": evaluation.same_photo, "product": evaluation.same_product}
     for what, excluded in same.items():
         if excluded.pairs:

@@ -454,6 +454,26 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
     assert evaluate(fair.config, QUICK).items == 6
 
 
+def test_labels_that_differ_only_by_case_are_told_and_not_merged(
+    open_fair: Opener, tmp_path: Path
+) -> None:
+    fair = open_fair("color")
+    brands = ["Nike", "nike", "Nike", "Puma", "Puma", " Puma "]
+    fair.build({f"{n}": Thing([(n, 0, 0)], brand) for n, brand in enumerate(brands)})
+    found = evaluate(fair.config, QUICK)
+    assert {label: count.items for label, count in found.labels.items()} == {
+        "Nike": 2,
+        "Puma": 3,
+        "nike": 1,
+    }
+    assert found.similar_labels == (("Nike", "nike"),)
+    assert found.to_dict()["similar_labels"] == (("Nike", "nike"),)
+    # The labels of a query set count too: those photos have nothing to find.
+    query_photos(tmp_path / "queries", {"PUMA": [(9, 0, 0)], "Puma": [(8, 0, 0)]})
+    found = evaluate(fair.config, replace(QUICK, query_set=tmp_path / "queries"))
+    assert found.similar_labels == (("Nike", "nike"), ("PUMA", "Puma"))
+
+
 def test_items_that_an_index_lacks_are_left_aside(open_fair: Opener) -> None:
     items = {key: Thing([(n, 0, 0)], "x") for n, key in enumerate("abcdef")}
     fair = open_fair("color", "mixed")

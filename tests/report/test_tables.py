@@ -45,9 +45,17 @@ def evaluation(open_fair: Opener) -> Evaluation:
 def test_every_number_of_an_evaluation_is_shown(evaluation: Evaluation) -> None:
     reconstruction = Reconstruction("color", 40, 160, 16, 0.01234, 0.02345)
     held_out = {"color": HeldOut(20, 10, evaluation.systems[0].scores)}
-    text = shown(
-        evaluation_tables(replace(evaluation, reconstructions=(reconstruction,), held_out=held_out))
+    similar = (("Nike", "nike"), *((f"A{n}", f"a{n}") for n in range(21)))
+    assert "only by case" not in shown(evaluation_tables(evaluation))
+    evaluation = replace(
+        evaluation,
+        reconstructions=(reconstruction,),
+        held_out=held_out,
+        similar_labels=similar,
     )
+    text = shown(evaluation_tables(evaluation))
+    assert "labels that differ only by case: Nike / nike, A0 / a0, A1 / a1, " in text
+    assert "A18 / a18, and 2 more" in text
     assert "fair: 30 items asked for others of their category among 30 items; 0 had nothing" in text
     for system in evaluation.systems:
         cells = (f"{e.mean:.3f} ({e.low:.3f}–{e.high:.3f})" for e in system.scores.values())
