@@ -65,7 +65,7 @@ class BuildReport:
         return content
 
 
-def build(  # noqa: C901  one condition a stage
+def build(
     config: Config,
     stages: Collection[Stage] = STAGES,
     progress: Progress = SILENT,
@@ -112,10 +112,14 @@ def build(  # noqa: C901  one condition a stage
                 done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
             if "index" in stages:
                 done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
-        for name, done in report.engines.items():
-            if done.model and done.model.has_random_weights:
-                progress.note(random_weights_warning(name))
+    _warn_of_random_weights(report, progress)
     return report
+
+
+def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:
+    for name, done in report.engines.items():
+        if done.model and done.model.has_random_weights:
+            progress.note(random_weights_warning(name))
 
 
 def _write_summary(ws: Workspace, report: DownloadReport) -> None:

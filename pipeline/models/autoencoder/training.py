@@ -42,6 +42,7 @@ TeacherVectors = Callable[[U8Batch], F32Matrix]
 """(n, 32) uint8 SHA-256 of photos → (n, dim) float32: another engine's vectors of them."""
 
 _SAMPLE_PHOTOS = 12  # in the picture of reconstructions
+_FASTER = "`architecture: strided` is made for machines without a GPU"
 
 
 def train(
@@ -88,8 +89,7 @@ def train(
         standardize=settings.standardize,
         noise=settings.training.augment.descriptor_noise,
     )
-    is_article = settings.architecture == "article"
-    hint = "`architecture: strided` is made for machines without a GPU" if is_article else ""
+    hint = _FASTER if settings.architecture == "article" else ""
     fit = Fit(name, make_network, settings.training, work, progress, hint=hint)
     trained, history = fit.run(train_set, val_set)
     folder = _publish(settings, recipe, store, trained, history, train_file, val_file)
