@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.columns import Groups
+from pipeline.catalog.values import canonical
 from pipeline.errors import QueryError, SourceError
 from pipeline.sources.columns import read_columns
 from pipeline.sources.csv_rows import csv_rows
@@ -46,14 +47,15 @@ def read_query_set(path: Path) -> list[LabeledPhoto]:
     """Read a query set: a folder, or a CSV file.
 
     In a folder, the folder in which a photo lies is its label. A CSV file has the columns `file`
-    (relative to it) and `label`; rows without both are no queries.
+    (relative to it) and `label`; rows without both are no queries. A label equals a value of the
+    catalog as in conditions: 7, 7.0 and " 7" are one.
 
     Raises:
         QueryError: it is neither, or has no labeled photo.
     """
     if path.is_dir():
         photos = [
-            LabeledPhoto(path / photo, photo.parent.name or path.resolve().name)
+            LabeledPhoto(path / photo, _label(photo.parent.name or path.resolve().name))
             for photo in photos_below(path)
         ]
     else:
@@ -75,8 +77,13 @@ def _read_csv(path: Path) -> list[LabeledPhoto]:
             if cells is None:
                 raise QueryError(f"cannot read row {number} of the query set", where=path)
             row = dict(zip(columns, cells, strict=False))
-            if row.get("file") and row.get("label"):
-                labeled.append(LabeledPhoto(path.parent / row["file"], row["label"]))
+            label = _label(row.get("label", ""))
+            if row.get("file") and label:
+                labeled.append(LabeledPhoto(path.parent / row["file"], label))
     except SourceError as error:
         raise QueryError(f"cannot read the query set: {error}") from error
     return labeled
+
+
+def _label(text: str) -> str:
+    return str(canonical(text))  # as `values_of` has the catalog's

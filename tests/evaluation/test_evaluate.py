@@ -474,6 +474,21 @@ def test_labels_that_differ_only_by_case_are_told_and_not_merged(
     assert found.similar_labels == (("Nike", "nike"), ("PUMA", "Puma"))
 
 
+@pytest.mark.parametrize("written", ["7", " 7 ", "7.0"])
+def test_labels_of_a_query_set_equal_those_of_the_catalog_as_in_conditions(
+    open_fair: Opener, tmp_path: Path, written: str
+) -> None:
+    fair = open_fair("color")
+    fair.build({"a": Thing([(0, 0, 0)], "7"), "b": Thing([(9, 0, 0)], "shoes")})
+    query_photos(tmp_path / "queries", {written: [(1, 0, 0)]})
+    (tmp_path / "red.png").write_bytes(png((1, 0, 0)))
+    (tmp_path / "set.csv").write_text(f"file,label\nred.png,{written}\n")
+    for query_set in tmp_path / "queries", tmp_path / "set.csv":
+        found = evaluate(fair.config, replace(QUICK, query_set=query_set))
+        assert (found.scored, found.unanswerable) == (1, 0)
+        assert found.systems[0].scores["P@1"].mean == 1
+
+
 def test_items_that_an_index_lacks_are_left_aside(open_fair: Opener) -> None:
     items = {key: Thing([(n, 0, 0)], "x") for n, key in enumerate("abcdef")}
     fair = open_fair("color", "mixed")
