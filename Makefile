@@ -10,7 +10,7 @@ SETTINGS = --config "$(CONFIG)" $(if $(SET),--set "$$SET")
 STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup index query test lint bench clean
+.PHONY: help setup index query test soak lint bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/pytest -n 2
+
+soak: $(STAMP)  ## Run every case of the tests that try thousands, of which `make test` takes a sample
+	$(BIN)/pytest -n 2 --soak -m soak
 
 lint: $(STAMP)  ## Check formatting, style, types and layers
 	$(BIN)/ruff format --check .

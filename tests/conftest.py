@@ -35,6 +35,16 @@ Color = tuple[int, int, int]
 ENGINE = "color"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="try every case, not a sample")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether to try every case; tests that ask for this are marked `soak`."""
+    return bool(request.config.getoption("--soak"))
+
+
 def png(color: Color, size: tuple[int, int] = (4, 4)) -> bytes:
     """A PNG file of one color; another color or size is another content."""
     file = io.BytesIO()
