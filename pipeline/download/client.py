@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import time
-import zlib
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -14,8 +14,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from pipeline import images
 from pipeline.config import DownloadSettings
 from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets
+from pipeline.download.content_encoding import BrokenEncodingError, applied_encodings, unpack
 from pipeline.download.outcomes import SUCCESS, Failure, Reason
 from pipeline.download.urls import parse
 from pipeline.images import Reject
@@ -24,6 +26,10 @@ from pipeline.images import Reject
 _HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
 # An idle connection is an open file, and there may be thousands of hosts in a minute.
 _KEEP_ALIVE_SECONDS = 2.0
+# curl's limit of one header, and twice as many as anybody sends: 50 MB at the worst.
+_MAX_HEADER_BYTES = 100_000
+_MAX_HEADERS = 512
+_TOO_LARGE = "Got more than", "Too many headers"  # aiohttp has no type of error for both
 _REDIRECTS = {301, 302, 303, 307, 308}
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 # The first type that an exception has gives its reason.
@@ -36,7 +42,7 @@ _REASONS: dict[type[Exception], Reason] = {
     aiohttp.ServerTimeoutError: Reason.READ_TIMEOUT,
     aiohttp.InvalidURL: Reason.NOT_A_URL,
     aiohttp.ClientResponseError: Reason.INVALID_RESPONSE,
-    zlib.error: Reason.BROKEN_ENCODING,
+    BrokenEncodingError: Reason.BROKEN_ENCODING,
     aiohttp.ClientError: Reason.CONNECTION_LOST,
     OSError: Reason.CONNECTION_LOST,
     # What strangers send goes through parsers that may have bugs. A bug that one response in a
@@ -56,7 +62,10 @@ class Response(NamedTuple):
 def open_session(
     settings: DownloadSettings, resolver: AbstractResolver | None
 ) -> aiohttp.ClientSession:
-    """Return a session that checks each address, uses no proxy and keeps no cookie."""
+    """Return a session that checks each address, uses no proxy and keeps no cookie.
+
+    (Those that `get` keeps are of one photo.)
+    """
     connector = aiohttp.TCPConnector(
         limit=0,  # the schedule limits connections
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
@@ -70,24 +79,43 @@ def open_session(
             total=None, connect=settings.connect_timeout, sock_read=settings.read_timeout
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
+        max_headers=_MAX_HEADERS,
         trust_env=False,
         auto_decompress=False,
         middlewares=(_no_retry,),
     )
 
 
-async def get(session: aiohttp.ClientSession, url: URL, max_bytes: int, truncate: bool) -> Response:
+def open_cookies() -> aiohttp.CookieJar:
+    """Return a jar for the cookies of one photo, which are sent back just as they came."""
+    return aiohttp.CookieJar(unsafe=True, quote_cookie=False)  # unsafe: from addresses also
+
+
+async def get(
+    session: aiohttp.ClientSession,
+    url: URL,
+    max_bytes: int,
+    *,
+    truncate: bool,
+    cookies: aiohttp.CookieJar,
+) -> Response:
     """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
 
-    The rest of such a body is not waited for: the connection is closed.
+    The rest of such a body is not waited for: the connection is closed. `cookies` are sent, as far
+    as they are for this URL, and get those of the response.
 
     Raises:
         Failure: there is no such response.
     """
     status = None
     try:
-        async with session.get(url, allow_redirects=False) as response:
+        sent = "; ".join(f"{c.key}={c.coded_value}" for c in cookies.filter_cookies(url).values())
+        headers = {"Cookie": sent} if sent else None
+        async with session.get(url, allow_redirects=False, headers=headers) as response:
             status = response.status
+            cookies.update_cookies_from_headers(response.headers.getall("Set-Cookie", []), url)
             if status in SUCCESS:
                 return Response(status, await read_body(response, max_bytes, truncate))
             if status in _REDIRECTS:
@@ -109,45 +137,27 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int, truncate: 
 
     Raises:
         Failure: the body is longer, or of an unknown encoding.
-        zlib.error: the packed data are damaged, or end early.
+        BrokenEncodingError: the packed data are damaged, or end early.
     """
     too_large = Failure(Reject.TOO_MANY_BYTES, response.status, rejected=True)
     if not truncate and (response.content_length or 0) > max_bytes:
         raise too_large
-    encoding, inflater = _packed_encoding(response), None
-    received, size, parts = 0, 0, list[bytes]()
+    packed = bytearray()
     async for data in response.content.iter_any():
-        received += len(data)
-        part = data
-        if encoding:
-            inflater = inflater or zlib.decompressobj(_zlib_format(encoding, data[0]))
-            part = inflater.decompress(data, max_bytes + 1 - size)
-        parts.append(part)
-        size += len(part)
-        if max(received, size) > max_bytes:
+        packed += data
+        if len(packed) > max_bytes:
             if truncate:
                 break
             raise too_large
-    else:
-        if inflater and not inflater.eof:
-            raise zlib.error("the packed data end early")
-    return b"".join(parts)[:max_bytes]
-
-
-def _packed_encoding(response: aiohttp.ClientResponse) -> str | None:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        return None
-    if encoding not in ("gzip", "x-gzip", "deflate"):
+    encodings = applied_encodings(response.headers.getall("Content-Encoding", []))
+    is_whole = len(packed) <= max_bytes
+    body = unpack(bytes(packed), encodings or [], max_bytes, is_whole=is_whole)
+    if len(body) > max_bytes and not truncate:
+        raise too_large
+    # What is called "utf-8" or "aws-chunked" is mostly sent as it is, and browsers show it.
+    if encodings is None and not truncate and not images.suffix(body):
         raise Failure(Reason.UNKNOWN_ENCODING, response.status)
-    return encoding
-
-
-def _zlib_format(encoding: str, first_byte: int) -> int:
-    """Return zlib's `wbits`. "deflate" means its own format; some servers send the bare data."""
-    if encoding == "deflate":
-        return zlib.MAX_WBITS if first_byte & 15 == 8 else -zlib.MAX_WBITS
-    return 16 + zlib.MAX_WBITS
+    return body[:max_bytes]
 
 
 async def _no_retry(
@@ -163,7 +173,7 @@ async def _no_retry(
 
 
 def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
-    location = response.headers.get("Location")
+    location = response.headers.get("Location", "").strip()
     if not location:
         raise Failure(Reason.REDIRECT_NOWHERE, response.status)
     try:
@@ -180,12 +190,17 @@ def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)  # HTTP knows no other, whether it is said or not
+        return max(0.0, date.timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
 
 
 def _reason(error: Exception) -> Reason:
+    if isinstance(error, aiohttp.ClientResponseError) and error.message.startswith(_TOO_LARGE):
+        return Reason.HEADERS_TOO_LARGE
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ForbiddenAddressError):
             return Reason.FORBIDDEN_ADDRESS

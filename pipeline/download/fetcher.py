@@ -11,7 +11,7 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download import robots
-from pipeline.download.client import Response, get
+from pipeline.download.client import Response, get, open_cookies
 from pipeline.download.hosts import Host
 from pipeline.download.outcomes import Failure, Fetched, Outcome, Reason
 
@@ -113,16 +113,21 @@ class Fetcher:
         return random.uniform(0, longest)  # noqa: S311 — nobody gains by guessing it
 
     async def _attempt(self, state: FetchState) -> Response:
-        """Follow the redirects to a response with a body."""
-        url = state.url
+        """Follow the redirects to a response with a body; their cookies are kept until then."""
+        url, cookies = state.url, open_cookies()
         for hop in range(self._settings.redirects + 1):
             state.host, state.was_sent = self.host_of(url), False
             if hop:
                 await self._wait_for_host(state, url)
             async with state.host.slots:
                 state.was_sent = True
-                truncate = not state.obey_robots
-                response = await get(self._session, url, state.max_bytes, truncate)
+                response = await get(
+                    self._session,
+                    url,
+                    state.max_bytes,
+                    truncate=not state.obey_robots,
+                    cookies=cookies,
+                )
             state.host.answered()
             if response.redirect is None:
                 return response

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     READ_TIMEOUT = "read timeout"
     TOTAL_TIMEOUT = "total timeout"
     INVALID_RESPONSE = "invalid response"
+    HEADERS_TOO_LARGE = "response headers too large"
     UNKNOWN_ENCODING = "unknown content encoding"
     BROKEN_ENCODING = "broken content encoding"
     TOO_MANY_REDIRECTS = "too many redirects"

@@ -29,6 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote
 
+import pyarrow as pa
 from PIL import Image
 
 Photos = Sequence[bytes] | Callable[[int], bytes]
@@ -260,7 +261,7 @@ async def mispacked(call: Call) -> None:
 @_behavior
 async def strangely_packed(call: Call) -> None:
     """Packed in a way that was not asked for and is not known."""
-    await call.send(call.photo, Content_Encoding="br")
+    await call.send(b"\x1f\x9d" + call.photo, Content_Encoding="compress")
 
 
 @_behavior
@@ -432,6 +433,8 @@ _PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "raw": _raw_deflate,
+    "br": lambda data: pa.Codec("brotli").compress(data, asbytes=True),
+    "zstd": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
 }
 
 
@@ -443,7 +446,8 @@ class PhotoServer:
     """Serves on 127.0.0.1, in a thread of its own, while its context lasts.
 
     `robots` is the status and the text of /robots.txt, `robots_at` where it redirects to,
-    `robots_after` its `Retry-After`. Whatever name a client used for this server, `peaks` has how
+    `robots_after` its `Retry-After`. `raw` has the bytes with which a path (and query) is answered,
+    before the connection is closed. Whatever name a client used for this server, `peaks` has how
     many requests with that `Host` there were at once, at most.
     """
 
@@ -452,6 +456,7 @@ class PhotoServer:
     robots: tuple[str, str] = ("404 Not Found", "")
     robots_at: str = ""
     robots_after: str = ""
+    raw: dict[str, bytes] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     peaks: Counter[str] = field(default_factory=Counter)
@@ -545,6 +550,8 @@ class PhotoServer:
                 named = {"Location": self.robots_at, "Retry-After": self.robots_after}
                 headers = {name: value for name, value in named.items() if value}
                 await call.send(self.robots[1].encode(), self.robots[0], **headers)
+            elif target in self.raw:
+                writer.write(self.raw[target])
             elif behavior := _BEHAVIORS.get(unquote(path).split("/")[1]):
                 await behavior(call)
             else:
@@ -576,6 +583,8 @@ _MIXTURE = (
     ("packed/{n}", "available", "", 50),
     ("packed/{n}?encoding=deflate", "available", "", 50),
     ("packed/{n}?encoding=raw", "available", "", 50),
+    ("packed/{n}?encoding=br", "available", "", 20),
+    ("packed/{n}?encoding=zstd", "available", "", 20),
     ("redirect/{n}", "available", "", 100),
     ("redirect/{n}?hops=4", "available", "", 50),
     ("fails-once/{n}", "available", "", 100),
@@ -608,7 +617,7 @@ _MIXTURE = (
     ("short/{n}", "failed", "connection lost", 50),
     ("reset/{n}", "failed", "connection lost", 50),
     ("garbage/{n}", "failed", "invalid response", 50),
-    ("huge-head/{n}", "failed", "invalid response", 20),
+    ("huge-head/{n}", "failed", "response headers too large", 20),
     ("surplus/{n}", "failed", "invalid response", 30),
     ("truncated/{n}", "rejected", "truncated", 100),
     ("html/{n}", "rejected", "not an image", 100),

@@ -1,4 +1,4 @@
-"""addresses.py, urls.py: what may be asked for, and whom."""
+"""addresses.py: which addresses are connected to."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
-from yarl import URL
 
 from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets, may_connect
-from pipeline.download.outcomes import Failure
-from pipeline.download.urls import parse
 
 # The IANA registries of special-purpose addresses (IPv4, IPv6), whatever they say about reaching
 # them, but for blocks that are meant to be used by everybody (AS112, AMT, direct delegation).
@@ -105,107 +102,3 @@ def test_no_socket_is_made_for_a_forbidden_address() -> None:
     made = make((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80)))
     with made:
         assert (made.family, made.type) == (socket.AF_INET, socket.SOCK_STREAM)
-
-
-# -- URLs ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        (" http://Shop.Example/a.jpg\n", "http://shop.example/a.jpg"),
-        ("HTTPS://shop.example:443/a.jpg", "https://shop.example/a.jpg"),
-        ("http://shop.example/a b.jpg", "http://shop.example/a%20b.jpg"),
-        ("http://shop.example/a%20b%2Fc.jpg", "http://shop.example/a%20b%2Fc.jpg"),
-        ("http://shop.example/50%.jpg", "http://shop.example/50%25.jpg"),
-        ("http://shop.example/é.jpg", "http://shop.example/%C3%A9.jpg"),
-        ("http://shop.example/a[1]|2.jpg", "http://shop.example/a%5B1%5D%7C2.jpg"),
-        ("http://shop.example?size=1&q=%2B", "http://shop.example/?size=1&q=%2B"),
-        ("http://пример.рф/ф.jpg", "http://xn--e1afmkfd.xn--p1ai/%D1%84.jpg"),
-        ("http://a_b-c.example./", "http://a_b-c.example./"),
-        ("http://[2606:4700::1111]:8080/", "http://[2606:4700::1111]:8080/"),
-        ("http://2130706433/", "http://127.0.0.1/"),
-        ("http://0x7f000001/", "http://127.0.0.1/"),
-        ("http://0177.0.0.1/", "http://127.0.0.1/"),
-        ("http://0x7f.1/", "http://127.0.0.1/"),
-        ("http://127.1:81/", "http://127.0.0.1:81/"),
-        ("http://127.0.0.1./", "http://127.0.0.1/"),
-        ("http://①②⑦.0.0.1/", "http://127.0.0.1/"),
-    ],
-)
-def test_urls_are_parsed_as_by_a_browser(text: str, meant: str) -> None:
-    assert str(parse(text)) == meant
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("ftp://shop.example/a.jpg", "not an http or https URL"),
-        ("file:///etc/passwd", "not an http or https URL"),
-        ("data:image/png;base64,AAAA", "not an http or https URL"),
-        ("javascript:alert(1)", "not an http or https URL"),
-        *(
-            (text, "not a URL")
-            for text in (
-                "", " ", "photo.jpg", "//shop.example/a.jpg", "/a.jpg", "http://", "http:///a.jpg",
-                "http:a.jpg", "http://shop.example:99999/", "http://shop.example:0/",
-                "http://shop.example:x/", "http://[::1", "http://[1.2.3.4]/", "http://a b/",
-                "http://a%2eb/", "http://a\\b/", "http://.../", "http://a..b/", "http://1.2.3.4.5/",
-                "http://256.1.1.1/", "http://0x7g.1.1.0x/", f"http://{'a' * 64}.example/",
-                f"http://{'a.' * 130}example/", "http://[::1]@/", "http://[x]@", "http://[::1]x@",
-                "http://a%3Ab:c@shop.example/", "http://%D1%84@shop.example/",
-            )
-        ),
-    ],
-)  # fmt: skip
-def test_other_texts_and_schemes_are_refused(text: str, reason: str) -> None:
-    with pytest.raises(Failure) as caught:
-        parse(text)
-    assert caught.value.reason == reason
-
-
-PARTS = ("[", "]", "@", ":", "::1", "x", "%25", "%3A", "/", "//", "?", "#", "é", "\ud800", "1", ".")
-
-
-@given(
-    st.text()
-    | st.builds("http://{}/{}".format, st.text(max_size=12), st.text(max_size=9))
-    | st.builds("http://{}".format, st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
-)
-@example("http://[::1]@/")
-def test_any_text_is_a_url_or_a_failure(text: str) -> None:
-    try:
-        url = parse(text)
-    except Failure:
-        return
-    assert url.scheme in ("http", "https")
-    assert url.raw_host
-    assert str(parse(str(url))) == str(url)
-
-
-@given(st.text(alphabet="0123456789abcdefx.", min_size=1, max_size=16))
-def test_a_numeric_host_is_written_as_an_address(host: str) -> None:
-    try:
-        spelled = parse(f"http://{host}/").raw_host
-    except Failure:
-        return
-    assert spelled is not None
-    try:
-        plain = socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
-    except OSError:
-        assert spelled == host
-    else:
-        assert spelled == plain
-
-
-@pytest.mark.parametrize(
-    ("location", "meant"),
-    [
-        ("/b.jpg", "https://shop.example/b.jpg"),
-        ("b.jpg?x=1", "https://shop.example/a/b.jpg?x=1"),
-        ("//cdn.example/b.jpg", "https://cdn.example/b.jpg"),
-        ("http://cdn.example/b c.jpg", "http://cdn.example/b%20c.jpg"),
-    ],
-)
-def test_a_redirect_may_be_relative(location: str, meant: str) -> None:
-    assert str(parse(location, URL("https://shop.example/a/1.jpg"))) == meant

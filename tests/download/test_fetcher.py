@@ -12,7 +12,6 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 
-import aiohttp
 import pytest
 
 from pipeline import images
@@ -53,7 +52,8 @@ def failed(outcome: Outcome) -> tuple[str, int | None, int]:
     "what",
     [
         "photo/3", "slow/3?seconds=0.2", "chunked/3", "until-close/3", "packed/3",
-        "packed/3?encoding=deflate", "packed/3?encoding=raw", "redirect/3", "redirect/3?hops=5",
+        "packed/3?encoding=deflate", "packed/3?encoding=raw", "packed/3?encoding=br",
+        "packed/3?encoding=zstd", "redirect/3", "redirect/3?hops=5",
     ],
 )  # fmt: skip
 def test_the_bytes_are_those_of_the_photo(server: PhotoServer, what: str) -> None:
@@ -82,12 +82,13 @@ def test_many_kinds_of_urls_at_once_end_as_expected(server: PhotoServer) -> None
 
 
 def test_a_request_has_only_the_expected_headers(server: PhotoServer) -> None:
-    # Each redirect sets a cookie, and is not to an address: those never get cookies back.
+    # Each redirect sets a cookie, which is not sent with the other photo.
     urls = [server.url(f"redirect/{n}?hops=1", "shop.example") for n in range(2)]
     fetch(urls, names={"shop.example": [HERE]}, per_host=1, user_agent="shop/2 (me@shop.example)")
     assert len(server.requests) == 4
     for request in server.requests:
         headers = request.headers
+        assert headers.pop("cookie", None) == ("seen=1" if "/photo" in request.path else None)
         assert headers.pop("accept").startswith("image/jpeg")
         assert headers == {
             "host": f"shop.example:{server.port}",
@@ -244,7 +245,7 @@ class BugError(Exception):
 @pytest.mark.parametrize(
     ("where", "what", "status"),
     [
-        ("client._packed_encoding", "packed/1", 200),
+        ("client.applied_encodings", "packed/1", 200),
         ("client._redirect", "redirect/1", 301),
         ("client._retry_after", "status/1?is=429", 429),
     ],
@@ -252,9 +253,9 @@ class BugError(Exception):
 def test_a_bug_triggered_by_one_response_fails_only_that_photo(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, where: str, what: str, status: int
 ) -> None:
-    def trip(*parts: object) -> None:
-        if any(isinstance(p, aiohttp.ClientResponse) and "photo" in p.url.path for p in parts):
-            return
+    def trip(*parts: object) -> list[str]:
+        if [] in parts:
+            return []  # of a response without such headers
         raise BugError
 
     monkeypatch.setattr(f"pipeline.download.{where}", trip)
@@ -363,7 +364,7 @@ def test_a_lost_connection_is_retried_up_to_the_limit(
     assert (reason, made, len(server.requests)) == ("connection lost", attempts, attempts)
 
 
-@pytest.mark.parametrize("what", ["garbage/1", "huge-head/1", "surplus/1"])
+@pytest.mark.parametrize("what", ["garbage/1", "surplus/1"])
 def test_what_is_not_http_is_an_invalid_response(server: PhotoServer, what: str) -> None:
     assert failed(fetch_one(server.url(what)))[0] == "invalid response"
 
