@@ -5,6 +5,7 @@ queue.py       the part of the ledger it works on: what is to be fetched, and th
 schedule.py    many URLs → one outcome each, the hosts in turn
 fetcher.py     one photo: attempts, redirects, deadlines
 client.py      one request, the bytes of its response, and what can go wrong with it
+content_encoding.py · cookies.py · http_dates.py    headers of responses, read as browsers do
 hosts.py       one server: its slots, its pauses, whether it still responds
 robots.py      what a server allows crawlers to request
 urls.py        text → a URL that may be requested

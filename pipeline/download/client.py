@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import aiohttp
@@ -18,6 +17,8 @@ from pipeline import images
 from pipeline.config import DownloadSettings
 from pipeline.download.addresses import ForbiddenAddressError, guarded_sockets
 from pipeline.download.content_encoding import BrokenEncodingError, applied_encodings, unpack
+from pipeline.download.cookies import Cookies
+from pipeline.download.http_dates import parse_date
 from pipeline.download.outcomes import SUCCESS, Failure, Reason
 from pipeline.download.urls import parse
 from pipeline.images import Reject
@@ -88,18 +89,13 @@ def open_session(
     )
 
 
-def open_cookies() -> aiohttp.CookieJar:
-    """Return a jar for the cookies of one photo, which are sent back just as they came."""
-    return aiohttp.CookieJar(unsafe=True, quote_cookie=False)  # unsafe: from addresses also
-
-
 async def get(
     session: aiohttp.ClientSession,
     url: URL,
     max_bytes: int,
     *,
     truncate: bool,
-    cookies: aiohttp.CookieJar,
+    cookies: Cookies,
 ) -> Response:
     """Make one GET request; a body longer than `max_bytes` is cut there if `truncate`.
 
@@ -111,11 +107,11 @@ async def get(
     """
     status = None
     try:
-        sent = "; ".join(f"{c.key}={c.coded_value}" for c in cookies.filter_cookies(url).values())
+        sent = cookies.header(url)
         headers = {"Cookie": sent} if sent else None
         async with session.get(url, allow_redirects=False, headers=headers) as response:
             status = response.status
-            cookies.update_cookies_from_headers(response.headers.getall("Set-Cookie", []), url)
+            cookies.update(url, response.headers.getall("Set-Cookie", []))
             if status in SUCCESS:
                 return Response(status, await read_body(response, max_bytes, truncate))
             if status in _REDIRECTS:
@@ -150,8 +146,9 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int, truncate: 
                 break
             raise too_large
     encodings = applied_encodings(response.headers.getall("Content-Encoding", []))
-    is_whole = len(packed) <= max_bytes
-    body = unpack(bytes(packed), encodings or [], max_bytes, is_whole=is_whole)
+    body, is_whole = bytes(packed), len(packed) <= max_bytes
+    if encodings:  # on a thread, because a small body may take long
+        body = await asyncio.to_thread(unpack, body, encodings, max_bytes, is_whole=is_whole)
     if len(body) > max_bytes and not truncate:
         raise too_large
     # What is called "utf-8" or "aws-chunked" is mostly sent as it is, and browsers show it.
@@ -189,13 +186,8 @@ def _retry_after(status: int, headers: Mapping[str, str]) -> float | None:
         return None
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
-    try:
-        date = parsedate_to_datetime(text)
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)  # HTTP knows no other, whether it is said or not
-        return max(0.0, date.timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+    date = parse_date(text)
+    return None if date is None else max(0.0, date.timestamp() - time.time())
 
 
 def _reason(error: Exception) -> Reason:

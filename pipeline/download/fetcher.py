@@ -11,7 +11,8 @@ from yarl import URL
 
 from pipeline.config import DownloadSettings
 from pipeline.download import robots
-from pipeline.download.client import Response, get, open_cookies
+from pipeline.download.client import Response, get
+from pipeline.download.cookies import Cookies
 from pipeline.download.hosts import Host
 from pipeline.download.outcomes import Failure, Fetched, Outcome, Reason
 
@@ -114,7 +115,7 @@ class Fetcher:
 
     async def _attempt(self, state: FetchState) -> Response:
         """Follow the redirects to a response with a body; their cookies are kept until then."""
-        url, cookies = state.url, open_cookies()
+        url, cookies = state.url, Cookies()
         for hop in range(self._settings.redirects + 1):
             state.host, state.was_sent = self.host_of(url), False
             if hop:

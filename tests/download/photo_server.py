@@ -167,6 +167,15 @@ async def redirect(call: Call) -> None:
 
 
 @_behavior
+async def wants_cookie(call: Call) -> None:
+    """A redirect to itself, which sets a cookie, until that comes back."""
+    if call.server.requests[-1].headers.get("cookie") == "visit=1":
+        await call.send(call.photo)
+    else:
+        await call.send(b"", "302 Found", Location=call.path, Set_Cookie="visit=1; Path=/")
+
+
+@_behavior
 async def fails_once(call: Call) -> None:
     """500, then the photo."""
     if call.is_first:
@@ -587,6 +596,7 @@ _MIXTURE = (
     ("packed/{n}?encoding=zstd", "available", "", 20),
     ("redirect/{n}", "available", "", 100),
     ("redirect/{n}?hops=4", "available", "", 50),
+    ("wants-cookie/{n}", "available", "", 50),
     ("fails-once/{n}", "available", "", 100),
     ("busy-once/{n}", "available", "", 60),
     ("busy-once/{n}?status=503", "available", "", 40),

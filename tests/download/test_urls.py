@@ -124,6 +124,32 @@ def test_redirects_are_read_as_by_browsers(server: PhotoServer) -> None:
     assert asked[1::2] == [sent for _, sent, _ in LOCATIONS]
 
 
+def test_robots_see_the_url_that_is_asked_for(server: PhotoServer) -> None:
+    server.robots = "200 OK", "User-agent: *\nDisallow: /private/\nDisallow: /a%2Fb\n"
+    refused = ["/x/%2e%2e/private/1.jpg", "/private\\1.jpg", "/pri\tvate/1.jpg", "/a%2Fb.jpg"]
+    allowed = ["/a/b.jpg", "/x%2F..%2Fprivate/1.jpg", "/?/private/1.jpg"]
+    outcomes = fetch([server.address + text for text in refused + allowed], robots="obey")
+    reasons = [getattr(outcome, "reason", "") for outcome in outcomes.values()]
+    assert sorted(reasons) == ["HTTP 404"] * 3 + ["disallowed by robots.txt"] * 4
+    assert [request.path for request in server.requests] == ["/robots.txt", *allowed]
+
+
+def test_a_host_is_one_however_it_is_written(server: PhotoServer) -> None:
+    written = ["shop.example", "SHOP.Example", "sh%6Fp.example", "shop。example", "me@shop.example"]
+    urls = [f"http://{host}:{server.port}/{n}.jpg" for n, host in enumerate(written)]
+    urls.append(f"HTTP:\\\\shop.example:0{server.port}\\6.jpg")
+    fetch(urls, names={"shop.example": [HERE]}, per_host=1, robots="obey")
+    assert len(server.asked("robots.txt")) == 1
+    assert server.peaks == {"shop.example": 1}
+    assert len(server.requests) == 1 + len(urls)
+
+
+def test_urls_that_differ_are_asked_for_separately(server: PhotoServer) -> None:
+    different = ["/a%2Fb.jpg", "/a%2fb.jpg", "/a/b.jpg", "/A/b.jpg", "/a/b.jpg?", "/a/b.jpg?x=+",
+                 "/a/b.jpg?x=%20", "/a/b.jpg?x=1&x=2", "/a/b.jpg?x=2&x=1", "/a//b.jpg"]  # fmt: skip
+    assert fetch_in_order(server, [server.address + text for text in different]) == different
+
+
 def _moved(location: bytes) -> bytes:
     return (
         b"HTTP/1.1 302 Found\r\nLocation: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
