@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.download.content_encoding import BrokenEncodingError, unpack
+from pipeline.download.cookies import Cookies
 from pipeline.download.outcomes import Failed, Fetched, Outcome
+from pipeline.download.urls import parse
 from tests.download.photo_server import PhotoServer, draw
 from tests.download.web_client import HERE, fetch, fetch_one
 
@@ -192,6 +194,44 @@ def test_cookies_are_sent_within_the_redirects_of_a_photo(
 def moved_with_cookie(location: str) -> bytes:
     headers = f"Location: {location}".encode(), b"Set-Cookie: visit=1; Path=/"
     return answer(*headers, body=b"", status=b"302 Found")
+
+
+@pytest.mark.parametrize(
+    ("setter", "cookie", "asked", "sent"),
+    [
+        ("https://shop.example/", "a=1; Secure", "https://shop.example/", True),
+        ("https://shop.example/", "a=1; Secure", "http://shop.example/", False),
+        ("http://shop.example/", "a=1; Secure", "https://shop.example/", False),
+        ("https://shop.example/", "a=1", "http://shop.example:81/", True),
+        ("http://shop.example/", "a=1", "http://img.shop.example/", False),
+        ("http://shop.example/", "a=1; Domain=shop.example", "http://img.shop.example/", True),
+        ("http://shop.example/", "a=1; Domain=shop.example", "http://othershop.example/", False),
+        ("http://img.shop.example/", "a=1; Domain=shop.example", "http://cdn.shop.example/", True),
+        ("http://img.shop.example/", "a=1; Domain=img.shop.example", "http://shop.example/", False),
+        ("http://127.0.0.1/", "a=1; Domain=0.1", "http://127.0.0.1/", False),
+        ("http://127.0.0.1/", "a=1; Domain=0.0.1", "http://127.0.0.1/", False),
+        ("http://127.0.0.1/", "a=1; Domain=127.0.0.1", "http://127.0.0.1/", True),
+        ("http://shop.example/x/a", "a=1", "http://shop.example/x/b/c", True),
+        ("http://shop.example/x/a", "a=1", "http://shop.example/xy", False),
+        ("http://shop.example/", "a=1; Path=/x", "http://shop.example/x", True),
+        ("http://shop.example/", "a=1; Path=/%78", "http://shop.example/x", False),
+        ("http://shop.example/", "a=" + "1" * 4094, "http://shop.example/x", True),
+        ("http://shop.example/", "a=" + "1" * 4095, "http://shop.example/x", False),
+        ("http://shop.example/", "a=\udcf8", "http://shop.example/x", False),
+    ],
+)
+def test_a_cookie_is_sent_where_its_attributes_say(
+    setter: str, cookie: str, asked: str, sent: bool
+) -> None:
+    cookies = Cookies()
+    cookies.update(parse(setter), [cookie])
+    assert cookies.header(parse(asked)) == (cookie.partition(";")[0] if sent else "")
+
+
+def test_cookies_are_not_kept_without_limit() -> None:
+    url, cookies = parse("http://shop.example/"), Cookies()
+    cookies.update(url, [f"a{n}=1" for n in range(10_000)])
+    assert len(cookies.header(url)) < 1000
 
 
 def test_a_server_that_wants_its_cookie_back_gets_it(server: PhotoServer) -> None:
