@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, IPvAnyNetwork, field_validator
@@ -28,8 +29,8 @@ class DownloadSettings(Settings):
     concurrency: int = Field(64, ge=1, le=1024)
     """photos at a time; each may take images.max_bytes of memory"""
     per_host: int = Field(8, ge=1, le=1024, description="photos at a time from one host")
-    requests_per_second: float | None = Field(None, gt=0)
-    """to one host; null: as fast as it answers"""
+    requests_per_second: float | None = Field(None, ge=0.001)
+    """to one host, 0.001 or more; null: as fast as it answers"""
     attempts: int = Field(4, ge=1, le=20)
     """requests for one photo, the first one included"""
     backoff: float = Field(0.5, ge=0, le=60)
@@ -59,17 +60,34 @@ class DownloadSettings(Settings):
     @field_validator("allow_addresses", mode="before")
     @classmethod
     def _allow_addresses(cls, networks: Any) -> Any:
-        if not isinstance(networks, str | list | tuple):
+        networks = [networks] if isinstance(networks, str) else networks
+        if not isinstance(networks, list | tuple) or any(isinstance(n, int) for n in networks):
             raise ValueError(f"{networks!r}: give a list of networks, such as [192.168.1.0/24]")
-        return [networks] if isinstance(networks, str) else networks
+        for text in networks:
+            address, slash, _ = str(text).partition("/")
+            if slash and (whole := _whole_network(str(text))):
+                raise ValueError(f"{text!r}: give {whole} for that network, {address} for one host")
+        return networks
 
     @field_validator("resize")
     @classmethod
     def _resize(cls, resize: int | str) -> int | str:
-        side = re.fullmatch(r"(?:fit )?([0-9]{2,4})", str(resize))
+        if isinstance(resize, str) and re.fullmatch("[1-9][0-9]{1,3}", resize):
+            resize = int(resize)
+        side = re.fullmatch("(?:fit )?([1-9][0-9]{1,3})", str(resize))
         if resize != "none" and not (side and 16 <= int(side[1]) <= 4096):
             raise ValueError(
                 f"{resize!r}: give the pixels of a side (250), the limit of the longer side"
                 " (fit 512), 16 to 4096, or none"
             )
         return resize
+
+
+def _whole_network(text: str) -> str | None:
+    """Return the network of a text that names a host in it, as in 192.168.1.5/24; else None."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return None  # pydantic says so
+    is_whole = network.network_address == ip_address(text.partition("/")[0])
+    return None if is_whole else str(network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -120,9 +121,17 @@ async def get(
     except Failure:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _LOCAL_ERRORS:
-            raise  # every other photo would fail too
+        _raise_if_local(error)
         raise Failure(_reason(error), status) from error
+
+
+def _raise_if_local(error: Exception) -> None:
+    """Raise what this machine, and not the host, is the cause of: every photo would fail."""
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+        message = os.strerror(error.errno)
+        raise OSError(error.errno, message, "the connections of download.concurrency") from error
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int, truncate: bool) -> bytes:

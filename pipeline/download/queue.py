@@ -7,6 +7,7 @@ is fetched once, and all of them get its outcome.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,11 +37,7 @@ class DownloadQueue:
 
         A photo that was downloaded once is remembered by its URL, even while no item shows it.
         """
-        stored = {
-            file.name: file.stat().st_size
-            for part in (self.catalog.folder / "images").glob("[0-9a-f][0-9a-f]")
-            for file in os.scandir(part)
-        }
+        stored = self._stored_sizes()
         with self.catalog.transaction():
             lost = [
                 row["uri"]
@@ -59,6 +56,22 @@ class DownloadQueue:
             for row in list(remembered):
                 if stored.get(Path(row["path"]).name) == row["size"]:
                     self._write(State.PENDING, ImageRecord(state=State.AVAILABLE, **row))
+
+    def _stored_sizes(self) -> dict[str, int]:
+        """Return the name and size of each stored photo.
+
+        Raises:
+            OSError: a folder cannot be read: its photos are not lost.
+        """
+        folder = self.catalog.folder / "images"
+        parts = list(os.scandir(folder)) if folder.exists() else []
+        return {
+            file.name: file.stat().st_size
+            for part in parts
+            if re.fullmatch("[0-9a-f]{2}", part.name)
+            for file in os.scandir(part)
+            if file.is_file()
+        }
 
     def count(self, state: State) -> int:
         """Count the distinct URLs whose photos are in a state."""

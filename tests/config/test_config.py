@@ -354,6 +354,12 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
             for value in (".nan", ".inf")
         ),
         ("download.allow_addresses=5", "download.allow_addresses: 5: give a list of networks"),
+        ("download.allow_addresses=[5]", "download.allow_addresses: [5]: give a list of networks"),
+        ("download.allow_addresses=[10.0.0.5/8]", "'10.0.0.5/8': give 10.0.0.0/8 for that network"),
+        ("download.allow_addresses=['fd00::1/8']", "'fd00::1/8': give fd00::/8 for that network"),
+        ("download.requests_per_second=1e-320", "greater than or equal to 0.001"),
+        ("download.resize=0250", "'0250': give the pixels of a side (250)"),
+        ("download.resize=fit 0512", "'fit 0512': give the pixels of a side (250)"),
         ("download.allow_addresses=[home]", "download.allow_addresses.0: "),
         ("download.allow_addresses=home", "download.allow_addresses.0: "),
     ],
@@ -438,6 +444,10 @@ def test_every_seed_that_the_libraries_take_may_be_given(minimal: Path, number: 
 def test_one_network_needs_no_list(minimal: Path, text: str) -> None:
     (network,) = load_config(minimal, [f"download.allow_addresses={text}"]).download.allow_addresses
     assert str(network) == "127.0.0.1/32"
+
+
+def test_a_side_in_quotes_is_the_same_side(minimal: Path) -> None:
+    assert load_config(minimal, ["download.resize='250'"]).download.resize == 250
 
 
 def test_engines_may_have_names_of_any_script(minimal: Path) -> None:

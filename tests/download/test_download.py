@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import itertools
+import os
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -199,24 +203,48 @@ def test_fetched_photos_are_committed_when_a_run_is_interrupted(
     assert run(catalog).tried == 20
 
 
-def test_a_full_disk_stops_the_run_and_loses_nothing(
-    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.EFBIG]
+)
+def test_a_faulty_disk_stops_the_run_and_loses_nothing(
+    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     offer(catalog, [server.url(f"photo/{number}") for number in range(200, 208)])
-    store, stored = Catalog.store_photo, []
+    write, written = Path.write_bytes, itertools.count()
 
-    def full(self: Catalog, data: bytes, suffix: str, *, flush: bool) -> str:
-        if len(stored) == 3:
-            raise OSError(28, "No space left on device", "images")
-        stored.append(data)
-        return store(self, data, suffix, flush=flush)
+    def break_down(path: Path, data: bytes) -> int:
+        if next(written) >= 3:
+            write(path, data[:10])
+            raise OSError(number, os.strerror(number), str(path))
+        return write(path, data)
 
-    monkeypatch.setattr(Catalog, "store_photo", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", break_down)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
         run(catalog)
+    assert caught.value.errno == number
+    assert "images" in caught.value.filename
     assert "failed" not in {state for (state,) in rows(catalog, "state")}
+    files = [path for path in (catalog.folder / "images").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
     monkeypatch.undo()
     assert run(catalog).counts == {"available": {"": 8}}
+
+
+def test_photos_whose_folder_cannot_be_read_are_not_lost(
+    server: PhotoServer, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(catalog, [server.url("photo/3")])
+    run(catalog)
+
+    def refuse(folder: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        run(catalog)
+    assert rows(catalog, "state") == [("available",)]
+    assert len(server.asked("photo/3")) == 1
 
 
 def test_nothing_to_download_is_no_work(catalog: Catalog) -> None:

@@ -420,6 +420,7 @@ def test_running_out_of_files_stops_the_run(
     with pytest.raises(OSError, match="Too many open files") as caught:
         fetch([server.url("photo/1")])
     assert caught.value.errno == errno.EMFILE
+    assert "download.concurrency" in caught.value.filename
 
 
 # -- Deadlines -------------------------------------------------------------------------------------
