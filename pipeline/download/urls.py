@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _BLANKS = "".join(map(chr, range(33)))
 _DROPPED = str.maketrans("", "", "\t\n\r")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_AUTHORITY = re.compile(r"(.*@)?(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?", re.DOTALL)
 _NOT_SENT = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
 
 
@@ -36,11 +37,13 @@ def parse(text: str, base: URL | None = None) -> URL:
         Failure: the text is no such URL.
     """
     text, _, _ = text.strip(_BLANKS).translate(_DROPPED).partition("#")
-    if base is not None and not text:
-        return base
     place, mark, query = text.partition("?")
     try:
         origin, path = _split(place.replace("\\", "/"), base)
+        if base is not None and not path.startswith("/"):
+            if not path and not mark:
+                return base
+            path = _resolve(path, base.raw_path.removesuffix("?"))
         path = _quote(_without_dots(path))
         if not query:
             path += mark  # yarl would leave out the "?" of an empty query
@@ -59,13 +62,13 @@ def parse(text: str, base: URL | None = None) -> URL:
 
 
 def _split(place: str, base: URL | None) -> tuple[URL, str]:
-    """Return the origin, with its user, and the path there."""
+    """Return the origin, with its user, and the path there, which may be relative to `base`."""
     named = _SCHEME.fullmatch(place)
     scheme, rest = (named[1].lower(), named[2]) if named else (base.scheme if base else "", place)
     if scheme not in ("http", "https"):
         raise Failure(Reason.NOT_HTTP if scheme else Reason.NOT_A_URL)
     if base is not None and scheme == base.scheme and not rest.startswith("//"):
-        return base, _resolve(rest, base.raw_path.removesuffix("?"))
+        return base, rest
     if base is None and not re.match("//[^/]", rest):
         raise ValueError("no host")  # browsers take any number of slashes; in a table it is a typo
     authority, slash, path = rest.lstrip("/").partition("/")
@@ -73,12 +76,10 @@ def _split(place: str, base: URL | None) -> tuple[URL, str]:
     origin = _origin(scheme, authority)
     if base is not None and origin.user is None and origin.origin() == base.origin():
         origin = base  # as the others do, a host is sent its user and password again
-    return origin, slash + path
+    return origin, slash + path or "/"
 
 
 def _resolve(path: str, base_path: str) -> str:
-    if path.startswith("/"):
-        return path
     return f"{base_path.rpartition('/')[0]}/{path}" if path else base_path
 
 
@@ -102,22 +103,24 @@ def _quote(text: str) -> str:
 
 
 def _origin(scheme: str, authority: str) -> URL:
-    user, at, host = authority.rpartition("@")
-    if "%" in host and not host.startswith("["):
-        host = _decoded(host)
-    url = URL(f"{scheme}://{user}{at}{host}")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise ValueError(f"{authority!r} is not a host")
+    user, name, port = (part or "" for part in parts.groups())
+    url = URL(f"{scheme}://{user}{_decoded(name)}{port}")
     if ":" in (url.user or ""):
         raise ValueError("a user name has no colon")
     f"{url.user}{url.password}".encode("latin-1")  # as it is encoded in the request
     return _with_plain_host(url)
 
 
-def _decoded(host: str) -> str:
-    name, colon, port = host.partition(":")
+def _decoded(name: str) -> str:
+    if "%" not in name or name.startswith("["):
+        return name
     name = unquote(name, errors="strict")
     if re.search(r"[/?#@:\[\]\\]", name):
         raise ValueError(f"{name!r} is not a host")
-    return name + colon + port
+    return name
 
 
 def _with_plain_host(url: URL) -> URL:

@@ -204,7 +204,8 @@ def test_urls_are_parsed_as_by_a_browser(text: str, meant: str) -> None:
             for text in (
                 "", " ", "photo.jpg", "//shop.example/a.jpg", "/a.jpg", "http://", "http:///a.jpg",
                 "http:a.jpg", "http:/a/b.jpg", "http://shop.example:99999/", "http://shop.example:0/",
-                "http://shop.example:x/", "http://[::1", "http://[1.2.3.4]/", "http://a b/",
+                "http://shop.example:x/", "http://shop.example:8_0/", "http://shop.example:80 /",
+                "http://shop.example:+80/", "http://shop.example:٨٠/", "http://[::1", "http://[1.2.3.4]/", "http://a b/",
                 "http://a%2Fb/", "http://a%3A80/", "http://.../", "http://a..b/", "http://1.2.3.4.5/",
                 "http://256.1.1.1/", "http://0x7g.1.1.0x/", f"http://{'a' * 64}.example/",
                 f"http://{'a.' * 130}example/", "http://[::1]@/", "http://[x]@", "http://[::1]x@",
@@ -265,6 +266,9 @@ def test_a_numeric_host_is_written_as_an_address(host: str) -> None:
         ("https://you:@shop.example/b.jpg", "https://you:@shop.example/b.jpg"),
         ("", "https://me:key@shop.example/a/1.jpg?q"),
         ("#top", "https://me:key@shop.example/a/1.jpg?q"),
+        ("https:", "https://me:key@shop.example/a/1.jpg?q"),
+        ("https://shop.example", "https://me:key@shop.example/"),
+        ("?", "https://me:key@shop.example/a/1.jpg?"),
         ("http://cdn.example/b c.jpg", "http://cdn.example/b%20c.jpg"),
     ],
 )
