@@ -28,10 +28,10 @@ from pipeline.images import Reject
 _HEADERS = {"Accept": "image/jpeg, image/*;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
 # An idle connection is an open file, and there may be thousands of hosts in a minute.
 _KEEP_ALIVE_SECONDS = 2.0
-# curl's limit of one header, and twice as many as anybody sends: 50 MB at the worst.
+# curl's limit for one header. All of them together take at most 50 MB.
 _MAX_HEADER_BYTES = 100_000
 _MAX_HEADERS = 512
-_TOO_LARGE = "Got more than", "Too many headers"  # aiohttp has no type of error for both
+_TOO_LARGE = "Got more than", "Too many headers"  # aiohttp has no error of its own for them
 _REDIRECTS = {301, 302, 303, 307, 308}
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 # The first type that an exception has gives its reason.
@@ -64,10 +64,7 @@ class Response(NamedTuple):
 def open_session(
     settings: DownloadSettings, resolver: AbstractResolver | None
 ) -> aiohttp.ClientSession:
-    """Return a session that checks each address, uses no proxy and keeps no cookie.
-
-    (Those that `get` keeps are of one photo.)
-    """
+    """Return a session that checks each address, uses no proxy and keeps no cookie."""
     connector = aiohttp.TCPConnector(
         limit=0,  # the schedule limits connections
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
