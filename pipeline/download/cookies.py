@@ -17,6 +17,7 @@ from pipeline.download.http_dates import parse_date
 
 _MAX_COOKIES = 50
 _MAX_SIZE = 4096  # characters of name and value, as in browsers
+_MAX_HEADER = 2 * _MAX_SIZE  # with all attributes: they are short
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Cookies:
     def update(self, url: URL, headers: Iterable[str]) -> None:
         """Keep or remove what the `Set-Cookie` headers of a response say."""
         for header in headers:
+            if len(header) > _MAX_HEADER:
+                continue
             pair, *rest = header.split(";")
             name, _, value = (part.strip() for part in pair.partition("="))
             attributes = {
