@@ -124,7 +124,8 @@ async def get(
 
 def _raise_if_local(error: Exception) -> None:
     """Raise what this machine, and not the host, is the cause of: every photo would fail."""
-    if isinstance(error, MemoryError):
+    is_out_of_threads = str(error) == "can't start new thread"
+    if isinstance(error, MemoryError | ImportError) or is_out_of_threads:
         raise error
     if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
         message = os.strerror(error.errno)

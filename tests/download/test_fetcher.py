@@ -277,7 +277,15 @@ def test_a_bug_outside_of_the_client_stops_the_run(
         fetch([server.url("photo/1")])
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        RuntimeError("can't start new thread"),
+        ImportError("libarrow.so: cannot open shared object file"),
+    ],
+)
 def test_an_error_that_concerns_every_photo_stops_the_run(
     server: PhotoServer, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
