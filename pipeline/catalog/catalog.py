@@ -40,11 +40,12 @@ class Catalog(Ledger):
     # --- items ---------------------------------------------------------------------------------
 
     def begin_ingest(self) -> int:
-        """Forget what the last ingest skipped; return the number of a new run.
+        """Forget what the last ingest skipped and left out; return the number of a new run.
 
         Until `finish_ingest`, the catalog mixes two runs, and `is_unfinished` is true.
         """
         self._db.execute("DELETE FROM skipped")
+        self._db.execute("DELETE FROM left_out")
         self.set_meta("unfinished", "ingest")
         return self.new_run()
 
@@ -84,14 +85,17 @@ class Catalog(Ledger):
         metadata: Mapping[str, Any],
         images: Iterable[ImageRecord],
         without_photo: str = "no photo",
+        remark: str = "",
     ) -> bool:
         """Insert an item, or update the item with this key, which keeps its id.
 
         Returns False, and changes nothing, if this run has put an item with this key already.
-        `without_photo` is the reason to record if there are no images.
+        `without_photo` is the reason to record if there are no images, `remark` that of an
+        available item.
         """
         images = list(images)
         state, reason = _item_state(images, without_photo)
+        reason = remark if state is State.AVAILABLE else reason
         row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
         # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
         before = self._db.execute("SELECT id, run FROM items WHERE key = ?", (key,)).fetchone()
@@ -110,9 +114,9 @@ class Catalog(Ledger):
         self._db.executemany(_PUT_IMAGE, rows)
         return True
 
-    def skip(self, row: int, reason: str) -> None:
-        """Record that a row of the source describes no item."""
-        self._db.execute("INSERT INTO skipped VALUES (?, ?)", (row, reason))
+    def skip(self, row: int, reason: str, key: str = "") -> None:
+        """Record that a row of the source describes no item, or none with a key of its own."""
+        self._db.execute("INSERT INTO skipped VALUES (?, ?, ?)", (row, reason, key))
 
     def settle(self, items: Iterable[int]) -> None:
         """Give items the state that follows from the present states of their images."""
@@ -121,7 +125,10 @@ class Catalog(Ledger):
             self._db.execute("UPDATE items SET state = ?, reason = ? WHERE id = ?", row)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count rows of the source: state → reason → number. An available item has no reason."""
+        """Count rows of the source: state → reason → number.
+
+        An available item has no reason, but a remark where there is something to say.
+        """
         return self.count(
             "SELECT state, reason, COUNT(*) FROM items GROUP BY state, reason UNION ALL"
             " SELECT 'skipped', reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY 1, 3 DESC, 2"

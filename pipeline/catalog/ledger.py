@@ -14,10 +14,12 @@ from pipeline.errors import DamagedArtifactError, NotBuiltError
 Rows = Iterator[sqlite3.Row]
 PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
 
-_VERSION = 1
-_NEW_IN_VERSION_1 = (
-    "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL"
-)
+_VERSION = 2
+_NEW_COLUMNS = {  # since the first version
+    "images": "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL, "
+    "ctime_ns INTEGER",
+    "skipped": "key TEXT NOT NULL DEFAULT ''",
+}
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
@@ -28,7 +30,7 @@ CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     item INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, uri TEXT NOT NULL,
     path TEXT, size INTEGER, mtime_ns INTEGER, sha256 BLOB, width INTEGER, height INTEGER,
-    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_IN_VERSION_1},
+    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["images"]},
     UNIQUE (item, position)
 );
 DROP INDEX IF EXISTS images_by_content;
@@ -40,7 +42,12 @@ CREATE TABLE IF NOT EXISTS downloads (
     width INTEGER NOT NULL, height INTEGER NOT NULL,
     status INTEGER, tried_at TEXT NOT NULL, seconds REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS skipped (
+    row INTEGER NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["skipped"]}
+);
+CREATE TABLE IF NOT EXISTS left_out (
+    path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, is_unread INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
@@ -178,9 +185,9 @@ class Ledger:
     def _migrate(self) -> None:
         """Add what a file of an earlier version lacks."""
         if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'").fetchone():
-                existing = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
-                for column in _NEW_IN_VERSION_1.split(", "):
+            for table, columns in _NEW_COLUMNS.items():
+                existing = {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}
+                for column in columns.split(", ") if existing else ():
                     if column.split()[0] not in existing:
-                        self._db.execute(f"ALTER TABLE images ADD COLUMN {column}")
+                        self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
             self._db.executescript(_SCHEMA)

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+NO_ROW = "no row describes it"
+"""The remark on an item whose photo no row of the metadata names."""
+NO_PHOTO = "no photo of this name"
+"""Why an item is without a photo that is a row of the metadata."""
+
 Metadata = Mapping[str, Any]
 """Column → text, number or None; or, parsed from structured text, lists and mappings of them."""
 
@@ -31,6 +36,8 @@ class SourceItem:
     metadata: Metadata = field(default_factory=dict)
     row: int = 0  # in a table, counted from 1 below the heading; 0 if it is in none
     without_photo: str = "no photo"  # the reason to give if `photos` is empty
+    remark: str = ""  # what there is to say although a photo is available
+    is_unread: bool = False  # it may have photos, where the source could not look
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,20 @@ class Skipped:
 
     row: int
     reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder below the source's that is no photo, or was not looked at, and why."""
+
+    path: str  # below the source's folder
+    kind: str  # as what to count it: its suffix, or file, folder, link
+    reason: str
+    is_unread: bool = False  # it may be a photo, or hold some: items there stay as they are
+
+    def holds(self, path: str) -> bool:
+        """Whether a path is this one or below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
 
 
 class Source(Protocol):
@@ -52,8 +73,8 @@ class Source(Protocol):
     def total(self) -> int | None:
         """The number of items, if it is known before they are read; raises as `items` does."""
 
-    def items(self) -> Iterator[SourceItem | Skipped]:
-        """Yield every item, and every row that describes none.
+    def items(self) -> Iterator[SourceItem | Skipped | LeftOut]:
+        """Yield every item, every row that describes none, and what else was found and left out.
 
         Raises:
             SourceError: the source cannot be read.

@@ -417,7 +417,7 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
     report = ingest(source, market.catalog, LIMITS)
     # By its name the first photo takes the row a.png; the row of its stem is left without one.
     assert report.offered == source.total == len(rows)
-    assert report.counts == {"available": {"": 3}, "failed": {"no photo": 6}}
+    assert report.counts == {"available": {"": 3}, "failed": {"no photo of this name": 6}}
     photo = hashlib.sha256(png(GREEN)).digest()
     assert [key for key, shown in market.shown() if shown == photo] == ["b.png", "b.png#2"]
 
