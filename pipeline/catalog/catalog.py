@@ -138,10 +138,17 @@ class Catalog(Ledger):
         """Return an item's images in their order."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM images WHERE item = ? ORDER BY position"  # noqa: S608
         rows = self._db.execute(query, (item,))
-        return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+        try:
+            return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+        except ValueError as error:
+            raise self.damaged(f"an image of item {item}: {error}") from error
 
     def item(self, item: int) -> ItemRecord | None:
-        """Return the item with this id, or None."""
+        """Return the item with this id, or None.
+
+        Raises:
+            DamagedArtifactError: its row is not as it was written.
+        """
         return self._item("id = ?", item) if 0 < item < 2**63 else None
 
     def item_by_key(self, key: str) -> ItemRecord | None:
@@ -155,7 +162,10 @@ class Catalog(Ledger):
         ).fetchone()
         if row is None:
             return None
-        parsed = {"metadata": json.loads(row["metadata"]), "state": State(row["state"])}
+        try:
+            parsed = {"metadata": json.loads(row["metadata"]), "state": State(row["state"])}
+        except ValueError as error:
+            raise self.damaged(f"the row of item {row['id']}: {error}") from error
         return ItemRecord(**dict(row) | parsed)
 
     # --- photos --------------------------------------------------------------------------------

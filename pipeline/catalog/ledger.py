@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.catalog.records import State
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
@@ -51,6 +52,13 @@ CREATE TABLE IF NOT EXISTS left_out (
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
+_STATES = ", ".join(f"'{state}'" for state in State)
+# SQLite holds whatever text it finds in its pages.
+_DAMAGED_ITEM = f"""
+SELECT id FROM items WHERE state NOT IN ({_STATES})
+    OR CASE WHEN json_valid(metadata) THEN json_type(metadata) <> 'object' ELSE 1 END
+UNION ALL SELECT item FROM images WHERE state NOT IN ({_STATES}) LIMIT 1
+"""  # noqa: S608
 
 
 class Ledger:
@@ -92,8 +100,7 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
                 raise  # locked, or not allowed: nothing is wrong with the file
-            hint = "delete it and run `imgsearch build`"
-            raise DamagedArtifactError(f"damaged: {error}", where=self.file, hint=hint) from error
+            raise self.damaged(str(error)) from error
 
     def close(self) -> None:
         """Close the file; committed rows are safe without it too."""
@@ -178,9 +185,17 @@ class Ledger:
         """Return what SQLite finds wrong with the file; None if nothing."""
         try:
             answer = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            item = self._db.execute(_DAMAGED_ITEM).fetchone()
         except sqlite3.DatabaseError as error:
             return str(error)
-        return None if answer == "ok" else answer
+        if answer != "ok":
+            return answer
+        return f"the row of item {item[0]} is not as it was written" if item else None
+
+    def damaged(self, what: str) -> DamagedArtifactError:
+        """Return the error that says what is wrong with the file, for the caller to raise."""
+        hint = "delete it and run `imgsearch build`"
+        return DamagedArtifactError(f"damaged: {what}", where=self.file, hint=hint)
 
     def _migrate(self) -> None:
         """Add what a file of an earlier version lacks."""

@@ -68,6 +68,7 @@ def audit(
         int | None, Option(min=1, help="Items of a category: a finding if below (4).")
     ] = None,
     examples: Annotated[int | None, Option(min=1, help="Examples of each finding (24).")] = None,
+    members: Annotated[int | None, Option(min=1, help="Of each group, to list (all).")] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     as_json: AsJson = False,
@@ -80,8 +81,8 @@ def audit(
 
     if html:
         check_file("--html", html, ".html")
-    names = ("distance", "sharpness", "side", "items", "examples")
-    given = zip(names, (distance, sharpness, side, items, examples), strict=True)
+    names = ("distance", "sharpness", "side", "items", "examples", "members")
+    given = zip(names, (distance, sharpness, side, items, examples, members), strict=True)
     limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
     settings = load_config(config, set_)
     result = run(settings, console_progress(), limits)

@@ -412,3 +412,26 @@ def test_creating_a_catalog_that_exists_opens_it(catalog: Catalog) -> None:
     put(catalog, 1, "a")
     with Catalog(catalog.folder, create=True) as again:
         assert again.counts() == catalog.counts() != {}
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("items", "metadata = substr(metadata, 2)"),
+        ("items", "metadata = '{\"price\": 1.5'"),
+        ("items", "metadata = ''"),
+        ("items", "state = 'availabme'"),
+        ("images", "state = ''"),
+    ],
+)
+def test_text_that_was_not_written_so_is_damage(catalog: Catalog, table: str, change: str) -> None:
+    for key in "ab":
+        put(catalog, 1, key, image(key))
+    assert catalog.damage() is None
+    with sqlite3.connect(catalog.file) as other:
+        other.execute(f"UPDATE {table} SET {change} WHERE id = 2")
+    assert catalog.damage() == "the row of item 2 is not as it was written"
+    read = catalog.item if table == "items" else catalog.images
+    assert read(1)
+    with pytest.raises(DamagedArtifactError, match=r"item 2: .*; delete it and run"):
+        read(2)

@@ -63,8 +63,8 @@ def test_what_is_left_out_is_counted_by_kind_and_reason() -> None:
     ]
     unmatched = {"row": Unmatched(1, ("a.jpg",)), "photo": Unmatched(4000, ("b", "c", "d"))}
     assert list(remark_lines(left_out, unmatched)) == [
-        "1,204 files left out: 1,200 .xyz not an image, 3 folders cannot be read: Permission denied,"
-        " 1 file empty",
+        "1,204 files left out: 1,200 .xyz not an image,"
+        " 3 folders cannot be read: Permission denied, 1 file empty",
         "1 row without a photo: a.jpg",
         "4,000 photos without a row: b, c, d, ...",
     ]
