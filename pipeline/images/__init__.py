@@ -19,7 +19,7 @@ from stat import S_ISREG
 from PIL import Image
 
 from pipeline.errors import RejectedImage
-from pipeline.images.formats import open_image, suffix
+from pipeline.images.formats import open_image, sniff, suffix
 from pipeline.images.jpeg import load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
@@ -33,6 +33,7 @@ __all__ = [
     "encode_jpeg",
     "read_bytes",
     "resize",
+    "sniff",
     "suffix",
     "to_rgb",
 ]

@@ -8,8 +8,10 @@ import struct
 import zlib
 
 from PIL import ImageFile, ImageOps
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -38,18 +40,39 @@ class _Tiff(TiffImageFile):
 
 # Pillow's classes are called directly. `Image.open` would also try MPO, and would judge the size
 # by a process-wide setting, with a warning or an error before our own limits are looked at.
-_READERS: dict[type[ImageFile.ImageFile], tuple[str, re.Pattern[bytes]]] = {
-    Jpeg: (".jpg", re.compile(rb"\xff\xd8\xff")),
-    PngImageFile: (".png", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    WebPImageFile: (".webp", re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL)),
-    _Gif: (".gif", re.compile(rb"GIF8[79]a")),
-    _Tiff: (".tif", re.compile(rb"II[*+]\0|MM\0[*+]")),
-    BmpImageFile: (".bmp", re.compile(rb"BM")),
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "jpeg": Jpeg,
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "gif": _Gif,
+    "tiff": _Tiff,
+    "bmp": BmpImageFile,
+    "avif": AvifImageFile,
+    "jpeg2000": Jpeg2KImageFile,
 }
+_MAGIC: dict[str, re.Pattern[bytes]] = {
+    "jpeg": re.compile(rb"\xff\xd8\xff"),
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "webp": re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL),
+    "gif": re.compile(rb"GIF8[79]a"),
+    "tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "bmp": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
+    # The brand comes first, or, after a general one, among the compatible ones.
+    "avif": re.compile(
+        rb"\0\0..ftyp(?:avi[fs]|(?:mif1|msf1|miaf).{4}(?:.{4})*?avi[fs])", re.DOTALL
+    ),
+    "heif": re.compile(rb"\0\0..ftyp(?:he(?:i[cxms]|v[cxms])|mif1|msf1|miaf)", re.DOTALL),
+    "jpeg2000": re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+}
+_SUFFIXES = {
+    "jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif", "tiff": ".tif",
+    "bmp": ".bmp", "avif": ".avif", "heif": ".heic", "jpeg2000": ".jp2",
+}  # fmt: skip
+_HEAD = 64  # bytes: enough for every signature
 # The beginnings of images in formats that are not accepted.
 _OTHER_FORMATS = re.compile(
-    rb"8BPS|%!PS|%PDF|\0\0[\1\2]\0|\0\0\0\x0c(?:jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a|P[1-7]\s|DDS |"
-    rb".{4}ftyp(?:avi[fs]|he[iv].|mif1|msf1)|qoif|icns|II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
+    rb"8BPS|%!PS|%PDF|\0\0[\1\2]\0|\0\0\0\x0cJXL |\xff\x0a|P[1-7]\s|DDS |qoif|icns|"
+    rb"II\xbc|\s*<(?:svg|\?xml)|gimp xcf",
     re.DOTALL,
 )
 # TIFF's other codecs are rare in photographs, and the JPEG one fills missing data with gray.
@@ -67,10 +90,11 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
         RejectedImage: the format is not accepted, or the limits are exceeded.
         Exception: what Pillow raises on damaged bytes; `reason_for` names it.
     """
-    reader = _reader(data)
-    if reader is None:
+    name = sniff(data[:_HEAD])
+    if name is None:
         reason = Reject.UNSUPPORTED_FORMAT if _OTHER_FORMATS.match(data) else Reject.NOT_AN_IMAGE
-        raise RejectedImage(reason, "send JPEG, PNG, WebP, GIF, BMP or TIFF")
+        raise RejectedImage(reason, "send JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF or JPEG 2000")
+    reader = _READERS[name]
     if reader is WebPImageFile:
         _check_webp(data, limits)
     if reader is Jpeg and len(data) > 2**20 and data.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
@@ -91,14 +115,19 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     return image
 
 
+def sniff(head: bytes) -> str | None:
+    r"""Name the format of an image of which `head` are the first 64 bytes or more.
+
+    None if it is no format that is read; a name is no promise that the rest can be.
+
+        sniff(b"\xff\xd8\xff\xe0...")   # "jpeg"
+    """
+    return next((name for name, magic in _MAGIC.items() if magic.match(head[:_HEAD])), None)
+
+
 def suffix(data: bytes) -> str:
     """Return the suffix for a file of these bytes, such as `.jpg`; "" if it is unknown."""
-    reader = _reader(data)
-    return _READERS[reader][0] if reader else ""
-
-
-def _reader(data: bytes) -> type[ImageFile.ImageFile] | None:
-    return next((reader for reader, (_, magic) in _READERS.items() if magic.match(data)), None)
+    return _SUFFIXES.get(sniff(data) or "", "")
 
 
 def _check_webp(data: bytes, limits: ImageLimits) -> None:
