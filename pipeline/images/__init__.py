@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 from pipeline.images.formats import open_image, sniff, suffix
-from pipeline.images.jpeg import load_whole
+from pipeline.images.jpeg import Jpeg, load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
 from pipeline.images.silence import silence
@@ -72,7 +72,7 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         with silence():
             image = open_image(data, limits)
-            load_whole(image, data)
+            load_whole(image) if isinstance(image, Jpeg) else image.load()
             return to_rgb(image)
     except RejectedImage:
         raise

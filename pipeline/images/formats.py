@@ -80,7 +80,7 @@ _TIFF_CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_defla
                 "tiff_ccitt", "group3", "group4"}  # fmt: skip
 _STRIP_OFFSETS = 273
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 322, 323, 324
-_MAX_STRIPS, _MAX_EXIF_PARTS = 100_000, 100
+_MAX_STRIPS = 100_000
 
 
 def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
@@ -97,11 +97,9 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     reader = _READERS[name]
     if reader is WebPImageFile:
         _check_webp(data, limits)
-    if reader is Jpeg and len(data) > 2**20 and data.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
-        raise ValueError("too many EXIF segments")  # Pillow joins them in quadratic time
     if reader is PngImageFile:
         data = _png_essentials(data)
-    image = reader(io.BytesIO(data))
+    image = Jpeg.of(data) if reader is Jpeg else reader(io.BytesIO(data))
     check_size(image.size, limits)
     if isinstance(image, TiffImageFile):
         tile = image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_LENGTH, 1)

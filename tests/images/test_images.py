@@ -471,8 +471,9 @@ def test_files_that_keep_pillow_busy_are_refused() -> None:
     assert reason(jpeg[:2] + crumbs + jpeg[2:]) == Reject.CORRUPT
     strips = tiff(RGB, {262: 2, 278: 1, 273: (8,) * 200_000})
     assert reason(strips) == Reject.CORRUPT
-    at = progressive.rfind(b"\xff\xda")
-    assert reason(progressive[:at] + progressive[at:-2] * 200 + b"\xff\xd9") == Reject.CORRUPT
+    first, last = progressive.find(b"\xff\xda"), progressive.rfind(b"\xff\xda")
+    scans = progressive[first:last] * 20 + progressive[last:]
+    assert reason(progressive[:first] + scans) == Reject.CORRUPT
 
 
 # -- Other formats ---------------------------------------------------------------------------------
