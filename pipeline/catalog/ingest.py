@@ -24,6 +24,7 @@ from pipeline.catalog.left_out import (
     keep_unread,
     leave_out,
     left_out_counts,
+    look_at_mount_point,
     unmatched,
 )
 from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
@@ -32,9 +33,16 @@ from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import LeftOut, Skipped, Source, SourceItem, SourcePhoto
+from pipeline.sources.base import (
+    LeftOut,
+    MountPoint,
+    Offer,
+    Skipped,
+    Source,
+    SourceItem,
+    SourcePhoto,
+)
 
-Offer = SourceItem | Skipped | LeftOut
 Inspected = tuple[Offer, list[ImageRecord]]
 DUPLICATE = "duplicate id"
 
@@ -111,7 +119,7 @@ def ingest(
 def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
     for offer, records in inspected:
         yield offer, records
-        if not isinstance(offer, LeftOut):
+        if isinstance(offer, SourceItem | Skipped):
             advance(1)
 
 
@@ -122,6 +130,9 @@ def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
         return
     if isinstance(offer, LeftOut):
         leave_out(catalog, offer)
+        return
+    if isinstance(offer, MountPoint):
+        look_at_mount_point(catalog, run, offer)
         return
     if offer.is_unread and _is_known(catalog, offer.key):
         return  # `keep_unread` leaves it as it is

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.stats import items_in_state
-from pipeline.sources.base import NO_PHOTO, NO_ROW, LeftOut
+from pipeline.sources.base import NO_PHOTO, NO_ROW, LeftOut, MountPoint
 
 _MAX_EXAMPLES = 3
 
@@ -32,6 +32,16 @@ def leave_out(catalog: Catalog, left_out: LeftOut) -> None:
     """Record a file or folder, within a transaction."""
     statement = "INSERT INTO left_out VALUES (:path, :kind, :reason, :is_unread)"
     catalog.change(statement, asdict(left_out))
+
+
+def look_at_mount_point(catalog: Catalog, run: int, folder: MountPoint) -> None:
+    """Remember what is mounted; an empty folder where something was is left out as unread."""
+    seen = {"path": folder.path, "run": run}
+    if folder.is_mounted:
+        catalog.change("INSERT OR REPLACE INTO mount_points VALUES (:path, :run)", seen)
+    elif catalog.change("UPDATE mount_points SET run = :run WHERE path = :path", seen):
+        reason = "nothing is mounted there any more"
+        leave_out(catalog, LeftOut(folder.path, "folder", reason, is_unread=True))
 
 
 def left_out_counts(catalog: Catalog) -> list[LeftOutCount]:
@@ -61,6 +71,7 @@ def keep_unread(catalog: Catalog, run: int) -> None:
 
     For those that are available, the reason is recorded.
     """
+    catalog.change("DELETE FROM mount_points WHERE run <> :run", {"run": run})
     for path, reason in list(catalog.select("SELECT path, reason FROM left_out WHERE is_unread")):
         catalog.change(
             "UPDATE items SET run = :run, reason = IIF(state = 'available', :reason, reason)"

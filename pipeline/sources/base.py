@@ -62,6 +62,17 @@ class LeftOut:
         return path == self.path or path.startswith(f"{self.path}/")
 
 
+@dataclass(frozen=True)
+class MountPoint:
+    """A folder below the source's at which another file system is mounted, or may have been."""
+
+    path: str  # below the source's folder
+    is_mounted: bool  # if not, the folder is empty
+
+
+Offer = SourceItem | Skipped | LeftOut | MountPoint
+
+
 class Source(Protocol):
     """Yields the items of a catalog, in the same order on every machine."""
 
@@ -73,7 +84,7 @@ class Source(Protocol):
     def total(self) -> int | None:
         """The number of items, if it is known before they are read; raises as `items` does."""
 
-    def items(self) -> Iterator[SourceItem | Skipped | LeftOut]:
+    def items(self) -> Iterator[Offer]:
         """Yield every item, every row that describes none, and what else was found and left out.
 
         Raises:

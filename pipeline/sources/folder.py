@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import NO_PHOTO, NO_ROW, LeftOut, Skipped, SourceItem, SourcePhoto
+from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import csv_rows
@@ -52,7 +52,7 @@ class FolderSource:
         rows = len(self._rows.skipped) + sum(map(len, self._rows.rows.values()))
         return photos + rows - len(self._described)
 
-    def items(self) -> Iterator[SourceItem | Skipped | LeftOut]:
+    def items(self) -> Iterator[Offer]:
         """Yield the photos in natural order of their paths, then the rows without a photo.
 
         Further rows of the same photo are items of their own that show it too. Rows that cannot be
@@ -69,6 +69,7 @@ class FolderSource:
             yield from self._rows.skipped
         read = self.metadata and self.path / expand(self.metadata.file)
         yield from (other for other in contents.left_out if self.path / other.path != read)
+        yield from contents.mount_points
 
     def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
         if self._rows is None:

@@ -12,7 +12,8 @@ from stat import S_ISDIR, S_ISREG
 
 from pipeline.errors import SourceError
 from pipeline.images import Reject, sniff
-from pipeline.sources.base import LeftOut
+from pipeline.images.formats import is_other_format
+from pipeline.sources.base import LeftOut, MountPoint
 
 SUFFIXES = (".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif",
             ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg", ".png", ".tif", ".tiff",
@@ -45,6 +46,7 @@ class FolderContents:
     photos: list[Path]
     """Relative to the folder, in natural order."""
     left_out: list[LeftOut]
+    mount_points: list[MountPoint]
 
 
 def walk(root: Path) -> FolderContents:
@@ -70,7 +72,8 @@ def walk(root: Path) -> FolderContents:
         raise SourceError(f"cannot be read: {error.strerror}", where=root, hint=hint) from error
     # Sorted: the order of a directory differs between machines, and ids and splits follow it.
     photos = sorted(map(Path, walking.photos), key=_natural)
-    return FolderContents(photos, sorted(walking.left_out, key=lambda left_out: left_out.path))
+    left_out = sorted(walking.left_out, key=lambda left_out: left_out.path)
+    return FolderContents(photos, left_out, walking.mount_points)
 
 
 def photos_below(folder: Path) -> list[Path]:
@@ -87,6 +90,7 @@ class _Walk:
     def __init__(self, root: Path) -> None:
         self.photos: list[str] = []
         self.left_out: list[LeftOut] = []
+        self.mount_points: list[MountPoint] = []
         self._root = root
         self._folders: list[str] = []  # to look into
         self._links: list[str] = []  # to folders; a heap, looked into after all that lies below
@@ -128,6 +132,9 @@ class _Walk:
         self._seen.add(identity)
         with os.scandir(where) as listing:
             entries = [entry for entry in listing if not _is_leftover(entry.name)]
+        is_mounted = _identity(where / "..")[0] != identity[0]
+        if folder and (is_mounted or not entries):
+            self.mount_points.append(MountPoint(path_text(folder), is_mounted))
         if folder and any(entry.name == _CATALOG for entry in entries):
             self._leave_out(folder, "folder", "a catalog of imgsearch")
             return
@@ -176,6 +183,8 @@ class _Walk:
             head = file.read(_HEAD)
         if sniff(head):
             self.photos.append(path)
+        elif is_other_format(head):
+            self._leave_out(path, _kind(path), Reject.UNSUPPORTED_FORMAT)
         else:
             self._leave_out(path, _kind(path), Reject.NOT_AN_IMAGE if head else "empty")
 

@@ -25,6 +25,7 @@ from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.progress import Advance, Silent
+from pipeline.sources import walk
 from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.sources.folder import FolderSource
 from tests.conftest import Color, ListSource, png, tree
@@ -605,6 +606,31 @@ def test_items_behind_a_link_that_leads_nowhere_now_stay(market: Market, tmp_pat
     assert market.state("drive/b.jpg")[0] == "available"
     (market.photos / "drive").unlink()
     assert look(market).newly_removed == 1
+
+
+@pytest.mark.parametrize("was_mounted", [True, False])
+def test_items_of_a_drive_that_is_not_mounted_now_stay(
+    market: Market, monkeypatch: pytest.MonkeyPatch, was_mounted: bool
+) -> None:
+    write(market, "a.jpg", "p/drive/b.jpg")
+    identity, drive = walk._identity, (market.photos / "p/drive").stat().st_ino
+
+    def with_a_drive(folder: Path) -> tuple[int, int]:
+        device, inode = identity(folder)
+        return device + (was_mounted and inode == drive), inode
+
+    with monkeypatch.context() as patch:
+        patch.setattr(walk, "_identity", with_a_drive)
+        look(market)
+    (market.photos / "p/drive/b.jpg").unlink()
+    kept = ("available", "not looked at: nothing is mounted there any more")
+    removed = ("removed", "no longer in the source")
+    for _ in range(2):
+        look(market)
+        assert market.state("p/drive/b.jpg") == (kept if was_mounted else removed)
+    (market.photos / "p/drive").rmdir()
+    look(market)
+    assert market.state("p/drive/b.jpg")[0] == "removed"
 
 
 def test_a_removed_item_is_not_brought_back_by_a_folder_that_cannot_be_read(

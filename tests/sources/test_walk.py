@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sources import walk as walking
-from pipeline.sources.base import LeftOut
+from pipeline.sources.base import LeftOut, MountPoint
 from pipeline.sources.walk import photos_below, walk
 from tests.conftest import png
 
@@ -66,6 +66,7 @@ def test_a_file_is_a_photo_by_its_content_whatever_its_name(tmp_path: Path, name
 def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
     write(tmp_path, "a.xyz", "p/b.XYZ", "c.tar.gz", "d", "e.not a suffix", "f.jpg.", data=b"words")
     write(tmp_path, "zero.txt", "zero", data=b"")
+    write(tmp_path, "a.psd", data=b"8BPS and so on")
     write(tmp_path, "raw.CR2", "raw.nef", data=b"II*\0 a TIFF by its first bytes")
     assert left_out(tmp_path) == {
         "a.xyz": ".xyz: not an image",
@@ -76,6 +77,7 @@ def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
         "f.jpg.": "file: not an image",
         "zero.txt": ".txt: empty",
         "zero": "file: empty",
+        "a.psd": ".psd: unsupported format",
         "raw.CR2": ".cr2: raw file of a camera",
         "raw.nef": ".nef: raw file of a camera",
     }
@@ -91,7 +93,8 @@ def test_what_systems_leave_behind_is_no_product(tmp_path: Path) -> None:
     write(tmp_path, ".DS_Store", "Thumbs.db", "desktop.ini", "._a.jpg", ".hidden.jpg", "Icon\r")
     write(tmp_path, "@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg", "__MACOSX/._a.jpg", ".Trash-1000/a.jpg")
     write(tmp_path, "p/.git/a.png", "p/IMG_1.aae", "p/IMG_1.xmp", "p/VID_1.THM", "lost+found/a.jpg")
-    assert walk(tmp_path) == walking.FolderContents([], [])
+    contents = walk(tmp_path)
+    assert (contents.photos, contents.left_out) == ([], [])
 
 
 def test_a_catalog_of_this_program_is_no_source(tmp_path: Path) -> None:
@@ -265,6 +268,26 @@ def test_what_vanishes_during_the_walk_is_named(
     contents = walk(tmp_path)
     assert contents.photos == [Path("a.png")]
     assert {other.path: other.is_unread for other in contents.left_out} == {"b": True, "p": True}
+
+
+def test_empty_folders_and_mount_points_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a.png", "p/b.png", "p/q/c.png", "drive/d.png", "drive/p/e.png")
+    (tmp_path / "empty").mkdir()
+    write(tmp_path, "as empty/.hidden")
+    identity = walking._identity
+
+    def with_a_drive(folder: Path) -> tuple[int, int]:
+        device, inode = identity(folder)
+        return device + folder.resolve().is_relative_to(tmp_path / "drive"), inode
+
+    monkeypatch.setattr(walking, "_identity", with_a_drive)
+    assert set(walk(tmp_path).mount_points) == {
+        MountPoint("empty", False),
+        MountPoint("as empty", False),
+        MountPoint("drive", True),
+    }
 
 
 def test_paths_longer_than_the_system_takes_are_named(tmp_path: Path) -> None:
