@@ -21,6 +21,7 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.left_out import (
     LeftOutCount,
     Unmatched,
+    is_unread,
     keep_unread,
     leave_out,
     left_out_counts,
@@ -64,7 +65,7 @@ class IngestReport:
         counts = catalog.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
         others = left_out_counts(catalog)
-        return cls(offered, counts, newly_removed, unchanged, others, unmatched(catalog))
+        return cls(offered, counts, newly_removed, unchanged, others, unmatched(catalog, counts))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -134,16 +135,11 @@ def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
     if isinstance(offer, MountPoint):
         look_at_mount_point(catalog, run, offer)
         return
-    if offer.is_unread and _is_known(catalog, offer.key):
+    if not offer.photos and is_unread(catalog, offer.key):
         return  # `keep_unread` leaves it as it is
     fields = (offer.key, offer.name, offer.category, offer.metadata, records)
     if not catalog.put(run, *fields, without_photo=offer.without_photo, remark=offer.remark):
         catalog.skip(offer.row, DUPLICATE, offer.key)
-
-
-def _is_known(catalog: Catalog, key: str) -> bool:
-    record = catalog.item_by_key(key)
-    return record is not None and record.state is not State.REMOVED
 
 
 def _records(catalog: Catalog, offer: Offer) -> dict[str, ImageRecord]:

@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS skipped (
 CREATE TABLE IF NOT EXISTS left_out (
     path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, is_unread INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS left_out_unread ON left_out (path) WHERE is_unread;
 CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};

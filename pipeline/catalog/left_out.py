@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.stats import items_in_state
 from pipeline.sources.base import NO_PHOTO, NO_ROW, LeftOut, MountPoint
+
+Counts = Mapping[str, Mapping[str, int]]
+"""State → reason → number."""
 
 _MAX_EXAMPLES = 3
 
@@ -50,20 +54,31 @@ def left_out_counts(catalog: Catalog) -> list[LeftOutCount]:
     return [LeftOutCount(*row) for row in catalog.select(query)]
 
 
-def unmatched(catalog: Catalog) -> dict[str, Unmatched]:
+def unmatched(catalog: Catalog, counts: Counts) -> dict[str, Unmatched]:
     """Say where rows and photos did not meet: `row` → rows without a photo, `photo` → the others.
 
-    Empty if all did, or if no metadata describes the photos.
+    `counts` are those of the catalog. Empty if all did, or if no metadata describes the photos.
     """
     result = {}
     for unit, state, reason in (
         ("row", State.FAILED, NO_PHOTO),
         ("photo", State.AVAILABLE, NO_ROW),
     ):
-        if count := catalog.counts().get(state, {}).get(reason, 0):
+        if count := counts.get(state, {}).get(reason, 0):
             first = items_in_state(catalog, state, reason, _MAX_EXAMPLES)
             result[unit] = Unmatched(count, tuple(item.key for item in first))
     return result
+
+
+def is_unread(catalog: Catalog, key: str) -> bool:
+    """Whether there is an item of this key, of a path where the source could not look."""
+    found = catalog.select(
+        "SELECT 1 FROM items WHERE key = :key AND state <> 'removed' AND EXISTS"
+        " (SELECT 1 FROM left_out WHERE is_unread"
+        "  AND substr(:key || '/', 1, length(path) + 1) = path || '/')",
+        {"key": key},
+    )
+    return any(found)
 
 
 def keep_unread(catalog: Catalog, run: int) -> None:

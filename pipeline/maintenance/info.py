@@ -90,7 +90,7 @@ def catalog_info(config: Config) -> CatalogInfo:
             items=sum(sum(n.values()) for s, n in states.items() if s != State.REMOVED),
             states=states,
             left_out=left_out_counts(catalog),
-            unmatched=unmatched(catalog),
+            unmatched=unmatched(catalog, states),
             unfinished=catalog.is_unfinished,
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config)) for name in config.engines},

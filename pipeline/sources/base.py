@@ -37,7 +37,6 @@ class SourceItem:
     row: int = 0  # in a table, counted from 1 below the heading; 0 if it is in none
     without_photo: str = "no photo"  # the reason to give if `photos` is empty
     remark: str = ""  # what there is to say although a photo is available
-    is_unread: bool = False  # it may have photos, where the source could not look
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,6 @@ class LeftOut:
     kind: str  # as what to count it: its suffix, or file, folder, link
     reason: str
     is_unread: bool = False  # it may be a photo, or hold some: items there stay as they are
-
-    def holds(self, path: str) -> bool:
-        """Whether a path is this one or below it."""
-        return path == self.path or path.startswith(f"{self.path}/")
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Source(Protocol):
         """The number of items, if it is known before they are read; raises as `items` does."""
 
     def items(self) -> Iterator[Offer]:
-        """Yield every item, every row that describes none, and what else was found and left out.
+        """Yield what was found and is left out, every item, and every row that describes none.
 
         Raises:
             SourceError: the source cannot be read.

@@ -53,23 +53,23 @@ class FolderSource:
         return photos + rows - len(self._described)
 
     def items(self) -> Iterator[Offer]:
-        """Yield the photos in natural order of their paths, then the rows without a photo.
+        """Yield what is left out, the photos in natural order of their paths, rows without a photo.
 
         Further rows of the same photo are items of their own that show it too. Rows that cannot be
-        read come next, and last the files that are left out.
+        read come last.
         """
         contents = self._contents
         if not contents.photos:
             raise SourceError(f"no photos below it{_such_as(contents)}", where=self.path)
+        read = self.metadata and self.path / expand(self.metadata.file)
+        yield from (other for other in contents.left_out if self.path / other.path != read)
+        yield from contents.mount_points
         for relative in contents.photos:
             photo = SourcePhoto(path_text(relative), self.path / relative)
             yield from self._items_of(relative, photo)
         if self._rows:
             yield from self._without_photo(self._rows)
             yield from self._rows.skipped
-        read = self.metadata and self.path / expand(self.metadata.file)
-        yield from (other for other in contents.left_out if self.path / other.path != read)
-        yield from contents.mount_points
 
     def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
         if self._rows is None:
@@ -84,11 +84,9 @@ class FolderSource:
 
     def _without_photo(self, rows: _MetadataRows) -> Iterator[SourceItem]:
         matched = set(self._described.values())
-        unread = [left_out for left_out in self._contents.left_out if left_out.is_unread]
         for row_key in (key for key in rows.rows if key not in matched):
-            reason = next((place.reason for place in unread if place.holds(row_key)), None)
             for item in rows.items(row_key, row_key or "row without a key", ()):
-                yield replace(item, without_photo=reason or NO_PHOTO, is_unread=reason is not None)
+                yield replace(item, without_photo=NO_PHOTO)
 
     @cached_property
     def _contents(self) -> FolderContents:

@@ -435,3 +435,19 @@ def test_text_that_was_not_written_so_is_damage(catalog: Catalog, table: str, ch
     assert read(1)
     with pytest.raises(DamagedArtifactError, match=r"item 2: .*; delete it and run"):
         read(2)
+
+
+def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "shop", create=True) as catalog:
+        put(catalog, 1, "a", image("a"))
+        catalog.skip(3, "blank row")
+        with sqlite3.connect(catalog.file) as other:
+            other.executescript(
+                "ALTER TABLE images DROP COLUMN ctime_ns; ALTER TABLE skipped DROP COLUMN key;"
+                " DROP TABLE left_out; DROP TABLE mount_points; PRAGMA user_version = 1;"
+            )
+    with Catalog(tmp_path / "shop") as catalog:
+        assert catalog.images(1) == [image("a")]
+        assert rows(catalog, "SELECT * FROM skipped") == [(3, "blank row", "")]
+        assert rows(catalog, "SELECT * FROM left_out") == []
+        catalog.skip(4, "duplicate id", "a")

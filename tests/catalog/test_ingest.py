@@ -32,6 +32,7 @@ from tests.conftest import Color, ListSource, png, tree
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 LIMITS = ImageLimits()
+NOT_OFFERED = "no longer in the source"
 
 
 class Market:
@@ -608,11 +609,14 @@ def test_items_behind_a_link_that_leads_nowhere_now_stay(market: Market, tmp_pat
     assert look(market).newly_removed == 1
 
 
+@pytest.mark.parametrize("has_rows", [True, False])
 @pytest.mark.parametrize("was_mounted", [True, False])
 def test_items_of_a_drive_that_is_not_mounted_now_stay(
-    market: Market, monkeypatch: pytest.MonkeyPatch, was_mounted: bool
+    market: Market, monkeypatch: pytest.MonkeyPatch, was_mounted: bool, has_rows: bool
 ) -> None:
     write(market, "a.jpg", "p/drive/b.jpg")
+    (market.photos / "rows.csv").write_text("image,n\np/drive/b.jpg,1\n")
+    metadata = MetadataSettings(file=Path("rows.csv"), key="image") if has_rows else None
     identity, drive = walk._identity, (market.photos / "p/drive").stat().st_ino
 
     def with_a_drive(folder: Path) -> tuple[int, int]:
@@ -621,16 +625,16 @@ def test_items_of_a_drive_that_is_not_mounted_now_stay(
 
     with monkeypatch.context() as patch:
         patch.setattr(walk, "_identity", with_a_drive)
-        look(market)
+        look(market, metadata)
     (market.photos / "p/drive/b.jpg").unlink()
     kept = ("available", "not looked at: nothing is mounted there any more")
-    removed = ("removed", "no longer in the source")
+    gone = ("failed", "no photo of this name") if has_rows else ("removed", NOT_OFFERED)
     for _ in range(2):
-        look(market)
-        assert market.state("p/drive/b.jpg") == (kept if was_mounted else removed)
+        look(market, metadata)
+        assert market.state("p/drive/b.jpg") == (kept if was_mounted else gone)
     (market.photos / "p/drive").rmdir()
-    look(market)
-    assert market.state("p/drive/b.jpg")[0] == "removed"
+    look(market, metadata)
+    assert market.state("p/drive/b.jpg") == gone
 
 
 def test_a_removed_item_is_not_brought_back_by_a_folder_that_cannot_be_read(
