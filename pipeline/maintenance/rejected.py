@@ -15,7 +15,8 @@ _QUERY = """
 SELECT uri, key, NULL, images.state, images.reason FROM images JOIN items ON items.id = item
     WHERE images.state IN ('failed', 'rejected')
 UNION ALL SELECT NULL, key, NULL, state, reason FROM items
-    WHERE state IN ('failed', 'rejected') AND id NOT IN (SELECT item FROM images)
+    WHERE state IN ('failed', 'rejected')
+    AND NOT EXISTS (SELECT 1 FROM images WHERE item = items.id)
 UNION ALL SELECT NULL, NULLIF(key, ''), NULLIF(row, 0), 'skipped', reason FROM skipped
 UNION ALL SELECT path, NULL, NULL, 'left out', reason FROM left_out
 """

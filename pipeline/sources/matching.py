@@ -6,11 +6,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from pipeline.sources.walk import path_text
-
-T = TypeVar("T")
 
 _NAMINGS: tuple[Callable[[Path], str], ...] = (
     lambda photo: path_text(photo.as_posix()),
@@ -30,22 +27,30 @@ def match_rows(keys: Collection[str], photos: Iterable[Path]) -> dict[Path, str]
     """
     photos = list(photos)
     matched: dict[Path, str] = {}
-    for naming in _NAMINGS:
-        used = set(matched.values())
-        for photo in photos:
-            key = naming(photo)
-            if photo not in matched and key and key in keys and key not in used:
-                matched[photo] = key
-                used.add(key)
-    for naming in _NAMINGS:
-        used = set(matched.values())
-        rest = [photo for photo in photos if photo not in matched]
-        by_name = _grouped(rest, lambda photo: normalized(naming(photo)))  # noqa: B023
-        by_key = _grouped((key for key in keys if key not in used), normalized)
-        for name in by_name.keys() & by_key.keys():
-            if name and len(by_name[name]) == len(by_key[name]) == 1:
-                matched[by_name[name][0]] = by_key[name][0]
+    for match in (_written_alike, _alike):
+        for naming in _NAMINGS:
+            used = set(matched.values())
+            names = [(naming(photo), photo) for photo in photos if photo not in matched]
+            matched |= match(names, [key for key in keys if key not in used])
     return matched
+
+
+def _written_alike(names: list[tuple[str, Path]], keys: list[str]) -> dict[Path, str]:
+    first = {name: photo for name, photo in reversed(names) if name}
+    return {first[key]: key for key in keys if key in first}
+
+
+def _alike(names: list[tuple[str, Path]], keys: list[str]) -> dict[Path, str]:
+    photos, rows = defaultdict(list), defaultdict(list)
+    for name, photo in names:
+        photos[normalized(name)].append(photo)
+    for key in keys:
+        rows[normalized(key)].append(key)
+    return {
+        photos[name][0]: rows[name][0]
+        for name in photos.keys() & rows.keys()
+        if name and len(photos[name]) == len(rows[name]) == 1
+    }
 
 
 def normalized(name: str) -> str:
@@ -56,10 +61,3 @@ def normalized(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name.strip().replace("\\", "/")).casefold()
     return unicodedata.normalize("NFC", name).removeprefix("./").lstrip("/")
-
-
-def _grouped(things: Iterable[T], name: Callable[[T], str]) -> dict[str, list[T]]:
-    groups: defaultdict[str, list[T]] = defaultdict(list)
-    for thing in things:
-        groups[name(thing)].append(thing)
-    return groups

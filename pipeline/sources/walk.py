@@ -159,10 +159,10 @@ class _Walk:
         try:
             mode = (self._root / path).stat().st_mode
         except OSError as error:
-            if _suffix(path) not in SUFFIXES:
-                self._unread(path, "link", error)
-            else:
+            if _suffix(path) in SUFFIXES and error.errno in _OF_ONE:
                 self.photos.append(path)  # a photo that is missing
+            else:
+                self._unread(path, "link", error)
             return
         if S_ISDIR(mode):
             heappush(self._links, path)
