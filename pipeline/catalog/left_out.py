@@ -90,7 +90,7 @@ def keep_unread(catalog: Catalog, run: int) -> None:
     for path, reason in list(catalog.select("SELECT path, reason FROM left_out WHERE is_unread")):
         catalog.change(
             "UPDATE items SET run = :run, reason = IIF(state = 'available', :reason, reason)"
-            " WHERE run <> :run AND state <> 'removed'"
+            " WHERE run <> :run"
             " AND (key = :path OR key >= :path || '/' AND key < :path || '0')",  # 0 comes after /
             {"run": run, "path": path, "reason": f"not looked at: {reason}"},
         )
