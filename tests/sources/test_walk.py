@@ -10,8 +10,11 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.errors import SourceError
 from pipeline.sources import walk as walking
@@ -61,6 +64,27 @@ def test_a_file_is_a_photo_by_its_content_whatever_its_name(tmp_path: Path, name
     assert found(tmp_path) == [name]
     write(tmp_path, name, data=b"words")
     assert found(tmp_path) == [name] * (Path(name).suffix in walking.SUFFIXES)
+
+
+_STEMS = st.binary(min_size=1, max_size=60).filter(
+    lambda stem: not set(b"/\0") & set(stem) and not stem.startswith(b".")
+)
+_NAMES = st.builds(bytes.__add__, _STEMS, st.sampled_from([b"", b"~", b".1", b".jpg", b".HEIC"]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(_NAMES, st.sampled_from([PICTURE, b"words", b""]), max_size=8))
+def test_names_of_any_bytes_are_photos_or_left_out(files: dict[bytes, bytes]) -> None:
+    files = {name: files[name] for name in files if not name.lower().endswith((b".thm", b".nef"))}
+    with TemporaryDirectory() as folder:
+        for name, data in files.items():
+            Path(folder, os.fsdecode(name)).write_bytes(data)
+        contents = walk(Path(folder))
+    photos = {n for n, data in files.items() if data == PICTURE or n.endswith((b".jpg", b".HEIC"))}
+    assert {os.fsencode(photo) for photo in contents.photos} == photos
+    assert Counter(other.path for other in contents.left_out) == Counter(
+        name.decode("utf-8", "backslashreplace") for name in files.keys() - photos
+    )
 
 
 def test_other_files_are_counted_by_their_suffix(tmp_path: Path) -> None:
