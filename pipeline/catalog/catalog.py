@@ -40,11 +40,12 @@ class Catalog(Ledger):
     # --- items ---------------------------------------------------------------------------------
 
     def begin_ingest(self) -> int:
-        """Forget what the last ingest skipped; return the number of a new run.
+        """Forget what the last ingest skipped and left out; return the number of a new run.
 
         Until `finish_ingest`, the catalog mixes two runs, and `is_unfinished` is true.
         """
         self._db.execute("DELETE FROM skipped")
+        self._db.execute("DELETE FROM left_out")
         self.set_meta("unfinished", "ingest")
         return self.new_run()
 
@@ -84,14 +85,17 @@ class Catalog(Ledger):
         metadata: Mapping[str, Any],
         images: Iterable[ImageRecord],
         without_photo: str = "no photo",
+        remark: str = "",
     ) -> bool:
         """Insert an item, or update the item with this key, which keeps its id.
 
         Returns False, and changes nothing, if this run has put an item with this key already.
-        `without_photo` is the reason to record if there are no images.
+        `without_photo` is the reason to record if there are no images, `remark` that of an
+        available item.
         """
         images = list(images)
         state, reason = _item_state(images, without_photo)
+        reason = remark if state is State.AVAILABLE else reason
         row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
         # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
         before = self._db.execute("SELECT id, run FROM items WHERE key = ?", (key,)).fetchone()
@@ -110,9 +114,9 @@ class Catalog(Ledger):
         self._db.executemany(_PUT_IMAGE, rows)
         return True
 
-    def skip(self, row: int, reason: str) -> None:
-        """Record that a row of the source describes no item."""
-        self._db.execute("INSERT INTO skipped VALUES (?, ?)", (row, reason))
+    def skip(self, row: int, reason: str, key: str = "") -> None:
+        """Record that a row of the source describes no item, or none with a key of its own."""
+        self._db.execute("INSERT INTO skipped VALUES (?, ?, ?)", (row, reason, key))
 
     def settle(self, items: Iterable[int]) -> None:
         """Give items the state that follows from the present states of their images."""
@@ -121,7 +125,10 @@ class Catalog(Ledger):
             self._db.execute("UPDATE items SET state = ?, reason = ? WHERE id = ?", row)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count rows of the source: state → reason → number. An available item has no reason."""
+        """Count rows of the source: state → reason → number.
+
+        An available item has no reason, but a remark where there is something to say.
+        """
         return self.count(
             "SELECT state, reason, COUNT(*) FROM items GROUP BY state, reason UNION ALL"
             " SELECT 'skipped', reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY 1, 3 DESC, 2"
@@ -131,10 +138,17 @@ class Catalog(Ledger):
         """Return an item's images in their order."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM images WHERE item = ? ORDER BY position"  # noqa: S608
         rows = self._db.execute(query, (item,))
-        return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+        try:
+            return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+        except ValueError as error:
+            raise self.damaged(f"an image of item {item}: {error}") from error
 
     def item(self, item: int) -> ItemRecord | None:
-        """Return the item with this id, or None."""
+        """Return the item with this id, or None.
+
+        Raises:
+            DamagedArtifactError: its row is not as it was written.
+        """
         return self._item("id = ?", item) if 0 < item < 2**63 else None
 
     def item_by_key(self, key: str) -> ItemRecord | None:
@@ -148,7 +162,10 @@ class Catalog(Ledger):
         ).fetchone()
         if row is None:
             return None
-        parsed = {"metadata": json.loads(row["metadata"]), "state": State(row["state"])}
+        try:
+            parsed = {"metadata": json.loads(row["metadata"]), "state": State(row["state"])}
+        except ValueError as error:
+            raise self.damaged(f"the row of item {row['id']}: {error}") from error
         return ItemRecord(**dict(row) | parsed)
 
     # --- photos --------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,33 @@ from typing import Any
 from pipeline import images
 from pipeline.artifacts import digest
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
+from pipeline.catalog.left_out import (
+    LeftOutCount,
+    Unmatched,
+    is_unread,
+    keep_unread,
+    leave_out,
+    left_out_counts,
+    look_at_mount_point,
+    unmatched,
+)
 from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
+from pipeline.catalog.records import in_range
 from pipeline.concurrency import ordered_map
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import Skipped, Source, SourceItem, SourcePhoto
+from pipeline.sources.base import (
+    LeftOut,
+    MountPoint,
+    Offer,
+    Skipped,
+    Source,
+    SourceItem,
+    SourcePhoto,
+)
 
-Inspected = tuple[SourceItem | Skipped, list[ImageRecord]]
+Inspected = tuple[Offer, list[ImageRecord]]
 DUPLICATE = "duplicate id"
 
 
@@ -37,10 +56,21 @@ class IngestReport:
     counts: dict[str, dict[str, int]]  # state → reason → number of rows, over the whole catalog
     newly_removed: int
     unchanged: bool = False  # as the source's version showed, without reading it
+    left_out: Sequence[LeftOutCount] = ()  # what the source found besides, most files first
+    unmatched: Mapping[str, Unmatched] = field(default_factory=dict)  # rows, photos: see there
+
+    @classmethod
+    def of(cls, catalog: Catalog, newly_removed: int = 0, unchanged: bool = False) -> IngestReport:
+        """Read from the ledger what the last ingest left there."""
+        counts = catalog.counts()
+        offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
+        others = left_out_counts(catalog)
+        return cls(offered, counts, newly_removed, unchanged, others, unmatched(catalog, counts))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return {"states" if name == "counts" else name: v for name, v in vars(self).items()}
+        content = asdict(self)
+        return {"states" if name == "counts" else name: v for name, v in content.items()}
 
 
 def ingest(
@@ -63,9 +93,7 @@ def ingest(
     """
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
-        counts = catalog.counts()
-        offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
-        return IngestReport(offered, counts, 0, unchanged=True)
+        return IngestReport.of(catalog, unchanged=True)
     offers = source.items()
     first = list(islice(offers, 1))  # a source that cannot be read changes nothing
     with catalog.transaction():
@@ -75,7 +103,6 @@ def ingest(
             catalog.set_meta("limits", str(limits))
         run = catalog.begin_ingest()
     inspect = _Inspector(catalog, limits)
-    offered = 0
     with progress.task("ingesting", source.total, "items") as advance:
         work = ((offer, _records(catalog, offer)) for offer in chain(first, offers))
         inspected = _counted(ordered_map(inspect, work, workers, ahead=8 * workers), advance)
@@ -83,17 +110,18 @@ def ingest(
             with catalog.transaction():
                 for offer in batch:
                     _put(catalog, run, offer)
-            offered += len(batch)
     with catalog.transaction():
+        keep_unread(catalog, run)
         removed = catalog.finish_ingest(run)
         catalog.set_meta("version", version)
-    return IngestReport(offered, catalog.counts(), removed)
+    return IngestReport.of(catalog, removed)
 
 
 def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
-    for offer in inspected:
-        yield offer
-        advance(1)
+    for offer, records in inspected:
+        yield offer, records
+        if isinstance(offer, SourceItem | Skipped):
+            advance(1)
 
 
 def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
@@ -101,14 +129,22 @@ def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
     if isinstance(offer, Skipped):
         catalog.skip(offer.row, offer.reason)
         return
-    fields = (offer.key, offer.name, offer.category, offer.metadata, records, offer.without_photo)
-    if not catalog.put(run, *fields):
-        catalog.skip(offer.row, DUPLICATE)
+    if isinstance(offer, LeftOut):
+        leave_out(catalog, offer)
+        return
+    if isinstance(offer, MountPoint):
+        look_at_mount_point(catalog, run, offer)
+        return
+    if not offer.photos and is_unread(catalog, offer.key):
+        return  # `keep_unread` leaves it as it is
+    fields = (offer.key, offer.name, offer.category, offer.metadata, records)
+    if not catalog.put(run, *fields, without_photo=offer.without_photo, remark=offer.remark):
+        catalog.skip(offer.row, DUPLICATE, offer.key)
 
 
-def _records(catalog: Catalog, item: SourceItem | Skipped) -> dict[str, ImageRecord]:
+def _records(catalog: Catalog, offer: Offer) -> dict[str, ImageRecord]:
     """The ledger's records of an item's images, by their URIs."""
-    record = None if isinstance(item, Skipped) else catalog.item_by_key(item.key)
+    record = catalog.item_by_key(offer.key) if isinstance(offer, SourceItem) else None
     return {image.uri: image for image in catalog.images(record.id)} if record else {}
 
 
@@ -119,9 +155,9 @@ class _Inspector:
     catalog: Catalog
     limits: ImageLimits
 
-    def __call__(self, offer: tuple[SourceItem | Skipped, dict[str, ImageRecord]]) -> Inspected:
-        item, records = offer
-        photos = () if isinstance(item, Skipped) else item.photos
+    def __call__(self, work: tuple[Offer, dict[str, ImageRecord]]) -> Inspected:
+        item, records = work
+        photos = item.photos if isinstance(item, SourceItem) else ()
         return item, [self.inspect(photo, records.get(photo.uri)) for photo in photos]
 
     def inspect(self, photo: SourcePhoto, record: ImageRecord | None) -> ImageRecord:
@@ -155,7 +191,9 @@ class _Inspector:
             if error.errno not in PHOTOS_FAULT:
                 raise  # a bad disk stops the run
             return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
-        return replace(self.describe(uri, data), path=str(path), mtime_ns=status.st_mtime_ns)
+        mtime_ns, ctime_ns = _times(status)
+        photo = self.describe(uri, data)
+        return replace(photo, path=str(path), mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
     def describe(self, uri: str, data: bytes) -> ImageRecord:
         """Decode the bytes; a RejectedImage says why they are no acceptable photo."""
@@ -165,5 +203,10 @@ class _Inspector:
 
 
 def _same_file(record: ImageRecord, path: Path, status: os.stat_result) -> bool:
-    recorded = (record.state, record.path, record.size, record.mtime_ns)
-    return recorded == (State.AVAILABLE, str(path), status.st_size, status.st_mtime_ns)
+    recorded = (record.state, record.path, record.size, (record.mtime_ns, record.ctime_ns))
+    return recorded == (State.AVAILABLE, str(path), status.st_size, _times(status))
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    """When the content changed, and when the file did: the first can be set to that of another."""
+    return in_range(status.st_mtime_ns), in_range(status.st_ctime_ns)

@@ -8,16 +8,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.catalog.records import State
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
 Rows = Iterator[sqlite3.Row]
 PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
 
-_VERSION = 1
-_NEW_IN_VERSION_1 = (
-    "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL"
-)
+_VERSION = 2
+_NEW_COLUMNS = {  # since the first version
+    "images": "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL, "
+    "ctime_ns INTEGER",
+    "skipped": "key TEXT NOT NULL DEFAULT ''",
+}
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
@@ -28,7 +31,7 @@ CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     item INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, uri TEXT NOT NULL,
     path TEXT, size INTEGER, mtime_ns INTEGER, sha256 BLOB, width INTEGER, height INTEGER,
-    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_IN_VERSION_1},
+    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["images"]},
     UNIQUE (item, position)
 );
 DROP INDEX IF EXISTS images_by_content;
@@ -40,10 +43,24 @@ CREATE TABLE IF NOT EXISTS downloads (
     width INTEGER NOT NULL, height INTEGER NOT NULL,
     status INTEGER, tried_at TEXT NOT NULL, seconds REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS skipped (row INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS skipped (
+    row INTEGER NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["skipped"]}
+);
+CREATE TABLE IF NOT EXISTS left_out (
+    path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, is_unread INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS left_out_unread ON left_out (path) WHERE is_unread;
+CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
+_STATES = ", ".join(f"'{state}'" for state in State)
+# SQLite holds whatever text it finds in its pages.
+_DAMAGED_ITEM = f"""
+SELECT id FROM items WHERE state NOT IN ({_STATES})
+    OR CASE WHEN json_valid(metadata) THEN json_type(metadata) <> 'object' ELSE 1 END
+UNION ALL SELECT item FROM images WHERE state NOT IN ({_STATES}) LIMIT 1
+"""  # noqa: S608
 
 
 class Ledger:
@@ -85,8 +102,7 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
                 raise  # locked, or not allowed: nothing is wrong with the file
-            hint = "delete it and run `imgsearch build`"
-            raise DamagedArtifactError(f"damaged: {error}", where=self.file, hint=hint) from error
+            raise self.damaged(str(error)) from error
 
     def close(self) -> None:
         """Close the file; committed rows are safe without it too."""
@@ -171,16 +187,24 @@ class Ledger:
         """Return what SQLite finds wrong with the file; None if nothing."""
         try:
             answer = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            item = self._db.execute(_DAMAGED_ITEM).fetchone()
         except sqlite3.DatabaseError as error:
             return str(error)
-        return None if answer == "ok" else answer
+        if answer != "ok":
+            return answer
+        return f"the row of item {item[0]} is not as it was written" if item else None
+
+    def damaged(self, what: str) -> DamagedArtifactError:
+        """Return the error that says what is wrong with the file, for the caller to raise."""
+        hint = "delete it and run `imgsearch build`"
+        return DamagedArtifactError(f"damaged: {what}", where=self.file, hint=hint)
 
     def _migrate(self) -> None:
         """Add what a file of an earlier version lacks."""
         if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'").fetchone():
-                existing = {row["name"] for row in self._db.execute("PRAGMA table_info(images)")}
-                for column in _NEW_IN_VERSION_1.split(", "):
+            for table, columns in _NEW_COLUMNS.items():
+                existing = {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}
+                for column in columns.split(", ") if existing else ():
                     if column.split()[0] not in existing:
-                        self._db.execute(f"ALTER TABLE images ADD COLUMN {column}")
+                        self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
             self._db.executescript(_SCHEMA)

@@ -29,7 +29,7 @@ class ImageRecord:
     reason: str = ""
     path: str | None = None  # absolute for a user's file; in the catalog's folder for a stored one
     size: int | None = None  # in bytes
-    mtime_ns: int | None = None
+    mtime_ns: int | None = None  # as `in_range` has it
     sha256: bytes | None = None
     width: int | None = None  # of the photo as it arrived, in pixels; what is stored may be smaller
     height: int | None = None
@@ -37,6 +37,12 @@ class ImageRecord:
     attempts: int = 0  # requests made to download it, over all runs
     tried_at: str | None = None  # when its last download ended, UTC as ISO 8601; None for a file
     seconds: float | None = None  # how long that took, from its first request to its end
+    ctime_ns: int | None = None  # as `in_range` has it
+
+
+def in_range(number: int) -> int:
+    """Return the nearest integer that SQLite can hold: file systems have times beyond 2262."""
+    return max(-(2**63), min(number, 2**63 - 1))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Statistics of a whole catalog: computed by SQLite and streamed, whatever its size."""
+"""Statistics of a whole catalog: computed by SQLite and streamed, whatever its size.
+
+A `limit` of None is none.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,15 @@ def without_photo(catalog: Catalog) -> Iterator[tuple[str, str, int]]:
     yield from map(tuple, catalog.select(query))
 
 
-def items_in_state(catalog: Catalog, state: str, reason: str, limit: int) -> list[ItemSummary]:
+def items_in_state(
+    catalog: Catalog, state: str, reason: str, limit: int | None
+) -> list[ItemSummary]:
     """Return the first `limit` items that ended in this state for this reason."""
     query = (
         "SELECT id, key, name, category, NULL FROM items WHERE state = :state AND reason = :reason"
         " ORDER BY id LIMIT :limit"
     )
-    return _summaries(catalog, query, state=state, reason=reason, limit=limit)
+    return _summaries(catalog, query, limit, state=state, reason=reason)
 
 
 def shared_photos(catalog: Catalog) -> Iterator[tuple[int, Spread]]:
@@ -81,22 +86,24 @@ def spread(catalog: Catalog, photos: Sequence[int]) -> Spread:
     return Spread(*next(catalog.select(query, {"photos": json.dumps(photos)})))
 
 
-def items_showing(catalog: Catalog, photo: int, limit: int) -> list[ItemSummary]:
+def items_showing(catalog: Catalog, photo: int, limit: int | None) -> list[ItemSummary]:
     """Return the first `limit` items that show the photo of this image."""
     query = (
         f"SELECT item.id, key, name, category, shown.path, MIN(shown.id) {_SHOWING}"
         " GROUP BY item.id ORDER BY item.id LIMIT :limit"
     )
-    return _summaries(catalog, query, photos=json.dumps([photo]), limit=limit)
+    return _summaries(catalog, query, limit, photos=json.dumps([photo]))
 
 
-def categories_showing(catalog: Catalog, photos: Sequence[int], limit: int) -> list[ItemSummary]:
+def categories_showing(
+    catalog: Catalog, photos: Sequence[int], limit: int | None
+) -> list[ItemSummary]:
     """Return the first item of each category that shows any of the photos of these images."""
     query = (
         f"SELECT item.id, key, name, category, shown.path, MIN(shown.id) {_SHOWING}"
         " GROUP BY category ORDER BY 6 LIMIT :limit"
     )
-    return _summaries(catalog, query, photos=json.dumps(photos), limit=limit)
+    return _summaries(catalog, query, limit, photos=json.dumps(photos))
 
 
 def small_photos(catalog: Catalog, side: int) -> Iterator[tuple[int, int]]:
@@ -123,19 +130,23 @@ def category_size(catalog: Catalog, category: str) -> int:
     return int(next(catalog.select(query, {"category": category}))[0])
 
 
-def items_of_category(catalog: Catalog, category: str, limit: int) -> list[ItemSummary]:
+def items_of_category(catalog: Catalog, category: str, limit: int | None) -> list[ItemSummary]:
     """Return a category's first `limit` available items."""
     query = (
         "SELECT item.id, key, name, category, path, MIN(image.id) FROM items AS item"
         " JOIN images AS image ON image.item = item.id AND image.state = 'available'"
         " WHERE category = :category GROUP BY item.id ORDER BY item.id LIMIT :limit"
     )
-    return _summaries(catalog, query, category=category, limit=limit)
+    return _summaries(catalog, query, limit, category=category)
 
 
-def _summaries(catalog: Catalog, query: str, **parameters: str | int) -> list[ItemSummary]:
+def _summaries(
+    catalog: Catalog, query: str, limit: int | None, **parameters: str
+) -> list[ItemSummary]:
     # Joined to the folder, the absolute paths of the user's own files stay as they are.
     return [
         ItemSummary(item, key, name, category, str(catalog.folder / path) if path else None)
-        for item, key, name, category, path, *_ in catalog.select(query, parameters)
+        for item, key, name, category, path, *_ in catalog.select(
+            query, {**parameters, "limit": -1 if limit is None else limit}
+        )
     ]

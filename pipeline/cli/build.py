@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -11,10 +11,14 @@ from pipeline.cli.app import app, load_config
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
+from pipeline.report.text import counted
 
 if TYPE_CHECKING:
+    from pipeline.catalog.left_out import LeftOutCount, Unmatched
     from pipeline.config import Config
     from pipeline.stages import BuildReport, Stage
+
+MAX_KINDS = 6  # of files that are left out, in a line
 
 
 def _run(
@@ -92,6 +96,8 @@ def report_lines(report: BuildReport) -> Iterator[str]:
     """Say what a build did, stage by stage and engine by engine."""
     if report.ingest:
         yield f"catalog    {states_line(report.ingest.counts)}"
+        for line in remark_lines(report.ingest.left_out, report.ingest.unmatched):
+            yield f"           {line}"
     if report.download and report.download.counts:
         yield f"photos       {states_line(report.download.counts, 'images')}"
     for name, engine in report.engines.items():
@@ -108,6 +114,31 @@ def report_lines(report: BuildReport) -> Iterator[str]:
             parts.append(f"index {engine.build.path} of {engine.build.manifest['rows']:,} photos")
         if parts:
             yield f"{name:<12} {'; '.join(parts)}"
+
+
+def remark_lines(
+    left_out: Sequence[LeftOutCount], unmatched: Mapping[str, Unmatched]
+) -> Iterator[str]:
+    """Say what else a source holds, and where rows and photos did not meet, in a line each.
+
+    `1,203 files left out: 1,200 .xyz not an image, 3 folders cannot be read: Permission denied`
+    """
+    if left_out:
+        kinds = [f"{_of_kind(group)} {group.reason}" for group in left_out]
+        if len(kinds) > MAX_KINDS:
+            kinds[MAX_KINDS:] = [f"and {counted(len(kinds) - MAX_KINDS, 'other kind')}"]
+        total = counted(sum(group.count for group in left_out), "file")
+        yield f"{total} left out: {', '.join(kinds)}"
+    for unit, missing in (("row", "photo"), ("photo", "row")):
+        if found := unmatched.get(unit):
+            more = ", ..." if found.count > len(found.examples) else ""
+            examples = ", ".join(found.examples) + more
+            yield f"{counted(found.count, unit)} without a {missing}: {examples}"
+
+
+def _of_kind(group: LeftOutCount) -> str:
+    is_suffix = group.kind.startswith(".")
+    return f"{group.count:,} {group.kind}" if is_suffix else counted(group.count, group.kind)
 
 
 def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offered") -> str:

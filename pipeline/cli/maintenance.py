@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,25 +11,39 @@ from rich.table import Table
 from typer import Option
 
 from pipeline.cli.app import app, check_file, load_config
-from pipeline.cli.build import states_line
+from pipeline.cli.build import remark_lines, states_line
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
-from pipeline.cli.output import print_json, print_line, stdout, talk
+from pipeline.cli.output import print_json, print_json_list, print_line, stdout, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
 
 MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
+REASON_WIDTH = 24  # characters; longer reasons are not cut
 
 
-@app.command(epilog="Example: imgsearch info --json")
-def info(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: imgsearch info --rejected --csv rejected.csv")
+def info(
+    rejected: Annotated[
+        bool, Option("--rejected", help="List every photo, row and file that is not used, and why.")
+    ] = False,
+    csv: Annotated[Path | None, Option(help="Write that list to a file.", metavar="FILE")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the catalog's counts by state, and each engine's model, vectors and builds."""
     from pipeline.maintenance.info import catalog_info
 
-    report = catalog_info(load_config(config, set_))
+    settings = load_config(config, set_)
+    if rejected or csv:
+        list_rejected(settings, csv, as_json)
+        return
+    report = catalog_info(settings)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -53,6 +68,7 @@ def audit(
         int | None, Option(min=1, help="Items of a category: a finding if below (4).")
     ] = None,
     examples: Annotated[int | None, Option(min=1, help="Examples of each finding (24).")] = None,
+    members: Annotated[int | None, Option(min=1, help="Of each group, to list (all).")] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     as_json: AsJson = False,
@@ -65,8 +81,8 @@ def audit(
 
     if html:
         check_file("--html", html, ".html")
-    names = ("distance", "sharpness", "side", "items", "examples")
-    given = zip(names, (distance, sharpness, side, items, examples), strict=True)
+    names = ("distance", "sharpness", "side", "items", "examples", "members")
+    given = zip(names, (distance, sharpness, side, items, examples, members), strict=True)
     limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
     settings = load_config(config, set_)
     result = run(settings, console_progress(), limits)
@@ -124,6 +140,21 @@ def clean(
             talk("nothing to remove")
 
 
+def list_rejected(config: Config, csv: Path | None, as_json: bool) -> None:
+    """Write or print what is not in the catalog, in a stream."""
+    from pipeline.maintenance.rejected import rejected, write_csv
+
+    entries = rejected(config)
+    if csv:
+        check_file("--csv", csv, ".csv")
+        talk(f"wrote {csv}: {counted(write_csv(csv, entries), 'row')}")
+    elif as_json:
+        print_json_list(map(asdict, entries))
+    else:
+        for entry in entries:
+            print_line(f"{entry.state:<9} {entry.reason:<{REASON_WIDTH}} {entry.place}")
+
+
 def print_audit(audit: Audit) -> None:
     """Print how many there are of each finding, and the first of them."""
     out = stdout()
@@ -147,6 +178,8 @@ def print_info(info: CatalogInfo) -> None:
     out = stdout()
     out.print(cell(f"{info.folder}: {size(info.bytes)}"))
     out.print(cell(f"{states_line(info.states)}; {info.photos:,} distinct photos"))
+    for line in remark_lines(info.left_out, info.unmatched):
+        out.print(cell(line))
     if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
     table = Table("engine", "model", "weights", "vectors", "index", "build", "size")

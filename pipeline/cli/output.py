@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -33,5 +34,18 @@ def print_line(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """Print one JSON document on one line."""
+    print(_json(content))  # noqa: T201
+
+
+def print_json_list(entries: Iterable[Any]) -> None:
+    """Print one JSON list, an entry on each line, without holding all of them."""
+    before = "["
+    for entry in entries:
+        print(before + _json(entry), end="")  # noqa: T201
+        before = ",\n"
+    print("]" if before != "[" else "[]")  # noqa: T201
+
+
+def _json(content: Any) -> str:
     text = json.dumps(content, ensure_ascii=False)
-    print(_UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text))  # noqa: T201
+    return _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)

@@ -94,7 +94,7 @@ def _queries(
     photos: list[Path] | None, item: int | None, key: str | None, catalog: Catalog
 ) -> Iterator[_NamedQuery]:
     from pipeline.search.query import Item
-    from pipeline.sources.folder import photos_below
+    from pipeline.sources.walk import photos_below
 
     if item is not None or key is not None:
         record = catalog.item(item) if item is not None else catalog.item_by_key(key or "")

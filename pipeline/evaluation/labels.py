@@ -12,7 +12,7 @@ from pipeline.catalog.values import canonical
 from pipeline.errors import QueryError, SourceError
 from pipeline.sources.columns import read_columns
 from pipeline.sources.csv_rows import csv_rows
-from pipeline.sources.folder import photos_below
+from pipeline.sources.walk import photos_below
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Bytes → RGB pixels, safely: catalog photos and queries are all decoded here.
 
-Accepted: JPEG (MPO: its first picture), PNG, WebP, GIF (first frame), BMP, TIFF (first page).
+Accepted: JPEG (MPO: its first picture), PNG, WebP, HEIC and HEIF (primary picture), AVIF (first
+frame), GIF (first frame), BMP, TIFF (first page), JPEG 2000. They are told by their content.
 Refused, with one of the reasons in `Reject`: everything else, whatever the bytes.
 
 - Limits are checked before pixels are allocated, when only the header has been read. Pillow's own
@@ -8,7 +9,8 @@ Refused, with one of the reasons in `Reject`: everything else, whatever the byte
 - Transparency is laid on white, the EXIF orientation applied; ICC profiles and text are ignored.
 - 16-bit samples keep their high byte. 32-bit, signed and float samples are refused, because no
   value of them is agreed to be white, and so are TIFF's rarer codecs.
-- A JPEG whose data end early is refused, though libjpeg would fill it with gray (`jpeg.py`).
+- A JPEG that lacks blocks is refused, though libjpeg would fill them with gray (`jpeg.py`); one
+  that lacks only its end marker is whole.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from stat import S_ISREG
 from PIL import Image
 
 from pipeline.errors import RejectedImage
-from pipeline.images.formats import open_image, suffix
-from pipeline.images.jpeg import load_whole
+from pipeline.images.formats import sniff, suffix
+from pipeline.images.jpeg import Jpeg, load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
+from pipeline.images.opening import open_image
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
 from pipeline.images.silence import silence
 
@@ -33,6 +36,7 @@ __all__ = [
     "encode_jpeg",
     "read_bytes",
     "resize",
+    "sniff",
     "suffix",
     "to_rgb",
 ]
@@ -71,7 +75,7 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         with silence():
             image = open_image(data, limits)
-            load_whole(image, data)
+            load_whole(image) if isinstance(image, Jpeg) else image.load()
             return to_rgb(image)
     except RejectedImage:
         raise

@@ -1,121 +1,90 @@
-"""Decode the pixels, and detect what libjpeg does not report: a JPEG that is not complete."""
+"""JPEG bytes → a picture; one that lacks data is refused, which libjpeg does not report."""
 
 from __future__ import annotations
 
 import io
-import re
-import struct
-from collections.abc import Iterator
+import zlib
 
-from PIL import ImageChops, ImageFile
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from pipeline.images.jpeg_scans import JpegScans, read_scans
+
 _FILL = range(126, 131)  # what libjpeg's mid-gray becomes in any color space
-_MAX_SCANS = 100  # real progressive files have about 10; each costs a pass over all pixels
-_JPEG_NEXT = re.compile(rb"\xff([\xd9\xda])")  # the end, or another scan
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_SOS, _EOI, _TEM, _RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD8)
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
-_PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
+_ZEROS = 8  # bytes at the end of a file from which they may stand in for data
+_STRIP = 256  # rows whose bytes exist at a time
 
 
 class Jpeg(JpegImageFile):
-    """Pillow's decoder; it fails on a missing picture, but not on damaged EXIF."""
+    """Pillow's decoder, given only what makes the picture."""
 
-    def _open(self) -> None:
-        super()._open()
-        if not self.tile:
-            raise EOFError("truncated before the picture data")
+    scans: JpegScans
+
+    @classmethod
+    def of(cls, data: bytes) -> Jpeg:
+        """Open the picture of a JPEG file; see `read_scans` for the errors."""
+        scans = read_scans(data)
+        image = cls(io.BytesIO(scans.essentials))
+        image.scans = scans
+        return image
 
     def _read_dpi_from_exif(self) -> None:
         """Do nothing: the DPI is never used, and damaged EXIF would make the file unreadable."""
 
 
-def load_whole(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Decode the pixels of an opened image; a JPEG that may have been cut is checked thoroughly.
+def load_whole(image: Jpeg) -> None:
+    """Decode the pixels of an opened picture; refuse it if some of its blocks are missing.
 
-    When a JPEG's data end early, libjpeg warns, Pillow does not pass the warning on, and the rest
-    stays mid-gray or coarse. What follows a complete scan is skipped up to the next marker, so
-    padding there changes nothing, while an incomplete scan reads it as data and shows another
-    picture. This costs a second decoding, so it is done only for several scans or a mid-gray last
-    pixel. Not detected: a cut inside the very last block of a single scan, and bytes overwritten in
-    place.
+    When data end early, libjpeg warns, Pillow does not pass the warning on, and the rest stays
+    mid-gray or coarse. To see it, the file is decoded a second time with padding. This is done for
+    files of several scans or restart intervals, without an end marker, or with a mid-gray last
+    pixel. Not detected: a cut inside the very last block of a single scan that is followed by an
+    end marker, and bytes overwritten in place.
 
     Raises:
         EOFError: the data end early.
     """
-    if not isinstance(image, JpegImageFile) or image.fp is None:
-        image.load()
-        return
-    following = _JPEG_NEXT.search(data, image.fp.tell())
-    if following is None:
-        raise EOFError("truncated: no end marker")  # Pillow is content once all rows are filled
-    scans = image.info.get("progressive") or following[1] == b"\xda"
-    padded = _padded(data) if scans else None  # before the pixels: there may be far too many scans
+    scans = image.scans
+    if not (scans.is_huffman or scans.is_ended):
+        raise EOFError("truncated: no end marker")
+    has_parts = scans.scans > 1 or scans.intervals > 1 or not scans.is_ended
+    padded = _padded_checksum(scans) if has_parts and scans.is_huffman else None
     image.load()
-    corner = image.getpixel((image.width - 1, image.height - 1))
-    values = corner if isinstance(corner, tuple) else (corner,)
-    if not scans and all(value in _FILL for value in values):
-        padded = _padded(data)
-    if padded and ImageChops.difference(image, Jpeg(io.BytesIO(padded))).getbbox():
+    if padded is None and scans.is_huffman and _ends_gray(image):
+        padded = _padded_checksum(scans)
+    if padded is not None and (padded != _checksum(image) or _is_zero_filled(scans, padded)):
         raise EOFError("truncated picture data")
 
 
-def _padded(data: bytes) -> bytes | None:
-    """Pad each run of entropy-coded data of a JPEG; None if padding would prove nothing.
+def _is_zero_filled(scans: JpegScans, checksum: int) -> bool:
+    """Whether zeros in place of what was cut make a picture of this checksum complete.
 
-    Raises EOFError if scans are missing.
+    Flat parts of a picture may be zeros too, of which then none can be done without.
     """
-    if _frame(data) not in (_BASELINE, _EXTENDED, _PROGRESSIVE):
-        return None  # arithmetic coding: zeros at the end of a scan are left out by design
-    pieces, copied, restarts, in_scan = list[bytes](), 0, 0, False
-    for marker, start, _ in _segments(data):
-        if in_scan:
-            pieces += [data[copied:start], _PADDING]
-            copied = start
-            if marker in _RESTARTS:
-                restarts += 1
-                continue
-            # If the data were cut between two restart intervals, this marker is waited for.
-            pieces += [bytes((0xFF, _RESTARTS[restarts % 8])), _PADDING]
-        in_scan, restarts = marker == _SOS, 0
-    return b"".join([*pieces, data[copied:]])
+    cut = scans.tail.rstrip(b"\0")
+    if scans.is_ended or len(scans.tail) - len(cut) < _ZEROS:
+        return False
+    needs_some = _padded_checksum(scans, cut + b"\0") != checksum
+    return needs_some and _padded_checksum(scans, scans.tail[: -_ZEROS // 2]) == checksum
 
 
-def _frame(data: bytes) -> int:
-    """Return the frame marker of a JPEG that has all of its scans.
-
-    Raises EOFError if a coefficient of some component never gets its last bit.
-    """
-    frame, scans, missing = 0, 0, dict[int, list[int]]()  # component → bits, by coefficient
-    for marker, _, segment in _segments(data):
-        if marker in _FRAMES:
-            frame, missing = marker, {component: [99] * 64 for component in segment[6::3]}
-        elif marker == _SOS:
-            scans += 1
-            if scans > _MAX_SCANS:
-                raise ValueError("too many scans")
-            first, last, approximation = segment[-3:]
-            if frame != _PROGRESSIVE:
-                first, last, approximation = 0, 63, 0
-            for component in segment[1 : 2 * segment[0] : 2]:
-                missing[component][first : last + 1] = [approximation & 15] * (last + 1 - first)
-    if any(map(any, missing.values())):
-        raise EOFError("truncated: scans are missing")
-    return frame
+def _ends_gray(image: Image.Image) -> bool:
+    corner = image.getpixel((image.width - 1, image.height - 1))
+    values = corner if isinstance(corner, tuple) else (corner,)
+    return all(value in _FILL for value in values)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Each marker of a JPEG after the first, to its end: (marker, where it begins, parameters)."""
-    position = 2
-    while match := _JPEG_MARKER.search(data, position):
-        marker, position, parameters = match[1][0], match.end(), b""
-        if marker not in (_EOI, _TEM, *_RESTARTS):
-            (length,) = struct.unpack_from(">H", data, position)
-            parameters = data[position + 2 : position + length]
-            position += length
-        yield marker, match.start(), parameters
-        if marker == _EOI:
-            return
-    raise EOFError("truncated: no end marker")
+def _padded_checksum(scans: JpegScans, tail: bytes | None = None) -> int:
+    """Checksum of the pixels of `scans.padded(tail)`."""
+    with Jpeg(io.BytesIO(scans.padded(tail))) as image:
+        image.load()
+        return _checksum(image)
+
+
+def _checksum(image: Image.Image) -> int:
+    """Checksum of the pixels, without a copy of all of them."""
+    checksum = 0
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum

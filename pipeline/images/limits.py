@@ -64,6 +64,8 @@ def reason_for(error: Exception) -> Reject:
     if isinstance(error, Image.DecompressionBombError):
         return Reject.TOO_MANY_PIXELS
     origin, text = error.__cause__ or error, str(error).lower()
+    if "security limit exceeded" in text:  # libheif's own, on a picture of too many pixels
+        return Reject.TOO_MANY_PIXELS
     if "unsupported" in text or "unknown pixel mode" in text or "cannot handle" in text:
         return Reject.UNSUPPORTED_FORMAT
     ran_out = isinstance(origin, EOFError | IndexError | TypeError | struct.error)

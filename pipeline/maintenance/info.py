@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.catalog import Catalog, State
+from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
@@ -62,6 +63,8 @@ class CatalogInfo:
     bytes: int
     items: int
     states: Mapping[str, Mapping[str, int]]  # state → reason → items
+    left_out: Sequence[LeftOutCount]  # what the source holds besides, most files first
+    unmatched: Mapping[str, Unmatched]  # row, photo → those that did not meet
     unfinished: bool  # whether the last ingest was broken off
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
@@ -86,6 +89,8 @@ def catalog_info(config: Config) -> CatalogInfo:
             bytes=size_on_disk(config.folder),
             items=sum(sum(n.values()) for s, n in states.items() if s != State.REMOVED),
             states=states,
+            left_out=left_out_counts(catalog),
+            unmatched=unmatched(catalog, states),
             unfinished=catalog.is_unfinished,
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config)) for name in config.engines},

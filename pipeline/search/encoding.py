@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import models
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.engine import Engine, image_limits
 from pipeline.errors import PipelineError, QueryError, RejectedImage
 from pipeline.images import U8Image
@@ -35,9 +36,14 @@ class QueryEncoder:
     """Encodes the queries of one engine, in two steps, so that photos are decoded in parallel."""
 
     def __init__(
-        self, engine: Engine, model_folder: ModelFolder, build: Build, index: VectorIndex
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        model_folder: ModelFolder,
+        build: Build,
+        index: VectorIndex,
     ) -> None:
-        self.engine = engine
+        self.engine, self._catalog = engine, catalog
         self._model_folder, self._build, self._index = model_folder, build, index
         self._limits = image_limits(engine.config)
         self._model: EmbeddingModel | None = None
@@ -99,11 +105,17 @@ class QueryEncoder:
     def _item(self, item: int) -> EncodedQuery:
         rows = self._build.rows_of(item)
         if not len(rows):
-            raise QueryError(
-                f"item {item} is not in the index of {self.engine.name}",
-                hint="`imgsearch info` says what is",
-            )
+            message = f"item {item} is not in the index of {self.engine.name}"
+            raise QueryError(message, hint=self._why_not_indexed(item))
         return EncodedQuery(QueryVectors(self._index.vectors(rows), exclude=item))
+
+    def _why_not_indexed(self, item: int) -> str:
+        record = self._catalog.item(item)
+        if record is None:
+            return "`imgsearch query` shows ids"
+        if record.state in (State.AVAILABLE, State.PENDING):
+            return f"it is {record.state}: run `imgsearch build`"
+        return f"{record.state}: {record.reason}"
 
     def _vector(self, vector: npt.NDArray[Any]) -> F32Vector:
         vector = np.asarray(vector, np.float32)

@@ -64,7 +64,7 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build.path)
         self.index: VectorIndex = open_index(self.build.kind, self.build.path)
-        self._encoder = QueryEncoder(engine, self.model_folder, self.build, self.index)
+        self._encoder = QueryEncoder(engine, catalog, self.model_folder, self.build, self.index)
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+NO_ROW = "no row describes it"
+"""The remark on an item whose photo no row of the metadata names."""
+NO_PHOTO = "no photo of this name"
+"""Why an item is without a photo that is a row of the metadata."""
+
 Metadata = Mapping[str, Any]
 """Column → text, number or None; or, parsed from structured text, lists and mappings of them."""
 
@@ -31,6 +36,7 @@ class SourceItem:
     metadata: Metadata = field(default_factory=dict)
     row: int = 0  # in a table, counted from 1 below the heading; 0 if it is in none
     without_photo: str = "no photo"  # the reason to give if `photos` is empty
+    remark: str = ""  # what there is to say although a photo is available
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,27 @@ class Skipped:
 
     row: int
     reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder below the source's that is no photo, or was not looked at, and why."""
+
+    path: str  # below the source's folder
+    kind: str  # as what to count it: its suffix, or file, folder, link
+    reason: str
+    is_unread: bool = False  # it may be a photo, or hold some: items there stay as they are
+
+
+@dataclass(frozen=True)
+class MountPoint:
+    """A folder below the source's at which another file system is mounted, or may have been."""
+
+    path: str  # below the source's folder
+    is_mounted: bool  # if not, the folder is empty
+
+
+Offer = SourceItem | Skipped | LeftOut | MountPoint
 
 
 class Source(Protocol):
@@ -52,8 +79,8 @@ class Source(Protocol):
     def total(self) -> int | None:
         """The number of items, if it is known before they are read; raises as `items` does."""
 
-    def items(self) -> Iterator[SourceItem | Skipped]:
-        """Yield every item, and every row that describes none.
+    def items(self) -> Iterator[Offer]:
+        """Yield what was found and is left out, every item, and every row that describes none.
 
         Raises:
             SourceError: the source cannot be read.

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count, zip_longest
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
-from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
+from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed
 from pipeline.sources.columns import check_columns, check_encoding, read_columns
 from pipeline.sources.csv_rows import csv_rows
-
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff",
-            ".webp")  # fmt: skip
+from pipeline.sources.matching import match_rows
+from pipeline.sources.walk import FolderContents, path_text, walk
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,8 @@ class FolderSource:
     """Each photo is an item; without metadata its parent folder is its category.
 
     With metadata, a row describes the photo whose path below the folder, file name, or file name
-    without suffix is in its key column; a row without a photo is an item too, without a photo.
+    without suffix is in its key column (`matching.py`). A row without a photo is an item too,
+    without a photo; a photo without a row is an item without a category.
     """
 
     path: Path
@@ -48,36 +46,51 @@ class FolderSource:
     @property
     def total(self) -> int:
         """Photos, and rows beyond one for each photo."""
+        photos = len(self._contents.photos)
         if self._rows is None:
-            return len(self._photos)
+            return photos
         rows = len(self._rows.skipped) + sum(map(len, self._rows.rows.values()))
-        return len(self._photos) + rows - len(self._described)
+        return photos + rows - len(self._described)
 
-    def items(self) -> Iterator[SourceItem | Skipped]:
-        """Yield the photos in natural order of their paths, then the rows without a photo.
+    def items(self) -> Iterator[Offer]:
+        """Yield what is left out, the photos in natural order of their paths, rows without a photo.
 
         Further rows of the same photo are items of their own that show it too. Rows that cannot be
         read come last.
         """
-        if not self._photos:
-            raise SourceError(f"no photos below it ({', '.join(SUFFIXES)})", where=self.path)
-        for relative in self._photos:
-            key = _text(relative)
-            photo = SourcePhoto(key, self.path / relative)
-            if self._rows and relative in self._described:
-                yield from self._rows.items(self._described[relative], key, (photo,))
-            else:
-                parent = relative.parent.name or self.path.resolve().name
-                yield SourceItem(key, _text(Path(relative.stem)), _text(Path(parent)), (photo,))
+        contents = self._contents
+        if not contents.photos:
+            raise SourceError(f"no photos below it{_such_as(contents)}", where=self.path)
+        read = self.metadata and self.path / expand(self.metadata.file)
+        yield from (other for other in contents.left_out if self.path / other.path != read)
+        yield from contents.mount_points
+        for relative in contents.photos:
+            photo = SourcePhoto(path_text(relative), self.path / relative)
+            yield from self._items_of(relative, photo)
         if self._rows:
-            matched = set(self._described.values())
-            for row_key in (key for key in self._rows.rows if key not in matched):
-                yield from self._rows.items(row_key, row_key or "row without a key", ())
+            yield from self._without_photo(self._rows)
             yield from self._rows.skipped
 
+    def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
+        if self._rows is None:
+            category = relative.parent.name or self.path.resolve().name
+        elif relative in self._described:
+            yield from self._rows.items(self._described[relative], photo.uri, (photo,))
+            return
+        else:
+            category = ""
+        name, remark = path_text(relative.stem), "" if self._rows is None else NO_ROW
+        yield SourceItem(photo.uri, name, path_text(category), (photo,), remark=remark)
+
+    def _without_photo(self, rows: _MetadataRows) -> Iterator[SourceItem]:
+        matched = set(self._described.values())
+        for row_key in (key for key in rows.rows if key not in matched):
+            for item in rows.items(row_key, row_key or "row without a key", ()):
+                yield replace(item, without_photo=NO_PHOTO)
+
     @cached_property
-    def _photos(self) -> list[Path]:
-        return photos_below(self.path)
+    def _contents(self) -> FolderContents:
+        return walk(self.path)
 
     @cached_property
     def _rows(self) -> _MetadataRows | None:
@@ -86,18 +99,16 @@ class FolderSource:
     @cached_property
     def _described(self) -> dict[Path, str]:
         """Path of a photo → the key of its row."""
-        return self._rows.match(self._photos) if self._rows else {}
+        return match_rows(self._rows.rows.keys(), self._contents.photos) if self._rows else {}
 
 
-def photos_below(folder: Path) -> list[Path]:
-    """Find image files that are not hidden; relative paths in their natural order.
-
-    photos_below(Path("shop"))  # [Path("caps/2.jpg"), Path("caps/10.jpg")]
-    """
-    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-    # Sorted: the order of a directory differs between machines, and ids and splits follow it.
-    return sorted(visible, key=_natural)
+def _such_as(contents: FolderContents) -> str:
+    """Say what is there instead of photos."""
+    if not contents.left_out:
+        return ""
+    first, count = contents.left_out[0], len(contents.left_out)
+    files = "1 file is" if count == 1 else f"{count:,} files are, such as"
+    return f" ({files} left out: {first.path}: {first.reason})"
 
 
 class _MetadataRows:
@@ -120,18 +131,6 @@ class _MetadataRows:
                 row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
                 self.rows.setdefault(row[settings.key].strip(), []).append(row)
 
-    def match(self, photos: list[Path]) -> dict[Path, str]:
-        """Give each row to at most one photo: by path first, then by name, then by stem."""
-        matched: dict[Path, str] = {}
-        for naming in (Path.as_posix, lambda path: path.name, lambda path: path.stem):
-            used = set(matched.values())
-            for photo in photos:
-                key = naming(photo)
-                if photo not in matched and key and key in self.rows and key not in used:
-                    matched[photo] = key
-                    used.add(key)
-        return matched
-
     def items(
         self, row_key: str, key: str, photos: tuple[SourcePhoto, ...]
     ) -> Iterator[SourceItem]:
@@ -146,14 +145,3 @@ class _MetadataRows:
             cells = {column: typed(text) for column, text in row.items() if column != settings.key}
             metadata = level_columns(levels) | cells
             yield SourceItem(item, name, levels[0] if levels else "", photos, metadata)
-
-
-def _text(path: Path) -> str:
-    """Name a path in valid text: on Linux a file name may be any bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key in which `2.jpg` comes before `10.jpg`."""
-    parts = re.split(r"([0-9]+)", path.as_posix())
-    return [(1, int(p), p) if p.isdecimal() and p.isascii() else (2, 0, p) for p in parts if p]

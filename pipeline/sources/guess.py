@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.errors import SourceError
 from pipeline.sources.cells import as_name, blank, photo_uris
 from pipeline.sources.csv_rows import DELIMITERS, csv_rows
-from pipeline.sources.folder import SUFFIXES, photos_below
 from pipeline.sources.parquet_rows import parquet_rows
 from pipeline.sources.table import PARQUET
+from pipeline.sources.walk import SUFFIXES, photos_below
 
 MAX_ROWS = 1000  # of a table that are looked at
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)
@@ -60,7 +60,7 @@ def _folder(folder: Path) -> Guess:
     if not photos:
         names = ", ".join(table.name for table in tables)
         instead = f"several tables ({names}); name one" if tables else "no table in it"
-        what = f"no photos below it ({', '.join(SUFFIXES)}), and {instead}"
+        what = f"no photos below it, and {instead}"
         raise SourceError(what, where=folder)
     settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
     notes = [f"{folder}: {len(photos):,} photos"]

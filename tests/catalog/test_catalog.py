@@ -412,3 +412,42 @@ def test_creating_a_catalog_that_exists_opens_it(catalog: Catalog) -> None:
     put(catalog, 1, "a")
     with Catalog(catalog.folder, create=True) as again:
         assert again.counts() == catalog.counts() != {}
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("items", "metadata = substr(metadata, 2)"),
+        ("items", "metadata = '{\"price\": 1.5'"),
+        ("items", "metadata = ''"),
+        ("items", "state = 'availabme'"),
+        ("images", "state = ''"),
+    ],
+)
+def test_text_that_was_not_written_so_is_damage(catalog: Catalog, table: str, change: str) -> None:
+    for key in "ab":
+        put(catalog, 1, key, image(key))
+    assert catalog.damage() is None
+    with sqlite3.connect(catalog.file) as other:
+        other.execute(f"UPDATE {table} SET {change} WHERE id = 2")
+    assert catalog.damage() == "the row of item 2 is not as it was written"
+    read = catalog.item if table == "items" else catalog.images
+    assert read(1)
+    with pytest.raises(DamagedArtifactError, match=r"item 2: .*; delete it and run"):
+        read(2)
+
+
+def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "shop", create=True) as catalog:
+        put(catalog, 1, "a", image("a"))
+        catalog.skip(3, "blank row")
+        with sqlite3.connect(catalog.file) as other:
+            other.executescript(
+                "ALTER TABLE images DROP COLUMN ctime_ns; ALTER TABLE skipped DROP COLUMN key;"
+                " DROP TABLE left_out; DROP TABLE mount_points; PRAGMA user_version = 1;"
+            )
+    with Catalog(tmp_path / "shop") as catalog:
+        assert catalog.images(1) == [image("a")]
+        assert rows(catalog, "SELECT * FROM skipped") == [(3, "blank row", "")]
+        assert rows(catalog, "SELECT * FROM left_out") == []
+        catalog.skip(4, "duplicate id", "a")

@@ -6,11 +6,13 @@ import errno
 import hashlib
 import os
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -23,12 +25,14 @@ from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
 from pipeline.images import ImageLimits
 from pipeline.progress import Advance, Silent
+from pipeline.sources import walk
 from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.sources.folder import FolderSource
 from tests.conftest import Color, ListSource, png, tree
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 LIMITS = ImageLimits()
+NOT_OFFERED = "no longer in the source"
 
 
 class Market:
@@ -417,7 +421,7 @@ def test_every_row_of_a_table_is_in_the_sum_of_states(market: Market) -> None:
     report = ingest(source, market.catalog, LIMITS)
     # By its name the first photo takes the row a.png; the row of its stem is left without one.
     assert report.offered == source.total == len(rows)
-    assert report.counts == {"available": {"": 3}, "failed": {"no photo": 6}}
+    assert report.counts == {"available": {"": 3}, "failed": {"no photo of this name": 6}}
     photo = hashlib.sha256(png(GREEN)).digest()
     assert [key for key, shown in market.shown() if shown == photo] == ["b.png", "b.png#2"]
 
@@ -523,3 +527,217 @@ def test_the_source_is_read_again_after_a_failed_run(market: Market) -> None:
     with pytest.raises(SourceError):
         ingest(Breaking([item]), market.catalog, ImageLimits(min_side=2))
     assert not ingest(ListSource([item], "1"), market.catalog, LIMITS).unchanged
+
+
+# -- What a folder holds besides -------------------------------------------------------------------
+
+
+def write(market: Market, *names: str) -> None:
+    """Photos in the market's folder, each of a color of its own."""
+    for number, name in enumerate(names):
+        file = market.photos / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png((number, number, 99)))
+
+
+def look(market: Market, metadata: MetadataSettings | None = None) -> IngestReport:
+    return ingest(FolderSource(market.photos, metadata), market.catalog, LIMITS)
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Names of folders that cannot be listed; tests may run as root, who may list all."""
+    names: set[str] = set()
+    scandir = os.scandir
+
+    def list_folder(path: Path) -> Iterator[os.DirEntry[str]]:
+        if isinstance(path, Path) and path.name in names:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    yield names
+    names.clear()
+
+
+def test_what_a_folder_holds_besides_is_in_the_report_and_in_the_ledger(market: Market) -> None:
+    write(market, "a.jpg")
+    for name in ("b.xyz", "c.xyz", "d.txt"):
+        (market.photos / name).write_text("words")
+    for _ in range(2):  # nothing is counted twice
+        report = look(market)
+        assert report.offered == 1
+        assert report.to_dict()["left_out"] == [
+            {"kind": ".xyz", "reason": "not an image", "count": 2},
+            {"kind": ".txt", "reason": "not an image", "count": 1},
+        ]
+    (market.photos / "b.xyz").unlink()
+    assert [group.count for group in look(market).left_out] == [1, 1]
+
+
+def test_items_in_a_folder_that_cannot_be_read_stay(market: Market, lock: set[str]) -> None:
+    write(market, "a.jpg", "p/b.jpg", "p/q/c.jpg", "p-/d.jpg", "p0/e.jpg", "p.jpg", "p/gone.jpg")
+    look(market)
+    before, shown = market.ids(), market.shown()
+    lock.add("p")
+    (market.photos / "p/gone.jpg").unlink()  # as nobody can see
+    (market.photos / "p0/e.jpg").unlink()
+    report = look(market)
+    reason = "not looked at: cannot be read: Permission denied"
+    assert report.newly_removed == 1
+    assert report.counts == {
+        "available": {"": 3, reason: 3},
+        "removed": {"no longer in the source": 1},
+    }
+    assert report.offered == 6
+    assert market.state("p/q/c.jpg") == ("available", reason)
+    assert [pair for pair in shown if pair[0] != "p0/e.jpg"] == market.shown()
+    lock.clear()
+    report = look(market)
+    assert report.counts == {"available": {"": 5}, "removed": {"no longer in the source": 2}}
+    assert market.ids() == before
+
+
+def test_items_behind_a_link_that_leads_nowhere_now_stay(market: Market, tmp_path: Path) -> None:
+    write(market, "a.jpg", "../drive/b.jpg")
+    (market.photos / "drive").symlink_to(tmp_path / "drive")
+    look(market)
+    (tmp_path / "drive").rename(tmp_path / "unplugged")
+    assert look(market).newly_removed == 0
+    assert market.state("drive/b.jpg")[0] == "available"
+    (market.photos / "drive").unlink()
+    assert look(market).newly_removed == 1
+
+
+@pytest.mark.parametrize("has_rows", [True, False])
+@pytest.mark.parametrize("was_mounted", [True, False])
+def test_items_of_a_drive_that_is_not_mounted_now_stay(
+    market: Market, monkeypatch: pytest.MonkeyPatch, was_mounted: bool, has_rows: bool
+) -> None:
+    write(market, "a.jpg", "p/drive/b.jpg")
+    (market.photos / "rows.csv").write_text("image,n\np/drive/b.jpg,1\n")
+    metadata = MetadataSettings(file=Path("rows.csv"), key="image") if has_rows else None
+    identity, drive = walk._identity, (market.photos / "p/drive").stat().st_ino
+
+    def with_a_drive(folder: Path) -> tuple[int, int]:
+        device, inode = identity(folder)
+        return device + (was_mounted and inode == drive), inode
+
+    with monkeypatch.context() as patch:
+        patch.setattr(walk, "_identity", with_a_drive)
+        look(market, metadata)
+    (market.photos / "p/drive/b.jpg").unlink()
+    kept = ("available", "not looked at: nothing is mounted there any more")
+    gone = ("failed", "no photo of this name") if has_rows else ("removed", NOT_OFFERED)
+    for _ in range(2):
+        look(market, metadata)
+        assert market.state("p/drive/b.jpg") == (kept if was_mounted else gone)
+    (market.photos / "p/drive").rmdir()
+    look(market, metadata)
+    assert market.state("p/drive/b.jpg") == gone
+
+
+def test_a_removed_item_is_not_brought_back_by_a_folder_that_cannot_be_read(
+    market: Market, lock: set[str]
+) -> None:
+    write(market, "a.jpg", "p/b.jpg")
+    look(market)
+    (market.photos / "p/b.jpg").unlink()
+    look(market)
+    lock.add("p")
+    look(market)
+    assert market.state("p/b.jpg") == ("removed", "no longer in the source")
+
+
+def test_a_row_whose_photo_cannot_be_looked_at_changes_nothing(
+    market: Market, lock: set[str]
+) -> None:
+    write(market, "a.jpg", "p/b.jpg")
+    (market.photos / "rows.csv").write_text("image,n\na.jpg,1\np/b.jpg,2\np/new.jpg,3\n")
+    metadata = MetadataSettings(file=Path("rows.csv"), key="image")
+    assert look(market, metadata).counts["available"] == {"": 2}
+    lock.add("p")
+    report = look(market, metadata)
+    why = "cannot be read: Permission denied"
+    assert report.counts == {
+        "available": {"": 1, f"not looked at: {why}": 1},
+        "failed": {"no photo of this name": 1},
+    }
+    item = market.catalog.item_by_key("p/b.jpg")
+    assert item is not None
+    assert item.metadata == {"n": 2}
+    assert market.state("p/new.jpg") == ("failed", "no photo of this name")
+    assert {key for key, _ in market.shown()} == {"a.jpg", "p/b.jpg"}
+
+
+def test_rows_and_photos_that_do_not_meet_are_counted_with_examples(market: Market) -> None:
+    write(market, "a.jpg", "b.jpg", "cafe\u0301.jpg")
+    rows = ["a.jpg", "caf\u00e9.jpg", "x.jpg", "y.jpg", "z.jpg", "w.jpg"]
+    (market.photos / "rows.csv").write_text("\n".join(["image,n", *(f"{r},1" for r in rows)]))
+    report = look(market, MetadataSettings(file=Path("rows.csv"), key="image"))
+    assert report.to_dict()["unmatched"] == {
+        "row": {"count": 4, "examples": ("x.jpg", "y.jpg", "z.jpg")},
+        "photo": {"count": 1, "examples": ("b.jpg",)},
+    }
+    assert report.counts["available"] == {"": 2, "no row describes it": 1}
+    item = market.catalog.item_by_key("b.jpg")
+    assert item is not None
+    assert (item.category, item.metadata) == ("", {})  # its folder is no class
+    assert report.left_out == []
+
+
+# -- Times -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("year", ["1600", "1900", "1970", "2262", "2300", "2446"])
+def test_a_file_of_any_time_is_ingested_and_not_read_again(market: Market, year: str) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    seconds = (int(year) - 1970) * 31_556_952
+    os.utime(market.photos / "a.png", (seconds, seconds))
+    assert market.offer_files("a.png", "b.png").counts == {"available": {"": 2}}
+    market.offer_files("a.png", "b.png")
+    assert market.decoded == []
+
+
+@pytest.mark.parametrize("time", [-(2**80), -(2**63) - 1, 2**63, 2**80])
+def test_times_that_sqlite_cannot_hold_are_kept_within_its_range(
+    market: Market, monkeypatch: pytest.MonkeyPatch, time: int
+) -> None:
+    market.paint("a.png", RED)
+    stat = Path.stat
+
+    def at_that_time(path: Path, **options: bool) -> object:
+        status = stat(path, **options)
+        names = ("st_mode", "st_size", "st_dev", "st_ino")
+        times = {"st_mtime_ns": time, "st_ctime_ns": time}
+        return SimpleNamespace(**{name: getattr(status, name) for name in names}, **times)
+
+    monkeypatch.setattr(Path, "stat", at_that_time)
+    assert market.offer_files("a.png").counts == {"available": {"": 1}}
+    (image,) = market.catalog.images(1)
+    assert image.mtime_ns == image.ctime_ns == (2**63 - 1 if time > 0 else -(2**63))
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_again(market: Market) -> None:
+    size = (8, 8)
+    for name, color in (("a.bmp", RED), ("other.bmp", GREEN)):
+        Image.new("RGB", size, color).save(market.photos / name)
+        os.utime(market.photos / name, ns=(5, 5))
+    market.offer_files("a.bmp")
+    wait_for_the_clock(market.photos)
+    shutil.copy2(market.photos / "other.bmp", market.photos / "a.bmp")
+    status = (market.photos / "a.bmp").stat()
+    (image,) = market.catalog.images(1)
+    assert (image.size, image.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    market.offer_files("a.bmp")
+    assert market.decoded == [hashlib.sha256((market.photos / "other.bmp").read_bytes()).digest()]
+
+
+def wait_for_the_clock(folder: Path) -> None:
+    """Until the file system's clock has gone on, which it does in steps."""
+    probe = folder / "probe"
+    probe.touch()
+    before = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == before:
+        probe.chmod(0o600)

@@ -15,9 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from pipeline.catalog.ingest import IngestReport
+from pipeline.catalog.left_out import LeftOutCount, Unmatched
 from pipeline.catalog.records import ItemRecord, State
 from pipeline.cli import main, progress_bars
-from pipeline.cli.build import print_report, states_line
+from pipeline.cli.build import print_report, remark_lines, states_line
 from pipeline.cli.maintenance import print_audit, print_info
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.query import print_result
@@ -52,6 +53,26 @@ from tests.conftest import Color, png
 )
 def test_the_states_add_up_in_one_line(counts: dict[str, dict[str, int]], line: str) -> None:
     assert states_line(counts) == line
+
+
+def test_what_is_left_out_is_counted_by_kind_and_reason() -> None:
+    left_out = [
+        LeftOutCount(".xyz", "not an image", 1200),
+        LeftOutCount("folder", "cannot be read: Permission denied", 3),
+        LeftOutCount("file", "empty", 1),
+    ]
+    unmatched = {"row": Unmatched(1, ("a.jpg",)), "photo": Unmatched(4000, ("b", "c", "d"))}
+    assert list(remark_lines(left_out, unmatched)) == [
+        "1,204 files left out: 1,200 .xyz not an image,"
+        " 3 folders cannot be read: Permission denied, 1 file empty",
+        "1 row without a photo: a.jpg",
+        "4,000 photos without a row: b, c, d, ...",
+    ]
+    many = [LeftOutCount(f".{n}", "not an image", 1) for n in range(9)]
+    (line,) = remark_lines(many, {})
+    assert line.startswith("9 files left out: 1 .0 not an image, ")
+    assert line.endswith("1 .5 not an image, and 3 other kinds")
+    assert not list(remark_lines([], {}))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +190,12 @@ def info_of(text: str) -> CatalogInfo:
     model = ModelInfo(text, text, 1, 1, text, text, None, True)
     build = BuildInfo(text, text, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
-    return CatalogInfo(text, text, 1, 1, {"rejected": {text: 1}}, True, 1, {text: engine})
+    states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
+    return CatalogInfo(text, text, 1, 1, states, *others, True, 1, {text: engine})
+
+
+def not_met(text: str) -> dict[str, Unmatched]:
+    return {"row": Unmatched(4, (text,)), "photo": Unmatched(1, (text,))}
 
 
 def answer_with(text: str) -> None:
@@ -180,7 +206,8 @@ def answer_with(text: str) -> None:
 
 def build_of(text: str) -> BuildReport:
     counts = {"rejected": {text: 1}}
-    return BuildReport(IngestReport(1, counts, 0), DownloadReport(0, 0, counts))
+    others = ([LeftOutCount(text, text, 1)], not_met(text))
+    return BuildReport(IngestReport(1, counts, 0, False, *others), DownloadReport(0, 0, counts))
 
 
 @pytest.mark.parametrize(

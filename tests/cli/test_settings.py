@@ -248,7 +248,7 @@ def test_an_existing_file_is_kept(run: Run, tmp_path: Path) -> None:
     ("argument", "says"),
     [
         ("nowhere", "nowhere: no such folder or file"),
-        ("empty", "empty: no photos below it (.bmp, "),
+        ("empty", "empty: no photos below it, and no table"),
         ("two", "several tables (a.csv, b.csv); name one"),
         ("text.txt", "text.txt: neither a folder of photos nor a table"),
         ("two/a.csv", "two/a.csv: no column of it holds URLs"),

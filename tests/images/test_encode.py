@@ -70,6 +70,8 @@ def test_quality_is_passed_to_the_encoder() -> None:
         ("GIF", ".gif"),
         ("TIFF", ".tif"),
         ("BMP", ".bmp"),
+        ("AVIF", ".avif"),
+        ("JPEG2000", ".jp2"),
     ],
 )
 def test_a_suffix_follows_from_the_content(format_: str, suffix: str) -> None:

@@ -530,7 +530,8 @@ def test_all_photos_may_be_one(shop: Shop) -> None:
     found = look(shop)
     assert (found.items, found.photos, found.near_identical.count) == (20, 1, 0)
     assert found.shared_photos.groups[0].count == 20
-    assert len(found.shared_photos.groups[0].examples) == AuditLimits().members
+    assert len(found.shared_photos.groups[0].examples) == 20
+    assert len(look(shop, members=2).shared_photos.groups[0].examples) == 2
 
 
 def test_there_is_nothing_to_audit_before_it_is_built(shop: Shop) -> None:

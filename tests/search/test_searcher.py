@@ -280,6 +280,21 @@ def test_an_item_that_is_not_in_the_index_is_named(shop: Shop, item: int) -> Non
         shop.searcher().search(Item(item))
 
 
+def test_why_an_item_is_not_in_the_index_is_said(shop: Shop) -> None:
+    shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)], "no photo": []})
+    shop.build({"a": [(1, 0, 0)], "no photo": []})
+    shop.offer({"a": [(1, 0, 0)], "no photo": [], "new": [(3, 0, 0)]})
+    for item, why in (
+        (2, "removed: no longer in the source"),
+        (3, "failed: no photo"),
+        (4, "it is available: run `imgsearch build`"),
+        (5, "`imgsearch query` shows ids"),
+    ):
+        with pytest.raises(QueryError) as caught:
+            shop.searcher().search(Item(item))
+        assert str(caught.value) == f"item {item} is not in the index of {ENGINE}; {why}"
+
+
 @pytest.mark.parametrize(
     "array",
     [

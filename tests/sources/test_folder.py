@@ -13,8 +13,9 @@ import pytest
 
 from pipeline.config import MetadataSettings
 from pipeline.errors import SourceError
-from pipeline.sources.base import Skipped, SourceItem
-from pipeline.sources.folder import FolderSource, photos_below
+from pipeline.sources.base import NO_ROW, Skipped, SourceItem
+from pipeline.sources.folder import FolderSource
+from pipeline.sources.walk import photos_below
 
 HEADER = ("image", "title", "tree")
 
@@ -100,7 +101,7 @@ def test_a_hidden_folder_can_be_the_source_itself(tmp_path: Path) -> None:
 def test_a_folder_without_photos_is_named(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "a.txt")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=f"{tmp_path / name}: no "):
+    with pytest.raises(SourceError, match=f"{tmp_path / name}: (no|cannot be read)"):
         list(FolderSource(tmp_path / name).items())
 
 
@@ -135,7 +136,8 @@ def test_a_row_describes_one_photo(tmp_path: Path) -> None:
     touch(tmp_path, "p/a.jpg", "q/a.jpg")
     first, second = described(tmp_path, table([("a.jpg", "Title", "Tree")]))
     assert (first.key, first.name, first.category) == ("p/a.jpg", "Title", "Tree")
-    assert (second.key, second.name, second.category) == ("q/a.jpg", "a", "q")
+    assert (second.key, second.name, second.category) == ("q/a.jpg", "a", "")
+    assert (first.remark, second.remark) == ("", NO_ROW)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class AuditLimits:
     items: int = 4
     """Available items below which a category is small: each of 4 has 3 neighbors of its kind."""
     examples: int = 24  # groups of a finding, or photos of a list, to show
-    members: int = 6  # items or photos of a group to show
+    members: int | None = None  # items or photos of a group to show; None: all of them
 
 
 @dataclass(frozen=True)
