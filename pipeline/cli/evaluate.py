@@ -66,6 +66,7 @@ def compare(
     ] = None,
     sample: Annotated[int, Option(min=1, help="Items to search with, chosen at random.")] = 20,
     k: Annotated[int, Option("-k", "--k", min=1, help="Neighbors of each query.")] = 10,
+    lists: Annotated[int, Option(min=0, help="Queries whose lists are printed.")] = 3,
     label: options.Label = "category",
     engine: options.Engines = None,
     seed: options.Seed = 7,
@@ -83,7 +84,7 @@ def compare(
     if as_json:
         print_json(comparison.to_dict())
     else:
-        for table in comparison_tables(comparison):
+        for table in comparison_tables(comparison, lists):
             stdout().print(table)
         for warning in comparison.warnings.values():
             talk(warning)

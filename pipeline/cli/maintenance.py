@@ -107,8 +107,9 @@ def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = 
         for problem in verdict.problems:
             print_line(problem)
         talk(
-            f"checked {verdict.photos} photos, {verdict.models} models, {verdict.shards} shards"
-            f" and {verdict.builds} builds: {len(verdict.problems) or 'no'} problems"
+            f"checked {counted(verdict.photos, 'photo')}, {counted(verdict.models, 'model')},"
+            f" {counted(verdict.shards, 'shard')} and {counted(verdict.builds, 'build')}:"
+            f" {counted(len(verdict.problems), 'problem') if verdict.problems else 'no problems'}"
         )
     if verdict.problems:
         raise typer.Exit(1)

@@ -49,6 +49,9 @@ GroupBy = Annotated[
     Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
 ]
 Fuse = Annotated[bool, Option("--fuse", help="Show one list more: all engines' lists as one.")]
+Paths = Annotated[
+    bool, Option("--paths", help="Print the paths of the photos found, one a line, and no more.")
+]
 Grid = Annotated[
     Path | None, Option(help="Write a contact sheet of queries and neighbors.", metavar="PNG")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -12,16 +12,17 @@ from typer import Argument, Option
 
 from pipeline.cli import options
 from pipeline.cli.app import app, check_file, load_config
-from pipeline.cli.output import print_json, stdout, talk
+from pipeline.cli.hits import print_paths, print_result
+from pipeline.cli.output import print_json, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
-from pipeline.report.text import cell, plain
+from pipeline.report.text import counted
 
 if TYPE_CHECKING:
     from pipeline.catalog.catalog import Catalog
     from pipeline.images import ImageLimits
     from pipeline.search.query import Query
-    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
+    from pipeline.search.result import SearchResult
 
 MAX_GRID_QUERIES = 40  # a longer picture is not looked at
 
@@ -52,6 +53,7 @@ def query(
     grid: options.Grid = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
+    paths: options.Paths = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Find the items that look most like a photo, by every engine side by side."""
@@ -59,6 +61,8 @@ def query(
 
     if (bool(photos), item is not None, key is not None).count(True) != 1:
         raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
+    if paths and as_json:
+        raise QueryError("--paths and --json print different things: give one of them")
     if grid:
         check_file("--grid", grid, ".png")
     rows: list[tuple[str, Path | None, SearchResult]] = []
@@ -81,7 +85,10 @@ def query(
                 if as_json:
                     print_json({"query": named.name, "error": str(result)})
                 continue
-            print_result(named.name, result, as_json)
+            if paths:
+                print_paths(result)
+            else:
+                print_result(named.name, result, as_json)
             rows.append((Path(named.name).name, named.photo, result))
             del rows[MAX_GRID_QUERIES if grid else 0 :]
         if grid and rows:
@@ -137,7 +144,7 @@ def neighbors(
     if as_json:
         print_json({"file": str(file), "rows": rows})
     else:
-        talk(f"wrote {file}: {rows:,} rows")
+        talk(f"wrote {file}: {counted(rows, 'row')}")
 
 
 @app.command(epilog="Example: imgsearch projector projector && tensorboard --logdir projector")
@@ -172,62 +179,5 @@ def projector(
     if as_json:
         print_json(written.to_dict())
     else:
-        talk(
-            f"wrote {folder}: {written.points:,} points of {', '.join(written.engines)}; see them"
-            f" with `tensorboard --logdir {folder}`"
-        )
-
-
-def print_result(name: str, result: SearchResult, as_json: bool) -> None:
-    """Print one query's hits, engine by engine, and which engines found no good match."""
-    from rich.table import Table
-    from rich.text import Text
-
-    if as_json:
-        print_json({**result.to_dict(), "query": name})
-        return
-    table = Table(title=Text(plain(f"Nearest to {name}"), "table.title"), title_justify="left")
-    remarks = [
-        f"{r.engine}: no good match: {_why_no_match(r)}" for r in result.values() if r.no_match
-    ]
-    if remarks := [*remarks, *result.warnings.values(), *result.notes]:
-        table.caption = Text("\n".join(map(plain, remarks)), "table.caption")
-        table.caption_justify = "left"
-    for heading in ("engine", "rank", "distance", "percentile", "id", "name", "category", "path"):
-        is_number = heading in ("rank", "distance", "percentile", "id")
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for engine, hits in _lists(result):
-        for hit in hits:
-            item = (f"{hit.item.id}", hit.item.name, hit.item.category, f"{hit.photo}")
-            table.add_row(*map(cell, (engine, f"{hit.rank}", *_how_near(hit), *item)))
-        table.add_section()
-    stdout().print(table)
-
-
-def _lists(result: SearchResult) -> Iterator[tuple[str, Sequence[Hit | FusedHit]]]:
-    from pipeline.search.fusion import FUSED
-
-    for name, engine in result.items():
-        yield name, engine.hits
-    if result.fused is not None:
-        yield FUSED, result.fused
-
-
-def _how_near(hit: Hit | FusedHit) -> tuple[str, str]:
-    """How near an item is, and the percentile of that; an item of the fused list has a score."""
-    from pipeline.search.result import FusedHit
-
-    if isinstance(hit, FusedHit):
-        return f"score {hit.score:.4f}", ""
-    return f"{hit.distance:.4g}", "" if hit.percentile is None else f"{hit.percentile:.1f}"
-
-
-def _why_no_match(result: EngineResult) -> str:
-    """Say what is unusual about a query: what it shows, or how far its nearest neighbor is."""
-    percentile = result.hits[0].percentile or 0
-    if (result.ood_percentile or 0) > percentile:
-        return f"{result.ood_percentile:.4g} % of the catalog's own photos are reconstructed better"
-    return (
-        f"{percentile:.4g} % of the catalog's own photos have a nearer neighbor than this one's"
-        " nearest"
-    )
+        points = f"{counted(written.points, 'point')} of {', '.join(written.engines)}"
+        talk(f"wrote {folder}: {points}; see them with `tensorboard --logdir {folder}`")

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from pipeline.images import ImageLimits
+from pipeline.report.fonts import Run, runs
 from pipeline.report.render import photo_or_none
 from pipeline.search.fusion import FUSED
 from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
 
 _INK, _GRAY, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
+_ELLIPSIS = 16  # pixels that are left for it
 _PHOTO, _GAP, _TEXT = 180, 20, 62  # pixels: a photo's side, between photos, below a photo
-_font = ImageFont.load_default
 
 
 class Cell(NamedTuple):
@@ -60,7 +61,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Cell]]]) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for number, (name, cells) in enumerate(rows):
         top = _GAP + number * (title + row_height + _GAP)
-        draw.text((_GAP, top), _fit(name, width - 2 * _GAP, 20), _INK, _font(20))
+        _draw_line(draw, (_GAP, top), name, width - 2 * _GAP, 20, _INK)
         for column, cell in enumerate(cells):
             _draw_cell(picture, draw, cell, _GAP + column * (_PHOTO + _GAP), top + title)
     return picture
@@ -73,7 +74,8 @@ def _title(engine: EngineResult) -> str:
 
 def _cell(hit: Hit | FusedHit, limits: ImageLimits) -> Cell:
     how_near = f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
-    lines = [hit.item.name, hit.item.category, f"{hit.rank}.  {how_near}"]
+    name = hit.item.name if runs(hit.item.name, 14) else hit.item.key
+    lines = [name, hit.item.category, f"{hit.rank}.  {how_near}"]
     return Cell(photo_or_none(hit.photo, limits), lines)
 
 
@@ -82,24 +84,32 @@ def _draw_cell(
 ) -> None:
     box = (left, top, left + _PHOTO - 1, top + _PHOTO - 1)
     if cell.photo is None:
-        draw.text((left + 12, top + _PHOTO // 2 - 8), "photo not found", _GRAY, _font(14))
+        _draw_line(draw, (left + 12, top + _PHOTO // 2 - 8), "photo not found", _PHOTO, 14, _GRAY)
     else:
         photo = ImageOps.contain(cell.photo, (_PHOTO, _PHOTO), Image.Resampling.LANCZOS)
         place = (left + (_PHOTO - photo.width) // 2, top + (_PHOTO - photo.height) // 2)
         picture.paste(photo, place)
     draw.rectangle(box, outline=_INK if cell.is_query else _FRAME, width=3 if cell.is_query else 1)
     for number, line in enumerate(cell.lines[:3]):
-        ink = _INK if number == 0 else _GRAY
         place = (left, top + _PHOTO + 5 + 18 * number)
-        draw.text(place, _fit(line, _PHOTO, 14), ink, _font(14))
+        _draw_line(draw, place, line, _PHOTO, 14, _INK if number == 0 else _GRAY)
 
 
-def _fit(text: str, width: int, size: int) -> str:
+def _draw_line(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, ink: str
+) -> None:
+    """Draw a line of text, cut to a width in pixels; nothing if no font has its letters."""
+    left, baseline = place[0], place[1] + size
+    for text_, font in _fit(runs(text, size) or [], width):
+        draw.text((left, baseline), text_, ink, font, anchor="ls")
+        left += round(font.getlength(text_))
+
+
+def _fit(line: list[Run], width: int) -> list[Run]:
     """Shorten a line of text to a width in pixels."""
-    text = " ".join(text.split())
-    font = _font(size)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    if sum(run.font.getlength(run.text) for run in line) <= width:
+        return line
+    while line and sum(run.font.getlength(run.text) for run in line) > width - _ELLIPSIS:
+        *rest, last = line
+        line = [*rest, Run(last.text[:-1], last.font)] if len(last.text) > 1 else rest
+    return [*line, *(runs("…", 14) or [])]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.text import cell, cut, plain, size
+from pipeline.report.text import cell, counted, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
     from pipeline.evaluation.compare import Comparison, QueryComparison
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # so that printing loads no library that computing needs
 Renderable = Table | Text
 MAX_LABELS = 20  # in the table by label; JSON has all
 MAX_LABEL_LENGTH = 80  # characters
+MAX_PAIRS = 10  # mutual nearest neighbors, of a comparison
 
 
 def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
@@ -45,19 +46,25 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
         yield _costs(evaluation)
 
 
-def comparison_tables(comparison: Comparison) -> Iterator[Renderable]:
-    """Yield each query's lists side by side, then what they add up to."""
-    for query in comparison.answers:
+def comparison_tables(comparison: Comparison, limit: int | None = None) -> Iterator[Renderable]:
+    """Yield what the queries add up to, behind the lists, side by side, of the first `limit`."""
+    for query in comparison.answers[:limit]:
         yield _lists(query, comparison.k)
+    if limit is not None and len(comparison.answers) > limit:
+        left_out = counted(len(comparison.answers) - limit, "more query")
+        yield cell(f"lists of {left_out}: see --lists and --json")
     for a in comparison.agreements:
         line = f"overlap@{comparison.k} {a.overlap:.3f}, rank-biased overlap {a.rbo:.3f}"
         yield cell(f"mean of {' / '.join(a.engines)}: {line}")
     for names, queries in comparison.right.items():
         who = f"only {names}" if names and "+" not in names else names.replace("+", " and ")
-        yield cell(f"right by {comparison.label}: {who or 'none'}: {queries:,} queries")
-    for pair in comparison.near_identical:
+        yield cell(f"right by {comparison.label}: {who or 'none'}: {counted(queries, 'query')}")
+    for pair in comparison.near_identical[:MAX_PAIRS]:
         same = ", which share a photo" if pair.same_photo else ""
         yield cell(f"mutual nearest neighbors under every engine: {' and '.join(pair.keys)}{same}")
+    if len(comparison.near_identical) > MAX_PAIRS:
+        left_out = counted(len(comparison.near_identical) - MAX_PAIRS, "more pair")
+        yield cell(f"mutual nearest neighbors: {left_out}: see --json")
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str = "") -> Table:
@@ -74,14 +81,14 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
     asked = f"photos of {evaluation.query_set}" if evaluation.query_set else "items"
     yield (
         f"{evaluation.catalog}: {evaluation.scored:,} {asked} asked for others of their"
-        f" {evaluation.label} among {evaluation.items:,} items;"
+        f" {evaluation.label} among {counted(evaluation.items, 'item')};"
         f" {evaluation.unanswerable:,} had nothing to find"
     )
     if evaluation.excluded_items:
         why = "an index has not got them, or no photo of theirs can be read"
         yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
     for reason, photos in evaluation.rejected.items():
-        yield f"{photos:,} photos of the query set were rejected: {reason}"
+        yield f"rejected of the query set: {counted(photos, 'photo')}: {reason}"
     if evaluation.similar_labels:
         labels = [
             " / ".join(cut(name, MAX_LABEL_LENGTH) for name in names)
@@ -92,7 +99,8 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
     same = {"photo": evaluation.same_photo, "product": evaluation.same_product}
     for what, excluded in same.items():
         if excluded.pairs:
-            items = f"{excluded.pairs:,} items of the lists of {excluded.queries:,} queries"
+            queries = counted(excluded.queries, "query")
+            items = f"{counted(excluded.pairs, 'item')} of the lists of {queries}"
             yield f"left out, as they show the same {what} as the query: {items}"
 
 

@@ -35,5 +35,5 @@ def size(count: float) -> str:
 
 def counted(number: int, unit: str) -> str:
     """Return a number with its unit: "1 category", "1,200 categories"."""
-    plural = {"category": "categories", "query": "queries"}.get(unit, f"{unit}s")
+    plural = f"{unit[:-1]}ies" if unit.endswith("ry") else f"{unit}s"
     return f"{number:,} {unit if number == 1 else plural}"

@@ -17,11 +17,11 @@ from rich.console import Console
 from pipeline.catalog.ingest import IngestReport
 from pipeline.catalog.left_out import LeftOutCount, Unmatched
 from pipeline.catalog.records import ItemRecord, State
-from pipeline.cli import main, progress_bars
+from pipeline.cli import hits, main, progress_bars
 from pipeline.cli.build import print_report, remark_lines, states_line
+from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.maintenance import print_audit, print_info
 from pipeline.cli.output import print_json, print_line, talk
-from pipeline.cli.query import print_result
 from pipeline.download.download import DownloadReport
 from pipeline.images import ImageLimits
 from pipeline.maintenance import clean, verify
@@ -152,9 +152,9 @@ WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 
 def test_results_are_printed_with_their_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    hits = [hit(7, "A [cap]", Path("cap.png"))]
+    found = [hit(7, "A [cap]", Path("cap.png"))]
     for as_json in (False, True):
-        print_result("[query]", result_of(answer("net", hits, warning=WARNING)), as_json)
+        print_result("[query]", result_of(answer("net", found, warning=WARNING)), as_json)
     table, document = capsys.readouterr().out.rsplit("\n{", 1)
     assert WARNING in " ".join(table.split())
     assert "A [cap]" in table
@@ -162,13 +162,43 @@ def test_results_are_printed_with_their_warnings(capsys: pytest.CaptureFixture[s
     assert (printed["query"], printed["engines"]["net"]["warning"]) == ("[query]", WARNING)
     assert [hit["item"]["id"] for hit in printed["engines"]["net"]["hits"]] == [7]
     assert printed["engines"]["net"]["no_match"] is False
-    unlike = result_of(answer("net", hits, no_match=True))
+    unlike = result_of(answer("net", found, no_match=True))
     print_result("query", unlike, as_json=False)
     table = " ".join(capsys.readouterr().out.split())
     assert "RANDOM" not in table
     assert "net: no good match: 12.34 % of the catalog's own photos" in table
     print_result("query", unlike, as_json=True)
     assert json.loads(capsys.readouterr().out)["engines"]["net"]["no_match"] is True
+
+
+LONG = Path("/photos/with a blank/") / ("folder" * 20) / "cap.png"
+
+
+def lines_at(width: int, result: SearchResult, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a terminal of this width shows."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, highlight=False)
+    monkeypatch.setattr(hits, "stdout", lambda: console)
+    print_result("query", result, as_json=False)
+    return file.getvalue().splitlines()
+
+
+def test_in_80_columns_each_path_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = result_of(answer("net", [hit(7, "A long name " * 20, LONG), hit(8, "帽子", LONG)]))
+    lines = lines_at(80, result, monkeypatch)
+    assert [line.strip() for line in lines].count(str(LONG)) == 2
+    assert len(lines) == 2 + 2 * 3
+    assert all(len(line) <= 80 for line in lines if str(LONG) not in line)
+    assert " 7  0.5 · farther than 12.3 % · id 7" in lines
+    assert "    帽子 · 帽子" in lines
+    assert len(lines_at(200, result, monkeypatch)) > len(lines)  # the table folds the names
+
+
+def test_paths_are_printed_once_and_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    both = [hit(7, "cap", LONG), hit(8, "hat", None), hit(9, "bag", Path("bag.png"))]
+    engines = {"one": answer("one", both[:2]), "two": answer("two", both)}
+    print_paths(SearchResult("query", engines))
+    assert capsys.readouterr().out.splitlines() == [str(LONG), "bag.png"]
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] \u202e:smile: \r\n\udcff\\"
@@ -199,8 +229,8 @@ def not_met(text: str) -> dict[str, Unmatched]:
 
 
 def answer_with(text: str) -> None:
-    hits = [hit(7, text, Path(text))]
-    result = result_of(answer(text, hits, no_match=True, warning=text))
+    found = [hit(7, text, Path(text))]
+    result = result_of(answer(text, found, no_match=True, warning=text))
     print_result(text, result, as_json=False)
 
 

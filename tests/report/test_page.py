@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from dataclasses import replace
 from datetime import date
 
@@ -224,6 +225,15 @@ def test_limits_of_categories_are_told_apart_from_that_of_all_distances(found: R
     page = drawn(replace(found, engines=(judged, replace(found.engines[1], limit=None))))
     assert f"{every[0]} By its own: no category 1.5, a <b> 2.25." in page.words
     assert "No distance is too far: search.no_match_percentile is 100." in page.words
+
+
+def test_names_in_every_script_raise_no_warning(open_fair: Opener) -> None:
+    fair = open_fair("color")
+    fair.build({f"{n}": Thing([(n, n, n)], "कमीज" if n % 2 else "シャツ") for n in range(8)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        text = report_page(report_data(fair.config, QUICK), ImageLimits(), date(2026, 1, 2))
+    assert re.search(r"<text[^>]*>कमीज", text)
 
 
 def test_charts_take_their_colors_from_the_page(found: ReportData) -> None:

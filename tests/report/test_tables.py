@@ -98,6 +98,20 @@ def test_a_comparison_shows_the_lists_and_what_they_add_up_to(open_fair: Opener)
     assert "right by category: " in text
 
 
+def test_of_many_queries_only_the_first_lists_are_shown(open_fair: Opener) -> None:
+    fair = open_fair("color", "mixed")
+    fair.build(toys(count=30))
+    comparison = compare(fair.config, ComparisonOptions(sample=6))
+    pair = Pair((1, 2), ("k1", "k2"), (None, None), {"color": 1.0}, same_photo=False)
+    comparison = replace(comparison, near_identical=(pair,) * 13)
+    text = shown(comparison_tables(comparison, limit=2))
+    assert text.count("Nearest to") == 2
+    assert "lists of 4 more queries: see --lists and --json" in text
+    assert text.count("k1 and k2") == 10
+    assert "mutual nearest neighbors: 3 more pairs: see --json" in text
+    assert "mean of color / mixed: " in shown(comparison_tables(comparison, limit=0))
+
+
 def test_names_from_anywhere_do_nothing_to_a_terminal(open_fair: Opener) -> None:
     fair = open_fair("color", "mixed")
     hostile = HOSTILE.replace("\udcff", "")  # which no catalog holds

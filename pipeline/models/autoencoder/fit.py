@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,16 @@ class Fit:
             )
             val_order = val.arrange(np.arange(len(val.photos)), batch)
             val_batches = batches_of(val.photos, val_order, batch)
-            while not history.is_over(self.training):
-                label = f"{self.name}: epoch {history.epochs + 1}/{self.training.epochs}"
-                train_batches = self._train_batches(train, batch, history.epochs, strategy)
-                with self.progress.task(label, photos, "photos") as advance:
-                    history.loss.append(mean_loss(train_step, train_batches, advance, duration))
+            with self.progress.task(f"{self.name}: training", photos * left, "photos") as advance:
+                while not history.is_over(self.training):
+                    status = f"epoch {history.epochs + 1}/{self.training.epochs}"
+                    batches = self._train_batches(train, batch, history.epochs, strategy)
+                    observers = (partial(advance, status=status), duration)
+                    history.loss.append(mean_loss(train_step, batches, *observers))
                     history.val_loss.append(mean_loss(val_step, val_batches))
-                self._check_loss(history)
-                checkpoint.save(loss.model, history)
-                self._note_epoch(history, is_distilled=train.distillation is not None)
+                    self._check_loss(history)
+                    checkpoint.save(loss.model, history)
+                    self._note_epoch(history, is_distilled=train.distillation is not None)
             checkpoint.load_best(loss.model, history)
             with dtype_policy("float32"):
                 inference_model = self.make_network()

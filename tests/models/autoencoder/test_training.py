@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import DistillationTargets
 from pipeline.models.autoencoder.fit import Examples
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
-from pipeline.progress import SILENT, Silent
+from pipeline.progress import SILENT, Advance, Silent
 from pipeline.sources.sample.source import SampleSource
 
 LIMITS = ImageLimits()
@@ -82,6 +84,14 @@ class StopAfter(Silent):
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
+        self.done = Counter[tuple[str, int | None]]()
+
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+        def advance(count: int, status: str = "") -> None:
+            self.done[label, total] += count
+
+        yield advance
 
     def note(self, text: str) -> None:
         if f"epoch {self.epoch}:" in text:
@@ -110,7 +120,12 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
     assert store.current() is None
     # It keeps its division of the photos, whatever another one would be now.
     monkeypatch.setattr(training_module, "split", lambda photos, _: (photos[::2], photos[1::2]))
-    resumed = train("ae", settings(), catalog, store, LIMITS, progress=StopAfter(epoch))
+    progress = StopAfter(epoch)
+    resumed = train("ae", settings(), catalog, store, LIMITS, progress=progress)
+    photos_left = len(model.photos("training")) * (
+        4 - epoch
+    )  # one bar for all epochs that are left, with an end
+    assert progress.done["ae: training", photos_left] == photos_left
     for name in (WEIGHTS, "history.json", "training.npy", "validation.npy"):
         assert (resumed.path / name).read_bytes() == (model.path / name).read_bytes(), name
     assert resumed.path.name == model.path.name

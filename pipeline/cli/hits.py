@@ -1,0 +1,115 @@
+"""Print what a query found: a table, a list for narrow terminals, or the paths alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.cli.output import print_json, print_line, stdout
+from pipeline.report.text import cell, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
+
+    AnyHit = Hit | FusedHit
+
+MIN_TABLE_WIDTH = 120  # columns; in fewer a row of the table takes many lines
+_HEADINGS = ("engine", "rank", "distance", "farther than", "id", "name", "category", "path")
+_NUMBERS = ("rank", "distance", "farther than", "id")
+
+
+def print_result(name: str, result: SearchResult, as_json: bool) -> None:
+    """Print one query's hits, engine by engine, and what to know of them.
+
+    A table where there are 120 columns for it; in fewer a list, with each path on a line of its
+    own, which a terminal does not break with spaces when it is copied.
+    """
+    if as_json:
+        print_json({**result.to_dict(), "query": name})
+        return
+    console = stdout()
+    print_hits = _print_table if console.width >= MIN_TABLE_WIDTH else _print_list
+    print_hits(console, plain(f"Nearest to {name}"), result)
+    for remark in _remarks(result):
+        console.print(cell(remark), style="table.caption", soft_wrap=True)
+
+
+def print_paths(result: SearchResult) -> None:
+    """Print the paths of the photos that were found, each once, engine by engine."""
+    paths = (str(hit.photo) for _, hits in _lists(result) for hit in hits if hit.photo)
+    for path in dict.fromkeys(paths):
+        print_line(path)
+
+
+def _print_table(console: Console, title: str, result: SearchResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, "table.title"), title_justify="left")
+    for heading in _HEADINGS:
+        justify = "right" if heading in _NUMBERS else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for engine, hits in _lists(result):
+        for hit in hits:
+            item = (f"{hit.item.id}", hit.item.name, hit.item.category, f"{hit.photo or ''}")
+            table.add_row(*map(cell, (engine, f"{hit.rank}", _distance(hit), _farther(hit), *item)))
+        table.add_section()
+    console.print(table)
+
+
+def _print_list(console: Console, title: str, result: SearchResult) -> None:
+    console.print(cell(title), style="table.title", soft_wrap=True)
+    for engine, hits in _lists(result):
+        console.print(cell(engine), style="bold")
+        for hit in hits:
+            item = (hit.item.name, hit.item.category)
+            near = (_distance(hit), _farther(hit, "farther than "), f"id {hit.item.id}")
+            for start, parts in ((f"{hit.rank:>2}  ", near), ("    ", item)):
+                line = cell(start + " · ".join(filter(None, parts)))
+                console.print(line, no_wrap=True, overflow="ellipsis")
+            if hit.photo:
+                console.print(cell(f"    {hit.photo}"), soft_wrap=True)
+
+
+def _lists(result: SearchResult) -> Iterator[tuple[str, Sequence[AnyHit]]]:
+    from pipeline.search.fusion import FUSED
+
+    for name, engine in result.items():
+        yield name, engine.hits
+    if result.fused is not None:
+        yield FUSED, result.fused
+
+
+def _distance(hit: AnyHit) -> str:
+    """How near an item is; an item of the fused list has a score instead."""
+    from pipeline.search.result import FusedHit
+
+    return f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
+
+
+def _farther(hit: AnyHit, label: str = "") -> str:
+    """The percentage of the catalog's own photos that have a nearer neighbor, where it is known."""
+    percentile: float | None = getattr(hit, "percentile", None)
+    return "" if percentile is None else f"{label}{percentile:.1f} %"
+
+
+def _remarks(result: SearchResult) -> list[str]:
+    no_match = [
+        f"{engine.engine}: no good match: {_why_no_match(engine)}"
+        for engine in result.values()
+        if engine.no_match
+    ]
+    return [*no_match, *result.warnings.values(), *result.notes]
+
+
+def _why_no_match(result: EngineResult) -> str:
+    """Say what is unusual about a query: what it shows, or how far its nearest neighbor is."""
+    percentile = result.hits[0].percentile or 0
+    if (result.ood_percentile or 0) > percentile:
+        return f"{result.ood_percentile:.4g} % of the catalog's own photos are reconstructed better"
+    return (
+        f"{percentile:.4g} % of the catalog's own photos have a nearer neighbor than this one's"
+        " nearest"
+    )
