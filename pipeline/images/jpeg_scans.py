@@ -20,7 +20,8 @@ _APPLICATION = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xEE: b"Adobe"}  # the first
 _MAX_SEGMENTS = 10_000  # real files have at most some hundred: pieces of XMP and of ICC profiles
 _MAX_TABLE_BYTES = 1_000_000  # real files have at most 1 kB for each scan
 _MAX_INTERVALS = 500_000
-_MAX_SCANS = 100  # real progressive files have about 10; each costs a pass over all pixels
+_MAX_SCANS = 100  # real progressive files have about 10
+_MAX_SCANNED = 1_500_000_000  # pixels, over all scans: each is a pass over all of them
 _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
 _BEGIN, _END = b"\xff\xd8", b"\xff\xd9"
 
@@ -74,6 +75,13 @@ class _Frame:
             if before and {*missing[first : last + 1]} != {before}:
                 raise EOFError("truncated: scans are missing")
             missing[first : last + 1] = [after] * (last + 1 - first)
+
+    def check_scans(self, scans: int) -> None:
+        """Raise ValueError if so many passes over the picture are too many."""
+        if scans > 2 and scans * max(self.width * self.height, _MAX_SCANNED // _MAX_SCANS) > (
+            _MAX_SCANNED
+        ):
+            raise ValueError("too many scans")
 
     def units(self, scan: bytes) -> int:
         """Count the minimum coded units of a scan with these parameters."""
@@ -150,12 +158,13 @@ def read_scans(data: bytes) -> JpegScans:
             if frame is None:
                 raise ValueError("a scan without a frame")
             frame.fill(parameters)
+            frame.check_scans(result.scans + 1)
             position = _read_scan(data, position, result, frame.units(parameters), interval)
             if frame.is_complete:
                 result.is_ended = data[position : position + 2] == _END
                 return result
-        if result.scans > _MAX_SCANS or table_bytes > _MAX_TABLE_BYTES:
-            raise ValueError("too many scans or tables")
+        if table_bytes > _MAX_TABLE_BYTES:
+            raise ValueError("too many tables")
     raise ValueError("too many segments")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 
+_MAX_SIDE = 65_535  # pixels, as in JPEG: resizing takes memory and time by the longer side too
 _MAX_STORED_SIDE = 4096  # pixels: the limit of the setting `download.resize`
 
 
@@ -46,6 +47,10 @@ def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         raise RejectedImage(
             Reject.TOO_MANY_PIXELS, f"{width}x{height}, the limit is {limits.max_pixels} pixels"
+        )
+    if max(size) > _MAX_SIDE:
+        raise RejectedImage(
+            Reject.TOO_MANY_PIXELS, f"{width}x{height}, the limit of a side is {_MAX_SIDE} pixels"
         )
     if min(size) < limits.min_side:
         raise RejectedImage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 from PIL import ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
@@ -13,17 +14,12 @@ from pipeline.images.limits import ImageLimits, Reject, check_size
 # The other codecs are rare in photographs, and the JPEG one fills missing data with gray.
 _CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate",
            "tiff_ccitt", "group3", "group4"}  # fmt: skip
-_STRIP_OFFSETS, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 273, 322, 323, 324
-_MAX_STRIPS = 100_000
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_MAX_TAGS, _MAX_VALUES = 1000, 100_000  # Pillow makes a Python object of each value
+_BYTES = {1, 2, 6, 7}  # types of which the values are kept as bytes
 
 
 class _Tiff(TiffImageFile):
-    def _setup(self) -> None:
-        for tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
-            if len(self.tag_v2.get(tag, ())) > _MAX_STRIPS:
-                raise ValueError("too many strips")  # 10 MB of them keep Pillow busy for 10 s
-        super()._setup()
-
     def load_end(self) -> None:
         """Only turn the first page upright: Pillow also follows the chain of pages here."""
         ImageOps.exif_transpose(self, in_place=True)
@@ -34,9 +30,11 @@ def open_tiff(data: bytes, limits: ImageLimits) -> TiffImageFile:
 
     Raises:
         RejectedImage: its codec is not read, or its tiles exceed the limits.
+        ValueError: it has more tags or strips than any real file.
         EOFError: its list of strips is truncated.
         Exception: what Pillow raises on damaged bytes.
     """
+    _check_directory(data)
     image = _Tiff(io.BytesIO(data))
     check_size(image.size, limits)
     tile = image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_LENGTH, 1)
@@ -46,3 +44,20 @@ def open_tiff(data: bytes, limits: ImageLimits) -> TiffImageFile:
     if (image.tile[-1].extents or ())[2:] not in (image.size, image.size[::-1]):
         raise EOFError("truncated list of strips")
     return image
+
+
+def _check_directory(data: bytes) -> None:
+    """Raise ValueError if the first directory has too many tags, or one of them too many values."""
+    order = "<" if data[:1] == b"I" else ">"
+    if 43 in data[2:4]:  # BigTIFF
+        start, head, entry = struct.unpack_from(order + "Q", data, 8)[0], "Q", "HHQQ"
+    else:
+        start, head, entry = struct.unpack_from(order + "I", data, 4)[0], "H", "HHII"
+    (tags,) = struct.unpack_from(order + head, data, start)
+    if tags > _MAX_TAGS:
+        raise ValueError("too many tags")
+    start, size = start + struct.calcsize(order + head), struct.calcsize(order + entry)
+    for at in range(start, start + tags * size, size):
+        _, kind, count, _ = struct.unpack_from(order + entry, data, at)
+        if count > _MAX_VALUES and kind not in _BYTES:
+            raise ValueError("too many values of a tag, such as strips")
