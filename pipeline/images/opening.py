@@ -12,22 +12,17 @@ from collections.abc import Callable
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline.errors import RejectedImage
 from pipeline.images.formats import is_other_format, sniff
+from pipeline.images.gif import open_gif
 from pipeline.images.jpeg import Jpeg
 from pipeline.images.jpeg2000 import open_jpeg2000
 from pipeline.images.limits import ImageLimits, Reject, check_size
 from pipeline.images.png import open_png
 from pipeline.images.tiff import open_tiff
-
-
-class _Gif(GifImageFile):
-    # Pillow allocates what the *second* frame will be drawn on while it opens the file.
-    disposal_method = property(lambda self: 0, lambda self, method: None)
 
 
 def open_image(data: bytes, limits: ImageLimits) -> ImageFile:
@@ -76,7 +71,7 @@ _OPENERS: dict[str, Callable[[bytes, ImageLimits], ImageFile]] = {
     "jpeg": lambda data, limits: Jpeg.of(data),
     "png": lambda data, limits: open_png(data),
     "webp": _open_webp,
-    "gif": lambda data, limits: _Gif(io.BytesIO(data)),
+    "gif": lambda data, limits: open_gif(data),
     "tiff": open_tiff,
     "bmp": lambda data, limits: BmpImageFile(io.BytesIO(data)),
     "avif": lambda data, limits: AvifImageFile(io.BytesIO(data)),

@@ -76,7 +76,8 @@ def _flatten(image: Image.Image) -> Image.Image:
         image = _gray16(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    rgba = image.convert("LA") if image.mode == "La" else image
+    rgba = rgba if rgba.mode == "RGBA" else rgba.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(rgba, mask=rgba)
     return white
