@@ -14,15 +14,34 @@ from pipeline.images.limits import ImageLimits, Reject, check_size
 # The other codecs are rare in photographs, and the JPEG one fills missing data with gray.
 _CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate",
            "tiff_ccitt", "group3", "group4"}  # fmt: skip
+# A sample that the file does not explain is its alpha, unless it is the same everywhere.
+_EXTRA_SAMPLES, _UNSPECIFIED, _ALPHA = 338, (0,), (2,)
+_PHOTOMETRIC, _CMYK = 262, 5
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MAX_TAGS, _MAX_VALUES = 1000, 100_000  # Pillow makes a Python object of each value
 _BYTES = {1, 2, 6, 7}  # types of which the values are kept as bytes
 
 
 class _Tiff(TiffImageFile):
+    has_unspecified_sample = False
+
+    def _setup(self) -> None:
+        if (
+            self.tag_v2.get(_EXTRA_SAMPLES) == _UNSPECIFIED
+            and self.tag_v2.get(_PHOTOMETRIC) != _CMYK
+        ):
+            self.has_unspecified_sample = True
+            self.tag_v2[_EXTRA_SAMPLES] = _ALPHA
+        super()._setup()
+
     def load_end(self) -> None:
-        """Only turn the first page upright: Pillow also follows the chain of pages here."""
+        """Turn the first page upright; Pillow also follows the chain of pages here."""
         ImageOps.exif_transpose(self, in_place=True)
+        if self.has_unspecified_sample:
+            low, high = self.im.getband(self.im.bands - 1).getextrema()
+            if low == high:
+                self._mode = self.mode.removesuffix("A")
+                self.im = self.im.convert(self.mode)
 
 
 def open_tiff(data: bytes, limits: ImageLimits) -> TiffImageFile:

@@ -203,6 +203,22 @@ def test_premultiplied_gray_tiff_is_laid_on_white() -> None:
     assert np.abs(got - expected).max() <= 1
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("samples", [ALPHA, ALPHA[..., 2:], ALPHA.astype(np.uint16) << 8])
+def test_an_unspecified_sample_of_a_tiff_is_alpha_unless_it_is_constant(
+    samples: npt.NDArray[Any], order: Literal["<", ">"]
+) -> None:
+    """Cut-outs of older programs: without alpha their background would be black."""
+    tags = {338: 0, 262: 2 if samples.shape[2] == 4 else 1}
+    straight = samples if samples.dtype == np.uint8 else (samples >> 8).astype(np.uint8)
+    rgba = straight if samples.shape[2] == 4 else straight[..., [0, 0, 0, 1]]
+    np.testing.assert_array_equal(pixels_of(tiff(samples, tags, order)), over_white(rgba))
+    for constant in (0, 255):
+        samples = samples.copy()
+        samples[..., -1] = constant
+        np.testing.assert_array_equal(pixels_of(tiff(samples, tags, order)), rgba[..., :3])
+
+
 def test_palette_transparency_is_laid_on_white() -> None:
     palette = np.array([[200, 10, 20], [30, 40, 250], [90, 80, 70]], dtype=np.uint8)
     alpha = np.array([0, 100, 255], dtype=np.uint8)
