@@ -66,7 +66,7 @@ def check_bytes(count: int, limits: ImageLimits) -> None:
 
 def reason_for(error: Exception) -> Reject:
     """Name the reason for an exception that Pillow, or a check of ours, raised."""
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, Image.DecompressionBombError | MemoryError):
         return Reject.TOO_MANY_PIXELS
     origin, text = error.__cause__ or error, str(error).lower()
     if "security limit exceeded" in text:  # libheif's own, on a picture of too many pixels

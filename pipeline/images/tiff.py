@@ -16,7 +16,7 @@ _CODECS = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate",
            "tiff_ccitt", "group3", "group4"}  # fmt: skip
 # A sample that the file does not explain is its alpha, unless it is the same everywhere.
 _EXTRA_SAMPLES, _UNSPECIFIED, _ALPHA = 338, (0,), (2,)
-_PHOTOMETRIC, _CMYK = 262, 5
+_PHOTOMETRIC, _GRAY_OR_RGB = 262, (1, 2)
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MAX_TAGS, _MAX_VALUES = 1000, 100_000  # Pillow makes a Python object of each value
 _BYTES = {1, 2, 6, 7}  # types of which the values are kept as bytes
@@ -26,12 +26,10 @@ class _Tiff(TiffImageFile):
     has_unspecified_sample = False
 
     def _setup(self) -> None:
-        if (
-            self.tag_v2.get(_EXTRA_SAMPLES) == _UNSPECIFIED
-            and self.tag_v2.get(_PHOTOMETRIC) != _CMYK
-        ):
+        tags = self.tag_v2
+        if tags.get(_EXTRA_SAMPLES) == _UNSPECIFIED and tags.get(_PHOTOMETRIC) in _GRAY_OR_RGB:
             self.has_unspecified_sample = True
-            self.tag_v2[_EXTRA_SAMPLES] = _ALPHA
+            tags[_EXTRA_SAMPLES] = _ALPHA
         super()._setup()
 
     def load_end(self) -> None:
