@@ -28,8 +28,9 @@ class AuditLimits:
     color: int = 8
     """Levels, of 256, by which the Cb and Cr of 6×6 cells of near-identical photos differ at most.
 
-    Tells a product's colors from each other, which the hash cannot see, and lets 95% of the copies
-    pass that are 10% darker or brighter. Within both limits are no different photos in F, and 95
+    Their Y may differ four times as much. Tells a product's colors from each other, black, gray and
+    silver too, which the hash cannot see, and lets 95% of the copies pass that are 10% darker or
+    brighter. Without Y, within both limits are no different photos in F, and 95
     clusters in S: 91 of one product or of its shades, 4 of ties laid out alike.
     """
     plain: float = 0.97
