@@ -167,7 +167,7 @@ def audited(found: Finding) -> Audit:
 
 def info_of(text: str) -> CatalogInfo:
     model = ModelInfo(text, text, 1, 1, text, text, None, True)
-    build = BuildInfo(text, text, 1, 1, 1, text, 1, True)
+    build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
     return CatalogInfo(text, text, 1, 1, {"rejected": {text: 1}}, True, 1, {text: engine})
 

@@ -64,12 +64,13 @@ def lost_intervals(data: bytes, rng: Random) -> Iterator[tuple[str, bytes]]:
     """Files with restart markers of which intervals are lost or shortened."""
     runs = coded_runs(data)
     first, size, count = runs[0][0], runs[-1][1] - runs[0][0], len(runs)
-    one, few = rng.randrange(1, count - 1), max(2, count // 4)
-    start, end = runs[one]
+    markers = [at for _, at in runs if 0xD0 <= data[at + 1] < 0xD8]
+    one, few = rng.choice(range(count)), max(2, count // 4)
+    start, end = rng.choice([run for run in runs if run[1] in markers])
     middle = (start + end) // 2
     yield "first ones emptied", _without(data, runs[:few])
     yield "some emptied", _without(data, runs[one : one + few])
-    yield "one emptied", _without(data, [runs[one]])
+    yield "one emptied", _without(data, [(start, end)])
     yield "last ones emptied", _without(data, runs[-few:])
     yield "one halved", data[:middle] + data[end:]
     yield "one lost", data[:start] + data[end + 2 :]
@@ -78,7 +79,6 @@ def lost_intervals(data: bytes, rng: Random) -> Iterator[tuple[str, bytes]]:
     tail = min(head + size // 3, runs[-1][0])
     yield "piece lost", data[:head] + data[tail:]
     yield "hole of zeros", data[:head] + bytes(tail - head) + data[tail:]
-    markers = [at for _, at in runs if 0xD0 <= data[at + 1] < 0xD8]
     at = rng.choice(markers)
     other = 0xD0 + (data[at + 1] - 0xD0 + rng.randrange(1, 8)) % 8
     yield "marker out of order", data[: at + 1] + bytes((other,)) + data[at + 2 :]
