@@ -20,6 +20,7 @@ from pipeline.images.jpeg_segments import (
 _APPLICATION = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xEE: b"Adobe"}  # the first of each is read
 _MAX_SEGMENTS = 10_000  # real files have at most some hundred: pieces of XMP and of ICC profiles
 _MAX_INTERVALS = 500_000
+MAX_ZEROS = 8  # bytes that may end the data of a picture: the flat chroma of its last blocks
 _HOLE = bytes(64)  # this many zeros are none of a picture's data, unless they can be flat blocks
 _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
 _BEGIN, _END = b"\xff\xd8", bytes((0xFF, EOI))
@@ -131,4 +132,4 @@ def _without_zeros(coded: bytes) -> bytes:
     stripped = coded.rstrip(b"\0")
     if _HOLE in stripped:
         raise EOFError("truncated: zeros in place of picture data")
-    return coded[: len(stripped) + 1]  # one may belong to 0xFF
+    return coded[: len(stripped) + MAX_ZEROS]

@@ -100,6 +100,16 @@ def test_flat_pictures_whose_data_are_zeros_are_whole() -> None:
         np.testing.assert_array_equal(pixels_of(variant), pixels_of(data), err_msg=name)
 
 
+def test_intervals_that_end_with_zeros_are_whole() -> None:
+    """A flat block of chroma is four zeros in the usual tables."""
+    found = 0
+    for seed in range(60):
+        data = jpeg("RGB", {"subsampling": 0, "restart_marker_blocks": 1}, seed)
+        found += any(data[start:end].endswith(b"\0\0") for start, end in coded_runs(data))
+        pixels_of(data)
+    assert found >= 3
+
+
 def test_a_refinement_without_the_scan_that_it_refines_is_refused() -> None:
     data = jpeg("RGB", {"progressive": True})
     first, second = (data.index(b"\xff\xda", at) for at in (0, data.index(b"\xff\xda") + 2))
