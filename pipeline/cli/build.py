@@ -112,6 +112,8 @@ def report_lines(report: BuildReport) -> Iterator[str]:
             parts.append(f"{e.embedded:,} photos embedded, {e.already:,} already{failed}")
         if engine.build:
             parts.append(f"index {engine.build.path} of {engine.build.manifest['rows']:,} photos")
+            if left_out := engine.build.without_direction:
+                parts.append(f"{left_out:,} photos left out: their vectors have no direction")
         if parts:
             yield f"{name:<12} {'; '.join(parts)}"
 

@@ -117,13 +117,11 @@ class _DownloadRun:
         data = fetched.data
         try:
             image = images.decode(data, self.limits)
+            if self.settings.resize != "none":
+                data = images.encode_jpeg(image, self.settings.resize, self.settings.quality)
         except RejectedImage as rejected:
             return ImageRecord(url, State.REJECTED, rejected.reason)
-        if self.settings.resize == "none":
-            suffix = images.suffix(data)
-        else:
-            data = images.encode_jpeg(image, self.settings.resize, self.settings.quality)
-            suffix = ".jpg"
+        suffix = images.suffix(data)
         return ImageRecord(
             url,
             State.AVAILABLE,

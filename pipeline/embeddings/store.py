@@ -110,6 +110,14 @@ class EmbeddingStore:
             matrix[rows] = vectors
         return matrix
 
+    def without_direction(self) -> set[bytes]:
+        """Return the SHA-256 of every photo whose vector is zero."""
+        return {
+            shard.photos[row]
+            for shard in self.shards()
+            for row in np.flatnonzero(~shard.vectors().any(axis=1))
+        }
+
     def write(self, photos: Sequence[bytes], vectors: F32Matrix) -> Shard:
         """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,9 @@ import zlib
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.images.jpeg_scans import JpegScans, read_scans
+from pipeline.images.jpeg_scans import MAX_ZEROS, JpegScans, read_scans
 
 _FILL = range(126, 131)  # what libjpeg's mid-gray becomes in any color space
-_ZEROS = 8  # bytes at the end of a file from which they may stand in for data
 _STRIP = 256  # rows whose bytes exist at a time
 
 
@@ -62,10 +61,10 @@ def _is_zero_filled(scans: JpegScans, checksum: int) -> bool:
     Flat parts of a picture may be zeros too, of which then none can be done without.
     """
     cut = scans.tail.rstrip(b"\0")
-    if scans.is_ended or len(scans.tail) - len(cut) < _ZEROS:
+    if scans.is_ended or len(scans.tail) - len(cut) <= MAX_ZEROS:
         return False
-    needs_some = _padded_checksum(scans, cut + b"\0") != checksum
-    return needs_some and _padded_checksum(scans, scans.tail[: -_ZEROS // 2]) == checksum
+    needs_some = _padded_checksum(scans, cut + bytes(MAX_ZEROS)) != checksum
+    return needs_some and _padded_checksum(scans, scans.tail[:-MAX_ZEROS]) == checksum
 
 
 def _ends_gray(image: Image.Image) -> bool:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.errors import RejectedImage
 
+_MAX_SIDE = 65_535  # pixels, as in JPEG: resizing takes memory and time by the longer side too
 _MAX_STORED_SIDE = 4096  # pixels: the limit of the setting `download.resize`
 
 
@@ -47,6 +48,10 @@ def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
         raise RejectedImage(
             Reject.TOO_MANY_PIXELS, f"{width}x{height}, the limit is {limits.max_pixels} pixels"
         )
+    if max(size) > _MAX_SIDE:
+        raise RejectedImage(
+            Reject.TOO_MANY_PIXELS, f"{width}x{height}, the limit of a side is {_MAX_SIDE} pixels"
+        )
     if min(size) < limits.min_side:
         raise RejectedImage(
             Reject.TOO_SMALL, f"{width}x{height}, the shorter side must be {limits.min_side}"
@@ -61,7 +66,7 @@ def check_bytes(count: int, limits: ImageLimits) -> None:
 
 def reason_for(error: Exception) -> Reject:
     """Name the reason for an exception that Pillow, or a check of ours, raised."""
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, Image.DecompressionBombError | MemoryError):
         return Reject.TOO_MANY_PIXELS
     origin, text = error.__cause__ or error, str(error).lower()
     if "security limit exceeded" in text:  # libheif's own, on a picture of too many pixels

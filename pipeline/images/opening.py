@@ -9,25 +9,21 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline.errors import RejectedImage
 from pipeline.images.formats import is_other_format, sniff
+from pipeline.images.gif import open_gif
 from pipeline.images.jpeg import Jpeg
 from pipeline.images.jpeg2000 import open_jpeg2000
 from pipeline.images.limits import ImageLimits, Reject, check_size
 from pipeline.images.png import open_png
 from pipeline.images.tiff import open_tiff
-
-
-class _Gif(GifImageFile):
-    # Pillow allocates what the *second* frame will be drawn on while it opens the file.
-    disposal_method = property(lambda self: 0, lambda self, method: None)
 
 
 def open_image(data: bytes, limits: ImageLimits) -> ImageFile:
@@ -68,17 +64,32 @@ def _open_webp(data: bytes, limits: ImageLimits) -> ImageFile:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<2H", data, 26))
-    check_size((width, height), limits)
+    check_size(
+        (width, height), replace(limits, max_pixels=min(limits.max_pixels, _MAX_WEBP_PIXELS))
+    )
     return WebPImageFile(io.BytesIO(data))
 
 
+def _open_bmp(data: bytes, limits: ImageLimits) -> ImageFile:
+    """Refuse what Pillow unpacks byte by byte for seconds: a large file of run-length codes."""
+    image = BmpImageFile(io.BytesIO(data))
+    if image.tile and image.tile[0].codec_name == "bmp_rle" and len(data) > _MAX_RLE_BYTES:
+        raise RejectedImage(
+            Reject.TOO_MANY_BYTES, f"{len(data)}, the limit is {_MAX_RLE_BYTES} of compressed BMP"
+        )
+    return image
+
+
+_MAX_RLE_BYTES = 8_000_000
+# Pillow and libwebp keep four copies of such a picture: 600 MB are enough for these pixels.
+_MAX_WEBP_PIXELS = 30_000_000
 _OPENERS: dict[str, Callable[[bytes, ImageLimits], ImageFile]] = {
     "jpeg": lambda data, limits: Jpeg.of(data),
     "png": lambda data, limits: open_png(data),
     "webp": _open_webp,
-    "gif": lambda data, limits: _Gif(io.BytesIO(data)),
+    "gif": lambda data, limits: open_gif(data),
     "tiff": open_tiff,
-    "bmp": lambda data, limits: BmpImageFile(io.BytesIO(data)),
+    "bmp": _open_bmp,
     "avif": lambda data, limits: AvifImageFile(io.BytesIO(data)),
     "heif": _open_heif,
     "jpeg2000": open_jpeg2000,

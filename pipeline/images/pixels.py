@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.errors import RejectedImage
+from pipeline.images.limits import Reject
+
 U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 
 _RESAMPLING = {
@@ -46,11 +49,12 @@ def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
 
     Raises:
         ValueError: there is no such method.
+        RejectedImage: the picture is too large for the memory.
     """
     if method not in _RESAMPLING:
         raise ValueError(f"unknown resampling {method!r}; choose from {', '.join(_RESAMPLING)}")
     height, width = size
-    return np.ascontiguousarray(image.resize((width, height), _RESAMPLING[method]), dtype=np.uint8)
+    return np.ascontiguousarray(_resized(image, (width, height), _RESAMPLING[method]), np.uint8)
 
 
 def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
@@ -60,6 +64,9 @@ def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
     or `fit N`, which shrinks the longer side to N pixels if it is longer.
 
         data = encode_jpeg(image, "fit 512", quality=90)
+
+    Raises:
+        RejectedImage: the picture is too large for the memory.
     """
     if isinstance(resize, int):
         size = (resize, resize)
@@ -67,8 +74,19 @@ def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
         shrink = min(1.0, int(resize.removeprefix("fit ")) / max(image.size))
         size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
     file = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality)
+    _resized(image, size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality)
     return file.getvalue()
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], resampling: Image.Resampling
+) -> Image.Image:
+    """Resize to (width, height); one photo that is too large must not end a run."""
+    try:
+        return image.resize(size, resampling)
+    except MemoryError as error:
+        message = f"no memory to resize {image.width}x{image.height}"
+        raise RejectedImage(Reject.TOO_MANY_PIXELS, message) from error
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -76,7 +94,8 @@ def _flatten(image: Image.Image) -> Image.Image:
         image = _gray16(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    rgba = image.convert("LA") if image.mode == "La" else image
+    rgba = rgba if rgba.mode == "RGBA" else rgba.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(rgba, mask=rgba)
     return white

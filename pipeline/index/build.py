@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +54,14 @@ def build_index(
 ) -> Build:
     """Publish the index of every available photo that has a vector, and make it current.
 
+    Left out, and counted in the manifest, are photos without a direction: an engine that
+    normalizes gives zeros for a blank picture, and zeros are equally near to all other vectors.
+
     Raises:
         NotBuiltError: there is no photo with a vector.
     """
-    now = snapshot(catalog, vectors)
+    left_out = vectors.without_direction() if model.is_normalized else set[bytes]()
+    now = snapshot(catalog, vectors, left_out)
     if not now.rows:
         raise NotBuiltError(
             f"no photo of {engine} has a vector",
@@ -72,6 +76,7 @@ def build_index(
         "random_weights": model.has_random_weights,
         "dim": model.dim,
         "rows": len(photos),
+        "without_direction": sum(photo.sha256 in left_out for photo in catalog.photos()),
         "items": len(np.unique(now.ids[:, 1])),
         "index": settings.model_dump(mode="json", exclude={"keep_builds"}),
         "metric": "Euclidean",
@@ -95,9 +100,11 @@ def build_index(
     return Build(folder, read_manifest(folder))
 
 
-def snapshot(catalog: Catalog, vectors: EmbeddingStore) -> Snapshot:
+def snapshot(
+    catalog: Catalog, vectors: EmbeddingStore, left_out: Collection[bytes] = ()
+) -> Snapshot:
     """Number the distinct photos that have vectors, in the order of the ledger."""
-    embedded = vectors.photos()
+    embedded = vectors.photos().difference(left_out)
     rows: dict[bytes, int] = {}
     pairs = {
         (rows.setdefault(photo, len(rows)), item)

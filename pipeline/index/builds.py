@@ -36,6 +36,11 @@ class Build:
         return self.path / INDEX_FILE
 
     @property
+    def without_direction(self) -> int:
+        """How many photos are left out, because their vectors are zero: see `build_index`."""
+        return int(self.manifest.get("without_direction", 0))
+
+    @property
     def kind(self) -> str:
         """The type of its index, as `IndexSettings.type` names it."""
         return str(self.manifest["index"]["type"])

@@ -36,6 +36,7 @@ class BuildInfo:
     id: str
     index: str  # its type
     rows: int
+    without_direction: int  # photos that are left out: see `build_index`
     items: int
     dim: int
     fingerprint: str
@@ -132,6 +133,7 @@ def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
         id=build.path.name,
         index=build.manifest["index"]["type"],
         rows=build.manifest["rows"],
+        without_direction=build.without_direction,
         items=build.manifest["items"],
         dim=build.manifest["dim"],
         fingerprint=build.fingerprint,

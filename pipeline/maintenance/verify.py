@@ -108,6 +108,9 @@ def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) 
         now = model.fingerprint if model else "missing"
         yield f"{build.path}: made by model {build.fingerprint}, which is {now} now; {REBUILD}"
     photos = [row.tobytes() for row in build.photos]
+    if build.without_direction:
+        left_out = engine.embeddings(build.fingerprint).without_direction()
+        pairs = {pair for pair in pairs if pair[0] not in left_out}
     indexed = {(photos[row], item) for row, item in build.ids.tolist() if row < len(photos)}
     if indexed != pairs:
         extra, missing = len(indexed - pairs), len(pairs - indexed)

@@ -62,6 +62,11 @@ class ModelFolder:
         return int(self.manifest["dim"])
 
     @property
+    def is_normalized(self) -> bool:
+        """Whether its vectors are directions, of unit length: a vector of zeros is none then."""
+        return bool(self.embedding.get("normalize", False))
+
+    @property
     def weights_file(self) -> Path:
         """Weights, in Keras's format."""
         return self.path / WEIGHTS

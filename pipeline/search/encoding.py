@@ -80,10 +80,20 @@ class QueryEncoder:
         photos = np.stack(pixels)
         vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
         encoded = (
-            EncodedQuery(QueryVectors(vector[np.newaxis]), percentile)
+            self._photo(vector, percentile)
             for vector, percentile in zip(vectors, percentiles, strict=True)
         )
         return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]
+
+    def _photo(self, vector: F32Vector, percentile: float | None) -> EncodedQuery | QueryError:
+        """Take a photo's vector for a query, unless it has no direction and so no neighbors."""
+        if self._model_folder.is_normalized and not vector.any():
+            return QueryError(
+                f"{self.engine.name} sees nothing in the photo: its vector is zero, and all photos"
+                " are equally far from it",
+                hint="search with another photo, or with another engine",
+            )
+        return EncodedQuery(QueryVectors(vector[np.newaxis]), percentile)
 
     def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
         """How far out of distribution these photos are, in percentiles of the held-out photos'."""

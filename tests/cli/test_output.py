@@ -218,7 +218,7 @@ def audited(found: Finding) -> Audit:
 
 def info_of(text: str) -> CatalogInfo:
     model = ModelInfo(text, text, 1, 1, text, text, None, True)
-    build = BuildInfo(text, text, 1, 1, 1, text, 1, True)
+    build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
     states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
     return CatalogInfo(text, text, 1, 1, states, *others, True, 1, {text: engine})

@@ -10,10 +10,12 @@ import faiss
 import numpy as np
 import pytest
 
+import pipeline
 from pipeline.config import Config
-from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.errors import DamagedArtifactError, NotBuiltError, QueryError
 from pipeline.index.build import snapshot
 from pipeline.index.builds import Build
+from pipeline.maintenance.info import catalog_info
 from pipeline.maintenance.verify import verify
 from pipeline.search.query import Item
 from tests.conftest import ENGINE, Color, Shop, png, tree
@@ -52,6 +54,7 @@ def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
         "random_weights": False,
         "dim": 3,
         "rows": 2,
+        "without_direction": 0,
         "items": 2,
         "index": {"type": "flat"},
         "metric": "Euclidean",
@@ -161,6 +164,26 @@ def test_photos_without_vectors_are_left_out(shop: Shop) -> None:
     assert colors(build) == [A]
     assert build.ids.tolist() == [[0, shop.id_of("a")], [0, shop.id_of("c")]]
     assert build.manifest["items"] == 2
+
+
+def test_a_photo_without_a_direction_is_nobodys_neighbor(shop: Shop) -> None:
+    black = (0, 0, 0)
+    items = {"a": [A, black], "b": [B], "blank": [black]}
+    assert colors(shop.build(items)) == [A, black, B]  # no directions: black is a place as others
+    shop.use_model("directions", embedding={"normalize": True})
+    build = shop.build(items)
+    assert (colors(build), build.without_direction) == ([A, B], 1)
+    assert catalog_info(shop.config).engines[ENGINE].build.without_direction == 1  # type: ignore[union-attr]
+    assert verify(shop.config).problems == []
+    with pipeline.open(shop.config) as searcher:
+        with pytest.raises(QueryError, match="color sees nothing in the photo"):
+            searcher.search(png(black))
+        with pytest.raises(QueryError, match="not in the index"):
+            searcher.search(Item(shop.id_of("blank")))
+        assert [hit.item.key for hit in searcher.search(png(B))[ENGINE].hits] == ["b", "a"]
+    shop.build({"a": [A]})
+    assert shop.engine.current_build().without_direction == 0  # only what could be shown counts
+    assert verify(shop.config).problems == []
 
 
 def test_vectors_without_items_are_left_out(shop: Shop) -> None:

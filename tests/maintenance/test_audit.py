@@ -168,7 +168,7 @@ def test_clusters_are_the_connected_parts_of_what_is_near_in_shape_and_color(
     measures = np.zeros(count, MEASURES)
     if count:
         measures["hash"] = families(seed, count, 4, 5)
-    measures["color"] = rng.choice([0, 8, 20, 255], (count, 1)) + rng.integers(0, 3, (count, 72))
+    measures["color"] = rng.choice([0, 8, 20, 255], (count, 1)) + rng.integers(0, 3, (count, 108))
     levels = measures["color"].astype(int)
     pairs = [
         (a, b)
@@ -269,7 +269,7 @@ def test_plainness_is_the_share_of_one_color(color: tuple[int, int, int]) -> Non
 def test_size_plays_no_part() -> None:
     small, large = drawing(5, 256), drawing(5, 256).resize((1024, 1024), Image.Resampling.NEAREST)
     assert measure(1, small).tobytes() == measure(1, large).tobytes()
-    assert measure(1, small).nbytes == 120
+    assert measure(1, small).nbytes == 156
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
@@ -417,6 +417,27 @@ def test_copies_are_near_identical_and_other_colors_are_not(shop: Shop, seed: in
     same = [encode(image), *copies(image)]
     offer(shop, *(item(str(n), "", photo) for n, photo in enumerate([*same, *other])))
     assert keys(look(shop).near_identical) == [["0", "1", "2", "3"]]
+
+
+def shirt(color: tuple[int, ...]) -> bytes:
+    """A shirt of one color, laid out as all others."""
+    image = Image.new("RGB", (120, 150), "white")
+    ImageDraw.Draw(image).polygon(
+        [(10, 40), (45, 10), (75, 10), (110, 40), (90, 60), (90, 140), (30, 140), (30, 60)], color
+    )
+    return encode(image)
+
+
+def test_variants_in_black_gray_and_silver_are_not_near_identical(shop: Shop) -> None:
+    colors = {"black": 15, "charcoal": 60, "gray": 110, "silver": 185, "white": 250}
+    shirts = {name: shirt((level,) * 3) for name, level in colors.items()}
+    shirts |= {"red": shirt((190, 20, 30)), "green": shirt((20, 130, 50))}
+    plain = {
+        f"plain {name}": encode(Image.new("RGB", (80, 90), (level,) * 3))
+        for name, level in colors.items()
+    }
+    offer(shop, *(item(name, "", photo) for name, photo in (shirts | plain).items()))
+    assert look(shop).near_identical.count == 0
 
 
 def test_a_placeholder_of_many_files_stands_across_categories(shop: Shop) -> None:

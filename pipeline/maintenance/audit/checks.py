@@ -12,7 +12,7 @@ from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import ItemSummary, Spread
 from pipeline.maintenance.audit.findings import AuditLimits, Example, Finding, Group
-from pipeline.maintenance.audit.measures import Measures
+from pipeline.maintenance.audit.measures import LUMA_STEP, Measures
 from pipeline.maintenance.audit.near import Rows
 from pipeline.report.text import counted
 
@@ -96,7 +96,8 @@ def near_identical(
     title, measure = "Near-identical photos", "bits from the first"
     meaning = (
         "Different files that look the same: perceptual hashes at most"
-        f" {limits.distance} of 256 bits apart, and colors at most {limits.color} of 256 levels."
+        f" {limits.distance} of 256 bits apart, colors at most {limits.color} of 256 levels, and"
+        f" brightness about {LUMA_STEP * limits.color}."
     )
     photos, count = sum(len(rows) for rows, _ in clusters), len(clusters)
     return Finding(title, meaning, "photo", "photo", photos, tuple(groups), count, measure)

@@ -28,9 +28,10 @@ class AuditLimits:
     color: int = 8
     """Levels, of 256, by which the Cb and Cr of 6×6 cells of near-identical photos differ at most.
 
-    Tells a product's colors from each other, which the hash cannot see, and lets 95% of the copies
-    pass that are 10% darker or brighter. Within both limits are no different photos in F, and 95
-    clusters in S: 91 of one product or of its shades, 4 of ties laid out alike.
+    Their Y may differ four times as much. Tells a product's colors from each other, black, gray and
+    silver too, which the hash cannot see, and lets 95% of the copies pass that are 10% darker or
+    brighter. Within both limits are no different photos in F, and 95 clusters in S: 91 of one
+    product or of its shades, 4 of ties laid out alike.
     """
     plain: float = 0.97
     """Share of a photo within 12 levels of one color from which it counts as a plain picture.

@@ -1,4 +1,4 @@
-"""What an audit measures of one photo: 120 bytes, from a picture of at most 256 pixels a side."""
+"""What an audit measures of one photo: 156 bytes, from a picture of at most 256 pixels a side."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Measures = npt.NDArray[np.void]
 SIDE = 256  # pixels of the longer side that everything is measured at, so that size plays no part
 HASH_SIDE = 16  # 16² = 256 bits: 64 bits take one shoe for another as soon as they forgive a copy
 _CELLS = 6
+LUMA_STEP = 4  # levels of luma that count as one of color: lighting changes it, and color little
 _LEVELS = 12  # of 256: what JPEG makes of a plain surface
 MEASURES = np.dtype(
     [
         ("photo", np.int64),
         ("hash", np.uint64, HASH_SIDE**2 // 64),
-        ("color", np.uint8, 2 * _CELLS**2),
+        ("color", np.uint8, 3 * _CELLS**2),
         ("plain", np.float32),
         ("sharpness", np.float32),
     ]
@@ -32,7 +33,8 @@ MEASURES = np.dtype(
 def measure(photo: int, image: Image.Image) -> Measures:
     """Measure an RGB image; returns one row, (1,), with `photo` as its id.
 
-    `hash` is the perceptual hash by `imagehash.phash`, `color` the mean Cb and Cr of 6×6 cells.
+    `hash` is the perceptual hash by `imagehash.phash`, `color` the mean of Y / `LUMA_STEP`,
+    Cb and Cr of 6×6 cells.
     """
     shrink = SIDE / max(image.size)
     size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
@@ -41,7 +43,7 @@ def measure(photo: int, image: Image.Image) -> Measures:
     row = np.zeros(1, MEASURES)
     row["photo"] = photo
     row["hash"] = np.packbits(imagehash.phash(small, HASH_SIDE).hash).view(np.uint64)
-    row["color"] = np.asarray(cells)[..., 1:].ravel()
+    row["color"] = (np.asarray(cells) // (LUMA_STEP, 1, 1)).ravel()
     row["plain"] = plainness(np.asarray(small))
     row["sharpness"] = sharpness(np.asarray(small.convert("L"), np.float32))
     return row
