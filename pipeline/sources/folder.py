@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, count, zip_longest
+from itertools import chain, count
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed
-from pipeline.sources.columns import check_columns, check_encoding, read_columns
+from pipeline.sources.columns import check_columns, read_columns, records
 from pipeline.sources.csv_rows import csv_rows
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff",
@@ -107,17 +107,15 @@ class _MetadataRows:
         self.settings = settings
         self.rows: dict[str, list[dict[str, str]]] = {}
         self.skipped: list[Skipped] = []
-        check_encoding(settings.encoding, "source.metadata.encoding")
-        file, hint = folder / expand(settings.file), "check the file and source.metadata"
-        rows = csv_rows(file, settings.delimiter, settings.encoding, hint)
+        file = folder / expand(settings.file)
+        rows = csv_rows(file, settings, "source.metadata")
         columns = read_columns(file, rows)
         needed = [(name, getattr(settings, name)) for name in ("key", "name", "category")]
         check_columns(file, columns, needed, "source.metadata")
-        for number, cells in enumerate(rows, 1):
-            if cells is None:
-                self.skipped.append(Skipped(number, "unreadable row"))
-            elif cells:  # a row that is too short or too long is filled or cut
-                row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
+        for number, row in records(columns, rows):
+            if isinstance(row, str):
+                self.skipped.append(Skipped(number, row))
+            else:
                 self.rows.setdefault(row[settings.key].strip(), []).append(row)
 
     def match(self, photos: list[Path]) -> dict[Path, str]:

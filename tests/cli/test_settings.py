@@ -252,7 +252,7 @@ def test_an_existing_file_is_kept(run: Run, tmp_path: Path) -> None:
         ("two", "several tables (a.csv, b.csv); name one"),
         ("text.txt", "text.txt: neither a folder of photos nor a table"),
         ("two/a.csv", "two/a.csv: no column of it holds URLs"),
-        ("blank.csv", "blank.csv: no column of it holds URLs"),
+        ("blank.csv", "blank.csv: no heading; the first row must name the columns"),
         ("bad.parquet", "bad.parquet: not a Parquet file"),
         ("indexes/shop", "must be apart"),
     ],
