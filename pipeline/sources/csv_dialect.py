@@ -91,22 +91,30 @@ def guess_dialect(lines: Sequence[str], how: CsvFormat) -> Dialect:
 
 
 def _fit(dialect: Dialect, lines: Sequence[str]) -> tuple[int, int]:
-    """How many rows below the heading are well-formed, and how many columns the heading has."""
+    """How many more rows below the heading fit it than not, and how many columns it has."""
     heading, *rows = _rows(dialect, lines) or [[]]
-    width = len(heading)
-    fitting = sum(len(row) == width and not any(map(_is_spoilt, row)) for row in rows)
-    return fitting if width > 1 else 0, width
+    width = len(heading or ())
+    # One row may look escaped by chance; if it is, it is read as such without a guess.
+    fit = sum(_row_fit(row, width) for row in rows) - (dialect.escape is not None)
+    return max(0, fit) if width > 1 else 0, width
 
 
-def _rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str]]:
-    rows, reader = [], dialect.read(lines)
+def _row_fit(row: list[str] | None, width: int) -> int:
+    if row is None or len(row) != width:
+        return -1 if row != [] else 0
+    return int(not any(map(_is_spoilt, row)))
+
+
+def _rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str] | None]:
+    rows: list[list[str] | None] = []
+    reader = dialect.read(lines)
     while True:
         try:
             rows.append(next(reader))
         except StopIteration:
             return rows
         except csv.Error:
-            continue
+            rows.append(None)
 
 
 def _is_spoilt(cell: str) -> bool:

@@ -111,8 +111,8 @@ def _wide_encoding(head: bytes) -> str | None:
     fits = {
         "utf-32-le": min(nuls(2, 4), nuls(3, 4)) > 0.9,
         "utf-32-be": min(nuls(0, 4), nuls(1, 4)) > 0.9,
-        "utf-16-le": nuls(1, 2) > 0.1 and nuls(0, 2) < 0.05,
-        "utf-16-be": nuls(0, 2) > 0.1 and nuls(1, 2) < 0.05,
+        "utf-16-le": nuls(1, 2) > max(0.1, 4 * nuls(0, 2)),
+        "utf-16-be": nuls(0, 2) > max(0.1, 4 * nuls(1, 2)),
     }
     name = next((name for name, does_fit in fits.items() if does_fit), None)
     # What has neither lines nor columns then is another text, with NUL characters in it.
