@@ -14,6 +14,7 @@ from pipeline.catalog.photos import MISSING
 from pipeline.catalog.values import canonical
 from pipeline.config import CsvSettings
 from pipeline.errors import QueryError, SourceError
+from pipeline.sources.cells import unescaped
 from pipeline.sources.columns import read_columns, records, shown
 from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.folder import photos_below
@@ -95,7 +96,7 @@ def _read_csv(path: Path, how: CsvSettings, skipped: Counter[str]) -> Iterator[L
 
 def _labeled(folder: Path, row: Mapping[str, str]) -> LabeledPhoto | str:
     """The photo that a row names, or why there is none."""
-    file, label = row["file"].strip(), _label(row["label"])
+    file, label = row["file"].strip(), _label(unescaped(row["label"]))
     if not file or not label:
         return "no label" if file else "no file"
     return MISSING if "\0" in file else LabeledPhoto(folder / file, label)

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
-from pipeline.sources.cells import level_columns, split_levels, typed
+from pipeline.sources.cells import level_columns, split_levels, typed, unescaped
 from pipeline.sources.columns import check_columns, read_columns, records
 from pipeline.sources.csv_rows import csv_rows
 
@@ -138,7 +138,8 @@ class _MetadataRows:
         numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
         for item, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
             # A column may have no heading, as pandas writes its index: "" is a name like any other.
-            name = (row[settings.name] if settings.name is not None else "") or Path(item).stem
+            name = row[settings.name] if settings.name is not None else ""
+            name = unescaped(name) or Path(item).stem
             category = row[settings.category] if settings.category is not None else ""
             levels = split_levels(category, settings.category_separator)
             cells = {column: typed(text) for column, text in row.items() if column != settings.key}

@@ -13,7 +13,14 @@ from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
-from pipeline.sources.cells import as_name, level_columns, photo_uris, table_levels, typed
+from pipeline.sources.cells import (
+    as_name,
+    level_columns,
+    photo_uris,
+    table_levels,
+    typed,
+    unescaped,
+)
 from pipeline.sources.columns import check_columns, read_columns, records
 from pipeline.sources.csv_rows import MAX_ROW_CHARS, CsvRows, csv_rows
 from pipeline.sources.parquet_rows import ParquetRows, parquet_count, parquet_rows
@@ -82,7 +89,7 @@ class TableSource:
         key = as_name(fields[given.key])
         if not key:
             return Skipped(row, "no id")
-        name = (as_name(fields[given.name]) if given.name is not None else "") or key
+        name = unescaped(as_name(fields[given.name]) if given.name is not None else "") or key
         category = fields[given.category] if given.category is not None else None
         levels = table_levels(category, given.category_separator, name)
         uris = photo_uris(fields[given.image])

@@ -29,6 +29,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
+from pipeline.download.outcomes import Failure
+from pipeline.download.urls import parse
 from pipeline.errors import SourceError
 from pipeline.sources import create, csv_rows
 from pipeline.sources.base import Skipped, SourceItem
@@ -599,21 +601,95 @@ def test_photos_are_found_in_lists_texts_and_broken_lists(
         ("null", "no photo"),
         ("[null]", "no photo"),
         ('["", " "]', "no photo"),
-        ("none here", "unreadable photo list"),
-        ("foo.jpg", "unreadable photo list"),
-        ("ftp://a/b.jpg ftp://a/c.jpg", "unreadable photo list"),
-        ("see ftp://a/b.jpg", "unreadable photo list"),
-        ("ftp://", "unreadable photo list"),
         ("[", "unreadable photo list"),
         ("[5]", "unreadable photo list"),
         ('["', "unreadable photo list"),
         ("[" * 100_000, "unreadable photo list"),
-        ("5", "unreadable photo list"),
     ],
 )
 def test_an_item_without_photos_says_why(tmp_path: Path, text: str, reason: str) -> None:
     item = item_of(tmp_path, table([("a", text, "", "")]))
     assert (item.photos, item.without_photo) == ((), reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "none here",
+            "foo.jpg",
+            "www.shop.example/a.jpg",
+            "shop.example/a.jpg",
+            "http:/one-slash",
+        ),
+        *(
+            "ftp://a/b.jpg ftp://a/c.jpg",
+            "see ftp://a/b.jpg",
+            "ftp://",
+            "5",
+            "N/A",
+            "http//a/b.jpg",
+        ),
+    ],
+)
+def test_what_is_no_url_is_told_as_such_in_a_list_and_alone(tmp_path: Path, text: str) -> None:
+    for written in (text, f" {text}\n", f'"{text}"', json.dumps([text])):
+        item = item_of(tmp_path, table([("a", written, "", "")]))
+        assert uris(item) == [text]
+    with pytest.raises(Failure, match=r"not a URL|not an http"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("//shop.example/a.jpg", ["https://shop.example/a.jpg"]),
+        (
+            "//shop.example/a.jpg, //b.example/b.jpg",
+            ["https://shop.example/a.jpg", "https://b.example/b.jpg"],
+        ),
+        (f"//shop.example/a,b.jpg;{A}", ["https://shop.example/a,b.jpg", A]),
+        (f"{A}|//shop.example/a.jpg", [A, "https://shop.example/a.jpg"]),
+        ('["//shop.example/a.jpg"', ["https://shop.example/a.jpg"]),
+        ("\\/\\/shop.example\\/a.jpg", ["https://shop.example/a.jpg"]),
+        (f"{A}//b//c.jpg", [f"{A}//b//c.jpg"]),
+        ("http://a/b?w=1&amp;h=2", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?w=1&amp;amp;h=2", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?w=1&#38;h=&#x32;", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?a=1&copy=2&reg;3&lt=4", ["http://a/b?a=1&copy=2\N{REGISTERED SIGN}3&lt=4"]),
+        ("http://a/b%26amp%3Bc.jpg", ["http://a/b%26amp%3Bc.jpg"]),
+        (
+            "[&quot;http://a/b.jpg&quot;, &quot;http://a/c.jpg&quot;]",
+            ["http://a/b.jpg", "http://a/c.jpg"],
+        ),
+        ('<img src="http://a/b.jpg?w=1&amp;h=2">', ["http://a/b.jpg?w=1&h=2"]),
+        ("<a href='//a/b.jpg' title=\"B\"/>", ["https://a/b.jpg"]),
+    ],
+)
+def test_urls_are_completed_as_a_page_has_them(tmp_path: Path, text: str, found: list[str]) -> None:
+    assert uris(item_of(tmp_path, table([("a", text, "", "")]), images="all")) == found
+    if text.startswith(("//", "http")) and len(found) == 1:
+        listed = item_of(tmp_path, table([("a", json.dumps([text]), "", "")]))
+        assert uris(listed) == found
+
+
+def test_entities_of_texts_are_replaced_where_there_is_no_html(tmp_path: Path) -> None:
+    line = (
+        "a&amp;b",
+        URL,
+        "Levi&#39;s 5&quot; &amp; co",
+        "Tops &amp; Tees >> A&gt;B",
+        "<b>A &amp; B</b>",
+    )
+    item = item_of(tmp_path, table([line], (*HEADER, "html")))
+    assert (item.key, item.name, item.category) == ("a&amp;b", "Levi's 5\" & co", "Tops & Tees")
+    assert item.metadata == {
+        "title": "Levi's 5\" & co",
+        "tree": "Tops & Tees >> A>B",
+        "html": "<b>A &amp; B</b>",
+        "category_1": "Tops & Tees",
+        "category_2": "A>B",
+    }
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
