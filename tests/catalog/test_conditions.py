@@ -445,5 +445,7 @@ def test_the_number_next_to_a_number_is_found_among_texts(mixed: tuple[Catalog, 
         "no item has a = 12345678901234570; a has 12345678901234567, 12345678901234568,"
         " 12345678901234569"
     ]
-    assert Condition(catalog, "a = '₹990'").suggestions == ["no item has a = '₹990'; a has ₹999, 1,299, 0"]
+    assert Condition(catalog, "a = '₹990'").suggestions == [
+        "no item has a = '₹990'; a has ₹999, 1,299, 0"
+    ]
     assert len(Condition(catalog, "a = '₹990' or a = 77 or a = 78 or a = 79").suggestions) == 3
