@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.config.base import FilePath, Settings, Text
 
@@ -13,12 +13,23 @@ _SEPARATOR = (
     "a category such as `A >> B >> C` is split here; its first level is the item's category, and"
     " all levels are kept as category_1, category_2, …"
 )
+
+
+def _character(text: str) -> str:
+    """Check that a text is one character; the tab has names, as shells do not write it easily."""
+    text = "\t" if text in ("\\t", "tab") else text
+    if len(text) != 1 or text in '"\r\n':
+        raise ValueError(f"it is {text!r}: give one character, but no quote and no end of a line")
+    return text
+
+
+_Character = Annotated[Text, AfterValidator(_character)]
 # Of CSV files; what is null, the file itself shows.
 _Delimiter = Annotated[
-    Text | None,
+    _Character | None,
     Field(
-        pattern=r'^[^"\r\n]$',
-        description="the character between the columns of a CSV file; null: as its first rows show",
+        description="the character between the columns of a CSV file, such as ; or tab; null: as"
+        " its first rows show"
     ),
 ]
 _Encoding = Annotated[
@@ -29,11 +40,10 @@ _Encoding = Annotated[
     ),
 ]
 _Escape = Annotated[
-    Text | None,
+    _Character | None,
     Field(
-        pattern=r'^[^"\r\n]$',
         description='the character that escapes a quote in a CSV file, as \\ in "a \\"small\\" cap"'
-        " (Spark, MySQL); null: as its rows show",
+        " (Spark, MySQL); null: as its rows show"
     ),
 ]
 

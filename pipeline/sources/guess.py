@@ -47,9 +47,6 @@ def guess_source(path: Path) -> Guess:
     if not path.exists():
         hint = "name a folder of photos, or a table"
         raise SourceError("no such folder or file", where=path, hint=hint)
-    if not path.name.lower().endswith(_TABLES):
-        what = f"neither a folder of photos nor a table ({', '.join(_TABLES)})"
-        raise SourceError(what, where=path)
     return _table(path)
 
 
@@ -65,9 +62,13 @@ def _folder(folder: Path) -> Guess:
         raise SourceError(what, where=folder)
     settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
     notes = [f"{folder}: {len(photos):,} photos"]
-    csv_files = (table for table in tables if not _is_parquet(table))
-    guesses = (_metadata(file.name, _read_columns(file), photos) for file in csv_files)
-    matches, metadata = max(guesses, key=lambda guess: guess[0], default=(0, {}))
+    guesses: list[tuple[int, dict[str, str]]] = [(0, {})]
+    for table in (table for table in tables if not _is_parquet(table)):
+        try:
+            guesses.append(_metadata(table.name, _read_columns(table), photos))
+        except SourceError as error:  # it need not have to do with the photos
+            notes.append(str(error))
+    matches, metadata = max(guesses, key=lambda guess: guess[0])
     if metadata:
         settings["metadata"] = metadata
         file, columns = metadata["file"], _listed(metadata)

@@ -139,6 +139,13 @@ def test_what_is_set_counts_more_than_what_a_file_shows(tmp_path: Path) -> None:
     assert read(tmp_path, content, delimiter=",") == (["id", "a;b"], [["1", "2;3"]])
 
 
+@pytest.mark.parametrize("setting", ["delimiter", "escape"])
+@pytest.mark.parametrize("text", ["", ";;", '"', "\n", "\\n"])
+def test_what_is_set_is_one_character(setting: str, text: str) -> None:
+    with pytest.raises(ValueError, match="give one character"):
+        CsvSettings(**{setting: text})
+
+
 @pytest.mark.parametrize(
     "first", ["sep=;", '"sep=;"', "sep=;;;", '"sep=;";;', "Sep=; ", "\ufeffsep=;"]
 )
