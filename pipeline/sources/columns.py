@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import count, zip_longest
@@ -11,6 +12,7 @@ from typing import Any
 from pipeline.errors import SourceError
 from pipeline.sources.cells import blank
 
+_UNNAMED = re.compile(r"(?:#[0-9]+)?")  # as `_distinct` numbers what has no name
 _MAX_SHOWN, _MAX_SHOWN_CHARS = 30, 500  # columns, and their characters, in an error
 
 
@@ -62,7 +64,8 @@ def records(
         rows = csv_rows(path)
         for number, cells in records(read_columns(path, rows), rows): ...
     """
-    needed = max((n for n, name in enumerate(columns, 1) if name), default=len(columns))
+    named = [n for n, name in enumerate(columns, 1) if not _UNNAMED.fullmatch(name)]
+    needed = max(named, default=len(columns))
     for number, cells in enumerate(rows, 1):
         yield number, _record(columns, needed, cells)
 

@@ -41,7 +41,7 @@ _BINARY_KINDS = (
 )
 _TEXT_KINDS = (
     (
-        r"<!doctype html|<(?:html|head|body)\b",
+        r"<!doctype html|<!--|<(?:html|head|body|table|div|script)\b",
         "a web page (HTML)",
         "download the table itself as CSV; a page may be what a site shows before a login",
     ),

@@ -215,6 +215,10 @@ def test_line_ends_may_differ_in_one_file(tmp_path: Path) -> None:
             "id,name\n1,a,,\n2,b,x\n3\n",
             [["1", "a"], "wrong number of fields", "wrong number of fields"],
         ),
+        (
+            "id,name,,\n1,a\n2,b,,x\n3\n",
+            [["1", "a", "", ""], ["2", "b", "", "x"], "wrong number of fields"],
+        ),
         (",id\n0,1\n1\n", [["0", "1"], "wrong number of fields"]),
         ("id,name\n1,a\n,\n\n", [["1", "a"], "blank row", "blank row"]),
         ("id\n1\n2\n", [["1"], ["2"]]),

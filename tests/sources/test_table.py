@@ -445,6 +445,8 @@ PARQUET_BYTES = b"PAR1" + bytes(40) + b"PAR1"
         (b"\x89PNG\r\n\x1a\n", "a picture", "CSV"),
         (b"\xef\xbb\xbf\r\n <!DOCTYPE html>\n<html>", "a web page", "download the table"),
         (b"<html lang='en'><body>Sign in</body></html>", "a web page", "download the table"),
+        (b"<!-- page -->\n<table><tr>", "a web page", "download the table"),
+        (b"<table class='x'><tr>", "a web page", "download the table"),
         ("<html>".encode("utf-16"), "a web page", "download the table"),
         (b'<?xml version="1.0"?><rss/>', "XML", "as CSV"),
         (b'[{"id": 1}]', "JSON", "as CSV"),
