@@ -19,6 +19,7 @@ from pipeline.errors import QueryError
 MAX_CONDITIONS = 10_000  # on one column each, that are joined
 MAX_MEMBERS = 10  # of a list, of which each is a part
 MAX_SHOWN = 100  # characters of a condition in an error
+NESTING_HINT = "use fewer brackets and nots"
 _ORDER = f"NULLIF({{}}, {OTHER_KIND})"  # numbers and texts are unequal, and have no order
 
 
@@ -51,21 +52,35 @@ class SqlWriter:
     _conditions: int = 0
     _is_negated: bool = False
 
-    def write(self, node: Any) -> str:
-        """Write a condition, or conditions joined by and, or, not and brackets."""
+    def write(self, where: str) -> str:
+        """Write the SQL of a condition.
+
+            SqlWriter(catalog).write("price < 2000")
+
+        Raises:
+            QueryError: the text is no condition, or names a column that no item has.
+        """
+        try:
+            return self._write(_parse(where))
+        except RecursionError as error:
+            message = f"{_cut(where)!r} is nested too deeply"
+            raise QueryError(message, hint=NESTING_HINT) from error
+
+    def _write(self, node: Any) -> str:
+        """Write a condition, or conditions joined by and, or, not and brackets: all in brackets."""
         from sqlglot import exp
 
         match node:
             case exp.Paren():
-                return f"({self.write(_only(node, 'this').this)})"
+                return self._write(_only(node, "this").this)
             case exp.Not():
                 before, self._is_negated = self._is_negated, True
-                sql = f"NOT ({self.write(_only(node, 'this').this)})"
+                sql = f"(NOT {self._write(_only(node, 'this').this)})"
                 self._is_negated = before
                 return sql
             case exp.And() | exp.Or():
                 word = " AND " if isinstance(node, exp.And) else " OR "
-                return _balanced([self.write(part) for part in _operands(node)], word)
+                return _balanced([self._write(part) for part in _operands(node)], word)
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
             message = f"a condition joins at most {MAX_CONDITIONS:,} others"
@@ -98,11 +113,11 @@ class SqlWriter:
         sql = self._compare(node.this, comparisons[type(node)], node.expression)
         return self._part(node, sql, self._value(node.expression))
 
-    def _part(self, node: Any, sql: str, value: Value, text: str | None = None) -> str:
+    def _part(self, node: Any, sql: str, value: Value) -> str:
         """Keep a condition on one column, to say of it what no item has; return its SQL."""
         if not self._is_negated:
             name, column_sql = self._column(node.this)
-            self.parts.append(Part(_cut(text or node.sql()), sql, name, column_sql, value))
+            self.parts.append(Part(_cut(node.sql()), sql, name, column_sql, value))
         return sql
 
     def _compare(self, left: Any, comparison: str, right: Any) -> str:
@@ -223,12 +238,7 @@ def _balanced(parts: Sequence[str], word: str) -> str:
     return f"({_balanced(parts[:middle], word)}{word}{_balanced(parts[middle:], word)})"
 
 
-def parse(where: str) -> Any:
-    """Parse the text of a condition into a tree of sqlglot.
-
-    Raises:
-        QueryError: it is no condition, or nested too deeply.
-    """
+def _parse(where: str) -> Any:
     import sqlglot
     from sqlglot import exp
 
@@ -237,6 +247,3 @@ def parse(where: str) -> Any:
     except sqlglot.errors.SqlglotError as error:
         hint = "write it as category = 'Watches' and price < 2000"
         raise QueryError(f"{_cut(where)!r} is not a condition", hint=hint) from error
-    except RecursionError as error:
-        message = f"{_cut(where)!r} is nested too deeply"
-        raise QueryError(message, hint="use fewer brackets and nots") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sqlite3
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
@@ -12,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.condition_sql import Part, SqlWriter, parse
+from pipeline.catalog.condition_sql import NESTING_HINT, Part, SqlWriter
 from pipeline.catalog.ledger import Rows
 from pipeline.catalog.values import Value, canonical
+from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
 MAX_SUGGESTIONS = 3  # conditions that no item meets, and values near to each
@@ -45,7 +47,8 @@ class Condition:
         """
         self._catalog = catalog
         self._writer = SqlWriter(catalog)
-        self._sql = self._writer.write(parse(where))
+        self._sql = self._writer.write(where)
+        self._compile()
 
     @cached_property
     def items(self) -> Ids:
@@ -62,13 +65,15 @@ class Condition:
         """What to know beside an answer: which items the condition could not judge, and why."""
         notes = []
         for name, sql in self._writer.compared.items():
-            is_text = f"FILTER (WHERE compare_values({sql}, 0) IS NULL AND {sql} IS NOT NULL)"
-            counts = f"COUNT(*), COUNT({sql}), COUNT(*) {is_text}, MIN({sql}) {is_text}"
-            ((total, present, texts, example),) = self._rows(counts, "1")
-            if texts and name in self._writer.compared_with_numbers:
+            is_compared = name in self._writer.compared_with_numbers
+            is_text = f"{sql} IS NOT NULL AND compare_values({sql}, 0) IS NULL"
+            texts = f"FILTER (WHERE {is_text if is_compared else 0})"
+            counts = f"COUNT(*), COUNT({sql}), COUNT(*) {texts}, MIN({sql}) {texts}"
+            ((total, present, of_text, example),) = self._rows(counts, "1")
+            if of_text:
                 notes.append(
-                    f"{name} is a text in {texts:,} of the {present:,} items that have it (such as"
-                    f" {_shown(example)!r}): they meet no comparison with a number"
+                    f"{name} is a text in {of_text:,} of the {present:,} items that have it (such"
+                    f" as {_shown(example)!r}): they meet no comparison with a number"
                 )
             if present < total:
                 notes.append(
@@ -93,6 +98,17 @@ class Condition:
         rows = self._rows(distinct, f"{part.column} IS NOT NULL {limit}")
         values = [value for (value,) in rows if value != ""]
         return ", ".join(map(_shown, _nearest(part.value, values))) or "no value at all"
+
+    def _compile(self) -> None:
+        """Let SQLite read the condition once, as how deep it may be only SQLite knows."""
+        try:
+            any(self._rows("1", f"{self._sql} LIMIT 0"))
+        except (sqlite3.OperationalError, sqlite3.DataError) as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_TOOBIG)
+            if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+                raise  # of the disk
+            message = f"the condition is nested too deeply, or too long ({error})"
+            raise QueryError(message, hint=NESTING_HINT) from error
 
     def _ids(self, candidates: str, **parameters: str) -> Ids:
         rows = self._rows("id", f"{candidates} AND ({self._sql}) ORDER BY id", **parameters)

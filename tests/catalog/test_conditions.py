@@ -192,6 +192,28 @@ def test_deeply_nested_conditions_are_refused_in_one_line(
     assert len(str(caught.value)) < 250
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda depth: "(" * depth + "id = 1" + ")" * depth,
+        lambda depth: "not " * 2 * depth + "id = 1",
+        lambda depth: "id = 1 or (id = 0 and " * depth + "id = 2" + ")" * depth,
+        lambda depth: "id = 1 and not (id = 0 and " * depth + "id = 2" + ")" * depth,
+    ],
+)
+def test_conditions_of_any_depth_are_answered_or_refused_in_one_line(
+    catalog: Catalog, written: Callable[[int], str]
+) -> None:
+    answers = []
+    for depth in (*range(1, 60, 2), 1_000):
+        try:
+            answers.append(Condition(catalog, written(depth)).items.tolist())
+        except QueryError as error:
+            assert len(str(error)) < 400  # noqa: PT017
+    assert answers
+    assert answers == [[1]] * len(answers)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(alphabet="abi=<>'\"();-*/.,_ 01\\%\0é", max_size=30))
 def test_any_text_gives_an_answer_or_a_one_line_error(catalog: Catalog, where: str) -> None:
