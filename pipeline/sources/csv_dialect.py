@@ -57,9 +57,9 @@ class Dialect:
 
     def _with_full_escapes(self, line: str) -> str:
         r"""Keep an escape of what has no meaning, as in `C:\new`; `\N` alone is NULL (MySQL)."""
-        if self.escape not in line:  # type: ignore[operator]  # None is not asked for
-            return line
-        return self._escapes.sub(self._full_escape, line)
+        if self.escape and self.escape in line:
+            return self._escapes.sub(self._full_escape, line)
+        return line
 
     @cached_property
     def _escapes(self) -> re.Pattern[str]:

@@ -27,7 +27,11 @@ _UNPACK = "unpack it, and name the CSV file in it"
 _SAVE = "save its table as CSV (UTF-8), and name that file"
 # Pattern of the first bytes → what it is, and what to do. The first that matches counts.
 _BINARY_KINDS = (
-    (rb"PK\x03\x04.*(?:xl/|\[Content_Types\]\.xml|opendocument\.spreadsheet)", "a workbook", _SAVE),
+    (
+        rb"PK\x03\x04.*(?:xl/|\[Content_Types\]\.xml|opendocument\.spreadsheet)",
+        "a workbook (of Excel or the like)",
+        _SAVE,
+    ),
     (rb"PK(?:\x03\x04|\x05\x06)", "a zip archive", _UNPACK),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", _SAVE),
     (rb"PAR1", "a Parquet file", "as the table of a source, name it .parquet; else save it as CSV"),

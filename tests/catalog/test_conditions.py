@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from pipeline.catalog import condition_sql
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
+from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
+from pipeline.evaluation.labels import values_of
 
 ITEMS: list[dict[str, Any]] = [
     {"price": 100, "brand": "Titan", "rating": 4.5, "retail price": 7, 'odd "name"': "x"},
@@ -408,6 +410,24 @@ def test_long_lists_and_chains_are_answered(mixed: tuple[Catalog, list[Any]], co
         n for n, (a, _) in enumerate(cells, 1)
         if a is not None and meaning(a)[0] == "number" and meaning(a)[1] in range(1_000)
     ]  # fmt: skip
+
+
+def test_conditions_groups_and_labels_agree_on_what_is_equal(
+    mixed: tuple[Catalog, list[Any]],
+) -> None:
+    catalog, cells = mixed
+    items = range(1, len(cells) + 1)
+    groups = dict(zip(items, Groups(catalog, "a")(items), strict=True))
+    labels = values_of(catalog, "a")
+    for item, (cell, _) in enumerate(cells, 1):
+        equal = {other for other in items if groups[other] == groups[item]}
+        if cell is None:
+            assert equal == {item}
+            assert item not in labels
+            continue
+        assert equal == set(Condition(catalog, f"a = {quoted(cell)}").items.tolist()), cell
+        if cell != "":
+            assert equal == {o for o, label in labels.items() if label == labels[item]}, cell
 
 
 @pytest.mark.parametrize("word", ["and", "or"])

@@ -186,7 +186,10 @@ def test_a_table_beside_the_photos_that_cannot_be_read_is_a_note(run: Run, tmp_p
     write_csv(tmp_path / "photos/products.csv", {"file": "a", "name": "Cap"})
     code, _, err = run("init", "photos")
     assert code == 0
-    assert "prices.csv: a workbook, not a CSV file; save its table as CSV" in err
+    assert (
+        "prices.csv: a workbook (of Excel or the like), not a CSV file; save its table as CSV"
+        in err
+    )
     source = load_config().source
     assert isinstance(source, FolderSettings)
     assert source.metadata is not None
