@@ -99,7 +99,9 @@ def _check_encoding(encoding: str | None, setting: str) -> None:
 def _decoding(head: bytes, encoding: str | None) -> tuple[str, str]:
     """Choose the encoding, and what to do with bytes that do not belong to it."""
     marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
-    if name := marked or encoding or _wide_encoding(head):
+    if marked is None and (encoding is None or codecs.lookup(encoding).name in _MARKS.values()):
+        encoding = _wide_encoding(head) or encoding  # "utf-16" does not say which without a mark
+    if name := marked or encoding:
         return name, "surrogateescape" if name == marked == "utf-8" else "replace"
     return "utf-8", "surrogateescape"
 

@@ -349,6 +349,16 @@ def test_wide_characters_need_no_mark_and_no_setting(
     assert (item.key, item.name, item.category) == ("a", value, "C")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF16", "utf-32"])
+def test_wide_characters_may_lack_the_mark_that_their_setting_asks_for(
+    tmp_path: Path, encoding: str
+) -> None:
+    content = table([("a", URL, "Käppi", "C")])
+    for order in ("-le", "-be"):
+        wide = content.encode(("utf-32" if "32" in encoding else "utf-16") + order)
+        assert item_of(tmp_path, wide, encoding=encoding).name == "Käppi"
+
+
 def test_a_mark_counts_more_than_the_setting(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "utf-16"):
         content = table([("a", URL, "Käppi", "C")]).encode(encoding)
