@@ -16,6 +16,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
 _URL = re.compile(r"""(?<![^\s,;|"'\[({])(?:https?://|//(?=[\w\[]))""", re.IGNORECASE)
 # Of HTML. Without the semicolon it may be the parameter of a URL: `?a=1&copy=2`.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_MAX_ESCAPES = 3  # feeds that are made of feeds escape more than once
 # Before a separator, the end of a list or of a tag of HTML, or another attribute of that.
 _QUOTE_CLOSED = re.compile(r"""\\?["'](?:\s*(?:[,;|\])}>]|/>|$)|\s+[\w-]+=)""")
 _AROUND_URL = " \t\r\n,;|\"'\\"
@@ -99,8 +100,8 @@ def photo_uris(value: Any) -> list[str] | None:
 
 def _uri(text: str) -> str:
     """Complete a URL as a page has it: with entities of HTML, and the scheme of its page."""
-    while (plain := unescaped(text)) != text:  # feeds of feeds escape more than once
-        text = plain
+    for _ in range(_MAX_ESCAPES):
+        text = unescaped(text)
     return f"https:{text}" if text.startswith("//") else text
 
 

@@ -120,16 +120,13 @@ class _Lines:
             return guess_dialect(self.ahead, how)
 
     def _sample(self, line: str) -> Iterator[str]:
-        chars = 0
-        for _ in range(_SAMPLE_LINES):
-            if not line:
-                return
+        lines = chars = 0
+        while line:
             yield line
-            chars += len(line)
-            if chars > _SAMPLE_CHARS:
+            lines, chars = lines + 1, chars + len(line)
+            if lines == _SAMPLE_LINES or chars > _SAMPLE_CHARS:
                 return
             line = self._read()
-        yield line
 
     def _read(self) -> str:
         line = rest = self._file.readline(self._max_chars + 1)
