@@ -1,31 +1,28 @@
-"""Conditions on a catalog's columns: `category = 'Watches' and price < 2000` → item ids.
-
-sqlglot parses the text. Of its tree, only the nodes and attributes listed here are written out
-again as SQL, with every value bound as a parameter and every column looked up in the catalog, so
-that no SQL of a user is ever run.
-"""
+"""Conditions on a catalog's columns: `category = 'Watches' and price < 2000` → item ids."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.columns import check_column, column
+from pipeline.catalog.condition_sql import NESTING_HINT, Part, SqlWriter
 from pipeline.catalog.ledger import Rows
-from pipeline.catalog.values import OTHER_KIND, Value, as_number
+from pipeline.catalog.values import Value, canonical
 from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
-MAX_SUGGESTIONS = 3  # values near one that no item has
-MAX_DISTINCT = 10_000  # values of a column among which they are looked for
+MAX_SUGGESTIONS = 3  # conditions that no item meets, and values near to each
+MAX_PARTS = 30  # conditions on one column that are looked at for suggestions
+MAX_DISTINCT = 10_000  # values of a column among which the nearest are looked for
+MAX_SHOWN = 60  # characters of a value
 
 
 class Condition:
@@ -49,8 +46,9 @@ class Condition:
             QueryError: the text is not such a condition, or names a column that no item has.
         """
         self._catalog = catalog
-        self._writer = _SqlWriter(catalog)
-        self._sql = self._writer.write(_parse(where))
+        self._writer = SqlWriter(catalog)
+        self._sql = self._writer.write(where)
+        self._compile()
 
     @cached_property
     def items(self) -> Ids:
@@ -66,30 +64,51 @@ class Condition:
     def notes(self) -> list[str]:
         """What to know beside an answer: which items the condition could not judge, and why."""
         notes = []
-        for name, sql in self._writer.number_columns.items():
-            is_text = f"FILTER (WHERE compare_values({sql}, 0) IS NULL)"
-            counts = f"COUNT(*) {is_text}, COUNT(*), MIN({sql}) {is_text}"
-            ((texts, total, example),) = self._rows(counts, f"{sql} IS NOT NULL")
-            if texts:
+        for name, sql in self._writer.compared.items():
+            is_compared = name in self._writer.compared_with_numbers
+            is_text = f"{sql} IS NOT NULL AND compare_values({sql}, 0) IS NULL"
+            texts = f"FILTER (WHERE {is_text if is_compared else 0})"
+            counts = f"COUNT(*), COUNT({sql}), COUNT(*) {texts}, MIN({sql}) {texts}"
+            ((total, present, of_text, example),) = self._rows(counts, "1")
+            if of_text:
                 notes.append(
-                    f"{name} is a text in {texts:,} of the {total:,} items that have it (such as"
-                    f" {example!r}): they meet no comparison with a number"
+                    f"{name} is a text in {of_text:,} of the {present:,} items that have it (such"
+                    f" as {_shown(example)!r}): they meet no comparison with a number"
+                )
+            if present < total:
+                notes.append(
+                    f"{name} is missing in {total - present:,} of {total:,} items: they meet"
+                    " neither a condition on it nor its opposite"
                 )
         return notes
 
     @cached_property
     def suggestions(self) -> list[str]:
-        """For texts that no item has: the values of their columns that are nearest to them."""
-        suggestions = []
-        for name, sql, parameter in self._writer.equalities:
-            value = str(self._writer.parameters[parameter])
-            equal = self._rows("1", f"compare_values({sql}, :{parameter}) = 0 LIMIT 1")
-            if not any(equal):
-                distinct, limit = f"DISTINCT value_label({sql})", f"LIMIT {MAX_DISTINCT}"
-                labels = [row[0] for row in self._rows(distinct, f"{sql} IS NOT NULL {limit}")]
-                nearest = ", ".join(_nearest(value, labels))
-                suggestions.append(f"no item has {name} = {value!r}; {name} has {nearest}")
-        return suggestions
+        """What no item has, and the values nearest to it; or that no item meets all of it."""
+        parts = self._writer.parts[:MAX_PARTS]
+        unmet = (part for part in parts if not any(self._rows("1", f"{part.sql} LIMIT 1")))
+        suggestions = [
+            f"no item has {part.text}; {part.name} has {self._nearest_values(part)}"
+            for part in islice(unmet, MAX_SUGGESTIONS)
+        ]
+        return suggestions or ([] if len(self.items) else ["no item meets the whole condition"])
+
+    def _nearest_values(self, part: Part) -> str:
+        distinct, limit = f"DISTINCT canonical_value({part.column})", f"LIMIT {MAX_DISTINCT}"
+        rows = self._rows(distinct, f"{part.column} IS NOT NULL {limit}")
+        values = [value for (value,) in rows if value != ""]
+        return ", ".join(map(_shown, _nearest(part.value, values))) or "no value at all"
+
+    def _compile(self) -> None:
+        """Let SQLite read the condition once, as how deep it may be only SQLite knows."""
+        try:
+            any(self._rows("1", f"{self._sql} LIMIT 0"))
+        except (sqlite3.OperationalError, sqlite3.DataError) as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_TOOBIG)
+            if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+                raise  # of the disk
+            message = f"the condition is nested too deeply, or too long ({error})"
+            raise QueryError(message, hint=NESTING_HINT) from error
 
     def _ids(self, candidates: str, **parameters: str) -> Ids:
         rows = self._rows("id", f"{candidates} AND ({self._sql}) ORDER BY id", **parameters)
@@ -101,176 +120,18 @@ class Condition:
         return self._catalog.select(query, {**self._writer.parameters, **parameters})
 
 
-def _nearest(value: str, values: Sequence[str]) -> list[str]:
-    """The values most like a text, whatever their case; the first ones if none is like it."""
-    by_folded = {text.casefold(): text for text in reversed(values)}
-    close = difflib.get_close_matches(value.casefold(), by_folded, MAX_SUGGESTIONS, cutoff=0.4)
-    return [by_folded[text] for text in close] or sorted(values)[:MAX_SUGGESTIONS]
+def _nearest(value: Value, values: Sequence[Value]) -> list[Value]:
+    """The values most like one: the numbers next to a number, the texts most like a text."""
+    wanted = canonical(value)
+    numbers = [number for number in values if not isinstance(number, str)]
+    if not isinstance(wanted, str) and numbers:
+        return sorted(sorted(numbers, key=lambda number: abs(number - wanted))[:MAX_SUGGESTIONS])
+    by_folded = {str(text).casefold(): text for text in reversed(values)}
+    folded = str(wanted)[:MAX_SHOWN].casefold()
+    close = difflib.get_close_matches(folded, by_folded, MAX_SUGGESTIONS, cutoff=0.4)
+    return [by_folded[text] for text in close] or sorted(values, key=str)[:MAX_SUGGESTIONS]
 
 
-@dataclass
-class _SqlWriter:
-    """Writes the tree of a condition as SQL, and collects the parameters that it binds."""
-
-    catalog: Catalog
-    parameters: dict[str, Any] = field(default_factory=dict)
-    # Columns that are compared with numbers: name → SQL.
-    number_columns: dict[str, str] = field(default_factory=dict)
-    # Columns that are to equal a text: (name, SQL, parameter).
-    equalities: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def write(self, node: Any) -> str:
-        """Write a condition, or conditions joined by and, or, not and brackets."""
-        from sqlglot import exp
-
-        match node:
-            case exp.Paren():
-                return f"({self.write(_only(node, 'this').this)})"
-            case exp.Not():
-                return f"NOT ({self.write(_only(node, 'this').this)})"
-            case exp.And() | exp.Or():
-                word = " AND " if isinstance(node, exp.And) else " OR "
-                return _balanced([self.write(part) for part in _operands(node)], word)
-        return f"({self._condition(node)})"
-
-    def _condition(self, node: Any) -> str:
-        """Write one condition on one column."""
-        from sqlglot import exp
-
-        # By what `compare_values` returns; numbers and texts are unequal, and have no order.
-        order = f"NULLIF({{}}, {OTHER_KIND})"
-        comparisons = {exp.EQ: "{} = 0", exp.NEQ: "{} <> 0", exp.LT: f"{order} < 0"}
-        comparisons |= {exp.LTE: f"{order} <= 0", exp.GT: f"{order} > 0", exp.GTE: f"{order} >= 0"}
-        match node:
-            case exp.Is(expression=exp.Null()):
-                return f"{self._column(_only(node, 'this', 'expression').this)[1]} IS NULL"
-            case exp.In() if node.expressions:
-                return self._member(_only(node, "this", "expressions"))
-            case exp.Between():
-                _only(node, "this", "low", "high")
-                low = self._compare(node.this, comparisons[exp.GTE], node.args["low"])
-                high = self._compare(node.this, comparisons[exp.LTE], node.args["high"])
-                return f"{low} AND {high}"
-            case exp.Like() | exp.Escape(this=exp.Like()):
-                return self._like(node)
-        if type(node) not in comparisons:
-            raise _unusable(node)
-        _only(node, "this", "expression")
-        return self._compare(node.this, comparisons[type(node)], node.expression)
-
-    def _compare(self, left: Any, comparison: str, right: Any) -> str:
-        value = self._value(right)
-        name, sql = self._column(left)
-        parameter = self._bind(value)
-        if not isinstance(value, str):
-            self.number_columns[name] = sql
-        elif comparison == "{} = 0":
-            self.equalities.append((name, sql, parameter))
-        return comparison.format(f"compare_values({sql}, :{parameter})")
-
-    def _member(self, node: Any) -> str:
-        values = [self._value(value) for value in node.expressions]
-        name, sql = self._column(node.this)
-        if any(not isinstance(value, str) for value in values):
-            self.number_columns[name] = sql
-        texts = [value for value in values if isinstance(value, str)]
-        self.equalities += [(name, sql, self._bind(text)) for text in texts[:MAX_SUGGESTIONS]]
-        return f"is_member({sql}, :{self._bind(json.dumps(values))})"
-
-    def _like(self, node: Any) -> str:
-        from sqlglot import exp
-
-        escape = ""
-        if isinstance(node, exp.Escape):
-            character = self._value(_only(node, "this", "expression").expression)
-            if not isinstance(character, str) or len(character) != 1:
-                message = f"`{node.sql()}`: escape needs a single character in single quotes"
-                raise QueryError(message)
-            escape, node = f" ESCAPE :{self._bind(character)}", node.this
-        _only(node, "this", "expression", "negate")
-        pattern = self._value(node.expression)
-        if not isinstance(pattern, str):
-            raise QueryError(f"`{node.expression.sql()}`: like needs a text in single quotes")
-        _, sql = self._column(node.this)
-        negation = "NOT " if node.args.get("negate") else ""
-        return f"value_label({sql}) {negation}LIKE :{self._bind(pattern)}{escape}"
-
-    def _bind(self, value: Value) -> str:
-        parameter = f"value_{len(self.parameters)}"
-        self.parameters[parameter] = value
-        return parameter
-
-    def _column(self, node: Any) -> tuple[str, str]:
-        """The name of a column, and SQL for its value."""
-        from sqlglot import exp
-
-        if not isinstance(node, exp.Column):
-            hint = "write conditions as column = 'value'"
-            raise QueryError(f"`{node.sql()}` is not a column", hint=hint)
-        _only(node, "this", "table", "db", "catalog")
-        names = tuple(part.name for part in node.parts)
-        check_column(self.catalog, names)
-        sql, parameters = column(names, f"column_{len(self.parameters)}")
-        self.parameters |= parameters
-        return ".".join(names), sql
-
-    def _value(self, node: Any) -> Value:
-        from sqlglot import exp
-
-        match node:
-            case exp.Literal(is_string=True):
-                return str(node.this)
-            case exp.Literal() | exp.Neg(this=exp.Literal(is_string=False)):
-                number = str(node.this) if isinstance(node, exp.Literal) else f"-{node.this.this}"
-                # A number of too many digits is the text that a table keeps of it.
-                return number if (parsed := as_number(number)) is None else parsed
-            case exp.Boolean():
-                return int(node.this)
-            case exp.Column():
-                hint = "write texts in single quotes"
-            case _:
-                hint = "give a text in single quotes or a number"
-        raise QueryError(f"`{node.sql()}` is not a value", hint=hint)
-
-
-def _only(node: Any, *attributes: str) -> Any:
-    """Return a node; refuse it if it has other attributes, as each of them changes its meaning."""
-    if any(value for name, value in node.args.items() if name not in attributes):
-        raise _unusable(node)
-    return node
-
-
-def _unusable(node: Any) -> QueryError:
-    message = f"`{node.sql()}` is not a condition that can be used"
-    return QueryError(message, hint="see `query --help`")
-
-
-def _operands(node: Any) -> list[Any]:
-    """The conditions that a chain of ands, or of ors, joins."""
-    operands, rest = [], [node]
-    while rest:
-        part = rest.pop()
-        if type(part) is type(node):
-            rest += [_only(part, "this", "expression").expression, part.this]
-        else:
-            operands.append(part)
-    return operands
-
-
-def _balanced(parts: Sequence[str], word: str) -> str:
-    """Join many conditions with few levels of brackets: SQLite limits their depth."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return f"({_balanced(parts[:middle], word)}{word}{_balanced(parts[middle:], word)})"
-
-
-def _parse(where: str) -> Any:
-    import sqlglot
-    from sqlglot import exp
-
-    try:
-        return sqlglot.parse_one(where, into=exp.Condition, dialect="sqlite")
-    except (sqlglot.errors.SqlglotError, RecursionError) as error:
-        hint = "write it as category = 'Watches' and price < 2000"
-        raise QueryError(f"{where!r} is not a condition", hint=hint) from error
+def _shown(value: Value) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -18,6 +18,7 @@ from pipeline.config.schema import (
 )
 from pipeline.config.sources import (
     ColumnSettings,
+    CsvSettings,
     FlipkartSettings,
     FolderSettings,
     MetadataSettings,
@@ -31,6 +32,7 @@ __all__ = [
     "AutoencoderSettings",
     "ColumnSettings",
     "Config",
+    "CsvSettings",
     "DistillationSettings",
     "DownloadSettings",
     "EmbeddingSettings",

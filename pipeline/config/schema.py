@@ -15,7 +15,13 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
-from pipeline.config.sources import FolderSettings, SampleSettings, SourceSettings, TableSettings
+from pipeline.config.sources import (
+    CsvSettings,
+    FolderSettings,
+    SampleSettings,
+    SourceSettings,
+    TableSettings,
+)
 
 LEDGER = "catalog.sqlite"
 REPORT = "report.html"
@@ -90,6 +96,8 @@ class Config(Settings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    query_set: CsvSettings = CsvSettings()
+    """How the CSV file of `imgsearch evaluate --query-set` is written."""
 
     @field_validator("engines")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.config.base import FilePath, Settings, Text
 
@@ -13,6 +13,47 @@ _SEPARATOR = (
     "a category such as `A >> B >> C` is split here; its first level is the item's category, and"
     " all levels are kept as category_1, category_2, …"
 )
+
+
+def _character(text: str) -> str:
+    """Check that a text is one character; the tab has names, as shells do not write it easily."""
+    text = "\t" if text in ("\\t", "tab") else text
+    if len(text) != 1 or text in '"\r\n':
+        raise ValueError(f"it is {text!r}: give one character, but no quote and no end of a line")
+    return text
+
+
+_Character = Annotated[Text, AfterValidator(_character)]
+# Of CSV files; what is null, the file itself shows.
+_Delimiter = Annotated[
+    _Character | None,
+    Field(
+        description="the character between the columns of a CSV file, such as ; or tab; null: as"
+        " its first rows show"
+    ),
+]
+_Encoding = Annotated[
+    Text | None,
+    Field(
+        description="of a CSV file, such as cp1251; null: what the file says of itself, else UTF-8,"
+        " with cp1252 for what is not"
+    ),
+]
+_Escape = Annotated[
+    _Character | None,
+    Field(
+        description='the character that escapes a quote in a CSV file, as \\ in "a \\"small\\" cap"'
+        " (Spark, MySQL); null: as its rows show"
+    ),
+]
+
+
+class CsvSettings(Settings):
+    """How a CSV file is written, where the file itself does not show it."""
+
+    delimiter: _Delimiter = None
+    encoding: _Encoding = None
+    escape: _Escape = None
 
 
 class SampleSettings(Settings):
@@ -35,9 +76,9 @@ class MetadataSettings(Settings):
     name: Text | None = Field(None, description="column of the item's name; null: the file's name")
     category: Text | None = Field(None, description=_CATEGORY)
     category_separator: Text = Field(">>", min_length=1, description=_SEPARATOR)
-    delimiter: Text | None = Field(None, pattern=r'^[^"\r\n]$')
-    """the character between the columns; null: the one that the heading shows"""
-    encoding: Text | None = Field(None, description="such as latin-1; null: as for a table")
+    delimiter: _Delimiter = None
+    encoding: _Encoding = None
+    escape: _Escape = None
 
 
 class FolderSettings(Settings):
@@ -72,14 +113,12 @@ class TableSettings(Settings):
     """
 
     type: Literal["table"] = "table"
-    path: FilePath = Field(description="the file; `.parquet`, or CSV, which may end in `.gz`")
+    path: FilePath = Field(description="the file: `.parquet`, or CSV, which may be packed by gzip")
     images: Literal["first", "all"] = "first"
     """first: the first URL of each product | all: each is an image of it"""
-    delimiter: Text = Field(",", pattern=r'^[^"\r\n]$')
-    """the character between the columns of a CSV file"""
-    encoding: Text | None = None
-    """of a CSV file, such as latin-1; null: what the file says of itself, else UTF-8, with cp1252
-    for what is not"""
+    delimiter: _Delimiter = None
+    encoding: _Encoding = None
+    escape: _Escape = None
     columns: ColumnSettings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -194,14 +195,15 @@ class _Evaluator:
     def _queries(
         self, gallery: Gallery, retrievers: Sequence[Retriever]
     ) -> tuple[QuerySet, dict[str, int]]:
-        """The queries, and why other photos of a query set are none → how many."""
+        """The queries, and why other rows and photos of a query set are none → how many."""
         options = self.options
         if options.query_set is None:
             return leave_one_out(gallery, options.queries, options.seed), {}
-        photos = read_query_set(options.query_set)
+        photos, skipped = read_query_set(options.query_set, self.config.query_set)
         encoders = {retriever.name: retriever.load_encoder() for retriever in retrievers}
         settings = self.config.embedding
-        return encode_query_set(photos, encoders, self.limits, settings, self.progress)
+        queries, rejected = encode_query_set(photos, encoders, self.limits, settings, self.progress)
+        return queries, dict(skipped + Counter(rejected))
 
     def _nothing_to_find(self, gallery: Gallery, queries: QuerySet) -> NothingToMeasureError:
         return NothingToMeasureError(

@@ -73,14 +73,14 @@ class Evaluation:
     unanswerable: int
     """Queries of whose label there is no item to find; they are in no average."""
     rejected: Mapping[str, int]
-    """Photos of the query set that are no queries: why → how many."""
+    """Rows and photos of the query set that are no queries: why → how many."""
     same_photo: ExcludedCount
     product: str | None
     """The column that says what is one product; None if none was given."""
     same_product: ExcludedCount
     labels: Mapping[str, LabelCount]
     similar_labels: tuple[tuple[str, ...], ...]
-    """Labels of items or queries that differ only by case, which makes them different labels."""
+    """Labels of items or queries that differ only by case or blanks, and so are not one label."""
     systems: tuple[System, ...]
     held_out: Mapping[str, HeldOut]
     """Trained engine → its scores on photos that it was not trained on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 import numpy as np
 
@@ -41,10 +42,10 @@ class Summary:
         return dict(zip(names, map(LabelCount, items, queries), strict=True))
 
     def similar_labels(self) -> tuple[tuple[str, ...], ...]:
-        """Return the labels of items and queries that differ only by case, together, in order."""
+        """Return labels of items and queries that differ only by case or blanks, together."""
         spellings: dict[str, list[str]] = defaultdict(list)
         for name in sorted({*self.experiment.label_names, *self.experiment.queries.labels}):
-            spellings[name.casefold()].append(name)
+            spellings["".join(normalize("NFKC", name).casefold().split())].append(name)
         return tuple(tuple(names) for _, names in sorted(spellings.items()) if len(names) > 1)
 
     def systems(self, retrievers: Sequence[Retriever]) -> tuple[System, ...]:

@@ -87,15 +87,15 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.excluded_items:
         why = "an index has not got them, or no photo of theirs can be read"
         yield f"{evaluation.excluded_items:,} labeled items are not ranked: {why}"
-    for reason, photos in evaluation.rejected.items():
-        yield f"rejected of the query set: {counted(photos, 'photo')}: {reason}"
+    for reason, rejected in evaluation.rejected.items():
+        yield f"left out of the query set: {counted(rejected, 'photo')} ({reason})"
     if evaluation.similar_labels:
         labels = [
             " / ".join(cut(name, MAX_LABEL_LENGTH) for name in names)
             for names in evaluation.similar_labels
         ]
         more = f", and {len(labels) - MAX_LABELS:,} more" if len(labels) > MAX_LABELS else ""
-        yield f"labels that differ only by case: {', '.join(labels[:MAX_LABELS])}{more}"
+        yield f"labels that differ only by case or blanks: {', '.join(labels[:MAX_LABELS])}{more}"
     same = {"photo": evaluation.same_photo, "product": evaluation.same_product}
     for what, excluded in same.items():
         if excluded.pairs:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, count, zip_longest
+from itertools import chain, count
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
-from pipeline.sources.cells import level_columns, split_levels, typed
-from pipeline.sources.columns import check_columns, check_encoding, read_columns
+from pipeline.sources.cells import level_columns, split_levels, typed, unescaped
+from pipeline.sources.columns import check_columns, read_columns, records
 from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.matching import match_rows
 from pipeline.sources.walk import FolderContents, path_text, walk
@@ -118,17 +118,15 @@ class _MetadataRows:
         self.settings = settings
         self.rows: dict[str, list[dict[str, str]]] = {}
         self.skipped: list[Skipped] = []
-        check_encoding(settings.encoding, "source.metadata.encoding")
-        file, hint = folder / expand(settings.file), "check the file and source.metadata"
-        rows = csv_rows(file, settings.delimiter, settings.encoding, hint)
+        file = folder / expand(settings.file)
+        rows = csv_rows(file, settings, "source.metadata")
         columns = read_columns(file, rows)
         needed = [(name, getattr(settings, name)) for name in ("key", "name", "category")]
         check_columns(file, columns, needed, "source.metadata")
-        for number, cells in enumerate(rows, 1):
-            if cells is None:
-                self.skipped.append(Skipped(number, "unreadable row"))
-            elif cells:  # a row that is too short or too long is filled or cut
-                row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
+        for number, row in records(columns, rows):
+            if isinstance(row, str):
+                self.skipped.append(Skipped(number, row))
+            else:
                 self.rows.setdefault(row[settings.key].strip(), []).append(row)
 
     def items(
@@ -139,7 +137,8 @@ class _MetadataRows:
         numbered = (name for n in count(2) if (name := f"{key}#{n}") not in self.rows)
         for item, row in zip(chain([key], numbered), self.rows[row_key], strict=False):
             # A column may have no heading, as pandas writes its index: "" is a name like any other.
-            name = (row[settings.name] if settings.name is not None else "") or Path(item).stem
+            name = row[settings.name] if settings.name is not None else ""
+            name = unescaped(name) or Path(item).stem
             category = row[settings.category] if settings.category is not None else ""
             levels = split_levels(category, settings.category_separator)
             cells = {column: typed(text) for column, text in row.items() if column != settings.key}

@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.errors import SourceError
 from pipeline.sources.cells import as_name, blank, photo_uris
-from pipeline.sources.csv_rows import DELIMITERS, csv_rows
+from pipeline.sources.columns import read_columns, records
+from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.parquet_rows import parquet_rows
 from pipeline.sources.table import PARQUET
 from pipeline.sources.walk import SUFFIXES, photos_below
@@ -46,9 +47,6 @@ def guess_source(path: Path) -> Guess:
     if not path.exists():
         hint = "name a folder of photos, or a table"
         raise SourceError("no such folder or file", where=path, hint=hint)
-    if not path.name.lower().endswith(_TABLES):
-        what = f"neither a folder of photos nor a table ({', '.join(_TABLES)})"
-        raise SourceError(what, where=path)
     return _table(path)
 
 
@@ -64,9 +62,13 @@ def _folder(folder: Path) -> Guess:
         raise SourceError(what, where=folder)
     settings: dict[str, Any] = {"type": "folder", "path": str(folder)}
     notes = [f"{folder}: {len(photos):,} photos"]
-    csv_files = (table for table in tables if table.suffix.lower() == ".csv")
-    guesses = (_metadata(file.name, _read_columns(file, ","), photos) for file in csv_files)
-    matches, metadata = max(guesses, key=lambda guess: guess[0], default=(0, {}))
+    guesses: list[tuple[int, dict[str, str]]] = [(0, {})]
+    for table in (table for table in tables if not _is_parquet(table)):
+        try:
+            guesses.append(_metadata(table.name, _read_columns(table), photos))
+        except SourceError as error:  # it need not have to do with the photos
+            notes.append(str(error))
+    matches, metadata = max(guesses, key=lambda guess: guess[0])
     if metadata:
         settings["metadata"] = metadata
         file, columns = metadata["file"], _listed(metadata)
@@ -91,13 +93,7 @@ def _metadata(
 
 def _table(path: Path) -> Guess:
     settings: dict[str, Any] = {"type": "table", "path": str(path)}
-    if path.suffix.lower() in PARQUET:
-        columns = _read_columns(path, None)
-    else:
-        read = {delimiter: _read_columns(path, delimiter) for delimiter in DELIMITERS}
-        delimiter, columns = max(read.items(), key=lambda pair: len(pair[1]))
-        if delimiter != ",":
-            settings["delimiter"] = delimiter
+    columns = _read_columns(path)
     image = max(columns, key=_image_score, default=None)
     if image is None or not _image_score(image):
         raise SourceError("no column of it holds URLs (http…) of photos", where=path)
@@ -151,18 +147,21 @@ class _Column:
         return braced > 0.5 * max(1, len(self.values))
 
 
-def _read_columns(path: Path, delimiter: str | None) -> list[_Column]:
-    """Read the first rows of a CSV file, or of a Parquet file if there is no delimiter."""
-    rows = parquet_rows(path) if delimiter is None else csv_rows(path, delimiter, None)
-    with closing(rows):
-        whole = (row for row in rows if row is not None and not all(map(blank, row)))
-        heading = [name.strip() for name in next(whole, [])]
-        cells = [row for row in islice(whole, MAX_ROWS) if len(row) == len(heading)]
+def _read_columns(path: Path) -> list[_Column]:
+    """Read the first rows of a CSV or Parquet file."""
+    with closing(parquet_rows(path) if _is_parquet(path) else csv_rows(path)) as rows:
+        names = read_columns(path, rows)
+        found = (record for _, record in records(names, rows) if not isinstance(record, str))
+        whole = list(islice(found, MAX_ROWS))
     return [
-        _Column(name, [row[i] for row in cells if not blank(row[i])], len(cells))
-        for i, name in enumerate(heading)
-        if name and heading.index(name) == i
+        _Column(name, [row[name] for row in whole if not blank(row[name])], len(whole))
+        for name in names
+        if name
     ]
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in PARQUET
 
 
 def _image_score(column: _Column) -> int:

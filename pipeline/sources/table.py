@@ -13,8 +13,15 @@ from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
-from pipeline.sources.cells import as_name, blank, level_columns, photo_uris, table_levels, typed
-from pipeline.sources.columns import check_columns, check_encoding, read_columns
+from pipeline.sources.cells import (
+    as_name,
+    level_columns,
+    photo_uris,
+    table_levels,
+    typed,
+    unescaped,
+)
+from pipeline.sources.columns import check_columns, read_columns, records
 from pipeline.sources.csv_rows import MAX_ROW_CHARS, CsvRows, csv_rows
 from pipeline.sources.parquet_rows import ParquetRows, parquet_count, parquet_rows
 from pipeline.sources.structures import structured
@@ -36,10 +43,9 @@ class TableSource:
         """Open the file that a configuration names.
 
         Raises:
-            SourceError: there is no such file, or no such encoding.
+            SourceError: there is no such file.
         """
         path = expand(settings.path).absolute()
-        check_encoding(settings.encoding, "source.encoding")
         try:
             status = path.stat()
         except OSError as error:
@@ -64,33 +70,26 @@ class TableSource:
             needed = [(name, getattr(given, name)) for name in ("key", "image", "name", "category")]
             needed += [("structured", name) for name in given.structured]
             check_columns(self.path, columns, needed, "source.columns")
-            for number, cells in enumerate(rows, 1):
-                yield self._item(number, columns, cells)
+            for number, cells in records(columns, rows):
+                yield self._item(number, cells)
 
     def _rows(self) -> CsvRows | ParquetRows:
         if self._is_parquet:
             return parquet_rows(self.path)
-        given, limit = self.settings, self.max_row_chars
-        return csv_rows(self.path, given.delimiter, given.encoding, max_row_chars=limit)
+        return csv_rows(self.path, self.settings, "source", self.max_row_chars)
 
     @property
     def _is_parquet(self) -> bool:
         return self.path.suffix.lower() in PARQUET
 
-    def _item(self, row: int, columns: list[str], cells: list[Any] | None) -> SourceItem | Skipped:
-        if cells is None:
-            return Skipped(row, "unreadable row")
-        if all(map(blank, cells)):
-            return Skipped(row, "blank row")
-        # A row too short may lack any of its cells, not the last ones: nothing in it can be relied
-        # on. Blank cells beyond the last column are only commas.
-        if len(cells) < len(columns) or not all(map(blank, cells[len(columns) :])):
-            return Skipped(row, "wrong number of fields")
-        given, fields = self.settings.columns, dict(zip(columns, cells, strict=False))
+    def _item(self, row: int, fields: dict[str, Any] | str) -> SourceItem | Skipped:
+        if isinstance(fields, str):
+            return Skipped(row, fields)
+        given = self.settings.columns
         key = as_name(fields[given.key])
         if not key:
             return Skipped(row, "no id")
-        name = (as_name(fields[given.name]) if given.name is not None else "") or key
+        name = unescaped(as_name(fields[given.name]) if given.name is not None else "") or key
         category = fields[given.category] if given.category is not None else None
         levels = table_levels(category, given.category_separator, name)
         uris = photo_uris(fields[given.image])

@@ -15,9 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.catalog import condition_sql
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
+from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
+from pipeline.evaluation.labels import values_of
 
 ITEMS: list[dict[str, Any]] = [
     {"price": 100, "brand": "Titan", "rating": 4.5, "retail price": 7, 'odd "name"': "x"},
@@ -179,10 +182,38 @@ def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("depth", [200, 100_000])
-def test_deeply_nested_conditions_are_refused_or_answered(catalog: Catalog, depth: int) -> None:
-    with pytest.raises(QueryError):
-        matching_items(catalog, "(" * depth + "color = 1" + ")" * depth)
+@pytest.mark.parametrize("depth", [200, 10_000])
+@pytest.mark.parametrize(
+    ("before", "after"), [("(", ")"), ("not ", ""), ("not (", ")"), ("id = 1 or (id = 2 and ", ")")]
+)
+def test_deeply_nested_conditions_are_refused_in_one_line(
+    catalog: Catalog, depth: int, before: str, after: str
+) -> None:
+    with pytest.raises(QueryError, match=r"is nested too deeply; |is not a condition; ") as caught:
+        Condition(catalog, before * depth + "id = 1" + after * depth)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda depth: "(" * depth + "id = 1" + ")" * depth,
+        lambda depth: "not " * 2 * depth + "id = 1",
+        lambda depth: "id = 1 or (id = 0 and " * depth + "id = 2" + ")" * depth,
+        lambda depth: "id = 1 and not (id = 0 and " * depth + "id = 2" + ")" * depth,
+    ],
+)
+def test_conditions_of_any_depth_are_answered_or_refused_in_one_line(
+    catalog: Catalog, written: Callable[[int], str]
+) -> None:
+    answers = []
+    for depth in (*range(1, 60, 2), 1_000):
+        try:
+            answers.append(Condition(catalog, written(depth)).items.tolist())
+        except QueryError as error:
+            assert len(str(error)) < 400  # noqa: PT017
+    assert answers
+    assert answers == [[1]] * len(answers)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -381,20 +412,82 @@ def test_long_lists_and_chains_are_answered(mixed: tuple[Catalog, list[Any]], co
     ]  # fmt: skip
 
 
+def test_conditions_groups_and_labels_agree_on_what_is_equal(
+    mixed: tuple[Catalog, list[Any]],
+) -> None:
+    catalog, cells = mixed
+    items = range(1, len(cells) + 1)
+    groups = dict(zip(items, Groups(catalog, "a")(items), strict=True))
+    labels = values_of(catalog, "a")
+    for item, (cell, _) in enumerate(cells, 1):
+        equal = {other for other in items if groups[other] == groups[item]}
+        if cell is None:
+            assert equal == {item}
+            assert item not in labels
+            continue
+        assert equal == set(Condition(catalog, f"a = {quoted(cell)}").items.tolist()), cell
+        if cell != "":
+            assert equal == {o for o, label in labels.items() if label == labels[item]}, cell
+
+
+@pytest.mark.parametrize("word", ["and", "or"])
+def test_chains_that_are_too_long_are_refused_in_one_line(
+    mixed: tuple[Catalog, list[Any]], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(condition_sql, "MAX_CONDITIONS", 50)
+    Condition(mixed[0], f" {word} ".join(["a = 1"] * 50))
+    with pytest.raises(QueryError, match=r"^a condition joins at most 50 others; list values as"):
+        Condition(mixed[0], f" {word} ".join(["a = 1"] * 51))
+
+
+def missing(name: str, items: int) -> str:
+    return (
+        f"{name} is missing in {items} of 6 items: they meet neither a condition on it nor its"
+        " opposite"
+    )
+
+
 def test_what_cannot_be_judged_is_counted(catalog: Catalog) -> None:
+    without = {name: sum(one.get(name) is None for one in ITEMS) for name in ("price", "brand")}
     assert Condition(catalog, "price < 2000 and brand = 'Titan'").notes == [
         "price is a text in 1 of the 4 items that have it (such as 'n/a'): they meet no comparison"
-        " with a number"
+        " with a number",
+        missing("price", without["price"]),
+        missing("brand", without["brand"]),
     ]
-    assert Condition(catalog, "price < '2000'").notes == []
-    assert Condition(catalog, "sku = 12345").notes == []
+    assert Condition(catalog, "price < '2000'").notes == Condition(catalog, "price < 1").notes[1:]
+    assert Condition(catalog, "key = 'k4' and id < 5 and brand is null").notes == []
 
 
-def test_the_nearest_values_are_suggested(catalog: Catalog) -> None:
-    assert Condition(catalog, "category = 'watch'").suggestions == [
-        "no item has category = 'watch'; category has Watches"
+@pytest.mark.parametrize(
+    ("where", "suggestions"),
+    [
+        ("category = 'watch'", ["no item has category = 'watch'; category has Watches"]),
+        ("category in ('Caps', 'Watch')", ["no item has category = 'Watch'; category has Watches"]),
+        ("category = 'Caps' and price > 1", []),
+        ("brand like 'titn%'", ["no item has brand LIKE 'titn%'; brand has Titan"]),
+        ("id = 99", ["no item has id = 99; id has 4, 5, 6"]),
+        ("id > 12345678901234567", ["no item has id > 12345678901234567; id has 4, 5, 6"]),
+        ("id between 8 and 9", ["no item has id BETWEEN 8 AND 9; id has 4, 5, 6"]),
+        ("not id = 99 and id < 0", ["no item has id < 0; id has 1, 2, 3"]),
+        ("id = 1 and id = 2", ["no item meets the whole condition"]),
+        ("not (id < 100)", ["no item meets the whole condition"]),
+    ],
+)
+def test_what_no_item_has_is_said_with_the_nearest_values(
+    catalog: Catalog, where: str, suggestions: list[str]
+) -> None:
+    assert Condition(catalog, where).suggestions == suggestions
+
+
+def test_the_number_next_to_a_number_is_found_among_texts(mixed: tuple[Catalog, list[Any]]) -> None:
+    catalog, _ = mixed
+    assert Condition(catalog, "a = 41").suggestions == ["no item has a = 41; a has 40, 40.5, 50"]
+    assert Condition(catalog, "a = 12345678901234570").suggestions == [
+        "no item has a = 12345678901234570; a has 12345678901234567, 12345678901234568,"
+        " 12345678901234569"
     ]
-    assert Condition(catalog, "category in ('Caps', 'Watch')").suggestions == [
-        "no item has category = 'Watch'; category has Watches"
+    assert Condition(catalog, "a = '₹990'").suggestions == [
+        "no item has a = '₹990'; a has ₹999, 1,299, 0"
     ]
-    assert Condition(catalog, "category = 'Caps' and price > 1").suggestions == []
+    assert len(Condition(catalog, "a = '₹990' or a = 77 or a = 78 or a = 79").suggestions) == 3

@@ -18,7 +18,7 @@ from pipeline import sources
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.cli import main
-from pipeline.config import Config, load_config
+from pipeline.config import Config, FolderSettings, load_config
 from pipeline.images import ImageLimits
 from pipeline.sources.base import SourceItem
 from tests.conftest import png
@@ -180,6 +180,22 @@ def test_photos_in_the_current_folder_are_indexed_beside_it(
     assert len(ingested(load_config())) == 2
 
 
+def test_a_table_beside_the_photos_that_cannot_be_read_is_a_note(run: Run, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", "a.png", "b.png")
+    (tmp_path / "photos/prices.csv").write_bytes(b"PK\x03\x04 xl/workbook.xml")
+    write_csv(tmp_path / "photos/products.csv", {"file": "a", "name": "Cap"})
+    code, _, err = run("init", "photos")
+    assert code == 0
+    assert (
+        "prices.csv: a workbook (of Excel or the like), not a CSV file; save its table as CSV"
+        in err
+    )
+    source = load_config().source
+    assert isinstance(source, FolderSettings)
+    assert source.metadata is not None
+    assert source.metadata.file == Path("products.csv")
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_a_table_with_urls(run: Run, tmp_path: Path, delimiter: str) -> None:
     rows = [
@@ -250,9 +266,10 @@ def test_an_existing_file_is_kept(run: Run, tmp_path: Path) -> None:
         ("nowhere", "nowhere: no such folder or file"),
         ("empty", "empty: no photos below it, and no table"),
         ("two", "several tables (a.csv, b.csv); name one"),
-        ("text.txt", "text.txt: neither a folder of photos nor a table"),
+        ("photo.png", "photo.png: a picture, not a CSV file; name the CSV file instead"),
+        ("text.txt", "text.txt: no heading; the first row must name the columns"),
         ("two/a.csv", "two/a.csv: no column of it holds URLs"),
-        ("blank.csv", "blank.csv: no column of it holds URLs"),
+        ("blank.csv", "blank.csv: no heading; the first row must name the columns"),
         ("bad.parquet", "bad.parquet: not a Parquet file"),
         ("indexes/shop", "must be apart"),
     ],
@@ -266,7 +283,7 @@ def test_what_is_not_usable_is_said_in_one_line(
         write_csv(tmp_path / f"two/{name}.csv", {"id": "1", "name": "x"})
     for name in ("text.txt", "blank.csv", "bad.parquet"):
         (tmp_path / name).write_text("")
-    write_photos(tmp_path / "indexes/shop", "a.png")
+    write_photos(tmp_path, "photo.png", "indexes/shop/a.png")
     code, out, err = run("init", argument)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert says in err

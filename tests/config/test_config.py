@@ -61,8 +61,9 @@ ARTICLE = {
         "type": "flipkart",
         "path": "data/flipkart_com-ecommerce_sample.csv",
         "images": "first",
-        "delimiter": ",",
+        "delimiter": None,
         "encoding": None,
+        "escape": None,
         "columns": {
             "key": "uniq_id",
             "image": "image",
@@ -140,6 +141,7 @@ ARTICLE = {
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
     "index": {"type": "flat", "keep_builds": 2},
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
+    "query_set": {"delimiter": None, "encoding": None, "escape": None},
 }
 
 

@@ -335,14 +335,17 @@ def test_a_query_set_brings_its_own_labels(open_fair: Opener, tmp_path: Path, fo
                     ("label", "file"),
                     *((label, path) for path, label in rows),
                     ("dark", "gone.png"),
+                    ("dark", "gone\0.png"),
                     ("", "x"),
+                    ("dark",),
+                    (),
                 ]
             )
     found = evaluate(fair.config, replace(QUICK, query_set=asked))
     assert found.query_set == str(asked)
     assert (found.items, found.queries, found.scored, found.unanswerable) == (4, 4, 3, 1)
-    missing = {"photo missing": 1} if form == "csv" else {}
-    assert found.rejected == {"not an image": 1, **missing}
+    skipped = {"photo missing": 2, "no label": 1, "wrong number of fields": 1, "blank row": 1}
+    assert found.rejected == {"not an image": 1, **(skipped if form == "csv" else {})}
     # (10, 0, 0) is b's own photo.
     assert (found.same_photo.queries, found.same_photo.pairs) == (1, 1)
     (engine,) = (system for system in found.systems if system.name == "color")
@@ -401,7 +404,8 @@ def test_what_does_not_go_with_a_query_set_is_refused(
         ("file,label\ngone.png,a\n", "nothing to find: of 0 queries"),
         ("sep=;\nfile;label\ngone.png;a\n", "nothing to find: of 0 queries"),
         ("file\tlabel\ngone.png\tä\n", "nothing to find: of 0 queries"),
-        ('file,label\na.png,x\nb.png,"y\n', "cannot read row 2 of the query set"),
+        ("photo,label\na.png,x\n", "has the columns file and label; .* are photo, label$"),
+        ("<!DOCTYPE html><html>", "a web page .HTML., not a CSV file"),
         ("", r"cannot read the query set: .*queries\.csv: no heading"),
         (None, "cannot read the query set"),
     ],
@@ -454,7 +458,7 @@ def test_labels_come_from_any_column_and_items_without_are_not_in_the_gallery(
     assert evaluate(fair.config, QUICK).items == 6
 
 
-def test_labels_that_differ_only_by_case_are_told_and_not_merged(
+def test_labels_that_differ_only_by_case_or_blanks_are_told_and_not_merged(
     open_fair: Opener, tmp_path: Path
 ) -> None:
     fair = open_fair("color")
@@ -469,9 +473,10 @@ def test_labels_that_differ_only_by_case_are_told_and_not_merged(
     assert found.similar_labels == (("Nike", "nike"),)
     assert found.to_dict()["similar_labels"] == (("Nike", "nike"),)
     # The labels of a query set count too: those photos have nothing to find.
-    query_photos(tmp_path / "queries", {"PUMA": [(9, 0, 0)], "Puma": [(8, 0, 0)]})
+    asked = {"PUMA": [(9, 0, 0)], "Puma": [(8, 0, 0)], "Ni\xa0 ke": [(7, 0, 0)]}
+    query_photos(tmp_path / "queries", asked)
     found = evaluate(fair.config, replace(QUICK, query_set=tmp_path / "queries"))
-    assert found.similar_labels == (("Nike", "nike"), ("PUMA", "Puma"))
+    assert found.similar_labels == (("Nike", "Ni\xa0 ke", "nike"), ("PUMA", "Puma"))
 
 
 @pytest.mark.parametrize("written", ["7", " 7 ", "7.0"])

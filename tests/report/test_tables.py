@@ -54,7 +54,7 @@ def test_every_number_of_an_evaluation_is_shown(evaluation: Evaluation) -> None:
         similar_labels=similar,
     )
     text = shown(evaluation_tables(evaluation))
-    assert "labels that differ only by case: Nike / nike, A0 / a0, A1 / a1, " in text
+    assert "labels that differ only by case or blanks: Nike / nike, A0 / a0, A1 / a1, " in text
     assert "A18 / a18, and 2 more" in text
     assert "fair: 30 items asked for others of their category among 30 items; 0 had nothing" in text
     for system in evaluation.systems:

@@ -368,16 +368,23 @@ def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
     assert (first.name, second.name) == (text, "B")
 
 
-def test_rows_of_another_length_are_cut_or_filled(tmp_path: Path) -> None:
+def test_rows_of_another_length_are_counted_and_describe_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
-    content = (
-        "image,title,tree\r\na.jpg,A\r\nb.jpg,B,T,more,and more\r\n\r\n,no key,T\r\n  ,blank,T\r\n"
-    )
-    first, second, *keyless = described(tmp_path, content)
-    assert (first.name, first.category) == ("A", "")
-    assert (second.name, second.category) == ("B", "T")
-    assert second.metadata == {"title": "B", "tree": "T", "category_1": "T"}
-    assert [item.name for item in keyless] == ["no key", "blank"]
+    content = "image,title,tree\na.jpg,A\nb.jpg,B,T,more\n\nb.jpg,B,T,,\n,no key,T\n , ,\n"
+    (tmp_path / "products.csv").write_text(content)
+    settings = MetadataSettings(file=Path("products.csv"), key="image", name="title")
+    first, second, keyless, *skipped = FolderSource(tmp_path, settings).items()
+    assert [one.name for one in (first, second, keyless) if isinstance(one, SourceItem)] == [
+        "a",
+        "B",
+        "no key",
+    ]
+    assert skipped == [
+        Skipped(1, "wrong number of fields"),
+        Skipped(2, "wrong number of fields"),
+        Skipped(3, "blank row"),
+        Skipped(6, "blank row"),
+    ]
 
 
 def test_every_row_of_a_photo_is_an_item_that_shows_it(tmp_path: Path) -> None:
@@ -396,7 +403,7 @@ def test_every_row_of_a_photo_is_an_item_that_shows_it(tmp_path: Path) -> None:
 
 def test_a_row_without_a_key_is_an_item_without_a_photo(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
-    rows = [("", "One", "T"), ("a.jpg", "A", ""), ("  ", "", "")]
+    rows = [("", "One", "T"), ("a.jpg", "A", ""), ("  ", "", "U")]
     items = described(tmp_path, table(rows))
     assert keys(items) == ["a.jpg", "row without a key", "row without a key#2"]
     assert [item.name for item in items] == ["A", "One", "row without a key#2"]
@@ -437,5 +444,5 @@ def test_a_column_without_a_heading_is_not_used_as_name_or_category(tmp_path: Pa
 
 def test_a_column_without_a_heading_is_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
-    (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T,more\r\n")
+    (item,) = described(tmp_path, ",image,title,tree\r\n0,a.jpg,A,T,\r\n")
     assert (item.name, item.metadata[""]) == ("A", 0)

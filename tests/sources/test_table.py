@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import decimal
 import gzip
 import io
 import json
+import lzma
 import math
 import os
 import random
 import threading
 import tracemalloc
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +29,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.config import ColumnSettings, FlipkartSettings, TableSettings
+from pipeline.download.outcomes import Failure
+from pipeline.download.urls import parse
 from pipeline.errors import SourceError
 from pipeline.sources import create, csv_rows
 from pipeline.sources.base import Skipped, SourceItem
@@ -331,21 +336,48 @@ def test_an_unknown_encoding_is_an_error(tmp_path: Path, encoding: str) -> None:
         rows_of(tmp_path, table([]), encoding=encoding)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
-@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-def test_wider_characters_are_recognized_by_nul_in_the_heading(
-    tmp_path: Path, encoding: str, quoting: Any
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("title", "value"), [("title", "Käppi"), ("商品名称", "帽子"), ("नाम", "टोपी")]
+)
+def test_wide_characters_need_no_mark_and_no_setting(
+    tmp_path: Path, encoding: str, mark: str, title: str, value: str
 ) -> None:
-    content = table([("a", URL, "T", "C")], quoting=quoting).encode(encoding)
+    content = mark + table([("a", URL, value, "C")], ("id", "image", title, "tree"))
+    item = item_of(tmp_path, content.encode(encoding), {"name": title})
+    assert (item.key, item.name, item.category) == ("a", value, "C")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF16", "utf-32"])
+def test_wide_characters_may_lack_the_mark_that_their_setting_asks_for(
+    tmp_path: Path, encoding: str
+) -> None:
+    content = table([("a", URL, "Käppi", "C")])
+    for order in ("-le", "-be"):
+        wide = content.encode(("utf-32" if "32" in encoding else "utf-16") + order)
+        assert item_of(tmp_path, wide, encoding=encoding).name == "Käppi"
+
+
+def test_a_mark_counts_more_than_the_setting(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        content = table([("a", URL, "Käppi", "C")]).encode(encoding)
+        assert item_of(tmp_path, content, encoding="latin-1").name == "Käppi"
+
+
+def test_wide_characters_under_a_wrong_encoding_are_named(tmp_path: Path) -> None:
+    content = table([("a", URL, "T", "C")]).encode("utf-16-le")
     with pytest.raises(SourceError) as caught:
-        rows_of(tmp_path, content)
+        rows_of(tmp_path, content, encoding="cp1252")
     assert str(caught.value) == (
-        f"{tmp_path / 'products.csv'}: no column 'id', and NUL characters in the heading; set"
-        " source.encoding to that of the file, such as utf-16-le"
+        f"{tmp_path / 'products.csv'}: no column 'id', and NUL characters in the heading; save it"
+        " as CSV in UTF-8, or set source.encoding to that of the file"
     )
-    assert caught.value.where == str(tmp_path / "products.csv")
-    assert caught.value.hint == "set source.encoding to that of the file, such as utf-16-le"
-    assert item_of(tmp_path, content, encoding=encoding).name == "T"
+
+
+def test_a_nul_is_a_character_like_any_other(tmp_path: Path) -> None:
+    item = item_of(tmp_path, table([("a", URL, "T\0itle", "C\0" * 9)]))
+    assert (item.name, item.category) == ("T\0itle", "C\0" * 9)
 
 
 def test_an_encoding_that_does_not_fit_is_an_error_in_one_line(tmp_path: Path) -> None:
@@ -378,15 +410,75 @@ def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     assert item.name == f"\N{REPLACEMENT CHARACTER}{lone}"
 
 
-def test_a_gzip_file_is_unpacked(tmp_path: Path) -> None:
-    file = tmp_path / "products.csv.gz"
+@pytest.mark.parametrize("name", ["products.csv.gz", "products.csv", "products"])
+def test_a_gzip_file_is_unpacked_whatever_its_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
     packed = gzip.compress(table([("a", URL, "Käppi", "")] * 500).encode())
     file.write_bytes(packed)
     assert [one.row for one in opened(file).items()] == list(range(1, 501))
-    for damaged in (packed[:-20], packed[:30] + b"\0" * 50 + packed[30:], b"id,image", packed[:12]):
+    for damaged in (packed[:-20], packed[:30] + b"\0" * 50 + packed[30:], packed[:12]):
         file.write_bytes(damaged)
-        with pytest.raises(SourceError, match=r"products\.csv\.gz: cannot read it"):
+        with pytest.raises(SourceError, match=rf"{name}: cannot read it"):
             list(opened(file).items())
+
+
+def test_a_name_alone_does_not_make_a_gzip_file(tmp_path: Path) -> None:
+    file = tmp_path / "products.csv.gz"
+    file.write_text(table([("a", URL, "Cap", "")]))
+    assert outcomes(list(opened(file).items())) == ["a"]
+
+
+def zip_of(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, "id,image\n")
+    return packed.getvalue()
+
+
+PARQUET_BYTES = b"PAR1" + bytes(40) + b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "advice"),
+    [
+        (zip_of("[Content_Types].xml", "xl/workbook.xml"), "a workbook", "as CSV"),
+        (zip_of("docProps/app.xml", "xl/workbook.xml"), "a workbook", "as CSV"),
+        (zip_of("products.csv"), "a zip archive", "unpack it"),
+        (zip_of(), "a zip archive", "unpack it"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(512), "an old Excel workbook", "as CSV"),
+        (PARQUET_BYTES, "a Parquet file", r"name it \.parquet"),
+        (bz2.compress(b"id,image\n"), "packed", "unpack it"),
+        (lzma.compress(b"id,image\n"), "packed", "unpack it"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "as CSV"),
+        (b"SQLite format 3\0" + bytes(80), "an SQLite database", "as CSV"),
+        (b"\x89PNG\r\n\x1a\n", "a picture", "CSV"),
+        (b"\xef\xbb\xbf\r\n <!DOCTYPE html>\n<html>", "a web page", "download the table"),
+        (b"<html lang='en'><body>Sign in</body></html>", "a web page", "download the table"),
+        (b"<!-- page -->\n<table><tr>", "a web page", "download the table"),
+        (b"<table class='x'><tr>", "a web page", "download the table"),
+        ("<html>".encode("utf-16"), "a web page", "download the table"),
+        (b'<?xml version="1.0"?><rss/>', "XML", "as CSV"),
+        (b'[{"id": 1}]', "JSON", "as CSV"),
+        (b'{"id": 1}\n{"id": 2}\n', "JSON", "as CSV"),
+        (b"[\n  {\n", "JSON", "as CSV"),
+        (b"{\\rtf1\\ansi", "a document", "as CSV"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_another_kind_of_file_is_named_with_what_to_do(
+    tmp_path: Path, content: bytes, kind: str, advice: str, pack: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(SourceError, match=rf"products\.csv: {kind}.*, not a CSV file; .*{advice}"):
+        rows_of(tmp_path, pack(content))
+
+
+@pytest.mark.parametrize("heading", ["PAR1", "{id}", "[id]", "PKs", "<id>", "BZh9"])
+def test_a_heading_is_not_taken_for_another_kind_of_file(tmp_path: Path, heading: str) -> None:
+    content = table([("a", URL, "", "")], (heading, *HEADER[1:]))
+    if heading == "PAR1":
+        content = f'"{heading}"' + content.removeprefix(heading)
+    assert item_of(tmp_path, content, {"key": heading}).key == "a"
 
 
 # -- Columns ---------------------------------------------------------------------------------------
@@ -412,7 +504,7 @@ def test_odd_columns_are_listed_in_one_short_line(tmp_path: Path) -> None:
         rows_of(tmp_path, "x" * 100_000)
     assert len(str(caught.value)) < 1_000
     with pytest.raises(SourceError, match=r"id;image \(is source\.delimiter right\?\)$"):
-        rows_of(tmp_path, "id;image\na;b\n")
+        rows_of(tmp_path, "id;image\na;b\n", delimiter=",")
 
 
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;"])
@@ -521,21 +613,95 @@ def test_photos_are_found_in_lists_texts_and_broken_lists(
         ("null", "no photo"),
         ("[null]", "no photo"),
         ('["", " "]', "no photo"),
-        ("none here", "unreadable photo list"),
-        ("foo.jpg", "unreadable photo list"),
-        ("ftp://a/b.jpg ftp://a/c.jpg", "unreadable photo list"),
-        ("see ftp://a/b.jpg", "unreadable photo list"),
-        ("ftp://", "unreadable photo list"),
         ("[", "unreadable photo list"),
         ("[5]", "unreadable photo list"),
         ('["', "unreadable photo list"),
         ("[" * 100_000, "unreadable photo list"),
-        ("5", "unreadable photo list"),
     ],
 )
 def test_an_item_without_photos_says_why(tmp_path: Path, text: str, reason: str) -> None:
     item = item_of(tmp_path, table([("a", text, "", "")]))
     assert (item.photos, item.without_photo) == ((), reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "none here",
+            "foo.jpg",
+            "www.shop.example/a.jpg",
+            "shop.example/a.jpg",
+            "http:/one-slash",
+        ),
+        *(
+            "ftp://a/b.jpg ftp://a/c.jpg",
+            "see ftp://a/b.jpg",
+            "ftp://",
+            "5",
+            "N/A",
+            "http//a/b.jpg",
+        ),
+    ],
+)
+def test_what_is_no_url_is_told_as_such_in_a_list_and_alone(tmp_path: Path, text: str) -> None:
+    for written in (text, f" {text}\n", f'"{text}"', json.dumps([text])):
+        item = item_of(tmp_path, table([("a", written, "", "")]))
+        assert uris(item) == [text]
+    with pytest.raises(Failure, match=r"not a URL|not an http"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("//shop.example/a.jpg", ["https://shop.example/a.jpg"]),
+        (
+            "//shop.example/a.jpg, //b.example/b.jpg",
+            ["https://shop.example/a.jpg", "https://b.example/b.jpg"],
+        ),
+        (f"//shop.example/a,b.jpg;{A}", ["https://shop.example/a,b.jpg", A]),
+        (f"{A}|//shop.example/a.jpg", [A, "https://shop.example/a.jpg"]),
+        ('["//shop.example/a.jpg"', ["https://shop.example/a.jpg"]),
+        ("\\/\\/shop.example\\/a.jpg", ["https://shop.example/a.jpg"]),
+        (f"{A}//b//c.jpg", [f"{A}//b//c.jpg"]),
+        ("http://a/b?w=1&amp;h=2", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?w=1&amp;amp;h=2", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?w=1&#38;h=&#x32;", ["http://a/b?w=1&h=2"]),
+        ("http://a/b?a=1&copy=2&reg;3&lt=4", ["http://a/b?a=1&copy=2\N{REGISTERED SIGN}3&lt=4"]),
+        ("http://a/b%26amp%3Bc.jpg", ["http://a/b%26amp%3Bc.jpg"]),
+        (
+            "[&quot;http://a/b.jpg&quot;, &quot;http://a/c.jpg&quot;]",
+            ["http://a/b.jpg", "http://a/c.jpg"],
+        ),
+        ('<img src="http://a/b.jpg?w=1&amp;h=2">', ["http://a/b.jpg?w=1&h=2"]),
+        ("<a href='//a/b.jpg' title=\"B\"/>", ["https://a/b.jpg"]),
+    ],
+)
+def test_urls_are_completed_as_a_page_has_them(tmp_path: Path, text: str, found: list[str]) -> None:
+    assert uris(item_of(tmp_path, table([("a", text, "", "")]), images="all")) == found
+    if text.startswith(("//", "http")) and len(found) == 1:
+        listed = item_of(tmp_path, table([("a", json.dumps([text]), "", "")]))
+        assert uris(listed) == found
+
+
+def test_entities_of_texts_are_replaced_where_there_is_no_html(tmp_path: Path) -> None:
+    line = (
+        "a&amp;b",
+        URL,
+        "Levi&#39;s 5&quot; &amp; co",
+        "Tops &amp; Tees >> A&gt;B",
+        "<b>A &amp; B</b>",
+    )
+    item = item_of(tmp_path, table([line], (*HEADER, "html")))
+    assert (item.key, item.name, item.category) == ("a&amp;b", "Levi's 5\" & co", "Tops & Tees")
+    assert item.metadata == {
+        "title": "Levi's 5\" & co",
+        "tree": "Tops & Tees >> A>B",
+        "html": "<b>A &amp; B</b>",
+        "category_1": "Tops & Tees",
+        "category_2": "A>B",
+    }
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
