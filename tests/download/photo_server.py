@@ -619,7 +619,7 @@ _MIXTURE = (
     ("http://169.254.169.254/latest/{n}.jpg", "failed", "forbidden address", 30),
     ("http://0xa9fea9fe/latest/{n}.jpg", "failed", "forbidden address", 30),
     ("ftp://127.0.0.1/{n}.jpg", "failed", "not an http or https URL", 30),
-    ("//127.0.0.1/{n}.jpg", "failed", "not a URL", 30),
+    ("www.shop.example//{n}.jpg", "failed", "not a URL", 30),
     ("silent/{n}", "failed", "read timeout", 30),
     ("stalled/{n}", "failed", "read timeout", 30),
     ("drip/{n}", "failed", "total timeout", 30),
