@@ -99,7 +99,7 @@ def report_lines(report: BuildReport) -> Iterator[str]:
         for line in remark_lines(report.ingest.left_out, report.ingest.unmatched):
             yield f"           {line}"
     if report.download and report.download.counts:
-        yield f"photos       {states_line(report.download.counts, 'images')}"
+        yield f"photos       {states_line(report.download.counts, 'image')}"
     for name, engine in report.engines.items():
         parts = []
         if engine.model:
@@ -109,9 +109,10 @@ def report_lines(report: BuildReport) -> Iterator[str]:
         if engine.embedding:
             e = engine.embedding
             failed = f", {e.failed:,} failed" if e.failed else ""
-            parts.append(f"{e.embedded:,} photos embedded, {e.already:,} already{failed}")
+            parts.append(f"{counted(e.embedded, 'photo')} embedded, {e.already:,} already{failed}")
         if engine.build:
-            parts.append(f"index {engine.build.path} of {engine.build.manifest['rows']:,} photos")
+            rows = counted(engine.build.manifest["rows"], "photo")
+            parts.append(f"index {engine.build.path} of {rows}")
             if left_out := engine.build.without_direction:
                 parts.append(f"{left_out:,} photos left out: their vectors have no direction")
         if parts:
@@ -143,7 +144,7 @@ def _of_kind(group: LeftOutCount) -> str:
     return f"{group.count:,} {group.kind}" if is_suffix else counted(group.count, group.kind)
 
 
-def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offered") -> str:
+def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "item") -> str:
     """Say `248 items offered = 246 available + 2 rejected (2 truncated); 1 removed`."""
     states = {state: sum(reasons.values()) for state, reasons in counts.items()}
     removed = states.pop("removed", 0)
@@ -151,6 +152,7 @@ def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "items offe
     for state, number in states.items():
         reasons = [f"{n:,} {reason}" for reason, n in counts[state].items() if reason]
         parts.append(f"{number:,} {state}" + (f" ({', '.join(reasons)})" if reasons else ""))
-    unit = "rows" if "skipped" in counts else unit
-    line = f"{sum(states.values()):,} {unit} = {' + '.join(parts) or 'none'}"
+    total = counted(sum(states.values()), "row" if "skipped" in counts else unit)
+    offered = " offered" if unit == "item" else ""
+    line = f"{total}{offered} = {' + '.join(parts) or 'none'}"
     return f"{line}; {removed:,} removed" if removed else line
