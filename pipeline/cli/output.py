@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +33,7 @@ def print_line(text: str) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON document on one line."""
-    text = json.dumps(content, ensure_ascii=False)
+    """Print one JSON document on one line; in ASCII, unless stdout is UTF-8."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(content, ensure_ascii=not is_utf8)
     print(_UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text))  # noqa: T201

@@ -15,7 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.cli import app, main
+from pipeline.cli import main
+from pipeline.cli.commands import app
 from pipeline.config import Config, load_config
 from pipeline.engine import Engine
 from pipeline.index.builds import BuildStore
