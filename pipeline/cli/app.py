@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.boundary import name_config
-from pipeline.errors import QueryError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -49,17 +48,3 @@ def load_config(config: Path | None, overrides: list[str] | None) -> Config:
     return load_config(
         config, [change for text in overrides or () for change in split_overrides(text)]
     )
-
-
-def check_file(option: str, file: Path, suffix: str) -> None:
-    """Make sure, before the work, that a file with this suffix can be written there.
-
-    Raises:
-        QueryError: another suffix, a folder, or in a folder that does not exist.
-    """
-    where = f"{option} {file}"
-    if not (file.suffix.lower() == suffix and file.absolute().parent.is_dir()):
-        message = f"give a name that ends in {suffix}, in a folder that exists"
-        raise QueryError(message, where=where)
-    if file.is_dir():
-        raise QueryError("a folder", where=where, hint="give the name of a file")

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from pipeline.cli.app import app, check_file, load_config
+from pipeline.cli.app import app, load_config
 from pipeline.cli.build import states_line
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, stdout, talk
+from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
@@ -63,12 +64,12 @@ def audit(
     from pipeline.maintenance.audit import AuditLimits, audit_page
     from pipeline.maintenance.audit import audit as run
 
+    settings = load_config(config, set_)
     if html:
-        check_file("--html", html, ".html")
+        check_output("--html", html, [".html"], settings)
     names = ("distance", "sharpness", "side", "items", "examples")
     given = zip(names, (distance, sharpness, side, items, examples), strict=True)
     limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
-    settings = load_config(config, set_)
     result = run(settings, console_progress(), limits)
     if as_json:
         print_json(result.to_dict())
