@@ -20,7 +20,8 @@ from pathlib import Path
 from threading import get_native_id
 from typing import Any
 
-from pipeline.errors import BusyError, DamagedArtifactError
+from pipeline.errors import DamagedArtifactError
+from pipeline.locks import is_locked
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
@@ -177,61 +178,12 @@ def sweep(folder: Path, name: str = "") -> None:
     """
     pattern = f".{glob.escape(name)}.*.tmp" if name else ".*.tmp"
     for path in folder.glob(pattern):
-        if _is_locked(path / ".lock" if path.is_dir() else path):
+        if is_locked(path / ".lock" if path.is_dir() else path):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except OSError:  # another user's
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep every other writer out of a catalog's folder; readers are not affected.
-
-    The lock ends with its process, even after kill -9. Who holds it may remove the folder: whoever
-    comes then makes another one.
-
-    Raises:
-        BusyError: another process holds it.
-    """
-    path = folder / ".lock"
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                hint = "wait for it to end, then try again"
-                what = "another imgsearch is writing here"
-                raise BusyError(what, where=folder, hint=hint) from error
-            if _is_at(file.fileno(), path):
-                yield
-                return
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file still is the one at a path: it may have been removed before its lock."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sync(path: Path) -> None:

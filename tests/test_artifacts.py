@@ -14,11 +14,10 @@ from threading import get_native_id
 
 import pytest
 
-from pipeline import artifacts
+from pipeline import artifacts, locks
 from pipeline.artifacts import (
     checksum_problems,
     digest,
-    lock,
     publish,
     read_json,
     read_manifest,
@@ -28,12 +27,13 @@ from pipeline.artifacts import (
     write_json,
 )
 from pipeline.errors import BusyError, DamagedArtifactError
+from pipeline.locks import lock
 from tests.conftest import tree
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.artifacts import lock
+from pipeline.locks import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -295,7 +295,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_a_lock_that_its_holder_removed_before_we_got_it_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock, removals = artifacts.fcntl.flock, [tmp_path / "shop"]
+    flock, removals = locks.fcntl.flock, [tmp_path / "shop"]
 
     def removed_meanwhile(file: int, operation: int) -> None:
         flock(file, operation)
@@ -303,17 +303,17 @@ def test_a_lock_that_its_holder_removed_before_we_got_it_is_none(
             shutil.rmtree(folder)
         removals.clear()
 
-    monkeypatch.setattr(artifacts.fcntl, "flock", removed_meanwhile)
-    with artifacts.lock(tmp_path / "shop"):
+    monkeypatch.setattr(locks.fcntl, "flock", removed_meanwhile)
+    with locks.lock(tmp_path / "shop"):
         assert not removals
-        with pytest.raises(BusyError), artifacts.lock(tmp_path / "shop"):
+        with pytest.raises(BusyError), locks.lock(tmp_path / "shop"):
             pass
 
 
 def test_a_sweep_leaves_what_is_being_written(tmp_path: Path) -> None:
     (tmp_path / ".left.1.tmp").write_bytes(b"half")
     (tmp_path / ".left.tmp").mkdir()
-    with artifacts.replacing(tmp_path / "file") as unfinished, artifacts.lock(tmp_path / ".d.tmp"):
+    with artifacts.replacing(tmp_path / "file") as unfinished, locks.lock(tmp_path / ".d.tmp"):
         artifacts.sweep(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".d.tmp", unfinished.name]
         unfinished.write_bytes(b"whole")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import lock, sweep
+from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
+from pipeline.locks import lock
 from pipeline.maintenance.info import size_on_disk
 
 

@@ -7,9 +7,7 @@ import io
 import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.artifacts import digest
-from pipeline.cli import boundary, main
+from pipeline.cli import main
 from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
 from pipeline.models import pretrained
@@ -84,7 +82,9 @@ class Refusals:
         self.count = 0
 
     def __call__(self, argument: Any) -> None:
-        path = os.readlink(f"/proc/self/fd/{argument}") if isinstance(argument, int) else argument
+        path = (
+            Path(f"/proc/self/fd/{argument}").readlink() if isinstance(argument, int) else argument
+        )
         if os.fspath(path).startswith(self.folder):
             self.count += 1
             if self.count == self.nth:
