@@ -27,7 +27,7 @@ def evaluate(
     engine: options.Engines = None,
     cost: options.Cost = True,
     resamples: Annotated[
-        int, Option(min=1, help="Draws of the queries, for the intervals.")
+        int, Option(min=1, max=100_000, help="Draws of the queries, for the intervals.")
     ] = 1000,
     seed: options.Seed = 7,
     out: Annotated[Path | None, Option(help="Write everything to a file.", metavar="JSON")] = None,

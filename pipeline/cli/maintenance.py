@@ -48,7 +48,8 @@ def audit(
         float | None, Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3).")
     ] = None,
     side: Annotated[
-        int | None, Option(min=1, help="Pixels of the shorter side: small if below (100).")
+        int | None,
+        Option(min=1, max=65_535, help="Pixels of the shorter side: small if below (100)."),
     ] = None,
     items: Annotated[
         int | None, Option(min=1, help="Items of a category: a finding if below (4).")
