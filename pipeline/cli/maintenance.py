@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
 
+MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
 MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
 
 
@@ -52,9 +53,12 @@ def audit(
         Option(min=1, max=65_535, help="Pixels of the shorter side: small if below (100)."),
     ] = None,
     items: Annotated[
-        int | None, Option(min=1, help="Items of a category: a finding if below (4).")
+        int | None,
+        Option(min=1, max=MAX_COUNT, help="Items of a category: a finding if below (4)."),
     ] = None,
-    examples: Annotated[int | None, Option(min=1, help="Examples of each finding (24).")] = None,
+    examples: Annotated[
+        int | None, Option(min=1, max=MAX_COUNT, help="Examples of each finding (24).")
+    ] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     as_json: AsJson = False,
