@@ -8,6 +8,7 @@ only complete files and folders, and names that begin with a dot, which the next
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -19,7 +20,8 @@ from pathlib import Path
 from threading import get_native_id
 from typing import Any
 
-from pipeline.errors import BusyError, DamagedArtifactError
+from pipeline.errors import DamagedArtifactError
+from pipeline.locks import is_locked
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
@@ -59,15 +61,21 @@ def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: b
 def replacing(path: Path, aside: Path | None = None, *, flush: bool = True) -> Iterator[Path]:
     """Yield the path of a file to write; when the block ends without an error it becomes `path`.
 
+    Until then it is locked, so that `sweep` leaves it. An OSError names `path` if no other file.
+
     with replacing(Path("vectors.npy")) as unfinished: unfinished.write_bytes(data)
     """
     unfinished = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
     try:
-        yield unfinished
-        if flush:
-            _sync(unfinished)
-        unfinished.replace(path)
-    except BaseException:
+        with unfinished.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield unfinished
+            if flush:
+                _sync(unfinished)
+            unfinished.replace(path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, str(unfinished)):
+            error.filename, error.filename2 = str(path), None
         unfinished.unlink(missing_ok=True)
         raise
     if flush:
@@ -163,37 +171,27 @@ def damaged(path: Path, what: str, remove: Path | None = None) -> DamagedArtifac
     return DamagedArtifactError(f"damaged: {what}", where=path, hint=hint)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed runs left unfinished in `folder`, not in its subfolders."""
-    for path in folder.glob(".*.tmp"):
+def sweep(folder: Path, name: str = "") -> None:
+    """Delete what killed runs left unfinished in `folder`, not in its subfolders.
+
+    With `name`, only what was to become that file. What another process is writing stays.
+    """
+    pattern = f".{glob.escape(name)}.*.tmp" if name else ".*.tmp"
+    for path in folder.glob(pattern):
+        if is_locked(path / ".lock" if path.is_dir() else path):
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep every other writer out of a catalog's folder; readers are not affected.
-
-    The lock ends with its process, even after kill -9.
-
-    Raises:
-        BusyError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            hint = "wait for it to end, then try again"
-            raise BusyError("another imgsearch is writing here", where=folder, hint=hint) from error
-        yield
-
-
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline import sources
-from pipeline.artifacts import lock, sweep
+from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
+from pipeline.locks import lock
 from pipeline.sources.base import Source
 
 

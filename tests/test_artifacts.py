@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +14,10 @@ from threading import get_native_id
 
 import pytest
 
-from pipeline import artifacts
+from pipeline import artifacts, locks
 from pipeline.artifacts import (
     checksum_problems,
     digest,
-    lock,
     publish,
     read_json,
     read_manifest,
@@ -27,12 +27,13 @@ from pipeline.artifacts import (
     write_json,
 )
 from pipeline.errors import BusyError, DamagedArtifactError
+from pipeline.locks import lock
 from tests.conftest import tree
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.artifacts import lock
+from pipeline.locks import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -289,3 +290,44 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         holder.wait()
     with lock(tmp_path):
         assert holder.returncode == -9
+
+
+def test_a_lock_that_its_holder_removed_before_we_got_it_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, removals = locks.fcntl.flock, [tmp_path / "shop"]
+
+    def removed_meanwhile(file: int, operation: int) -> None:
+        flock(file, operation)
+        for folder in removals:
+            shutil.rmtree(folder)
+        removals.clear()
+
+    monkeypatch.setattr(locks.fcntl, "flock", removed_meanwhile)
+    with locks.lock(tmp_path / "shop"):
+        assert not removals
+        with pytest.raises(BusyError), locks.lock(tmp_path / "shop"):
+            pass
+
+
+def test_a_sweep_leaves_what_is_being_written(tmp_path: Path) -> None:
+    (tmp_path / ".left.1.tmp").write_bytes(b"half")
+    (tmp_path / ".left.tmp").mkdir()
+    with artifacts.replacing(tmp_path / "file") as unfinished, locks.lock(tmp_path / ".d.tmp"):
+        artifacts.sweep(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".d.tmp", unfinished.name]
+        unfinished.write_bytes(b"whole")
+    artifacts.sweep(tmp_path)
+    assert tree(tmp_path) == {"file": b"whole"}
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_to_be(tmp_path: Path) -> None:
+    def fill(path: Path) -> None:
+        with artifacts.replacing(path):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        fill(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match=r"'.*/no/file'"):
+        fill(tmp_path / "no" / "file")
+    assert tree(tmp_path) == {}

@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from pipeline.catalog.records import ItemRecord, State
-from pipeline.cli import app
+from pipeline.cli.commands import app
 from pipeline.config import load_config
 from pipeline.search.result import EngineResult, Hit, SearchResult
 

@@ -5,7 +5,7 @@ They can always be made again, so they are kept only until the photos are embedd
 
 from __future__ import annotations
 
-import io
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,19 +26,21 @@ U8Photos = npt.NDArray[np.uint8]
 
 
 class PixelFile:
-    """Prepared photos of one size: `<part>.pixels` has the rows, `<part>.npy` their SHA-256.
+    """Prepared photos of one size: `<part>.pixels` has the rows, `<part>.sha256` their SHA-256.
 
     The latter is written last; without it the file does not exist.
     """
 
     def __init__(self, folder: Path, part: str, size: tuple[int, int]) -> None:
         self.rows_file = folder / f"{part}.pixels"
-        self.photos_file = folder / f"{part}.npy"
+        self.photos_file = folder / f"{part}.sha256"
         self.size = size
 
     def is_complete(self) -> bool:
         """Whether `fill` ran to its end, and all that it wrote reached the disk."""
         if not (self.photos_file.is_file() and self.rows_file.is_file()):
+            return False
+        if _sealed(self._hashes) != self.photos_file.read_bytes():
             return False
         size = len(self.photos) * self.size[0] * self.size[1] * 3
         return self.rows_file.stat().st_size == size
@@ -57,16 +59,18 @@ class PixelFile:
                     hashes += photo.sha256
             file.flush()
             os.fsync(file.fileno())
-        buffer = io.BytesIO()
-        np.save(buffer, np.frombuffer(hashes, np.uint8).reshape(-1, 32), allow_pickle=False)
-        write_atomic(self.photos_file, buffer.getvalue())
+        write_atomic(self.photos_file, _sealed(hashes))
         return rejected
 
     @property
     def photos(self) -> U8Photos:
         """(n, 32) uint8: SHA-256 of each row's photo."""
-        photos: U8Photos = np.load(self.photos_file, allow_pickle=False)
+        photos: U8Photos = np.frombuffer(self._hashes, np.uint8).reshape(-1, 32)
         return photos
+
+    @property
+    def _hashes(self) -> bytes:
+        return self.photos_file.read_bytes()[:-32]
 
     @property
     def pixels(self) -> U8Photos:
@@ -75,6 +79,11 @@ class PixelFile:
         if not shape[0]:
             return np.empty(shape, np.uint8)
         return np.memmap(self.rows_file, np.uint8, "r", shape=shape)
+
+
+def _sealed(hashes: bytes | bytearray) -> bytes:
+    """Append the SHA-256 of the hashes of all photos: a flipped bit is noticed."""
+    return bytes(hashes) + hashlib.sha256(hashes).digest()
 
 
 class PixelFolder(Mapping[bytes, U8Image]):
@@ -90,7 +99,7 @@ class PixelFolder(Mapping[bytes, U8Image]):
     def _rows(self) -> dict[bytes, tuple[BinaryIO, int]]:
         """SHA-256 of a photo → its pixel file, and its row there."""
         rows: dict[bytes, tuple[BinaryIO, int]] = {}
-        for part in sorted(path.stem for path in self.folder.glob("*.npy")):
+        for part in sorted(path.stem for path in self.folder.glob("*.sha256")):
             file = PixelFile(self.folder, part, self.size)
             if not file.is_complete():
                 continue

@@ -1,10 +1,9 @@
 """The command line: one thin function per verb; the only place that prints or exits.
 
-Nothing heavy is imported here: `--help` loads no numpy, a query by item id no TensorFlow.
+Nothing heavy is imported here: `--help` loads no numpy, a query by item id no TensorFlow. The
+commands themselves are imported by `main`, so that Ctrl-C during their import ends in one line too.
 """
 
-# In the order of the commands in `--help`.
-from pipeline.cli import build, evaluate, maintenance, query, settings
-from pipeline.cli.app import app, main
+from pipeline.cli.boundary import main
 
-__all__ = ["app", "build", "evaluate", "main", "maintenance", "query", "settings"]
+__all__ = ["main"]

@@ -9,8 +9,9 @@ import typer
 from typer import Argument, Option
 
 from pipeline.cli import options
-from pipeline.cli.app import app, check_file, load_config
+from pipeline.cli.app import app, load_config
 from pipeline.cli.output import print_json, stdout, talk
+from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
 
 
@@ -26,7 +27,7 @@ def evaluate(
     engine: options.Engines = None,
     cost: options.Cost = True,
     resamples: Annotated[
-        int, Option(min=1, help="Draws of the queries, for the intervals.")
+        int, Option(min=1, max=100_000, help="Draws of the queries, for the intervals.")
     ] = 1000,
     seed: options.Seed = 7,
     out: Annotated[Path | None, Option(help="Write everything to a file.", metavar="JSON")] = None,
@@ -40,12 +41,13 @@ def evaluate(
     from pipeline.evaluation.evaluate import evaluate as measure
     from pipeline.report.tables import evaluation_tables
 
+    settings = load_config(config, set_)
     if out:
-        check_file("--out", out, ".json")
+        check_output("--out", out, [".json"], settings)
     request = EvaluationOptions(
         label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed
     )
-    evaluation = measure(load_config(config, set_), request, console_progress())
+    evaluation = measure(settings, request, console_progress())
     if as_json:
         print_json(evaluation.to_dict())
     else:
@@ -112,19 +114,22 @@ def report(
     """Write one page about the engines: quality, example queries, maps, training, distances."""
     from datetime import date
 
-    from pipeline.artifacts import write_atomic
+    from pipeline.artifacts import sweep, write_atomic
     from pipeline.config.schema import REPORT
     from pipeline.engine import image_limits
     from pipeline.evaluation.evaluate import EvaluationOptions
     from pipeline.report.data import report_data
     from pipeline.report.page import report_page
 
-    if out:
-        check_file("--out", out, ".html")
     settings = load_config(config, set_)
+    default = settings.folder / REPORT
+    if out and out.resolve() != default.resolve():
+        check_output("--out", out, [".html"], settings)
+    else:
+        sweep(settings.folder, REPORT)
     request = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
     data = report_data(settings, request, console_progress())
-    out = out or settings.folder / REPORT
+    out = out or default
     write_atomic(out, report_page(data, image_limits(settings), date.today()).encode())
     if as_json:
         print_json({"file": str(out)})

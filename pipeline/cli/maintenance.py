@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from pipeline.cli.app import app, check_file, load_config
+from pipeline.cli.app import app, load_config
 from pipeline.cli.build import remark_lines, states_line
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_json_list, print_line, stdout, talk
+from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
 
+MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
 MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
 REASON_WIDTH = 24  # characters; longer reasons are not cut
 
@@ -62,13 +64,19 @@ def audit(
         float | None, Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3).")
     ] = None,
     side: Annotated[
-        int | None, Option(min=1, help="Pixels of the shorter side: small if below (100).")
+        int | None,
+        Option(min=1, max=65_535, help="Pixels of the shorter side: small if below (100)."),
     ] = None,
     items: Annotated[
-        int | None, Option(min=1, help="Items of a category: a finding if below (4).")
+        int | None,
+        Option(min=1, max=MAX_COUNT, help="Items of a category: a finding if below (4)."),
     ] = None,
-    examples: Annotated[int | None, Option(min=1, help="Examples of each finding (24).")] = None,
-    members: Annotated[int | None, Option(min=1, help="Of each group, to list (all).")] = None,
+    examples: Annotated[
+        int | None, Option(min=1, max=MAX_COUNT, help="Examples of each finding (24).")
+    ] = None,
+    members: Annotated[
+        int | None, Option(min=1, max=MAX_COUNT, help="Of each group, to list (all).")
+    ] = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     as_json: AsJson = False,
@@ -79,12 +87,12 @@ def audit(
     from pipeline.maintenance.audit import AuditLimits, audit_page
     from pipeline.maintenance.audit import audit as run
 
+    settings = load_config(config, set_)
     if html:
-        check_file("--html", html, ".html")
+        check_output("--html", html, [".html"], settings)
     names = ("distance", "sharpness", "side", "items", "examples", "members")
     given = zip(names, (distance, sharpness, side, items, examples, members), strict=True)
     limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
-    settings = load_config(config, set_)
     result = run(settings, console_progress(), limits)
     if as_json:
         print_json(result.to_dict())
@@ -147,7 +155,7 @@ def list_rejected(config: Config, csv: Path | None, as_json: bool) -> None:
 
     entries = rejected(config)
     if csv:
-        check_file("--csv", csv, ".csv")
+        check_output("--csv", csv, [".csv"], config)
         talk(f"wrote {csv}: {counted(write_csv(csv, entries), 'row')}")
     elif as_json:
         print_json_list(map(asdict, entries))

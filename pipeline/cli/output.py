@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,7 +34,7 @@ def print_line(text: str) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON document on one line."""
+    """Print one JSON document on one line; in ASCII, unless stdout is UTF-8."""
     print(_json(content))  # noqa: T201
 
 
@@ -47,5 +48,6 @@ def print_json_list(entries: Iterable[Any]) -> None:
 
 
 def _json(content: Any) -> str:
-    text = json.dumps(content, ensure_ascii=False)
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(content, ensure_ascii=not is_utf8)
     return _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)

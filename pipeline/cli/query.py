@@ -11,9 +11,10 @@ import typer
 from typer import Argument, Option
 
 from pipeline.cli import options
-from pipeline.cli.app import app, check_file, load_config
+from pipeline.cli.app import app, load_config
 from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.output import print_json, talk
+from pipeline.cli.output_files import check_apart, check_output
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
 from pipeline.report.text import counted
@@ -63,11 +64,12 @@ def query(
         raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
     if paths and as_json:
         raise QueryError("--paths and --json print different things: give one of them")
+    settings = load_config(config, set_)
     if grid:
-        check_file("--grid", grid, ".png")
+        check_output("--grid", grid, [".png"], settings, photos or ())
     rows: list[tuple[str, Path | None, SearchResult]] = []
     failed = False
-    with search.open(load_config(config, set_), engine or ()) as searcher:
+    with search.open(settings, engine or ()) as searcher:
         queries = list(_queries(photos, item, key, searcher.catalog))
         results = searcher.search_all(
             (named.query for named in queries),
@@ -119,9 +121,12 @@ def _queries(
 def _write_grid(
     file: Path, rows: list[tuple[str, Path | None, SearchResult]], limits: ImageLimits
 ) -> None:
+    from pipeline.artifacts import replacing
     from pipeline.report.contact_sheet import QueryRow, query_sheet
 
-    query_sheet([QueryRow(*row) for row in rows], limits).save(file, format="PNG")
+    sheet = query_sheet([QueryRow(*row) for row in rows], limits)
+    with replacing(file) as unfinished:
+        sheet.save(unfinished, format="PNG")
     part = f": the first {MAX_GRID_QUERIES} queries" if len(rows) == MAX_GRID_QUERIES else ""
     talk(f"wrote {file}{part}")
 
@@ -137,9 +142,11 @@ def neighbors(
 ) -> None:
     """Write the k nearest others of every item: the neighbor graph of the catalog."""
     from pipeline.search.engine_searcher import open_engine
-    from pipeline.search.neighbor_graph import write_graph
+    from pipeline.search.neighbor_graph import SUFFIXES, write_graph
 
-    with open_engine(load_config(config, set_), engine) as searcher:
+    settings = load_config(config, set_)
+    check_output("neighbors", file, SUFFIXES, settings)
+    with open_engine(settings, engine) as searcher:
         rows = write_graph(searcher, k, file, console_progress())
     if as_json:
         print_json({"file": str(file), "rows": rows})
@@ -166,7 +173,9 @@ def projector(
     from pipeline.report.projector import export
     from pipeline.search import searcher as search
 
-    with search.open(load_config(config, set_), engine or ()) as searcher:
+    settings = load_config(config, set_)
+    check_apart("projector", folder, settings)
+    with search.open(settings, engine or ()) as searcher:
         searchers = list(searcher.engines.values())
         written = export(searchers, folder, limit, seed, console_progress())
     if written.points < written.photos:

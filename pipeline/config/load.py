@@ -22,6 +22,9 @@ from pipeline.errors import ConfigError
 CONFIG_FILES = (Path("imgsearch.yaml"), Path("config/default.yaml"))
 """Where settings are looked for if no file is named, in this order."""
 BUILT_IN = "the built-in settings"
+_MAX_SHOWN = 400  # characters of an override or a value, in messages
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2
 _START = re.compile(rf"\s+(?=(?:{'|'.join(Config.model_fields)})[.\w-]*=)")
 _TOKEN = re.compile(
     r"""(?<![\w])"(?:[^"\\]|\\.)*"|(?<![\w])'(?:[^']|'')*'|[\[{]|[\]}]|.""", re.DOTALL
@@ -103,7 +106,9 @@ def _explain(error: ValidationError) -> str:
     else:
         what = first["msg"].removeprefix("Value error, ")
         if first["type"] not in ("missing", "value_error"):
-            what += f" (it is {reprlib.repr(first['input'])})"
+            what += f" (it is {_REPR.repr(first['input'])})"
+    if len(what) > _MAX_SHOWN:
+        what = f"{what[:_MAX_SHOWN]}…"
     more = f" (and {len(others)} more)" if others else ""
     return f"{where}: {what}{more}"
 
@@ -143,9 +148,8 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"not valid YAML: {error}", where=path) from error
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"expected a mapping of settings, found {type(data).__name__}", where=path
-        )
+        found = {type(None): "nothing", list: "a list"}.get(type(data), "a single value")
+        raise ConfigError(f"expected a mapping of settings, found {found}", where=path)
     return data
 
 
@@ -154,12 +158,18 @@ def _parsed(override: str) -> tuple[list[str], Any]:
     dotted, separator, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not separator or not all(keys):
-        raise ConfigError("expected key.path=value", where=f"--set {override}")
+        raise ConfigError("expected key.path=value", where=_option(override))
     try:
         return keys, parse_yaml(text)
     except ValueError as error:
         what = f"the value is not valid YAML: {error}"
-        raise ConfigError(what, where=f"--set {override}") from error
+        raise ConfigError(what, where=_option(override)) from error
+
+
+def _option(override: str) -> str:
+    """Return the option as messages name it: on one line, and not all of a long one."""
+    text = " ".join(override.split())
+    return f"--set {text if len(text) <= _MAX_SHOWN else f'{text[:_MAX_SHOWN]}…'}"
 
 
 def _switch_kind(data: dict[str, Any], keys: list[str], kind: Any) -> None:
@@ -190,6 +200,6 @@ def _set(data: dict[str, Any], keys: list[str], value: Any, override: str) -> No
         child = node.get(key)
         if child is not None and not isinstance(child, Mapping):
             what = f"{key!r} is a single value and has no keys"
-            raise ConfigError(what, where=f"--set {override}")
+            raise ConfigError(what, where=_option(override))
         node[key] = node = dict(child or {})
     node[last] = value

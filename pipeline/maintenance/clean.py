@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import lock, sweep
+from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
+from pipeline.locks import lock
 from pipeline.maintenance.info import size_on_disk
 
 
@@ -45,8 +47,15 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
         if everything:
             sweep(config.folder)
             if [path.name for path in config.folder.iterdir()] == [".lock"]:
-                shutil.rmtree(config.folder)
+                _remove_folder(config.folder)
     return removed
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove the folder of a catalog, of which only the lock is left, unless a new one begins."""
+    (folder / ".lock").unlink()
+    with suppress(OSError):  # another run has made its lock there: the folder is not empty
+        folder.rmdir()
 
 
 def _everything(config: Config) -> list[Path]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images
-from pipeline.artifacts import damaged
+from pipeline.artifacts import damaged, replacing
 from pipeline.images import U8Image
 from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
 from pipeline.models.keras_runtime import Compiled, compiled, tf
@@ -113,12 +111,19 @@ def save_weights(network: Any, file: Path) -> None:
     """Write a network's weights in Keras's format, `….weights.h5`.
 
     Raises:
-        OSError: there is no room for them. HDF5 finds out too late to say so in one line.
+        OSError: they cannot be written. They are put together in memory: HDF5 crashes after an
+            error of the disk.
     """
-    size = sum(weight.nbytes for weight in network.get_weights()) + 2**20
-    if shutil.disk_usage(file.parent).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-    network.save_weights(file)
+    from keras.src.saving import saving_lib  # Keras's public functions write to paths only
+
+    data = io.BytesIO()
+    store = saving_lib.H5IOStore(data, mode="w")
+    saving_lib._save_state(
+        network, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()
+    )
+    store.close()
+    with replacing(file) as unfinished:
+        unfinished.write_bytes(data.getbuffer())
 
 
 def load_weights(network: Any, folder: ModelFolder) -> None:
@@ -127,11 +132,14 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
     Raises:
         DamagedArtifactError: the file does not fit the network, or holds other weights than those
             that the model's fingerprint was computed from.
+        OSError: it cannot be opened.
     """
     file = folder.weights_file
     try:
         network.load_weights(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk: HDF5's own have no number
+            raise
         raise damaged(file, "its weights cannot be read, or do not fit the network") from error
     if weights_digest(network) != folder.manifest["weights"]:
         raise damaged(file, "these are not the weights that its manifest names")

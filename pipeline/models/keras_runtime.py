@@ -77,8 +77,13 @@ def compiled(function: Compiled, shape: tuple[int, ...], dtype: Any = "float32")
 
     rebuild = compiled(lambda photos: network(photos, training=False), (64, 64, 3))
     """
+
+    def traced(batch: Any) -> Any:
+        with _our_conventions():
+            return function(batch)
+
     signature = [tf.TensorSpec((None, *shape), dtype)]
-    compiled_: Compiled = tf.function(function, input_signature=signature, autograph=False)
+    compiled_: Compiled = tf.function(traced, input_signature=signature, autograph=False)
     return compiled_
 
 
@@ -109,7 +114,8 @@ def fresh_names_and_seeds(seed: int = 0) -> Iterator[None]:
     """Build networks in this block that have the same layer names and initial weights each time.
 
     Keras seeds initial weights by Python's `random`, and numbers names by the layers made so far.
-    After the block, both go on in the host process as if nothing had been built.
+    After the block, both go on in the host process as if nothing had been built. Within it images
+    are channels last and numbers float32, whatever the user's `keras.json` says.
     """
     _import_quietly()  # which draws random numbers itself
     from keras.src.backend.common import global_state  # no public API keeps the counts of names
@@ -120,11 +126,25 @@ def fresh_names_and_seeds(seed: int = 0) -> Iterator[None]:
     np.random.seed(seed)
     global_state.set_global_attribute(_LAYER_NAMES, None)
     try:
-        yield
+        with _our_conventions():
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         global_state.set_global_attribute(_LAYER_NAMES, names)
+
+
+@contextmanager
+def _our_conventions() -> Iterator[None]:
+    """Hold Keras, within the block, to channels last and float32."""
+    data_format, floatx = keras.config.image_data_format(), keras.config.floatx()
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(data_format)
+        keras.config.set_floatx(floatx)
 
 
 @contextmanager

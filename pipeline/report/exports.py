@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import MANIFEST, lock, publish, read_json
+from pipeline.artifacts import MANIFEST, publish, read_json
 from pipeline.errors import DamagedArtifactError, QueryError
+from pipeline.locks import lock
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def test_it_completes_its_commands_in_a_shell() -> None:
         "COMP_CWORD": "1",
         "_IMGSEARCH_COMPLETE": "complete_bash",
     }
-    program = "import sys; from pipeline.cli import app; app(prog_name='imgsearch')"
+    program = "import sys; from pipeline.cli.commands import app; app(prog_name='imgsearch')"
     ran = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -15,7 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.cli import app, main
+from pipeline.cli import main
+from pipeline.cli.commands import app
 from pipeline.config import Config, load_config
 from pipeline.engine import Engine
 from pipeline.index.builds import BuildStore
@@ -434,7 +435,7 @@ def test_an_empty_catalog_is_said(tmp_path: Path, run) -> None:  # type: ignore[
 
 
 def test_two_writers_do_not_meet(settings_file: Path, built: Config, run) -> None:  # type: ignore[no-untyped-def]
-    from pipeline.artifacts import lock
+    from pipeline.locks import lock
 
     with lock(built.folder):
         code, _, err = run("build")

@@ -1,20 +1,24 @@
-"""A build that is killed again and again ends as one that was left alone."""
+"""A build that is stopped again and again ends as one that was left alone."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
+
 from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
 from tests.e2e import preloaded
 
-KILLS = 20
+KILLS, SOAK_KILLS = 8, 400
 FORKS = multiprocessing.get_context("forkserver")  # builds, forked where TensorFlow is imported
 FORKS.set_forkserver_preload(["tests.e2e.preloaded"])
 
@@ -39,8 +43,16 @@ def outcome(settings: Path) -> dict[str, bytes]:
     return {**found, "items": repr(items).encode(), "images": repr(images).encode()}
 
 
-def test_twenty_kills_change_nothing(
-    tmp_path: Path, write_settings: Callable[[Path], Path]
+def moments(kills: int, dice: random.Random) -> list[float]:
+    """When to kill, as shares of a build's duration: one in each of as many equal parts of it."""
+    shares = [(part + dice.random()) / kills for part in range(kills)]
+    dice.shuffle(shares)
+    return shares
+
+
+@pytest.mark.soak
+def test_kills_change_nothing(
+    soak: bool, tmp_path: Path, write_settings: Callable[[Path], Path]
 ) -> None:
     warm_up = FORKS.Process(target=preloaded.nothing)  # its start is no part of a build's duration
     warm_up.start()
@@ -55,8 +67,9 @@ def test_twenty_kills_change_nothing(
     assert any(name.endswith("index.faiss") for name in expected)
 
     dice = random.Random(11)
-    kills = attempt = 0
-    while kills < KILLS:
+    shares = moments(SOAK_KILLS if soak else KILLS, dice)
+    attempt = 0
+    while shares:
         # A run that gets through before its kill is checked, and the next begins from nothing.
         attempt += 1
         folder = tmp_path / f"killed-{attempt}"
@@ -64,15 +77,21 @@ def test_twenty_kills_change_nothing(
         done = False
         while not done:
             process = start(settings)
-            patience = dice.uniform(0, duration) if kills < KILLS else None
-            process.join(patience)
+            process.join(shares.pop() * duration if shares else None)
             done = process.exitcode is not None
             if done:
                 assert process.exitcode == 0, settings.with_suffix(".txt").read_text()
             else:
-                process.kill()
-                process.join()
-                kills += 1
+                stop(process, dice.choice([signal.SIGKILL, signal.SIGTERM]))
         assert outcome(settings) == expected
         assert verify(load_config(settings)).problems == []
         assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
+
+
+def stop(process: BaseProcess, number: signal.Signals) -> None:
+    """Send a signal; a process that it does not kill says so in one line and exits by it."""
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join()
+    # A build that SIGTERM meets before it has begun ends as any process does.
+    assert process.exitcode in (-number, 128 + number, 0)

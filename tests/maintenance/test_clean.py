@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.artifacts import lock
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES
 from pipeline.errors import BusyError
+from pipeline.locks import lock
 from pipeline.maintenance.clean import Removed, clean
 from pipeline.maintenance.verify import verify
 from pipeline.search.query import Item

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.models.keras_model import weights_digest
 from pipeline.models.keras_runtime import (
+    compiled,
     deterministic_ops,
     dtype_policy,
     fresh_names_and_seeds,
@@ -100,6 +102,32 @@ def test_networks_are_the_same_each_time_and_the_hosts_generators_go_on() -> Non
         random.random()
         np.random.random()
     assert (random.random(), np.random.random()) == expected
+
+
+def test_settings_of_another_project_do_not_reach_into_a_network() -> None:
+    def vectors() -> tuple[str, list[list[float]]]:
+        with fresh_names_and_seeds(5), dtype_policy("float32"):
+            photo = keras.Input((8, 8, 3))
+            maps = keras.layers.Conv2D(4, 3)(photo)
+            network = keras.Model(photo, keras.layers.GlobalAveragePooling2D()(maps))
+        encode = compiled(lambda batch: network(batch, training=False), (8, 8, 3))
+        pixels = np.random.default_rng(3).random((2, 8, 8, 3), np.float32)
+        return weights_digest(network), np.asarray(encode(pixels)).tolist()
+
+    expected = vectors()
+    before = keras.config.image_data_format(), keras.config.floatx()
+    try:
+        for data_format, floatx in (("channels_first", "float16"), ("channels_last", "float64")):
+            keras.config.set_image_data_format(data_format)
+            keras.config.set_floatx(floatx)
+            assert vectors() == expected
+            assert (keras.config.image_data_format(), keras.config.floatx()) == (
+                data_format,
+                floatx,
+            )
+    finally:
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_floatx(before[1])
 
 
 @pytest.mark.parametrize("was_enabled", [False, True])

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.config import AutoencoderSettings, PretrainedSettings
 from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
 from pipeline.models import autoencoder, pretrained
 from pipeline.models.autoencoder.model import encoder
+from pipeline.models.keras_model import save_weights, weights_digest
 from pipeline.models.keras_runtime import keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import Silent
@@ -246,24 +246,34 @@ def test_equal_weights_of_another_path_or_recipe_are_found_again(
         assert store.with_recipe(models.recipe(settings)) == [made]
 
 
-def test_a_full_disk_is_said_before_weights_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
+def test_a_disk_that_does_not_take_weights_is_said(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = ModelStore(tmp_path)
-    size = 4 * sum(int(np.prod(w.shape)) for w in mobilenet(1).weights)
-    asked: list[Path] = []
+    def refuse(path: Path, data: object) -> int:
+        raise OSError(number, os.strerror(number))
 
-    def usage(path: Path) -> SimpleNamespace:
-        asked.append(path)
-        return SimpleNamespace(free=size)  # the weights would fit, the file's own needs would not
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
-        pretrained.fetch("a", SMALL, store)
-    assert caught.value.errno == errno.ENOSPC
-    assert asked
-    assert store.current() is None
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        pretrained.fetch("a", SMALL, ModelStore(tmp_path))
+    assert (caught.value.errno, Path(caught.value.filename).name) == (number, WEIGHTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_written_as_keras_reads_them(tmp_path: Path) -> None:
+    network, other = mobilenet(1), mobilenet(2)
+    assert weights_digest(network) != weights_digest(other)
+    save_weights(network, tmp_path / WEIGHTS)
+    other.load_weights(tmp_path / WEIGHTS)
+    assert weights_digest(network) == weights_digest(other)
+
+
+def test_weights_that_may_not_be_opened_are_not_damaged(tmp_path: Path) -> None:
+    folder = pretrained.fetch("a", SMALL, ModelStore(tmp_path))
+    folder.weights_file.unlink()
+    folder.weights_file.symlink_to(WEIGHTS)  # a circle: it cannot be opened, whoever tries
+    with pytest.raises(OSError, match="symbolic links"):
+        pretrained.load("a", folder)
 
 
 def test_how_vectors_are_made_has_a_version() -> None:

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import publish, read_json, write_json
+from pipeline.artifacts import (
+    damaged,
+    publish,
+    read_json,
+    read_manifest,
+    sha256_file,
+    write_json,
+)
 from pipeline.config import TrainingSettings
 from pipeline.models.store import load_arrays, save_arrays
 
@@ -55,10 +62,14 @@ class Checkpoint:
 
         None if it does not fit the optimizer, because it was trained in another precision; it is
         removed then. An empty history if there is none.
+
+        Raises:
+            DamagedArtifactError: a file of it is not what was written.
         """
         finished = sorted(self.folder.glob("epoch-*"))
         if not finished:
             return History()
+        _check(finished[-1])
         history = History(**read_json(finished[-1] / "history.json"))
         optimizer = load_arrays(finished[-1] / "optimizer.npz")
         if len(optimizer) != len(model.optimizer.variables):
@@ -88,3 +99,9 @@ class Checkpoint:
 
     def _best(self, epochs: int) -> Path:
         return self.folder / f"epoch-{epochs:05d}" / "best.npz"
+
+
+def _check(folder: Path) -> None:
+    for name, written in read_manifest(folder)["files"].items():
+        if sha256_file(folder / name) != written["sha256"]:
+            raise damaged(folder / name, "its content has changed")

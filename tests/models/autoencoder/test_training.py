@@ -22,7 +22,7 @@ from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.ingest import ingest
 from pipeline.config import AutoencoderSettings, TrainingSettings
 from pipeline.embeddings.store import EmbeddingStore
-from pipeline.errors import TrainingError
+from pipeline.errors import DamagedArtifactError, TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder
 from pipeline.models.autoencoder import covers, fit, network, split, train
@@ -118,6 +118,12 @@ def test_a_stopped_run_resumes_after_its_last_epoch(
     with pytest.raises(Stop):
         train("ae", settings(), catalog, store, LIMITS, progress=StopAfter(epoch))
     assert store.current() is None
+    saved = next(tmp_path.glob("**/last.npz"))
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[:40] + bytes([whole[40] ^ 4]) + whole[41:])
+    with pytest.raises(DamagedArtifactError, match=r"last\.npz: damaged: its content has changed"):
+        train("ae", settings(), catalog, store, LIMITS)
+    saved.write_bytes(whole)
     # It keeps its division of the photos, whatever another one would be now.
     monkeypatch.setattr(training_module, "split", lambda photos, _: (photos[::2], photos[1::2]))
     progress = StopAfter(epoch)

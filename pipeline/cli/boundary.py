@@ -1,0 +1,120 @@
+"""The boundary of the program: what is not a bug leaves it as one line and an exit code.
+
+    0        done
+    1        an error that a user can mend, in one line on stderr
+    2        options that are not understood
+    129, 130, 143
+             stopped by SIGHUP, by Ctrl-C or by SIGTERM: 128 and the number of the signal
+
+A bug keeps its traceback, by which it can be mended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pipeline.cli.streams import STDOUT, standard_streams
+
+_KEPT = "what was finished is kept, run the same command to go on"
+_STOPS: dict[int, str] = {
+    signal.SIGHUP: f"the terminal was closed; {_KEPT}",
+    signal.SIGINT: f"interrupted; {_KEPT}",
+    signal.SIGTERM: f"terminated; {_KEPT}",
+}
+
+_config_option = ""
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    with _stopping() as received:
+        try:
+            with standard_streams():
+                code = _run()
+        except BaseException as error:
+            if not (received or isinstance(error, KeyboardInterrupt)):
+                _fail_unless_bug(error)
+            code = 128 + signal.SIGINT
+        if received and code:  # libraries turn an interruption into errors of their own
+            code = 128 + received[0]
+        if message := _STOPS.get(code - 128) if code > 128 else None:
+            _say(message)
+    sys.exit(code)
+
+
+def name_config(config: Path | None) -> None:
+    """Have the commands that messages name carry this `--config`, so that they run as they are."""
+    global _config_option  # noqa: PLW0603
+    _config_option = f" --config {shlex.quote(str(config))}" if config else ""
+
+
+def _run() -> int:
+    """Run the command that was given; return its exit code."""
+    try:
+        from pipeline.cli.commands import app
+
+        app()
+    except SystemExit as end:
+        if sys.stdout:
+            sys.stdout.flush()  # here, where it can be said that it fails
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Let signals that stop the program raise KeyboardInterrupt; yield those that came.
+
+    Everything is cleaned up then. A second signal ends the program at once, as kill -9 would.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if received:
+            os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
+            os._exit(128 + number)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        # What is ignored stays so: nohup, and jobs in the background.
+        numbers = [number for number in _STOPS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield received
+    finally:
+        if not received:  # else the process ends, and a second signal may still come
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _fail_unless_bug(error: BaseException) -> NoReturn:
+    from pipeline.cli.faults import explain
+    from pipeline.report.text import plain
+
+    if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
+        sys.exit(1)  # as `| head` ends a program: there is nothing to say
+    message = explain(error)
+    if message is None:
+        raise error
+    if _config_option:
+        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0>{_config_option}", message)
+    _say(plain(" ".join(message.split())))
+    sys.exit(1)
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # there is nowhere else to say that stderr takes nothing
+        print(f"imgsearch: {message}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,61 @@
+"""Locks on files: they end with their process, even after kill -9."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import BusyError
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep every other writer out of a catalog's folder; readers are not affected.
+
+    The lock ends with its process, even after kill -9. Who holds it may remove the folder: whoever
+    comes then makes another one.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    path = folder / ".lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                hint = "wait for it to end, then try again"
+                what = "another imgsearch is writing here"
+                raise BusyError(what, where=folder, hint=hint) from error
+            if _is_at(file.fileno(), path):
+                yield
+                return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still is the one at a path: it may have been removed before its lock."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a lock on a file, or may, for all that can be told."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
