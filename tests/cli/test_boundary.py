@@ -210,8 +210,8 @@ import pipeline.maintenance.info as info
 
 def wait(_):
     with tempfile.TemporaryDirectory(dir={folder!r}):
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(60)
         finally:
             {then}
