@@ -36,11 +36,8 @@ from pipeline.errors import DamagedArtifactError
 CHANGED = "its content has changed"
 CHECKED = "checked.json"
 """In a published folder: which of its large files were compared with their checksums, and when."""
-MIN_REMEMBERED_BYTES = 2**22  # smaller files are sooner read than looked up
+MIN_REMEMBERED_BYTES = 2**18  # smaller files are sooner read than looked up
 _SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock that dates it
-
-Identity = tuple[int, ...]
-"""Device, inode, size, mtime and ctime in ns: it changes whenever a file does."""
 
 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -110,8 +107,10 @@ class Watch:
             self._opened = stack.pop_all()
 
     def __enter__(self) -> Self:
+        # Before, too: reading a map whose file was cut short ends the process.
         for file in self._files:
-            file.check()
+            if os.fstat(file.descriptor).st_ctime_ns != file.ctime_ns:
+                file.compare_again()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,38 +124,39 @@ class Watch:
 
 
 class _WatchedFile:
-    """One open file, whose checksum was right when it had `_identity`."""
+    """One open file, whose checksum was right when its inode last changed at `ctime_ns`."""
 
     def __init__(self, folder: Path, name: str, sha256: str, file: BufferedReader) -> None:
         self._path, self._sha256, self._file = folder / name, sha256, file
         self._lock = Lock()
-        self._identity = self._identity_now()
-        is_large = self._identity[2] >= MIN_REMEMBERED_BYTES
-        proof: list[str | int] = [sha256, *self._identity]
+        self.descriptor = file.fileno()
+        status = os.fstat(self.descriptor)
+        self.ctime_ns = status.st_ctime_ns
+        is_large = status.st_size >= MIN_REMEMBERED_BYTES
+        proof: list[str | int] = [sha256, *_identity(status)]
         if is_large and _remembered(folder).get(name) == proof:
             return
         self._compare()
-        if is_large and time.time_ns() - self._identity[-1] > _SETTLED_NS:
+        if is_large and time.time_ns() - self.ctime_ns > _SETTLED_NS:
             _remember(folder, name, proof)
 
-    def check(self) -> None:
-        """Compare the file again if it has changed in any way; it may have been unlinked only."""
-        if self._identity_now() == self._identity:
-            return
+    def compare_again(self) -> None:
+        """Compare the file, which has changed in some way: it may have been unlinked only."""
         with self._lock:
-            now = self._identity_now()
+            ctime_ns = os.fstat(self.descriptor).st_ctime_ns
             self._compare()
-            self._identity = now
+            self.ctime_ns = ctime_ns
 
     def _compare(self) -> None:
         self._file.seek(0)
         if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
             raise damaged(self._path, CHANGED)
 
-    def _identity_now(self) -> Identity:
-        status = os.fstat(self._file.fileno())
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        return (status.st_dev, status.st_ino, status.st_size, *times)
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes whenever a file is written to or replaced."""
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *times)
 
 
 def _remembered(folder: Path) -> Manifest:
