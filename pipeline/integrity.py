@@ -22,12 +22,14 @@ from threading import Lock
 from typing import Self
 
 from pipeline.artifacts import (
+    MANIFEST,
     Manifest,
     damaged,
     open_file,
     read_file,
     read_manifest,
     read_sealed,
+    remove,
     sha256_file,
     write_sealed,
 )
@@ -185,19 +187,31 @@ def read_current(file: Path) -> str | None:
     return text if re.fullmatch("[0-9a-f]+", text) else None
 
 
-def damaged_files(folder: Path) -> Iterator[DamagedArtifactError | OSError]:
-    """Yield an error for every file of a published folder that is damaged or cannot be read.
+def damaged_files(folder: Path) -> Iterator[tuple[Path, DamagedArtifactError | OSError]]:
+    """Yield every file of a published folder that is damaged or cannot be read, and its error.
 
     All of them are read, whatever is remembered.
     """
     try:
         manifest = read_manifest(folder)
     except (DamagedArtifactError, OSError) as error:
-        yield error
+        yield folder / MANIFEST, error
         return
     for name in manifest["files"]:
         try:
             if sha256_file(folder / name) != published_sha256(folder, manifest, name):
-                yield damaged(folder / name, CHANGED)
+                raise damaged(folder / name, CHANGED)
         except (DamagedArtifactError, OSError) as error:
-            yield error
+            yield folder / name, error
+
+
+def drop_file(path: Path) -> None:
+    """Delete a file of a published folder that is as good without it, and take it off the list.
+
+    Raises:
+        DamagedArtifactError: the manifest is not what was written.
+    """
+    manifest = read_manifest(path.parent)
+    files = {name: entry for name, entry in manifest["files"].items() if name != path.name}
+    write_sealed(path.parent / MANIFEST, {**manifest, "files": files})
+    remove(path)

@@ -1,0 +1,192 @@
+"""Every file of a catalog, damaged in every way: no query answers wrongly, and repair mends it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pipeline
+from pipeline import models
+from pipeline.artifacts import remove, write_sealed
+from pipeline.config import Config, PretrainedSettings
+from pipeline.errors import NotBuiltError, PipelineError
+from pipeline.maintenance.repair import repair
+from pipeline.maintenance.verify import verify
+from pipeline.models import pretrained
+from pipeline.models.store import (
+    HISTORY,
+    LOSS_PICTURE,
+    RECONSTRUCTION_ERRORS,
+    WEIGHTS,
+    ModelFolder,
+    ModelStore,
+)
+from pipeline.search.query import Item
+from pipeline.stages import build
+from tests.conftest import ColorModel, png
+
+SAMPLE = 45  # damages tried, of all
+ITEMS = 12
+EMBEDDING = {"input_size": 4, "resize": "nearest"}
+Damage = Callable[[Path], object]
+
+
+def flip(path: Path) -> None:
+    """Change one bit somewhere, and set back the time of modification."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    bit = random.Random(path.name).randrange(8 * len(data))
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES: list[Damage] = [flip, truncate, empty, Path.unlink, replace_by_folder, replace_by_fifo]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """A built catalog of drawn photos and one engine whose model sees colors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "fetch", fetch)
+        patch.setattr(models, "load", load)
+        root = tmp_path_factory.mktemp("damage")
+        built = Config.model_validate(
+            {
+                "name": "shop",
+                "root": str(root / "pristine"),
+                "source": {"type": "sample", "photos": ITEMS, "near_duplicates": 2, "size": 48},
+                "engines": {"color": {"type": "pretrained", "weights": "random"}},
+                "embedding": {"shard_size": 5},
+                "index": {"keep_builds": 2},
+            }
+        )
+        older = {"type": "sample", "photos": ITEMS - 2, "near_duplicates": 2, "size": 48}
+        build(Config.model_validate({**built.model_dump(), "source": older}))
+        build(built)
+        write_summary(built.folder)
+        yield built
+
+
+def fetch(_name: str, settings: PretrainedSettings, store: ModelStore, *_: object) -> ModelFolder:
+    """Publish a model with the files that a trained one has."""
+    content = {"recipe": models.recipe(settings), "embedding": EMBEDDING, "dim": 3, "weights": "w"}
+
+    def write(folder: Path) -> None:
+        for name in (WEIGHTS, HISTORY, LOSS_PICTURE):
+            (folder / name).write_bytes(f"all of {name}".encode())
+        np.save(folder / "training.npy", np.zeros((2, 32), np.uint8))
+        np.save(folder / RECONSTRUCTION_ERRORS, np.zeros((40, 2), np.float32))
+
+    return store.publish(content, write)
+
+
+def load(name: str, folder: ModelFolder) -> ColorModel:
+    folder.check(WEIGHTS)
+    return ColorModel(name, fingerprint=folder.fingerprint)
+
+
+def write_summary(folder: Path) -> None:
+    """What a download leaves for people, of a catalog without downloads."""
+    page = b"# nothing was downloaded\n"
+    checksum = {"page_sha256": hashlib.sha256(page).hexdigest()}
+    write_sealed(folder / "download.json", checksum)
+    (folder / "download.md").write_bytes(page)
+    (folder / "report.html").write_bytes(b"<html>a report</html>\n")
+
+
+def copy_of(config: Config, root: Path) -> Config:
+    """A copy of the catalog, with a configuration of its own."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(config.root, root)
+    return config.model_copy(update={"root": root})
+
+
+def answers(config: Config) -> list[object]:
+    """What a few queries of each kind find, or the line that each ends in."""
+    found: list[object] = []
+    for query in (Item(1), Item(3), Item(ITEMS), png((200, 30, 60), (20, 20))):
+        try:
+            with pipeline.open(config) as searcher:
+                (result,) = searcher.search(query, 4).engines.values()
+        except PipelineError as error:
+            found.append(str(error))
+        else:
+            hits = [
+                (hit.item.key, hit.item.name, hit.distance, hit.percentile) for hit in result.hits
+            ]
+            found.append((hits, result.no_match))
+    return found
+
+
+def follow(config: Config, lines: list[str]) -> None:
+    """Do what the lines say, as a person would."""
+    for line in lines:
+        if deleted := re.search(r"^(\S+?): .*; delete (\S+) and run `imgsearch (\w+)`$", line):
+            remove(Path(deleted[1] if deleted[2] == "it" else deleted[2]))
+        elif "`imgsearch repair`" in line:
+            repair(config)
+        else:
+            assert line.endswith("; run `imgsearch build`"), line
+    build(config)
+
+
+def test_each_damage_is_found_and_mended_and_answers_nothing_wrong(
+    config: Config, tmp_path: Path, soak: bool
+) -> None:
+    expected = answers(config)
+    assert all(isinstance(answer, tuple) for answer in expected), expected
+    files = [path.relative_to(config.root) for path in files_of(config)]
+    assert len(files) > 30
+    cases = list(itertools.product(files, DAMAGES))
+    if not soak:
+        cases = random.Random(5).sample(cases, SAMPLE)
+    for number, (file, damage) in enumerate(cases):
+        case = f"{file} {damage.__name__}"
+        here = copy_of(config, tmp_path / "copy")
+        damage(here.root / file)
+        for answer, right in zip(answers(here), expected, strict=True):
+            assert answer == right or isinstance(answer, str), case
+        try:
+            lines = [str(problem) for problem in verify(here).problems]
+        except NotBuiltError as error:
+            lines = [str(error)]
+        assert lines, case
+        for _ in range(3):
+            if not lines:
+                break
+            follow(here, lines) if number % 2 else repair(here)
+            lines = [str(problem) for problem in verify(here).problems]
+        assert lines == [], case
+        assert answers(here) == expected, case
+
+
+def files_of(config: Config) -> list[Path]:
+    left_out = {".lock"}
+    return sorted(p for p in config.root.rglob("*") if p.is_file() and p.name not in left_out)
