@@ -67,9 +67,20 @@ def check_published(folder: Path, manifest: Manifest, name: str) -> Path:
     Raises:
         DamagedArtifactError, OSError: as `read_published`.
     """
-    with open_file(folder / name) as file:
-        _WatchedFile(folder, name, published_sha256(folder, manifest, name), file)  # or it raises
+    check_file(folder / name, published_sha256(folder, manifest, name))
     return folder / name
+
+
+def check_file(path: Path, sha256: str, remove: Path | None = None) -> None:
+    """Compare a file with a checksum, as `check_published` does.
+
+    Raises:
+        DamagedArtifactError: it is missing or has changed; its hint is to delete `remove`, else
+            its folder.
+        OSError: it cannot be read.
+    """
+    with open_file(path, remove) as file:
+        _WatchedFile(path, sha256, file, remove)  # or it raises
 
 
 def published_sha256(folder: Path, manifest: Manifest, name: str) -> str:
@@ -99,8 +110,7 @@ class Watch:
         with contextlib.ExitStack() as stack:
             self._files = [
                 _WatchedFile(
-                    folder,
-                    name,
+                    folder / name,
                     published_sha256(folder, manifest, name),
                     stack.enter_context(open_file(folder / name)),
                 )
@@ -128,19 +138,21 @@ class Watch:
 class _WatchedFile:
     """One open file, whose checksum was right when its inode last changed at `ctime_ns`."""
 
-    def __init__(self, folder: Path, name: str, sha256: str, file: BufferedReader) -> None:
-        self._path, self._sha256, self._file = folder / name, sha256, file
+    def __init__(
+        self, path: Path, sha256: str, file: BufferedReader, remove: Path | None = None
+    ) -> None:
+        self._path, self._sha256, self._file, self._remove = path, sha256, file, remove
         self._lock = Lock()
         self.descriptor = file.fileno()
         status = os.fstat(self.descriptor)
         self.ctime_ns = status.st_ctime_ns
         is_large = status.st_size >= MIN_REMEMBERED_BYTES
         proof: list[str | int] = [sha256, *_identity(status)]
-        if is_large and _remembered(folder).get(name) == proof:
+        if is_large and _remembered(path.parent).get(path.name) == proof:
             return
         self._compare()
         if is_large and time.time_ns() - self.ctime_ns > _SETTLED_NS:
-            _remember(folder, name, proof)
+            _remember(path, proof)
 
     def compare_again(self) -> None:
         """Compare the file, which has changed in some way: it may have been unlinked only."""
@@ -152,7 +164,7 @@ class _WatchedFile:
     def _compare(self) -> None:
         self._file.seek(0)
         if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
-            raise damaged(self._path, CHANGED)
+            raise damaged(self._path, CHANGED, self._remove)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
@@ -169,9 +181,10 @@ def _remembered(folder: Path) -> Manifest:
         return {}  # the files are compared again
 
 
-def _remember(folder: Path, name: str, proof: list[str | int]) -> None:
+def _remember(path: Path, proof: list[str | int]) -> None:
+    remembered = _remembered(path.parent)
     with contextlib.suppress(OSError):  # where nothing may be written they are compared each time
-        write_sealed(folder / CHECKED, {**_remembered(folder), name: proof})
+        write_sealed(path.parent / CHECKED, {**remembered, path.name: proof})
 
 
 def read_current(file: Path) -> str | None:

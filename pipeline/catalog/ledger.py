@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.artifacts import damaged, open_file, remove
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import NotBuiltError
 
@@ -72,6 +73,8 @@ class Ledger:
             folder.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(self.file):
             open_file(self.file, remove=self.file).close()  # SQLite would wait for a FIFO
+            if not create:  # else `writing` has checked it
+                ledger_copy.check(folder)
         elif create:
             for suffix in ("-wal", "-shm", "-journal"):  # of a ledger that was deleted
                 remove(folder / f"{self.file.name}{suffix}")

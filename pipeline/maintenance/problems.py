@@ -32,7 +32,7 @@ class Problem:
     """What makes again what was deleted."""
 
     def __str__(self) -> str:
-        target = self.target if self.target not in (None, self.where) else "it"
+        target = self.target or "it"
         advice = {
             Remedy.DELETE: f"delete {target} and run `imgsearch {self.command}`",
             Remedy.DROP: "run `imgsearch repair`, which takes it off the list of files",

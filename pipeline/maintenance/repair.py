@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import lock, remove
-from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.integrity import drop_file
 from pipeline.maintenance.problems import Problem, Remedy
 from pipeline.maintenance.verify import verify
 from pipeline.progress import SILENT, Progress
 from pipeline.stages import build
+from pipeline.workspace import Workspace
 
 
 @dataclass
@@ -49,20 +48,22 @@ def repair(config: Config, progress: Progress = SILENT) -> Repair:
         if not todo:
             done.mended = [problem for problem in done.mended if problem not in done.left]
             return done
-        with lock(config.folder):
-            for problem in todo:
-                _apply(problem, config.folder)
+        _apply(todo, config)
         build(config, progress=progress)
         done.mended += todo
 
 
-def _apply(problem: Problem, folder: Path) -> None:
+def _apply(problems: list[Problem], config: Config) -> None:
     """Do what must be done before the next build."""
-    target = problem.target or problem.where
-    if problem.remedy is Remedy.DELETE:
-        remove(target)
-    elif problem.remedy is Remedy.DROP:
-        drop_file(target)
-    elif problem.remedy is Remedy.READ_AGAIN:
-        with Catalog(folder) as catalog, catalog.transaction():
-            catalog.forget_file(target)
+    with lock(config.folder):
+        for problem in problems:
+            target = problem.target or problem.where
+            if problem.remedy is Remedy.DELETE:
+                remove(target)
+            elif problem.remedy is Remedy.DROP:
+                drop_file(target)
+    photos = [problem.where for problem in problems if problem.remedy is Remedy.READ_AGAIN]
+    if photos:
+        with Workspace.locked(config, create=False) as workspace, workspace.catalog.transaction():
+            for photo in photos:
+                workspace.catalog.forget_file(photo)

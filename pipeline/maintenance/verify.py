@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts import damaged, open_file, read_file, read_sealed, sha256_file
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFile
 from pipeline.config import Config
@@ -86,6 +87,8 @@ def _documents(folder: Path) -> Problems:
 def _check_downloads(summary: Path) -> None:
     page = summary.with_suffix(".md")
     expected = read_sealed(summary, remove=summary).get("page_sha256")
+    if not os.path.lexists(page):
+        raise damaged(page, "it is missing", remove=summary)
     if hashlib.sha256(read_file(page, remove=page)).hexdigest() != expected:
         raise damaged(page, CHANGED, remove=page)
 
@@ -107,6 +110,9 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
     if found := [problem for path in beside for problem in _trying(_check_beside_ledger, path)]:
         yield from found
         return
+    if not os.path.lexists(file) and ledger_copy.has_copy(config.folder):
+        yield Problem(file, "is missing")  # the build takes the copy
+        return
     try:
         catalog = Catalog(config.folder)
     except (DamagedArtifactError, OSError) as error:
@@ -115,9 +121,11 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
     except sqlite3.OperationalError as error:  # locked, or not allowed
         yield Problem(file, f"cannot be read: {error}", Remedy.NONE)
         return
+    if ledger_copy.has_copy(config.folder):
+        yield from _trying(lambda _: ledger_copy.check_copy(config.folder), file)
     with catalog:
         if damage := catalog.damage():
-            yield problem_of(damaged(file, damage, remove=file), file)
+            yield Problem(file, f"damaged: {damage}", Remedy.DELETE)
             return
         with progress.task("verifying photos", None, "photos") as advance:
             for path, sha256 in catalog.files():
