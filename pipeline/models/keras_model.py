@@ -18,7 +18,7 @@ from pipeline.artifacts import damaged
 from pipeline.images import U8Image
 from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
 from pipeline.models.keras_runtime import Compiled, compiled, tf
-from pipeline.models.store import ModelFolder
+from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.progress import Advance, ignored
 
 
@@ -128,7 +128,7 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
         DamagedArtifactError: the file does not fit the network, or holds other weights than those
             that the model's fingerprint was computed from.
     """
-    file = folder.weights_file
+    file = folder.check(WEIGHTS)
     try:
         network.load_weights(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
