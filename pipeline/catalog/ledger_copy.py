@@ -25,7 +25,7 @@ from pipeline.config.schema import LEDGER, LEDGER_COPY, LEDGER_SEAL
 from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED, check_file
 
-_PATIENCE = 1.0  # seconds to wait for readers: without a checksum the ledger is as good
+_PATIENCE = 1.0  # seconds to wait for readers; if in vain, the next run leaves the checksum
 
 
 @contextmanager
