@@ -33,7 +33,7 @@ class PipelineError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, where: str | Path = "", hint: str = "") -> None:
-        self.where, self.hint = str(where), hint
+        self.message, self.where, self.hint = message, str(where), hint
         place = f"{where}: " if self.where else ""
         advice = f"; {hint}" if hint else ""
         super().__init__(f"{place}{message}{advice}")
@@ -87,9 +87,24 @@ class StaleIndexError(PipelineError):
 
 
 class DamagedArtifactError(PipelineError):
-    """A file on disk is missing, truncated or altered."""
+    """A file on disk is missing, truncated or altered.
+
+    `remove` is what to delete before `imgsearch build`, which then makes it again.
+    """
 
     code = "damaged"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path = "",
+        hint: str = "run `imgsearch build`",
+        remove: Path | None = None,
+    ) -> None:
+        delete = f"delete {remove} and " if remove else ""
+        super().__init__(message, where=where, hint=f"{delete}{hint}")
+        self.remove = remove
 
 
 class BusyError(PipelineError):

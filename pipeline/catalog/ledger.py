@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.artifacts import damaged, open_file, remove
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.records import State
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
@@ -85,7 +88,14 @@ class Ledger:
         self.page_size = page_size
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-        elif not self.file.is_file():
+        if os.path.lexists(self.file):
+            open_file(self.file, remove=self.file).close()  # SQLite would wait for a FIFO
+            if not create:  # else `writing` has checked it
+                ledger_copy.check(folder)
+        elif create:
+            for suffix in ("-wal", "-shm", "-journal"):  # of a ledger that was deleted
+                remove(folder / f"{self.file.name}{suffix}")
+        else:
             raise NotBuiltError("no catalog here yet", where=folder, hint="run `imgsearch build`")
         try:
             self._db = sqlite3.connect(
@@ -184,9 +194,9 @@ class Ledger:
         return self._db.execute(statement, parameters).rowcount
 
     def damage(self) -> str | None:
-        """Return what SQLite finds wrong with the file; None if nothing."""
+        """Return what SQLite finds wrong with the file, its indexes included; None if nothing."""
         try:
-            answer = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            answer = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
             item = self._db.execute(_DAMAGED_ITEM).fetchone()
         except sqlite3.DatabaseError as error:
             return str(error)
@@ -196,8 +206,7 @@ class Ledger:
 
     def damaged(self, what: str) -> DamagedArtifactError:
         """Return the error that says what is wrong with the file, for the caller to raise."""
-        hint = "delete it and run `imgsearch build`"
-        return DamagedArtifactError(f"damaged: {what}", where=self.file, hint=hint)
+        return damaged(self.file, what, remove=self.file)
 
     def _migrate(self) -> None:
         """Add what a file of an earlier version lacks."""

@@ -23,10 +23,11 @@ from pipeline.config.sources import (
     TableSettings,
 )
 
-LEDGER = "catalog.sqlite"
+LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT = "report.html"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
+    *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *("images", "download.json", "download.md", REPORT),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""

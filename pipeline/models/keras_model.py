@@ -16,7 +16,7 @@ from pipeline.artifacts import damaged, replacing
 from pipeline.images import U8Image
 from pipeline.models.base import VARIANCE_EPS, F32Matrix, F64Matrix, Ids, U8Batch
 from pipeline.models.keras_runtime import Compiled, compiled, tf
-from pipeline.models.store import ModelFolder
+from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.progress import Advance, ignored
 
 
@@ -134,7 +134,7 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
             that the model's fingerprint was computed from.
         OSError: it cannot be opened.
     """
-    file = folder.weights_file
+    file = folder.check(WEIGHTS)
     try:
         network.load_weights(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

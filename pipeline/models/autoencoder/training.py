@@ -35,7 +35,15 @@ from pipeline.models.keras_model import (
     weights_digest,
 )
 from pipeline.models.keras_runtime import compiled
-from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.store import (
+    HISTORY,
+    LOSS_PICTURE,
+    PHOTOS_PICTURE,
+    RECONSTRUCTION_ERRORS,
+    WEIGHTS,
+    ModelFolder,
+    ModelStore,
+)
 from pipeline.progress import SILENT, Advance, Progress
 
 TeacherVectors = Callable[[U8Batch], F32Matrix]
@@ -155,8 +163,8 @@ def _decode(
 
 
 def _contain(files: Sequence[PixelFile], photos: Iterable[Photo]) -> bool:
-    """Whether the files are complete and have these photos, and no others."""
-    if not all(file.is_complete() for file in files):
+    """Whether the files are intact and have these photos, and no others."""
+    if not all(file.is_intact() for file in files):
         return False
     decoded = {row.tobytes() for file in files for row in file.photos}
     return decoded == {photo.sha256 for photo in photos}
@@ -217,13 +225,13 @@ def _publish(
 
     def write(folder: Path) -> None:
         save_weights(trained, folder / WEIGHTS)
-        write_json(folder / "history.json", asdict(history))
+        write_json(folder / HISTORY, asdict(history))
         np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
         np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
         sorted_errors = np.sort(errors, axis=0).astype(np.float32)
         np.save(folder / RECONSTRUCTION_ERRORS, sorted_errors, allow_pickle=False)
-        pictures.save_losses(history.loss, history.val_loss, folder / "loss.png")
-        pictures.save_pairs(originals, rebuilt, folder / "photos.png")
+        pictures.save_losses(history.loss, history.val_loss, folder / LOSS_PICTURE)
+        pictures.save_pairs(originals, rebuilt, folder / PHOTOS_PICTURE)
 
     content = {
         "recipe": recipe,

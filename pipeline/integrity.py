@@ -1,0 +1,230 @@
+"""Files of a published folder, read so that no answer comes from altered bytes.
+
+`publish` notes the SHA-256 of every file in the folder's manifest, and here is where files are
+compared with it. A small one is read whole and parsed from the very bytes that were compared
+(`read_published`). A large one is compared once and then used in place, mapped or loaded by a
+library (`check_published`, `Watch`): the system notes when a file changes (its ctime, which no
+program can set), so a file that is still the one that was compared need not be read again. What it
+cannot notice are bytes that change on the disk without being written: `imgsearch verify` reads all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
+from io import BufferedReader
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+from pipeline.artifacts import (
+    MANIFEST,
+    Manifest,
+    damaged,
+    open_file,
+    read_file,
+    read_manifest,
+    read_sealed,
+    remove,
+    sha256_file,
+    write_sealed,
+)
+from pipeline.errors import DamagedArtifactError
+
+CHANGED = "its content has changed"
+CHECKED = "checked.json"
+"""In a published folder: which of its large files were compared with their checksums, and when."""
+MIN_REMEMBERED_BYTES = 2**18  # smaller files are sooner read than looked up
+_SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock that dates it
+
+
+def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """Read a small file of a published folder whole, and compare it with the manifest.
+
+        array = np.load(io.BytesIO(read_published(build.path, build.manifest, "ids.npy")))
+
+    Raises:
+        DamagedArtifactError: it is missing, not in the manifest, or a byte of it has changed.
+        OSError: it cannot be read.
+    """
+    data = read_file(folder / name)
+    if hashlib.sha256(data).hexdigest() != published_sha256(folder, manifest, name):
+        raise damaged(folder / name, CHANGED)
+    return data
+
+
+def check_published(folder: Path, manifest: Manifest, name: str) -> Path:
+    """Compare a large file of a published folder with the manifest; return its path.
+
+    It is read once: that it was compared is remembered beside it, as long as it does not change.
+
+        network.load_weights(check_published(model.path, model.manifest, "model.weights.h5"))
+
+    Raises:
+        DamagedArtifactError, OSError: as `read_published`.
+    """
+    check_file(folder / name, published_sha256(folder, manifest, name))
+    return folder / name
+
+
+def check_file(path: Path, sha256: str, remove: Path | None = None) -> None:
+    """Compare a file with a checksum, as `check_published` does.
+
+    Raises:
+        DamagedArtifactError: it is missing or has changed; its hint is to delete `remove`, else
+            its folder.
+        OSError: it cannot be read.
+    """
+    with open_file(path, remove) as file:
+        _WatchedFile(path, sha256, file, remove)  # or it raises
+
+
+def published_sha256(folder: Path, manifest: Manifest, name: str) -> str:
+    """Return the checksum that a manifest notes for a file.
+
+    Raises:
+        DamagedArtifactError: it does not list the file.
+    """
+    if name not in manifest["files"]:
+        raise damaged(folder / name, "its manifest does not list it")
+    return str(manifest["files"][name]["sha256"])
+
+
+class Watch:
+    """Files of a published folder that stay in use, as those of an index that is mapped.
+
+    Whatever is read from them within a `with` block was not altered: if a file has changed since
+    it was compared, it is compared again. It may serve several threads.
+
+        watch = Watch(build.path, build.manifest, ["index.faiss"])
+        with watch: neighbors = index.search(queries, k)
+
+    The block, and making it, raise a DamagedArtifactError where a file is not what was written.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, names: Collection[str]) -> None:
+        with contextlib.ExitStack() as stack:
+            self._files = [
+                _WatchedFile(
+                    folder / name,
+                    published_sha256(folder, manifest, name),
+                    stack.enter_context(open_file(folder / name)),
+                )
+                for name in names
+            ]
+            self._opened = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        # Before, too: reading a map whose file was cut short ends the process.
+        for file in self._files:
+            if os.fstat(file.descriptor).st_ctime_ns != file.ctime_ns:
+                file.compare_again()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Also where the block failed: it may have failed because of what it read.
+        self.__enter__()
+
+    def close(self) -> None:
+        """Close the files; they are not watched any more."""
+        self._files = []
+        self._opened.close()
+
+
+class _WatchedFile:
+    """One open file, whose checksum was right when its inode last changed at `ctime_ns`."""
+
+    def __init__(
+        self, path: Path, sha256: str, file: BufferedReader, remove: Path | None = None
+    ) -> None:
+        self._path, self._sha256, self._file, self._remove = path, sha256, file, remove
+        self._lock = Lock()
+        self.descriptor = file.fileno()
+        status = os.fstat(self.descriptor)
+        self.ctime_ns = status.st_ctime_ns
+        is_large = status.st_size >= MIN_REMEMBERED_BYTES
+        proof: list[str | int] = [sha256, *_identity(status)]
+        if is_large and _remembered(path.parent).get(path.name) == proof:
+            return
+        self._compare()
+        if is_large and time.time_ns() - self.ctime_ns > _SETTLED_NS:
+            _remember(path, proof)
+
+    def compare_again(self) -> None:
+        """Compare the file, which has changed in some way: it may have been unlinked only."""
+        with self._lock:
+            ctime_ns = os.fstat(self.descriptor).st_ctime_ns
+            self._compare()
+            self.ctime_ns = ctime_ns
+
+    def _compare(self) -> None:
+        self._file.seek(0)
+        if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
+            raise damaged(self._path, CHANGED, self._remove)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes whenever a file is written to or replaced."""
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def _remembered(folder: Path) -> Manifest:
+    """File name → its checksum and its identity when that was compared."""
+    try:
+        return read_sealed(folder / CHECKED)
+    except (DamagedArtifactError, OSError):
+        return {}  # the files are compared again
+
+
+def _remember(path: Path, proof: list[str | int]) -> None:
+    remembered = _remembered(path.parent)
+    with contextlib.suppress(OSError):  # where nothing may be written they are compared each time
+        write_sealed(path.parent / CHECKED, {**remembered, path.name: proof})
+
+
+def read_current(file: Path) -> str | None:
+    """Return the name of a folder that a `CURRENT` file holds; None if it holds none, or is absent.
+
+    Raises:
+        DamagedArtifactError: it is something else than a file.
+        OSError: it cannot be read.
+    """
+    if not os.path.lexists(file):
+        return None
+    text = read_file(file, remove=file).decode(errors="replace").strip()
+    return text if re.fullmatch("[0-9a-f]+", text) else None
+
+
+def damaged_files(folder: Path) -> Iterator[tuple[Path, DamagedArtifactError | OSError]]:
+    """Yield every file of a published folder that is damaged or cannot be read, and its error.
+
+    All of them are read, whatever is remembered.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except (DamagedArtifactError, OSError) as error:
+        yield folder / MANIFEST, error
+        return
+    for name in manifest["files"]:
+        try:
+            if sha256_file(folder / name) != published_sha256(folder, manifest, name):
+                raise damaged(folder / name, CHANGED)
+        except (DamagedArtifactError, OSError) as error:
+            yield folder / name, error
+
+
+def drop_file(path: Path) -> None:
+    """Delete a file of a published folder that is as good without it, and take it off the list.
+
+    Raises:
+        DamagedArtifactError: the manifest is not what was written.
+    """
+    manifest = read_manifest(path.parent)
+    files = {name: entry for name, entry in manifest["files"].items() if name != path.name}
+    write_sealed(path.parent / MANIFEST, {**manifest, "files": files})
+    remove(path)
