@@ -204,7 +204,7 @@ class Engine:
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
             report = embed(
-                models.load(self.name, folder),
+                models.load_on_gpu(self.name, folder) or models.load(self.name, folder),
                 catalog,
                 store,
                 image_limits(self.config),

@@ -110,8 +110,11 @@ class EmbeddingStore:
             matrix[rows] = vectors
         return matrix
 
-    def write(self, photos: Sequence[bytes], vectors: F32Matrix) -> Shard:
-        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk."""
+    def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
+        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.
+
+        `runtime` is what computed them, and its version: noted for people, it decides nothing.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         names = (self.folder / f"{number:05d}.npy" for number in itertools.count())
         file = next(name for name in names if not name.with_suffix(".json").exists())
@@ -119,6 +122,7 @@ class EmbeddingStore:
         np.save(buffer, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
         write_atomic(file, buffer.getvalue())
         shard = Shard(file, tuple(photos), sha256_file(file))
-        content = {"photos": [photo.hex() for photo in photos], "sha256": shard.sha256}
+        hexadecimal = [photo.hex() for photo in photos]
+        content = {"photos": hexadecimal, "sha256": shard.sha256, "runtime": runtime}
         write_json(file.with_suffix(".json"), content)
         return shard

@@ -16,17 +16,15 @@ from pipeline.artifacts import (
     Manifest,
     damaged,
     digest,
-    library_versions,
     publish,
     read_manifest,
+    sha256_file,
     write_atomic,
 )
 from pipeline.errors import DamagedArtifactError
 
 Number = TypeVar("Number", np.uint8, np.float32)
 
-LIBRARIES = ("tensorflow", "keras", "pillow")
-"""What decodes photos and multiplies matrices: another version gives other numbers."""
 WEIGHTS = "model.weights.h5"
 RECONSTRUCTION_ERRORS = "reconstruction_errors.npy"
 _CURRENT = "CURRENT"
@@ -66,6 +64,13 @@ class ModelFolder:
         """Weights, in Keras's format."""
         return self.path / WEIGHTS
 
+    def check(self, name: str) -> Path:
+        """Compare a file of it with its checksum; return its path."""
+        path = self.path / name
+        if not path.is_file() or sha256_file(path) != self.manifest["files"][name]["sha256"]:
+            raise damaged(path, "its content has changed")
+        return path
+
     @property
     def has_random_weights(self) -> bool:
         """Whether its weights were drawn at random and never trained."""
@@ -73,8 +78,11 @@ class ModelFolder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the model would give a photo another vector."""
-        return digest([self.embedding, self.manifest["weights"], library_versions(*LIBRARIES)])
+        """Names the model: its architecture, weights, layer and how photos are prepared for it.
+
+        Not what computes it: all runtimes agree on its vectors, as was checked when it was made.
+        """
+        return digest([self.embedding, self.manifest["weights"]])
 
     def photos(self, part: str) -> npt.NDArray[np.uint8]:
         """(n, 32) uint8: SHA-256 of the `training` or `validation` photos; none if not trained."""

@@ -28,13 +28,10 @@ from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.base import F32Matrix, U8Batch
-from pipeline.models.keras_model import (
-    reconstruction_errors,
-    save_weights,
-    to_uint8,
-    weights_digest,
-)
-from pipeline.models.keras_runtime import compiled
+from pipeline.models.keras_model import save_weights, weights_digest
+from pipeline.models.keras_runtime import compiled, tf
+from pipeline.models.reconstruction import Rebuild, reconstruction_errors, to_uint8
+from pipeline.models.runtimes.publish import write_networks
 from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Advance, Progress
 
@@ -210,13 +207,14 @@ def _publish(
     val_file: PixelFile,
 ) -> ModelFolder:
     val_photos = val_file.pixels
-    rebuild = compiled(lambda photos: trained(photos, training=False), val_photos.shape[1:])
+    rebuild = _rebuild(trained)
     errors = reconstruction_errors(rebuild, val_photos)
     originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
-    rebuilt = to_uint8(np.asarray(rebuild(originals / np.float32(255))))
+    rebuilt = to_uint8(rebuild(originals))
 
     def write(folder: Path) -> None:
         save_weights(trained, folder / WEIGHTS)
+        write_networks(folder, model.encoder(trained), model.decoder(trained))
         write_json(folder / "history.json", asdict(history))
         np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
         np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
@@ -236,3 +234,11 @@ def _publish(
         "validation_mse": float(errors[:, 0].mean()),
     }
     return store.publish(content, write)
+
+
+def _rebuild(network: Any) -> Rebuild:
+    def rebuild(pixels: Any) -> Any:
+        return network(tf.cast(pixels, tf.float32) / 255.0, training=False)
+
+    compiled_ = compiled(rebuild, network.input_shape[1:], tf.uint8)
+    return lambda pixels: np.asarray(compiled_(pixels))

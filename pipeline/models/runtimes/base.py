@@ -1,10 +1,17 @@
-"""What a runtime makes of a model folder: a network that can be called."""
+"""What a runtime makes of a network on disk: something that can be called."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.models.base import F32Matrix, U8Batch
+
+F32Array = npt.NDArray[np.float32]
+MAX_DIFFERENCE = 1e-5
+"""By which runtimes may differ for a network, as a share of the largest entry of their results."""
 
 
 class Network(Protocol):
@@ -17,8 +24,20 @@ class Network(Protocol):
     def runtime(self) -> str:
         """Which library computes, and its version: `onnxruntime 1.32.0`."""
 
-    def __call__(self, pixels: U8Batch) -> F32Matrix:
+    def __call__(self, pixels: U8Batch, /) -> F32Matrix:
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous; n may be 0.
 
-        A photo gets the same vector, to the last bit, whatever photos are beside it.
+        On a CPU a photo gets the same vector, to the last bit, whatever photos are beside it.
         """
+
+
+class Decoder(Protocol):
+    """The second half of an autoencoder: vectors → photos."""
+
+    def __call__(self, vectors: F32Matrix, /) -> F32Array:
+        """(n, dim) float32, not normalized → (n, height, width, 3) float32 in 0..1."""
+
+
+def difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """Return the largest difference of two arrays, as a share of the largest entry expected."""
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
