@@ -3,18 +3,24 @@
 Everything is written aside, flushed to the disk, and renamed into place; a folder carries a
 `manifest.json` with the size and SHA-256 of each of its files. A run killed at any instant leaves
 only complete files and folders, and names that begin with a dot, which the next run deletes.
+
+A manifest, and what else is sealed, carries a checksum of itself; `integrity` compares the files
+of a folder with its manifest when they are read.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from io import BufferedReader
 from pathlib import Path
 from threading import get_native_id
 from typing import Any
@@ -23,6 +29,7 @@ from pipeline.errors import BusyError, DamagedArtifactError
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
+_SEAL = "checksum"
 
 
 def digest(content: Any) -> str:
@@ -40,9 +47,38 @@ def library_versions(*names: str) -> dict[str, str]:
 
 
 def sha256_file(path: Path) -> str:
-    """Hash a file in constant memory; returns 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    """Hash a file in constant memory; returns 64 hexadecimal digits; raises as `open_file`."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_file(path: Path, remove: Path | None = None) -> BufferedReader:
+    """Open a file for reading; unlike `open` it does not wait for the other end of a FIFO.
+
+    `remove` is what to delete if it is damaged, else its folder.
+
+    Raises:
+        DamagedArtifactError: it is missing, or something else than a file.
+        OSError: it cannot be read, which says nothing of its content.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise damaged(path, "it is missing", remove) from error
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket, or links that go in circles
+            raise damaged(path, "it is not a file", remove) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise damaged(path, "it is not a file", remove)
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path, remove: Path | None = None) -> bytes:
+    """Read a file whole; raises as `open_file` does."""
+    with open_file(path, remove) as file:
+        return file.read()
 
 
 def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: bool = True) -> None:
@@ -76,7 +112,37 @@ def replacing(path: Path, aside: Path | None = None, *, flush: bool = True) -> I
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, with a stable order of keys."""
-    write_atomic(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    write_atomic(path, _json_bytes(content))
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, with the SHA-256 of all else in it as its `checksum`."""
+    plain = json.loads(json.dumps(dict(content)))  # as it will be read: keys are texts
+    write_json(path, {**plain, _SEAL: hashlib.sha256(_json_bytes(plain)).hexdigest()})
+
+
+def read_sealed(path: Path, remove: Path | None = None) -> Manifest:
+    """Read what `write_sealed` wrote, without its checksum: `read_sealed(folder / MANIFEST)`.
+
+    `remove` is what to delete if it is damaged, else its folder.
+
+    Raises:
+        DamagedArtifactError: the file is missing, or a byte of it is not what was written.
+        OSError: it cannot be read.
+    """
+    data = read_file(path, remove)
+    content = parse_json(path, data, remove)
+    seal = hashlib.sha256(_json_bytes({k: v for k, v in content.items() if k != _SEAL}))
+    # Compared as bytes: a parser passes over what stands between the values.
+    if content.pop(_SEAL, None) != seal.hexdigest() or data != _json_bytes(
+        {**content, _SEAL: seal.hexdigest()}
+    ):
+        raise damaged(path, "its content has changed", remove)
+    return content
+
+
+def _json_bytes(content: Any) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
 
 @contextmanager
@@ -98,7 +164,7 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
             _sync(path)
             entry = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
             checksums[path.relative_to(aside).as_posix()] = entry
-        write_json(aside / MANIFEST, {**content, "files": checksums})
+        write_sealed(aside / MANIFEST, {**content, "files": checksums})
         if not folder.exists():
             aside.rename(folder)
             _sync(folder.parent)
@@ -107,23 +173,14 @@ def publish(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a published folder, and check that its files have their sizes.
+    """Read the manifest of a published folder; its other files are checked when they are read.
 
     Raises:
-        DamagedArtifactError: the manifest is unreadable, or a file is missing or truncated.
+        DamagedArtifactError: the manifest is missing, or not what was written.
     """
-    manifest = read_json(folder / MANIFEST)
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not all(
-        isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in files.values()
-    ):
+    manifest = read_sealed(folder / MANIFEST)
+    if not isinstance(manifest.get("files"), dict):
         raise damaged(folder / MANIFEST, "it lists no files with their checksums")
-    for name, expected in files.items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size != expected["bytes"]:
-            actual = "is missing" if size is None else f"has {size} bytes"
-            raise damaged(path, f"it {actual}, its manifest says {expected['bytes']} bytes")
     return manifest
 
 
@@ -132,35 +189,37 @@ def read_json(path: Path) -> Manifest:
 
     Raises:
         DamagedArtifactError: the file is missing or is not a JSON object.
+        OSError: it cannot be read.
+    """
+    return parse_json(path, read_file(path))
+
+
+def parse_json(path: Path, data: bytes, remove: Path | None = None) -> Manifest:
+    """Parse the JSON object that was read from a file.
+
+    Raises:
+        DamagedArtifactError: it is none.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise damaged(path, "it is missing") from error
-    except ValueError as error:
-        raise damaged(path, "it is not JSON") from error
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, "it is not JSON", remove) from error
     if not isinstance(content, dict):
-        raise damaged(path, "it is not a JSON object")
+        raise damaged(path, "it is not a JSON object", remove)
     return content
-
-
-def checksum_problems(folder: Path) -> list[str]:
-    """Describe every file of a published folder that is not what its manifest says."""
-    try:
-        files = read_manifest(folder)["files"]
-    except DamagedArtifactError as error:
-        return [str(error)]
-    return [
-        str(damaged(folder / name, "its content has changed"))
-        for name, expected in files.items()
-        if sha256_file(folder / name) != expected["sha256"]
-    ]
 
 
 def damaged(path: Path, what: str, remove: Path | None = None) -> DamagedArtifactError:
     """Return the error for a damaged file: what, where, and what to delete (else its folder)."""
-    hint = f"delete {remove or path.parent} and run `imgsearch build`"
-    return DamagedArtifactError(f"damaged: {what}", where=path, hint=hint)
+    return DamagedArtifactError(f"damaged: {what}", where=path, remove=remove or path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a folder with all in it, or a file, or whatever else is there, if anything is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

@@ -87,9 +87,24 @@ class StaleIndexError(PipelineError):
 
 
 class DamagedArtifactError(PipelineError):
-    """A file on disk is missing, truncated or altered."""
+    """A file on disk is missing, truncated or altered.
+
+    `remove` is what to delete before `imgsearch build`, which then makes it again.
+    """
 
     code = "damaged"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path = "",
+        hint: str = "run `imgsearch build`",
+        remove: Path | None = None,
+    ) -> None:
+        delete = f"delete {remove} and " if remove else ""
+        super().__init__(message, where=where, hint=f"{delete}{hint}")
+        self.remove = remove
 
 
 class BusyError(PipelineError):

@@ -1,14 +1,15 @@
 """Vectors of photos, in shards: `embeddings/<fingerprint>/00000.npy` + `00000.json`.
 
 A vector belongs to the content of a photo, so each shard lists the SHA-256 of the photos whose
-vectors it holds, row by row. The JSON file is written last: without it a shard does not exist.
+vectors it holds, row by row, and a checksum of each row. The JSON file is written last: without it
+a shard does not exist.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import damaged, sha256_file, write_atomic, write_json
-from pipeline.errors import DamagedArtifactError
+from pipeline.artifacts import (
+    damaged,
+    read_file,
+    read_sealed,
+    write_atomic,
+    write_sealed,
+)
+from pipeline.integrity import CHANGED
 
 F32Matrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -30,29 +37,24 @@ class Shard:
     file: Path
     photos: tuple[bytes, ...]
     """SHA-256 of each row's photo."""
+    row_checksums: tuple[str, ...]
+    """16 hexadecimal digits of the SHA-256 of each row."""
     sha256: str
+    """Of the file."""
 
     def vectors(self) -> F32Matrix:
-        """(rows, dim) float32, mapped from the disk.
+        """(rows, dim) float32, from a file that has the checksum noted when it was written.
 
         Raises:
-            DamagedArtifactError: the file is missing, truncated, or of another shape.
+            DamagedArtifactError: the file is missing or has changed.
+            OSError: it cannot be read.
         """
-        try:
-            vectors: F32Matrix = np.load(self.file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise self.damaged("it is missing or truncated") from error
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(self.photos):
-            raise self.damaged("its shape is not what its JSON file says")
+        marker = self.file.with_suffix(".json")  # without it, the shard is written again
+        data = read_file(self.file, remove=marker)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise damaged(self.file, CHANGED, remove=marker)
+        vectors: F32Matrix = np.load(io.BytesIO(data), allow_pickle=False)
         return vectors
-
-    def damaged(self, what: str) -> DamagedArtifactError:
-        """Return the error to raise: without its JSON file, the shard is written again."""
-        return damaged(self.file, what, remove=self.file.with_suffix(".json"))
-
-    def is_intact(self) -> bool:
-        """Whether the file is there and has the checksum noted when it was written."""
-        return self.file.is_file() and sha256_file(self.file) == self.sha256
 
 
 class EmbeddingStore:
@@ -65,19 +67,34 @@ class EmbeddingStore:
         """Yield the complete shards in the order in which they were written.
 
         Raises:
-            DamagedArtifactError: a shard's JSON file is not readable.
+            DamagedArtifactError: a shard's JSON file is not what was written.
+            OSError: it cannot be read.
         """
         for marker in sorted(self.folder.glob("[0-9]*.json")):
             try:
-                content = json.loads(marker.read_bytes())
+                content = read_sealed(marker, remove=marker)
                 photos = tuple(bytes.fromhex(photo) for photo in content["photos"])
-                yield Shard(marker.with_suffix(".npy"), photos, str(content["sha256"]))
+                yield Shard(
+                    marker.with_suffix(".npy"), photos, tuple(content["rows"]), content["sha256"]
+                )
             except (KeyError, TypeError, ValueError) as error:
                 raise damaged(marker, "it does not describe a shard", remove=marker) from error
 
     def photos(self) -> set[bytes]:
         """Return the SHA-256 of every photo that has a vector."""
         return {photo for shard in self.shards() for photo in shard.photos}
+
+    def checksum(self, rows: Mapping[bytes, int]) -> str:
+        """Return what changes whenever one of these photos' vectors does, whatever their shards.
+
+        store.checksum({photo: row for row, photo in enumerate(photos)})
+        """
+        checksums = [""] * len(rows)
+        for shard in self.shards():
+            for photo, checksum in zip(shard.photos, shard.row_checksums, strict=True):
+                if photo in rows:
+                    checksums[rows[photo]] = checksum
+        return hashlib.sha256(" ".join(checksums).encode()).hexdigest()
 
     def select(self, rows: Mapping[bytes, int]) -> Iterator[tuple[Shard, Ids, F32Matrix]]:
         """Read the vectors of some photos, given the row (0 … n − 1) of each by its SHA-256.
@@ -89,7 +106,7 @@ class EmbeddingStore:
                 matrix[rows] = vectors
 
         Raises:
-            DamagedArtifactError: a shard is missing or truncated.
+            DamagedArtifactError: a shard is missing, or has changed.
         """
         for shard in self.shards():
             pairs = [(rows[photo], i) for i, photo in enumerate(shard.photos) if photo in rows]
@@ -118,11 +135,12 @@ class EmbeddingStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         names = (self.folder / f"{number:05d}.npy" for number in itertools.count())
         file = next(name for name in names if not name.with_suffix(".json").exists())
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
+        np.save(buffer, vectors, allow_pickle=False)
         write_atomic(file, buffer.getvalue())
-        shard = Shard(file, tuple(photos), sha256_file(file))
-        hexadecimal = [photo.hex() for photo in photos]
-        content = {"photos": hexadecimal, "sha256": shard.sha256, "runtime": runtime}
-        write_json(file.with_suffix(".json"), content)
-        return shard
+        rows = [hashlib.sha256(vector.tobytes()).hexdigest()[:16] for vector in vectors]
+        sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+        content = {"photos": [photo.hex() for photo in photos], "rows": rows, "sha256": sha256}
+        write_sealed(file.with_suffix(".json"), {**content, "runtime": runtime})
+        return Shard(file, tuple(photos), tuple(rows), sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,15 +51,15 @@ class VectorIndex(Protocol):
         """Close the index's files and maps; it cannot be used afterwards."""
 
 
-def load_matrix(path: Path, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Load a matrix of that type from a `.npy` file.
+def parse_matrix(path: Path, data: bytes, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Parse the matrix of that type that was read from a `.npy` file.
 
     Raises:
-        DamagedArtifactError: the file is missing or holds something else.
+        DamagedArtifactError: the file holds something else.
     """
     try:
-        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
         raise damaged(path, "it is not an array") from error
     if array.dtype != dtype or array.ndim != 2:
         raise damaged(path, "it has another shape or type")

@@ -7,7 +7,7 @@ when nothing changed there is nothing to do, and adding or removing items publis
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import digest, publish, read_manifest
+from pipeline.artifacts import digest, publish, read_manifest, remove
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import IndexSettings
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index import open_index, write_index
 from pipeline.index.base import F32Matrix, Ids
-from pipeline.index.builds import Build, BuildStore
+from pipeline.index.builds import IDS_FILE, PHOTOS_FILE, Build, BuildStore, RowItems
 from pipeline.index.calibration import calibrate, choose_queries
+from pipeline.integrity import check_published
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Advance, Progress
 
@@ -77,6 +78,7 @@ def build_index(
         "metric": "Euclidean",
     }
     contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
+    contents.append(vectors.checksum(now.rows))
     query_rows = choose_queries(photos, model.photos("training"))
     categories = [_category(catalog, now, row) for row in query_rows]
     folder = builds.folder / digest([content, contents, categories])
@@ -85,12 +87,13 @@ def build_index(
             progress.task(f"{engine}: indexing", len(photos), "photos") as advance,
             publish(folder, content) as aside,
         ):
-            np.save(aside / "photos.npy", photos, allow_pickle=False)
-            np.save(aside / "ids.npy", now.ids, allow_pickle=False)
+            np.save(aside / PHOTOS_FILE, photos, allow_pickle=False)
+            np.save(aside / IDS_FILE, now.ids, allow_pickle=False)
             parts = _select(vectors, now.rows, advance)
             write_index(settings.type, aside, len(photos), model.dim, parts)
             written = open_index(settings.type, aside)
-            calibrate(written, Build(aside, content), query_rows, categories).write(aside)
+            items = RowItems(len(photos), now.ids)
+            calibrate(written, items, query_rows, categories).write(aside)
     builds.use(folder.name, settings.keep_builds)
     return Build(folder, read_manifest(folder))
 
@@ -124,11 +127,13 @@ def _select(
 
 def _is_whole(folder: Path) -> bool:
     """Whether the build exists; a damaged one is removed, to be made again."""
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return False
     try:
-        read_manifest(folder)
+        manifest = read_manifest(folder)
+        for name in manifest["files"]:
+            check_published(folder, manifest, name)
     except DamagedArtifactError:
-        shutil.rmtree(folder)
+        remove(folder)
         return False
     return True

@@ -10,12 +10,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import Manifest, read_manifest, write_atomic
-from pipeline.errors import DamagedArtifactError
-from pipeline.index.base import Ids, load_matrix
+from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, write_atomic
+from pipeline.index.base import Ids, parse_matrix
+from pipeline.integrity import read_current, read_published
 
-INDEX_FILE = "index.faiss"
+INDEX_FILE, PHOTOS_FILE, IDS_FILE = "index.faiss", "photos.npy", "ids.npy"
 _FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
+
+
+@dataclass(frozen=True)
+class RowItems:
+    """Which items show the photo of each row."""
+
+    rows: int
+    """How many there are."""
+    ids: Ids
+    """(m, 2): (row, item id), sorted."""
+
+    def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
+        """(n,) rows → the entries of `ids` that are theirs, in order; (n,) how many each has."""
+        first, last = self._starts[rows], self._starts[rows + 1]
+        counts = last - first
+        # Each entry's position among those of its row, added to where that row's entries begin.
+        positions = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(first, counts) + positions, counts
+
+    @cached_property
+    def _starts(self) -> Ids:
+        """(rows + 1,): where the entries of each row begin in `ids`."""
+        return np.searchsorted(self.ids[:, 0], np.arange(self.rows + 1))
 
 
 @dataclass(frozen=True)
@@ -43,12 +66,16 @@ class Build:
     @cached_property
     def photos(self) -> npt.NDArray[np.uint8]:
         """(rows, 32) uint8: SHA-256 of the photo of each row."""
-        return load_matrix(self.path / "photos.npy", np.uint8)
+        return parse_matrix(self.path / PHOTOS_FILE, self.read_file(PHOTOS_FILE), np.uint8)
 
     @cached_property
     def ids(self) -> Ids:
         """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
-        return load_matrix(self.path / "ids.npy", np.int64)
+        return parse_matrix(self.path / IDS_FILE, self.read_file(IDS_FILE), np.int64)
+
+    def read_file(self, name: str) -> bytes:
+        """Read a small file of it; raises as `integrity.read_published` does."""
+        return read_published(self.path, self.manifest, name)
 
     def read(self) -> Build:
         """Read the arrays now, so that later only the index is read from the disk."""
@@ -61,17 +88,12 @@ class Build:
         return rows
 
     def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
-        """(n,) rows → the entries of `ids` that are theirs, in order; (n,) how many each has."""
-        first, last = self._starts[rows], self._starts[rows + 1]
-        counts = last - first
-        # Each entry's position among those of its row, added to where that row's entries begin.
-        positions = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(first, counts) + positions, counts
+        """Like `RowItems.expand_rows`."""
+        return self._row_items.expand_rows(rows)
 
     @cached_property
-    def _starts(self) -> Ids:
-        """(rows + 1,): where the entries of each row begin in `ids`."""
-        return np.searchsorted(self.ids[:, 0], np.arange(len(self.photos) + 1))
+    def _row_items(self) -> RowItems:
+        return RowItems(len(self.photos), self.ids)
 
 
 class BuildStore:
@@ -87,16 +109,13 @@ class BuildStore:
         Raises:
             DamagedArtifactError: it is incomplete.
         """
-        try:
-            name = self.current_file.read_text(errors="replace").strip()
-        except FileNotFoundError:
+        name = read_current(self.current_file)
+        if name is None or not (self.folder / name).is_dir():
             return None
         folder = self.folder / name
-        if not folder.is_dir():
-            return None
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
-            raise DamagedArtifactError("its manifest describes no index", where=folder)
+            raise damaged(folder / MANIFEST, "it describes no index")
         return Build(folder, manifest)
 
     def all(self) -> list[Path]:

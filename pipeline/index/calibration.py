@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import damaged, read_json, write_json
+from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.index.base import F64Vector, Ids, Mask, VectorIndex
-from pipeline.index.builds import Build
+from pipeline.index.builds import Build, RowItems
 
 FILE = "calibration.json"
 MAX_QUERIES = 1000  # photos: their 99th percentile is then known to about 0.3
@@ -88,18 +88,18 @@ class Calibration:
         write_json(folder / FILE, {"distances": distances})
 
 
-def read_calibration(folder: Path) -> Calibration:
-    """Read what `Calibration.write` wrote.
+def read_calibration(build: Build) -> Calibration:
+    """Read what `Calibration.write` wrote into a build's folder.
 
     Raises:
-        DamagedArtifactError: the file is missing or is something else.
+        DamagedArtifactError: the file is missing or has changed.
     """
-    content = read_json(folder / FILE)
+    content = parse_json(build.path / FILE, build.read_file(FILE))
     try:
         distances = content["distances"].items()
         return Calibration({name: np.array(values, np.float64) for name, values in distances})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise damaged(folder / FILE, "it holds no distances") from error
+        raise damaged(build.path / FILE, "it holds no distances") from error
 
 
 def choose_queries(
@@ -124,7 +124,7 @@ def choose_queries(
 
 def calibrate(
     index: VectorIndex,
-    build: Build,
+    row_items: RowItems,
     rows: Sequence[int],
     categories: Sequence[str],
     *,
@@ -139,20 +139,20 @@ def calibrate(
     distances: dict[str, list[float]] = defaultdict(list)
     for start in range(0, len(rows), query_block):
         block = np.array(rows[start : start + query_block])
-        for row, distance in _nearest(index, build, block, first_neighbors):
+        for row, distance in _nearest(index, row_items, block, first_neighbors):
             distances[category[row]].append(distance)
     return Calibration({name: np.sort(values) for name, values in sorted(distances.items())})
 
 
 def _nearest(
-    index: VectorIndex, build: Build, rows: Ids, neighbors: int
+    index: VectorIndex, row_items: RowItems, rows: Ids, neighbors: int
 ) -> Iterator[tuple[int, float]]:
     """Yield each row with its distance to the nearest row that shows none of its items."""
     while len(rows):
         result = index.search(index.vectors(rows), neighbors)
         unanswered = []
         for i, row in enumerate(rows.tolist()):
-            is_other = ~_share_item(build, row, result.rows[i])
+            is_other = ~_share_item(row_items, row, result.rows[i])
             if is_other.any():
                 yield row, float(result.distances[i, np.argmax(is_other)])
             elif neighbors < index.rows:
@@ -160,10 +160,10 @@ def _nearest(
         rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors
 
 
-def _share_item(build: Build, row: int, others: Ids) -> Mask:
+def _share_item(row_items: RowItems, row: int, others: Ids) -> Mask:
     """(n,): whether each of these rows shows an item that `row` shows too."""
-    items = build.ids[build.expand_rows(np.array([row]))[0], 1]
-    entries, counts = build.expand_rows(others)
-    is_shared = np.isin(build.ids[entries, 1], items)
+    items = row_items.ids[row_items.expand_rows(np.array([row]))[0], 1]
+    entries, counts = row_items.expand_rows(others)
+    is_shared = np.isin(row_items.ids[entries, 1], items)
     # Every row shows an item, so no segment is empty.
     return np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)

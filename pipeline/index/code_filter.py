@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import damaged, read_json, write_json
-from pipeline.index.base import F32Matrix, F64Vector, Ids, load_matrix
+from pipeline.artifacts import damaged, read_file, read_json, write_json
+from pipeline.index.base import F32Matrix, F64Vector, Ids, parse_matrix
 from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
 from pipeline.index.vectors import VectorFile, import_faiss, selector
 
@@ -82,9 +82,10 @@ class CodeFilter:
             )
         except (KeyError, TypeError, ValueError) as wrong:
             raise damaged(folder / BOUNDS_FILE, "it does not hold the bounds of codes") from wrong
-        basis = load_matrix(folder / BASIS_FILE, np.float32)
+        basis_file = folder / BASIS_FILE
+        basis = parse_matrix(basis_file, read_file(basis_file), np.float32)
         if basis.shape[1] != file.dim:
-            raise damaged(folder / BASIS_FILE, "it has another shape or type")
+            raise damaged(basis_file, "it has another shape or type")
         products = float32_products or FLOAT32_PRODUCTS
         coder = Coder(basis, offset, step, orthonormality_error, products)
         index = _open_codes(folder / CODES_FILE, size, file.rows, coder.length)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import checksum_problems
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.embeddings.store import EmbeddingStore
@@ -18,6 +17,7 @@ from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_index
 from pipeline.index.builds import Build
+from pipeline.integrity import damaged_files
 from pipeline.progress import SILENT, Progress
 
 REBUILD = "run `imgsearch build`"
@@ -71,17 +71,19 @@ def _verify_engine(
 ) -> None:
     for path in sorted(engine.models.folder.glob("[0-9a-f]*")):
         verdict.models += 1
-        verdict.problems += checksum_problems(path)
+        verdict.problems += map(str, damaged_files(path))
     with progress.task(f"{engine.name}: verifying vectors", None, "shards") as advance:
         for store in engine.embedding_folders:
             for shard in EmbeddingStore(store).shards():
                 verdict.shards += 1
-                if not shard.is_intact():
-                    verdict.problems.append(str(shard.damaged("its content has changed")))
+                try:
+                    shard.vectors()
+                except DamagedArtifactError as error:
+                    verdict.problems.append(str(error))
                 advance(1)
     for path in engine.builds.all():
         verdict.builds += 1
-        verdict.problems += checksum_problems(path)
+        verdict.problems += map(str, damaged_files(path))
     build = engine.builds.current()
     if build is None:
         verdict.problems.append(f"{engine.folder}: no index here yet; {REBUILD}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,21 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import (
+    MANIFEST,
     Manifest,
     damaged,
     digest,
     publish,
     read_manifest,
-    sha256_file,
+    remove,
     write_atomic,
 )
 from pipeline.errors import DamagedArtifactError
+from pipeline.integrity import check_published, read_current, read_published
 
 Number = TypeVar("Number", np.uint8, np.float32)
 
 WEIGHTS = "model.weights.h5"
 RECONSTRUCTION_ERRORS = "reconstruction_errors.npy"
-_CURRENT = "CURRENT"
+HISTORY, LOSS_PICTURE, PHOTOS_PICTURE = "history.json", "loss.png", "photos.png"
+FOR_PEOPLE = frozenset({HISTORY, LOSS_PICTURE, PHOTOS_PICTURE})
+"""Files that no vector depends on: without them a model is as good as before."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,18 @@ class ModelFolder:
         """Weights, in Keras's format."""
         return self.path / WEIGHTS
 
+    def read(self, name: str) -> bytes:
+        """Read a small file of it; raises as `integrity.read_published` does."""
+        return read_published(self.path, self.manifest, name)
+
+    def check_needed(self) -> None:
+        """Compare all files with their checksums, but for those that only people look at."""
+        for name in sorted(self.manifest["files"].keys() - FOR_PEOPLE):
+            self.check(name)
+
     def check(self, name: str) -> Path:
-        """Compare a file of it with its checksum; return its path."""
-        path = self.path / name
-        if not path.is_file() or sha256_file(path) != self.manifest["files"][name]["sha256"]:
-            raise damaged(path, "its content has changed")
-        return path
+        """Compare a large file of it with its checksum; raises as `integrity.check_published`."""
+        return check_published(self.path, self.manifest, name)
 
     @property
     def has_random_weights(self) -> bool:
@@ -93,9 +104,10 @@ class ModelFolder:
         return self._array(RECONSTRUCTION_ERRORS, np.empty((0, 2), np.float32))
 
     def _array(self, name: str, default: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        if (self.path / name).is_file():
-            default = np.load(self.path / name, allow_pickle=False)
-        return default
+        if name not in self.manifest["files"]:
+            return default
+        array: npt.NDArray[Number] = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+        return array
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -121,6 +133,7 @@ class ModelStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.current_file = folder / "CURRENT"
 
     def current(self) -> ModelFolder | None:
         """Return the model in use, or None if there is none yet.
@@ -128,7 +141,7 @@ class ModelStore:
         Raises:
             DamagedArtifactError: its folder is incomplete.
         """
-        name = self._current_name()
+        name = read_current(self.current_file)
         return None if name is None else self.get(name)
 
     def get(self, name: str) -> ModelFolder | None:
@@ -139,23 +152,25 @@ class ModelStore:
         """Open the model folder called `name`."""
         manifest = read_manifest(self.folder / name)
         if not {"recipe", "embedding", "dim", "weights"} <= manifest.keys():
-            raise DamagedArtifactError("its manifest describes no model", where=self.folder / name)
+            raise damaged(self.folder / name / MANIFEST, "it describes no model")
         return ModelFolder(self.folder / name, manifest)
 
     def with_recipe(
         self, recipe: Mapping[str, Any], *, remove_damaged: bool = False
     ) -> list[ModelFolder]:
-        """Every complete model made by these settings, the one in use first.
+        """Every intact model made by these settings, the one in use first.
 
         Raises:
             DamagedArtifactError: the folder of the model in use is damaged; with `remove_damaged`,
                 for a model that is easily made again, it is removed instead.
         """
-        current = self._current_name()
+        current = read_current(self.current_file)
         models = []
         for folder in sorted(path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()):
             try:
-                models.append(self.open(folder.name))
+                model = self.open(folder.name)
+                model.check_needed()
+                models.append(model)
             except DamagedArtifactError:
                 if folder.name != current:
                     continue
@@ -173,23 +188,17 @@ class ModelStore:
         """
         folder = self.folder / digest([content["recipe"], content["weights"]])
         try:
-            self.open(folder.name)
+            self.open(folder.name).check_needed()
         except DamagedArtifactError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         with publish(folder, content) as aside:
             write(aside)
         return self.use(self.open(folder.name))
 
     def use(self, model: ModelFolder) -> ModelFolder:
         """Make this model the one in use."""
-        write_atomic(self.folder / _CURRENT, f"{model.path.name}\n".encode())
+        write_atomic(self.current_file, f"{model.path.name}\n".encode())
         return model
-
-    def _current_name(self) -> str | None:
-        try:
-            return (self.folder / _CURRENT).read_text(errors="replace").strip()
-        except FileNotFoundError:
-            return None
 
 
 def random_weights_warning(engine: str) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import library_versions, read_json
+from pipeline.artifacts import library_versions, parse_json
 from pipeline.config import Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
+from pipeline.models.store import HISTORY
 from pipeline.progress import SILENT, Progress
 from pipeline.report.example_queries import ExampleQuery, example_queries
 from pipeline.report.maps import Maps, draw_maps
@@ -118,7 +119,9 @@ def report_data(
 def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
     """Read what an open engine's folders say."""
     model = searcher.model_folder
-    history = read_json(model.path / "history.json") if "epochs" in model.manifest else None
+    history = None
+    if HISTORY in model.manifest["files"]:
+        history = parse_json(model.path / HISTORY, model.read(HISTORY))
     calibration = searcher.calibration
     percentile = searcher.config.search.no_match_percentile
     limits = calibration.category_limits(percentile)

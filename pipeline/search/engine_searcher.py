@@ -62,7 +62,7 @@ class EngineSearcher:
         # Read now: a later build may remove this one's files.
         self.build = engine.current_build().read()
         self.model_folder = engine.model_of(self.build)
-        self.calibration = read_calibration(self.build.path)
+        self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_index(self.build.kind, self.build.path)
         self._encoder = QueryEncoder(engine, self.model_folder, self.build, self.index)
 

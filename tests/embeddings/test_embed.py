@@ -210,7 +210,7 @@ def test_a_run_killed_while_encoding_ends_with_the_same_bytes(
     assert tree(store.folder) == tree(undisturbed.folder)
 
 
-@pytest.mark.parametrize("step", ["write_atomic", "write_json"])
+@pytest.mark.parametrize("step", ["write_atomic", "write_sealed"])
 @pytest.mark.parametrize("shard", [0, 1, 2])
 def test_a_run_killed_while_writing_ends_with_the_same_bytes(
     shop: Shop,

@@ -42,6 +42,7 @@ def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
 def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
     build = shop.build({"a": [A, B], "b": [B], "c": []}, keep_builds=5)
     manifest = json.loads((build.path / "manifest.json").read_bytes())
+    assert len(manifest.pop("checksum")) == 64
     assert sorted(manifest.pop("files")) == [
         *("calibration.json", "ids.npy", "index.faiss", "photos.npy")
     ]
@@ -86,6 +87,17 @@ def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -
     assert current(shop) == removed.path.name
     assert shop.engine.builds.all() == [build.path for build in builds]
     assert tree(first.path) == before
+
+
+def test_another_vector_of_a_photo_makes_another_build(shop: Shop) -> None:
+    first = shop.build({"a": [A], "b": [B]})
+    vectors = shop.engine.embeddings(shop.model.fingerprint)
+    (shard,) = vectors.shards()
+    shard.file.with_suffix(".json").unlink()
+    vectors.write(shard.photos, np.float32([[1, 2, 3], B]))
+    second = shop.index()
+    assert first.path != second.path
+    assert colors(second)[1] == B
 
 
 def test_an_item_that_only_shares_a_photo_makes_another_build(shop: Shop) -> None:

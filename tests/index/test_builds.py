@@ -84,8 +84,8 @@ def test_a_current_that_is_not_text_names_no_build(builds: BuildStore, build: Bu
 
 
 def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build: Build) -> None:
-    (build.path / "ids.npy").unlink()
-    with pytest.raises(DamagedArtifactError, match=r"a1/ids.npy: damaged: it is missing"):
+    (build.path / "manifest.json").unlink()
+    with pytest.raises(DamagedArtifactError, match=r"a1/manifest.json: damaged: it is missing"):
         builds.current()
 
 
@@ -93,7 +93,9 @@ def test_a_manifest_that_describes_no_index_is_refused(builds: BuildStore) -> No
     with publish(builds.folder / "a1", {"engine": "e"}):
         pass
     builds.use("a1", keep=1)
-    with pytest.raises(DamagedArtifactError, match=r"a1: its manifest describes no index"):
+    with pytest.raises(
+        DamagedArtifactError, match=r"manifest.json: damaged: it describes no index"
+    ):
         builds.current()
 
 
@@ -167,9 +169,9 @@ def test_an_array_file_that_is_no_array_is_refused(build: Build) -> None:
     (build.path / "ids.npy").write_bytes(b"no array")
     (build.path / "photos.npy").unlink()
     fresh = Build(build.path, build.manifest)
-    with pytest.raises(DamagedArtifactError, match=r"ids.npy: damaged: it is not an array"):
+    with pytest.raises(DamagedArtifactError, match=r"ids.npy: damaged: its content has changed"):
         _ = fresh.ids
-    with pytest.raises(DamagedArtifactError, match=r"photos.npy: damaged: it is not an array"):
+    with pytest.raises(DamagedArtifactError, match=r"photos.npy: damaged: it is missing"):
         _ = fresh.photos
 
 
@@ -187,10 +189,14 @@ def make_model(
     recipe: dict[str, Any],
     embedding: dict[str, Any] | None = None,
     weights: str = "w",
+    **arrays: np.ndarray,
 ) -> ModelFolder:
     content = {"recipe": recipe, "embedding": embedding or {}, "dim": 3, "weights": weights}
     with publish(store.folder / name, content) as aside:
         (aside / WEIGHTS).write_bytes(b"weights")
+        (aside / "loss.png").write_bytes(b"a picture")
+        for file, array in arrays.items():
+            np.save(aside / file, array)
     return store.open(name)
 
 
@@ -271,14 +277,22 @@ def test_a_current_that_is_not_text_names_no_model(models: ModelStore) -> None:
 def test_a_model_that_is_not_whole_is_refused(models: ModelStore) -> None:
     model = models.use(make_model(models, "a1", {}))
     model.weights_file.write_bytes(b"weight")
-    with pytest.raises(DamagedArtifactError, match="it has 6 bytes, its manifest says 7"):
-        models.current()
+    with pytest.raises(DamagedArtifactError, match="its content has changed"):
+        models.with_recipe({})
+
+
+def test_a_model_is_used_without_what_only_people_look_at(models: ModelStore) -> None:
+    model = models.use(make_model(models, "a1", {}))
+    (model.path / "loss.png").unlink()
+    assert models.with_recipe({}) == [model]
 
 
 def test_a_manifest_that_describes_no_model_is_refused(models: ModelStore) -> None:
     with publish(models.folder / "a1", {"recipe": {}}):
         pass
-    with pytest.raises(DamagedArtifactError, match=r"a1: its manifest describes no model"):
+    with pytest.raises(
+        DamagedArtifactError, match=r"manifest.json: damaged: it describes no model"
+    ):
         models.open("a1")
 
 
@@ -296,11 +310,13 @@ def test_the_fingerprint_changes_with_whatever_changes_a_vector(
 
 
 def test_a_model_knows_the_photos_it_was_trained_on(models: ModelStore) -> None:
-    model = make_model(models, "a1", {})
-    assert model.photos("training").shape == (0, 32)
-    np.save(model.path / "training.npy", np.ones((2, 32), np.uint8))
+    assert make_model(models, "a1", {}).photos("training").shape == (0, 32)
+    model = make_model(models, "a2", {}, training=np.ones((2, 32), np.uint8))
     assert model.photos("training").tolist() == [[1] * 32] * 2
     assert model.photos("validation").shape == (0, 32)
+    (model.path / "training.npy").unlink()
+    with pytest.raises(DamagedArtifactError, match=r"a2/training.npy: damaged: it is missing"):
+        model.photos("training")
 
 
 def test_arrays_are_read_back_in_their_order(tmp_path: Path) -> None:

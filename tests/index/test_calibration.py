@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts import publish, read_manifest
 from pipeline.catalog.ingest import ingest
 from pipeline.config import SearchSettings
 from pipeline.errors import DamagedArtifactError
+from pipeline.index.builds import Build
 from pipeline.index.calibration import (
     FILE,
     Calibration,
@@ -169,11 +171,12 @@ def test_another_category_is_another_build(shop: Shop) -> None:
     assert after is not None
     assert before == same
     assert before.path != after.path
-    assert set(read_calibration(after.path).by_category) == {"caps", ""}
+    assert set(read_calibration(after).by_category) == {"caps", ""}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"distances": 5}', '{"distances": {"a": "x"}}'])
 def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    with publish(tmp_path / "a1", {}) as aside:
+        (aside / FILE).write_text(text)
     with pytest.raises(DamagedArtifactError, match=FILE):
-        read_calibration(tmp_path)
+        read_calibration(Build(tmp_path / "a1", read_manifest(tmp_path / "a1")))

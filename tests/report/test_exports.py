@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import checksum_problems, publish, read_manifest
+from pipeline.artifacts import publish, read_manifest
 from pipeline.errors import BusyError, QueryError
+from pipeline.integrity import damaged_files
 from pipeline.report.exports import exporting
 from tests.conftest import tree
 
@@ -59,7 +60,7 @@ def test_an_export_has_what_was_written_and_checksums_of_all_of_it(tmp_path: Pat
     assert (manifest["kind"], manifest["a"], list(manifest["files"])) == ("kind", 1, ["first/file"])
     assert names(tmp_path / "deep") == ["out"]
     (tmp_path / "deep" / "out" / "first" / "file").write_bytes(b"FIRST")
-    assert len(checksum_problems(tmp_path / "deep" / "out")) == 1
+    assert len(list(damaged_files(tmp_path / "deep" / "out"))) == 1
 
 
 def test_the_next_export_replaces_all_of_the_earlier_one(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_kill_leaves_nothing_half_written_and_the_next_run_mends_it(
     left = tree(out)
     if when == "after them":
         assert list(left) == ["manifest.json", "next"]
-        assert checksum_problems(out) == []
+        assert list(damaged_files(out)) == []
         before = left
     else:
         assert left == (before if when == "while writing" else {})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
 from pipeline.models.keras_model import load_weights
-from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
+from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras, tf
+from pipeline.models.reconstruction import Rebuild
 from pipeline.models.store import ModelFolder
 
 
@@ -44,3 +47,13 @@ def encoder(network: Any) -> Any:
 def decoder(network: Any) -> Any:
     """The second half of an autoencoder: (n, latent_dim) → (n, size, size, 3) float32 in 0..1."""
     return keras.Model(network.get_layer(networks.LATENT).output, network.output)
+
+
+def rebuild(network: Any) -> Rebuild:
+    """An autoencoder as a function that rebuilds photos, in Keras."""
+
+    def from_pixels(pixels: Any) -> Any:
+        return network(tf.cast(pixels, tf.float32) / 255.0, training=False)
+
+    compiled_ = compiled(from_pixels, network.input_shape[1:], tf.uint8)
+    return lambda pixels: np.asarray(compiled_(pixels))

@@ -29,10 +29,17 @@ from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_model import save_weights, weights_digest
-from pipeline.models.keras_runtime import compiled, tf
-from pipeline.models.reconstruction import Rebuild, reconstruction_errors, to_uint8
+from pipeline.models.reconstruction import reconstruction_errors, to_uint8
 from pipeline.models.runtimes.publish import write_networks
-from pipeline.models.store import RECONSTRUCTION_ERRORS, WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.store import (
+    HISTORY,
+    LOSS_PICTURE,
+    PHOTOS_PICTURE,
+    RECONSTRUCTION_ERRORS,
+    WEIGHTS,
+    ModelFolder,
+    ModelStore,
+)
 from pipeline.progress import SILENT, Advance, Progress
 
 TeacherVectors = Callable[[U8Batch], F32Matrix]
@@ -207,7 +214,7 @@ def _publish(
     val_file: PixelFile,
 ) -> ModelFolder:
     val_photos = val_file.pixels
-    rebuild = _rebuild(trained)
+    rebuild = model.rebuild(trained)
     errors = reconstruction_errors(rebuild, val_photos)
     originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
     rebuilt = to_uint8(rebuild(originals))
@@ -215,13 +222,13 @@ def _publish(
     def write(folder: Path) -> None:
         save_weights(trained, folder / WEIGHTS)
         write_networks(folder, model.encoder(trained), model.decoder(trained))
-        write_json(folder / "history.json", asdict(history))
+        write_json(folder / HISTORY, asdict(history))
         np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
         np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
         sorted_errors = np.sort(errors, axis=0).astype(np.float32)
         np.save(folder / RECONSTRUCTION_ERRORS, sorted_errors, allow_pickle=False)
-        pictures.save_losses(history.loss, history.val_loss, folder / "loss.png")
-        pictures.save_pairs(originals, rebuilt, folder / "photos.png")
+        pictures.save_losses(history.loss, history.val_loss, folder / LOSS_PICTURE)
+        pictures.save_pairs(originals, rebuilt, folder / PHOTOS_PICTURE)
 
     content = {
         "recipe": recipe,
@@ -234,11 +241,3 @@ def _publish(
         "validation_mse": float(errors[:, 0].mean()),
     }
     return store.publish(content, write)
-
-
-def _rebuild(network: Any) -> Rebuild:
-    def rebuild(pixels: Any) -> Any:
-        return network(tf.cast(pixels, tf.float32) / 255.0, training=False)
-
-    compiled_ = compiled(rebuild, network.input_shape[1:], tf.uint8)
-    return lambda pixels: np.asarray(compiled_(pixels))
