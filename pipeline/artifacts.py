@@ -19,7 +19,6 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
 from threading import get_native_id
@@ -43,6 +42,8 @@ def digest(content: Any) -> str:
 
 def library_versions(*names: str) -> dict[str, str]:
     """Return the major.minor versions of installed libraries, without importing them."""
+    from importlib.metadata import version  # it imports much
+
     return {name: ".".join(version(name).split(".")[:2]) for name in names}
 
 

@@ -153,7 +153,7 @@ class Engine:
         Raises:
             TrainingError: there are too few photos, or training diverged.
         """
-        from pipeline.models.autoencoder import covers, remove_unfinished, train
+        from pipeline.models.autoencoder.training import covers, remove_unfinished, train
 
         assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
         recipe = self.recipe()

@@ -149,7 +149,7 @@ def print_info(info: CatalogInfo) -> None:
     out.print(cell(f"{states_line(info.states)}; {info.photos:,} distinct photos"))
     if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
-    table = Table("engine", "model", "weights", "vectors", "index", "build", "size")
+    table = Table("engine", "model", "weights", "runtime", "vectors", "index", "build", "size")
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     out.print(table)
@@ -170,6 +170,7 @@ def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
     return (
         fingerprint,
         (model.weights or "trained") if model else "",
+        model.runtime if model else "",
         f"{engine.vectors:,}",
         index,
         build.id if build else "",

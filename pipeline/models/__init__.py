@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.config import AutoencoderSettings, PretrainedSettings
 from pipeline.models import autoencoder, pretrained, runtimes
 from pipeline.models.network_model import NetworkModel
-from pipeline.models.runtimes.keras import KerasNetwork, has_gpu
 from pipeline.models.store import ModelFolder
 
 EngineSettings = AutoencoderSettings | PretrainedSettings
@@ -50,6 +49,8 @@ def load_on_gpu(name: str, folder: ModelFolder) -> NetworkModel | None:
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
+    from pipeline.models.runtimes.keras import KerasNetwork, has_gpu
+
     if not has_gpu():
         return None
     load_encoder = {"autoencoder": autoencoder.load_encoder, "pretrained": pretrained.load_encoder}

@@ -14,7 +14,6 @@ from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.keras_model import load_weights, save_weights, weights_digest
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
-from pipeline.models.runtimes.publish import write_networks
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
@@ -82,6 +81,8 @@ def fetch(
         "random_weights": settings.weights == "random" or not obtained,
         "parameters": int(features.count_params()),
     }
+
+    from pipeline.models.runtimes.publish import write_networks
 
     def write(folder: Path) -> None:
         save_weights(features, folder / WEIGHTS)

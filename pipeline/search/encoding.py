@@ -17,6 +17,7 @@ from pipeline.images import U8Image
 from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
+from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
 from pipeline.search.query import F32Vector, Item, Query, read_photo
 from pipeline.search.ranking import QueryVectors
@@ -29,6 +30,8 @@ class EncodedQuery(NamedTuple):
 
     vectors: QueryVectors
     ood_percentile: float | None = None
+    rounding: float = 0.0
+    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
 
 
 class QueryEncoder:
@@ -60,7 +63,8 @@ class QueryEncoder:
                 return EncodedQuery(QueryVectors(self._vector(query)[np.newaxis]))
             if isinstance(query, int | np.integer):
                 raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
-            return self.model.prepare(read_photo(query, self._limits))
+            photo = read_photo(query, self._limits)  # before a model is loaded for it
+            return self.model.prepare(photo)
         except (QueryError, RejectedImage) as error:
             return error
 
@@ -74,7 +78,7 @@ class QueryEncoder:
         photos = np.stack(pixels)
         vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
         encoded = (
-            EncodedQuery(QueryVectors(vector[np.newaxis]), percentile)
+            EncodedQuery(QueryVectors(vector[np.newaxis]), percentile, max_rounding(vector))
             for vector, percentile in zip(vectors, percentiles, strict=True)
         )
         return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]

@@ -2,15 +2,5 @@
 
 from pipeline.models.autoencoder.model import embedding, load_encoder, recipe
 from pipeline.models.autoencoder.network import build
-from pipeline.models.autoencoder.training import covers, remove_unfinished, split, train
 
-__all__ = [
-    "build",
-    "covers",
-    "embedding",
-    "load_encoder",
-    "recipe",
-    "remove_unfinished",
-    "split",
-    "train",
-]
+__all__ = ["build", "embedding", "load_encoder", "recipe"]

@@ -38,6 +38,11 @@ class Decoder(Protocol):
         """(n, dim) float32, not normalized → (n, height, width, 3) float32 in 0..1."""
 
 
+def max_rounding(vector: npt.NDArray[np.float32]) -> float:
+    """Return how far apart, in Euclidean distance, runtimes may put one photo: vector is (dim,)."""
+    return MAX_DIFFERENCE * float(np.abs(vector).max() * np.sqrt(vector.size))
+
+
 def difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     """Return the largest difference of two arrays, as a share of the largest entry expected."""
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from pipeline.models.runtimes.base import F32Array
 
 def runtime() -> str:
     """Return the runtime's name and version, without importing it."""
+    from importlib.metadata import version
+
     return f"onnxruntime {version('onnxruntime')}"
 
 

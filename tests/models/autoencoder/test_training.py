@@ -23,12 +23,13 @@ from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder
-from pipeline.models.autoencoder import covers, fit, network, split, train
+from pipeline.models.autoencoder import fit, network
 from pipeline.models.autoencoder import training as training_module
 from pipeline.models.autoencoder.batches import batches_of
 from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import DistillationTargets
 from pipeline.models.autoencoder.fit import Examples
+from pipeline.models.autoencoder.training import covers, split, train
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Silent
 from pipeline.sources.sample.source import SampleSource
