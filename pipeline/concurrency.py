@@ -14,6 +14,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Iterator[R]:
@@ -35,13 +42,6 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def available_cores() -> int:
-    """How many cores this process may run on; a container or `taskset` may leave it fewer."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class SharedContext:

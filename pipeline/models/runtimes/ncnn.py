@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.artifacts import damaged, write_atomic
-from pipeline.concurrency import available_cores, ordered_map
+from pipeline.concurrency import cores, ordered_map
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.runtimes.chain import Chain, find_chain
 from pipeline.models.runtimes.dense import DenseLayer
@@ -25,6 +26,11 @@ from pipeline.models.store import WEIGHTS
 
 CHAIN = "chain.json"
 """What is written into a model's folder: the layers, without their weights."""
+
+
+def runtime() -> str:
+    """Return the runtime's name and version, without importing it."""
+    return f"ncnn {version('ncnn')}"
 
 
 @cache
@@ -64,7 +70,7 @@ def open_network(folder: Path, threads: int | None = None) -> NcnnNetwork:
         DamagedArtifactError: one of its two files cannot be read, or does not fit the other.
         ImportError: ncnn cannot be imported; ask `unavailable` before.
     """
-    return NcnnNetwork(_read_chain(folder / CHAIN), folder / WEIGHTS, threads or available_cores())
+    return NcnnNetwork(_read_chain(folder / CHAIN), folder / WEIGHTS, threads or cores())
 
 
 def _read_chain(file: Path) -> Chain:
@@ -81,7 +87,7 @@ class NcnnNetwork:
         # Imports ncnn, which may not be installed.
         from pipeline.models.runtimes import ncnn_net
 
-        self.runtime = f"ncnn {ncnn_net.VERSION}"
+        self.runtime = runtime()
         self._chain, self._threads = chain, threads
         self._mixing = np.array(chain.mixing, np.float32)
         self._offset = np.array(chain.offset, np.float32)

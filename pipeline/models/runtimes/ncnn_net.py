@@ -12,12 +12,10 @@ from typing import Any
 
 import ncnn
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.models.runtimes.chain import Chain, Convolution
 from pipeline.models.runtimes.keras_weights import F32Array, KerasWeights
 
-VERSION: str = ncnn.__version__
 _INPUT, _OUTPUT = "pixels", "maps"
 _IMPRECISE = (
     "use_fp16_packed",
@@ -105,15 +103,15 @@ def _convolution(layer: Convolution, channels: int) -> str:
     return f"0={layer.filters} 1=3 4=1 5={bias} 6={size} 9={relu}"
 
 
-def _weight_data(chain: Chain, weights: KerasWeights) -> Iterator[npt.NDArray[Any]]:
+def _weight_data(chain: Chain, weights: KerasWeights) -> Iterator[F32Array]:
     """What a `.bin` file holds, in pieces as long as those that ncnn reads."""
     channels = len(chain.offset)
     for layer in chain.convolutions:
         shapes = [(3, 3, channels, layer.filters), (layer.filters,)][: 1 + layer.bias]
         kernel, *bias = weights.arrays(layer.name, *shapes)
-        yield np.zeros(1, np.uint32)  # says that raw float32 follows
-        yield np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        yield from (np.ascontiguousarray(array) for array in bias)
+        yield np.zeros(1, np.float32)  # four bytes of zeros say that raw float32 follows
+        yield kernel.transpose(3, 2, 0, 1)
+        yield from bias
         channels = layer.filters
 
 
@@ -124,16 +122,18 @@ class _WeightReader(ncnn.DataReader):  # type: ignore[misc]  # ncnn has no types
     binding has freed.
     """
 
-    def __init__(self, pieces: Iterator[npt.NDArray[Any]]) -> None:
+    def __init__(self, pieces: Iterator[F32Array]) -> None:
         super().__init__()
         self._pieces = pieces
 
     def read(self, buffer: Any, size: int) -> int:
-        """Copy the next piece into a buffer of `size` bytes; fewer are an error to ncnn."""
-        piece = next(self._pieces, np.empty(0))
-        length = min(size, piece.nbytes)
-        ctypes.memmove(_pointer(buffer, None), piece.ctypes.data, length)
-        return length
+        """Copy the next piece into a buffer of `size` bytes; return how many were written."""
+        piece = next(self._pieces, None)
+        if piece is None or piece.nbytes != size:
+            return 0  # which ncnn takes for the end of a truncated file
+        memory = (ctypes.c_float * piece.size).from_address(_pointer(buffer, None))
+        np.copyto(np.ctypeslib.as_array(memory).reshape(piece.shape), piece)
+        return size
 
 
 def _check(code: int, function: str) -> None:
