@@ -17,6 +17,7 @@ from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build, BuildStore
+from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
@@ -203,8 +204,11 @@ class Engine:
         if all(photo.sha256 in embedded for photo in catalog.photos()):
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
+            model = models.load_on_gpu(self.name, folder) or models.load(self.name, folder)
+            if model.runtime == runtime_of(folder) and (missing := missing_runtime(folder)):
+                progress.note(f"{self.name}: {missing}; embedding by {model.runtime}")
             report = embed(
-                models.load_on_gpu(self.name, folder) or models.load(self.name, folder),
+                model,
                 catalog,
                 store,
                 image_limits(self.config),

@@ -29,6 +29,10 @@ from pipeline.integrity import check_published, read_current, read_published
 Number = TypeVar("Number", np.uint8, np.float32)
 
 WEIGHTS = "model.weights.h5"
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+"""The exported network; and, of an autoencoder, what rebuilds photos from vectors."""
+CHAIN = "chain.json"
+"""What ncnn needs beside the weights, if the encoder is a chain of 3×3 convolutions."""
 RECONSTRUCTION_ERRORS = "reconstruction_errors.npy"
 HISTORY, LOSS_PICTURE, PHOTOS_PICTURE = "history.json", "loss.png", "photos.png"
 FOR_PEOPLE = frozenset({HISTORY, LOSS_PICTURE, PHOTOS_PICTURE})

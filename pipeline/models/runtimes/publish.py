@@ -12,12 +12,12 @@ from PIL import Image
 
 from pipeline.errors import WeightsError
 from pipeline.models.base import U8Batch
-from pipeline.models.runtimes import DECODER, ENCODER
+from pipeline.models.runtimes import ncnn
 from pipeline.models.runtimes.base import MAX_DIFFERENCE, difference
 from pipeline.models.runtimes.export import export
 from pipeline.models.runtimes.keras import KerasNetwork
 from pipeline.models.runtimes.onnx import OnnxNetwork
-from pipeline.models.store import WEIGHTS
+from pipeline.models.store import DECODER, ENCODER, WEIGHTS
 
 _PHOTOS = 16  # on which runtimes are compared
 
@@ -34,11 +34,13 @@ def write_networks(folder: Path, encoder: Any, decoder: Any = None) -> None:
     photos = drawn_photos(*encoder.input_shape[1:3])
     vectors = KerasNetwork(encoder)(photos)
     export(encoder, folder / ENCODER, folder / WEIGHTS, "uint8")
-    _compare(ENCODER, OnnxNetwork(folder / ENCODER)(photos), vectors)
+    _compare("ONNX Runtime", OnnxNetwork(folder / ENCODER)(photos), vectors)
+    if ncnn.export(encoder, folder) and not ncnn.unavailable():
+        _compare("ncnn", ncnn.open_network(folder)(photos), vectors)
     if decoder is not None:
         export(decoder, folder / DECODER, folder / WEIGHTS)
         rebuilt = np.asarray(decoder(vectors, training=False))
-        _compare(DECODER, OnnxNetwork(folder / DECODER)(vectors), rebuilt)
+        _compare("ONNX Runtime", OnnxNetwork(folder / DECODER)(vectors), rebuilt)
 
 
 def drawn_photos(height: int, width: int) -> U8Batch:
@@ -60,7 +62,7 @@ def _compare(name: str, found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> 
     apart = difference(found, expected)
     if not apart <= MAX_DIFFERENCE:
         raise WeightsError(
-            f"{name}, the exported network, gives other numbers than Keras: they differ by"
+            f"the network exported for {name} gives other numbers than Keras: they differ by"
             f" {apart:.1e} of the largest, and may by {MAX_DIFFERENCE:.0e}",
             hint="choose another network or layer, or other versions of Keras and onnxruntime",
         )
