@@ -22,6 +22,7 @@ import lookup
 import memory
 import no_match
 import reconstruction
+import runtimes
 import startup
 
 Rows = list[dict[str, object]]
@@ -31,6 +32,7 @@ def main() -> None:
     """Run the sections that are named, or all."""
     sections: dict[str, Callable[[Path | None], Rows]] = {
         "embedding": embedding.measure,
+        "runtimes": runtimes.measure,
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
