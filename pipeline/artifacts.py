@@ -47,9 +47,9 @@ def library_versions(*names: str) -> dict[str, str]:
     return {name: ".".join(version(name).split(".")[:2]) for name in names}
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, remove: Path | None = None) -> str:
     """Hash a file in constant memory; returns 64 hexadecimal digits; raises as `open_file`."""
-    with open_file(path) as file:
+    with open_file(path, remove) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

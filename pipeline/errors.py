@@ -33,7 +33,7 @@ class PipelineError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, where: str | Path = "", hint: str = "") -> None:
-        self.where, self.hint = str(where), hint
+        self.message, self.where, self.hint = message, str(where), hint
         place = f"{where}: " if self.where else ""
         advice = f"; {hint}" if hint else ""
         super().__init__(f"{place}{message}{advice}")

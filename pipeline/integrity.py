@@ -22,12 +22,14 @@ from threading import Lock
 from typing import Self
 
 from pipeline.artifacts import (
+    MANIFEST,
     Manifest,
     damaged,
     open_file,
     read_file,
     read_manifest,
     read_sealed,
+    remove,
     sha256_file,
     write_sealed,
 )
@@ -36,11 +38,8 @@ from pipeline.errors import DamagedArtifactError
 CHANGED = "its content has changed"
 CHECKED = "checked.json"
 """In a published folder: which of its large files were compared with their checksums, and when."""
-MIN_REMEMBERED_BYTES = 2**22  # smaller files are sooner read than looked up
+MIN_REMEMBERED_BYTES = 2**18  # smaller files are sooner read than looked up
 _SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock that dates it
-
-Identity = tuple[int, ...]
-"""Device, inode, size, mtime and ctime in ns: it changes whenever a file does."""
 
 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -68,9 +67,20 @@ def check_published(folder: Path, manifest: Manifest, name: str) -> Path:
     Raises:
         DamagedArtifactError, OSError: as `read_published`.
     """
-    with open_file(folder / name) as file:
-        _WatchedFile(folder, name, published_sha256(folder, manifest, name), file)  # or it raises
+    check_file(folder / name, published_sha256(folder, manifest, name))
     return folder / name
+
+
+def check_file(path: Path, sha256: str, remove: Path | None = None) -> None:
+    """Compare a file with a checksum, as `check_published` does.
+
+    Raises:
+        DamagedArtifactError: it is missing or has changed; its hint is to delete `remove`, else
+            its folder.
+        OSError: it cannot be read.
+    """
+    with open_file(path, remove) as file:
+        _WatchedFile(path, sha256, file, remove)  # or it raises
 
 
 def published_sha256(folder: Path, manifest: Manifest, name: str) -> str:
@@ -100,8 +110,7 @@ class Watch:
         with contextlib.ExitStack() as stack:
             self._files = [
                 _WatchedFile(
-                    folder,
-                    name,
+                    folder / name,
                     published_sha256(folder, manifest, name),
                     stack.enter_context(open_file(folder / name)),
                 )
@@ -110,8 +119,10 @@ class Watch:
             self._opened = stack.pop_all()
 
     def __enter__(self) -> Self:
+        # Before, too: reading a map whose file was cut short ends the process.
         for file in self._files:
-            file.check()
+            if os.fstat(file.descriptor).st_ctime_ns != file.ctime_ns:
+                file.compare_again()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,38 +136,41 @@ class Watch:
 
 
 class _WatchedFile:
-    """One open file, whose checksum was right when it had `_identity`."""
+    """One open file, whose checksum was right when its inode last changed at `ctime_ns`."""
 
-    def __init__(self, folder: Path, name: str, sha256: str, file: BufferedReader) -> None:
-        self._path, self._sha256, self._file = folder / name, sha256, file
+    def __init__(
+        self, path: Path, sha256: str, file: BufferedReader, remove: Path | None = None
+    ) -> None:
+        self._path, self._sha256, self._file, self._remove = path, sha256, file, remove
         self._lock = Lock()
-        self._identity = self._identity_now()
-        is_large = self._identity[2] >= MIN_REMEMBERED_BYTES
-        proof: list[str | int] = [sha256, *self._identity]
-        if is_large and _remembered(folder).get(name) == proof:
+        self.descriptor = file.fileno()
+        status = os.fstat(self.descriptor)
+        self.ctime_ns = status.st_ctime_ns
+        is_large = status.st_size >= MIN_REMEMBERED_BYTES
+        proof: list[str | int] = [sha256, *_identity(status)]
+        if is_large and _remembered(path.parent).get(path.name) == proof:
             return
         self._compare()
-        if is_large and time.time_ns() - self._identity[-1] > _SETTLED_NS:
-            _remember(folder, name, proof)
+        if is_large and time.time_ns() - self.ctime_ns > _SETTLED_NS:
+            _remember(path, proof)
 
-    def check(self) -> None:
-        """Compare the file again if it has changed in any way; it may have been unlinked only."""
-        if self._identity_now() == self._identity:
-            return
+    def compare_again(self) -> None:
+        """Compare the file, which has changed in some way: it may have been unlinked only."""
         with self._lock:
-            now = self._identity_now()
+            ctime_ns = os.fstat(self.descriptor).st_ctime_ns
             self._compare()
-            self._identity = now
+            self.ctime_ns = ctime_ns
 
     def _compare(self) -> None:
         self._file.seek(0)
         if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
-            raise damaged(self._path, CHANGED)
+            raise damaged(self._path, CHANGED, self._remove)
 
-    def _identity_now(self) -> Identity:
-        status = os.fstat(self._file.fileno())
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        return (status.st_dev, status.st_ino, status.st_size, *times)
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes whenever a file is written to or replaced."""
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *times)
 
 
 def _remembered(folder: Path) -> Manifest:
@@ -167,9 +181,10 @@ def _remembered(folder: Path) -> Manifest:
         return {}  # the files are compared again
 
 
-def _remember(folder: Path, name: str, proof: list[str | int]) -> None:
+def _remember(path: Path, proof: list[str | int]) -> None:
+    remembered = _remembered(path.parent)
     with contextlib.suppress(OSError):  # where nothing may be written they are compared each time
-        write_sealed(folder / CHECKED, {**_remembered(folder), name: proof})
+        write_sealed(path.parent / CHECKED, {**remembered, path.name: proof})
 
 
 def read_current(file: Path) -> str | None:
@@ -185,19 +200,31 @@ def read_current(file: Path) -> str | None:
     return text if re.fullmatch("[0-9a-f]+", text) else None
 
 
-def damaged_files(folder: Path) -> Iterator[DamagedArtifactError | OSError]:
-    """Yield an error for every file of a published folder that is damaged or cannot be read.
+def damaged_files(folder: Path) -> Iterator[tuple[Path, DamagedArtifactError | OSError]]:
+    """Yield every file of a published folder that is damaged or cannot be read, and its error.
 
     All of them are read, whatever is remembered.
     """
     try:
         manifest = read_manifest(folder)
     except (DamagedArtifactError, OSError) as error:
-        yield error
+        yield folder / MANIFEST, error
         return
     for name in manifest["files"]:
         try:
             if sha256_file(folder / name) != published_sha256(folder, manifest, name):
-                yield damaged(folder / name, CHANGED)
+                raise damaged(folder / name, CHANGED)
         except (DamagedArtifactError, OSError) as error:
-            yield error
+            yield folder / name, error
+
+
+def drop_file(path: Path) -> None:
+    """Delete a file of a published folder that is as good without it, and take it off the list.
+
+    Raises:
+        DamagedArtifactError: the manifest is not what was written.
+    """
+    manifest = read_manifest(path.parent)
+    files = {name: entry for name, entry in manifest["files"].items() if name != path.name}
+    write_sealed(path.parent / MANIFEST, {**manifest, "files": files})
+    remove(path)

@@ -5,12 +5,13 @@ source → photos → models → vectors → indexes
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from pipeline.artifacts import write_atomic, write_json
+from pipeline.artifacts import write_atomic, write_sealed
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
@@ -125,8 +126,10 @@ def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:
 def _write_summary(ws: Workspace, report: DownloadReport) -> None:
     """Write what became of the downloads beside the ledger, for programs and for people."""
     if report.counts:
-        write_json(ws.config.folder / "download.json", asdict(report))
-        write_atomic(ws.config.folder / "download.md", download_page(report).encode())
+        page = download_page(report).encode()
+        checksum = {"page_sha256": hashlib.sha256(page).hexdigest()}
+        write_sealed(ws.config.folder / "download.json", asdict(report) | checksum)
+        write_atomic(ws.config.folder / "download.md", page)
 
 
 def _check_any_photo(ws: Workspace, report: DownloadReport) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from pipeline import sources
 from pipeline.artifacts import lock, sweep
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.engine import Engine, image_limits
@@ -46,12 +47,17 @@ class Workspace:
             NotBuiltError: there is none yet, and `create` is False.
             SourceError: it is to be created, and the source is not there.
             BusyError: another process is writing it.
+            DamagedArtifactError: its ledger is not what was written last.
         """
         if create:
             sources.create(config.source)
         else:
             Catalog(config.folder).close()
-        with lock(config.folder), Catalog(config.folder, create=True) as catalog:
+        with (
+            lock(config.folder),
+            ledger_copy.writing(config.folder),
+            Catalog(config.folder, create=True) as catalog,
+        ):
             workspace = cls(config, catalog)
             workspace.sweep()
             yield workspace

@@ -17,6 +17,7 @@ from pipeline.integrity import (
     Watch,
     check_published,
     damaged_files,
+    drop_file,
     read_current,
     read_published,
 )
@@ -100,7 +101,8 @@ def test_a_damaged_file_is_not_read(
     with pytest.raises(DamagedArtifactError, match=f"{folder / 'data'}: damaged: ") as caught:
         read(folder, manifest, "data")
     assert caught.value.remove == folder
-    assert [str(error) for error in damaged_files(folder)] == [str(caught.value)]
+    found = [(path, str(error)) for path, error in damaged_files(folder)]
+    assert found == [(folder / "data", str(caught.value))]
     assert read(folder, manifest, "other") in (b"other", folder / "other")
 
 
@@ -119,7 +121,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(
     monkeypatch.setattr("pipeline.artifacts.os.open", refuse)
     with pytest.raises(PermissionError):
         read_published(folder, manifest, "data")
-    assert [type(error) for error in damaged_files(folder)] == [PermissionError]
+    assert [type(error) for _, error in damaged_files(folder)] == [PermissionError]
 
 
 def test_a_large_file_is_compared_once(
@@ -199,6 +201,14 @@ def test_a_watched_file_that_changes_is_noticed_and_forgiven_when_it_is_restored
     with pytest.raises(DamagedArtifactError, match="data: damaged: its content has"):
         read_altered_bytes()
     watch.close()
+
+
+def test_a_file_is_dropped(folder: Path) -> None:
+    replace_by_folder(folder / "data")
+    drop_file(folder / "data")
+    assert list(damaged_files(folder)) == []
+    assert list(read_manifest(folder)["files"]) == ["other"]
+    assert not (folder / "data").exists()
 
 
 def test_a_watched_folder_may_be_removed(folder: Path, manifest: Manifest) -> None:

@@ -181,6 +181,11 @@ class Catalog(Ledger):
             "UPDATE images SET state = 'pending' WHERE state = 'rejected' AND tried_at IS NOT NULL"
         )
 
+    def forget_file(self, path: Path) -> None:
+        """Have the next ingest read this file of the user's anew, whatever its size and time."""
+        self._db.execute("UPDATE images SET mtime_ns = NULL WHERE path = ?", (str(path),))
+        self.set_meta("version", None)
+
     def store_photo(self, data: bytes, suffix: str, *, flush: bool = True) -> str:
         """Keep encoded bytes under the name of their content; return the path to record.
 

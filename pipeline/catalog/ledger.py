@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.artifacts import damaged, open_file, remove
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.values import SQL_FUNCTIONS
-from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.errors import NotBuiltError
 
 Rows = Iterator[sqlite3.Row]
 PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
@@ -68,7 +71,14 @@ class Ledger:
         self.page_size = page_size
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-        elif not self.file.is_file():
+        if os.path.lexists(self.file):
+            open_file(self.file, remove=self.file).close()  # SQLite would wait for a FIFO
+            if not create:  # else `writing` has checked it
+                ledger_copy.check(folder)
+        elif create:
+            for suffix in ("-wal", "-shm", "-journal"):  # of a ledger that was deleted
+                remove(folder / f"{self.file.name}{suffix}")
+        else:
             raise NotBuiltError("no catalog here yet", where=folder, hint="run `imgsearch build`")
         try:
             self._db = sqlite3.connect(
@@ -85,8 +95,7 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
                 raise  # locked, or not allowed: nothing is wrong with the file
-            hint = "delete it and run `imgsearch build`"
-            raise DamagedArtifactError(f"damaged: {error}", where=self.file, hint=hint) from error
+            raise damaged(self.file, str(error), remove=self.file) from error
 
     def close(self) -> None:
         """Close the file; committed rows are safe without it too."""
@@ -168,9 +177,9 @@ class Ledger:
         return self._db.execute(statement, parameters).rowcount
 
     def damage(self) -> str | None:
-        """Return what SQLite finds wrong with the file; None if nothing."""
+        """Return what SQLite finds wrong with the file, its indexes included; None if nothing."""
         try:
-            answer = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            answer = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
         except sqlite3.DatabaseError as error:
             return str(error)
         return None if answer == "ok" else answer

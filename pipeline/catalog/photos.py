@@ -64,8 +64,9 @@ def prepare_all(
     """
 
     def work(photo: Photo) -> Prepared:
-        if ready and photo.sha256 in ready:
-            return photo, ready[photo.sha256]
+        pixels = ready.get(photo.sha256) if ready else None
+        if pixels is not None:
+            return photo, pixels
         try:
             return photo, prepare(read(photo, limits))
         except RejectedImage as rejected:

@@ -1,4 +1,4 @@
-"""Commands that look after a catalog: info, audit, verify, clean."""
+"""Commands that look after a catalog: info, audit, verify, repair, clean."""
 
 from __future__ import annotations
 
@@ -89,12 +89,35 @@ def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = 
         print_json(verdict.to_dict())
     else:
         for problem in verdict.problems:
-            print_line(problem)
+            print_line(str(problem))
         talk(
             f"checked {verdict.photos} photos, {verdict.models} models, {verdict.shards} shards"
             f" and {verdict.builds} builds: {len(verdict.problems) or 'no'} problems"
         )
+        if verdict.problems:
+            talk("`imgsearch repair` does what these lines say")
     if verdict.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: imgsearch repair --config config/flipkart.yaml")
+def repair(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+    """Do what `verify` advises: delete what is damaged, and make it again."""
+    from pipeline.maintenance.repair import repair as run
+
+    result = run(load_config(config, set_), console_progress())
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        for problem in result.mended:
+            print_line(f"mended: {problem.where}: {problem.fault}")
+        for problem in result.left:
+            print_line(str(problem))
+        talk(
+            f"mended {counted(len(result.mended), 'problem')},"
+            f" {len(result.left) or 'none'} left to do by hand"
+        )
+    if result.left:
         raise typer.Exit(1)
 
 

@@ -17,10 +17,11 @@ from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
 from pipeline.config.sources import FolderSettings, SampleSettings, SourceSettings, TableSettings
 
-LEDGER = "catalog.sqlite"
+LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT = "report.html"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
+    *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *("images", "download.json", "download.md", REPORT),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""

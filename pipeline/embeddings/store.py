@@ -21,6 +21,7 @@ from pipeline.artifacts import (
     damaged,
     read_file,
     read_sealed,
+    remove,
     write_atomic,
     write_sealed,
 )
@@ -70,15 +71,11 @@ class EmbeddingStore:
             DamagedArtifactError: a shard's JSON file is not what was written.
             OSError: it cannot be read.
         """
-        for marker in sorted(self.folder.glob("[0-9]*.json")):
-            try:
-                content = read_sealed(marker, remove=marker)
-                photos = tuple(bytes.fromhex(photo) for photo in content["photos"])
-                yield Shard(
-                    marker.with_suffix(".npy"), photos, tuple(content["rows"]), content["sha256"]
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise damaged(marker, "it does not describe a shard", remove=marker) from error
+        return map(read_shard, self.markers())
+
+    def markers(self) -> list[Path]:
+        """Return the JSON file of each complete shard."""
+        return sorted(self.folder.glob("[0-9]*.json"))
 
     def photos(self) -> set[bytes]:
         """Return the SHA-256 of every photo that has a vector."""
@@ -138,9 +135,27 @@ class EmbeddingStore:
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         buffer = io.BytesIO()
         np.save(buffer, vectors, allow_pickle=False)
+        if not file.is_file():
+            remove(file)  # a folder would not give way
         write_atomic(file, buffer.getvalue())
         rows = [hashlib.sha256(vector.tobytes()).hexdigest()[:16] for vector in vectors]
         sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
         content = {"photos": [photo.hex() for photo in photos], "rows": rows, "sha256": sha256}
         write_sealed(file.with_suffix(".json"), {**content, "runtime": runtime})
         return Shard(file, tuple(photos), tuple(rows), sha256)
+
+
+def read_shard(marker: Path) -> Shard:
+    """Read a shard's JSON file: `read_shard(folder / "00000.json").vectors()`.
+
+    Raises:
+        DamagedArtifactError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    content = read_sealed(marker, remove=marker)
+    try:
+        photos = tuple(bytes.fromhex(photo) for photo in content["photos"])
+        rows = tuple(content["rows"])
+        return Shard(marker.with_suffix(".npy"), photos, rows, content["sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(marker, "it does not describe a shard", remove=marker) from error

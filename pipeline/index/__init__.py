@@ -9,15 +9,18 @@ which refuses what is not there).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import DamagedArtifactError
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
-from pipeline.index.builds import INDEX_FILE
+from pipeline.index.builds import INDEX_FILE, Build
 from pipeline.index.flat import FlatIndex
 from pipeline.index.pruned import PrunedIndex, write_pruned
 from pipeline.index.vectors import VectorFile, write_flat
+from pipeline.index.watched import WatchedIndex
+from pipeline.integrity import Watch
 
 
 class IndexType(NamedTuple):
@@ -55,7 +58,7 @@ def write_index(
 
 
 def open_index(kind: str, folder: Path) -> VectorIndex:
-    """Open the index in a folder: `open_index(build.kind, build.path)`.
+    """Open the index in a folder, as just written: `open_index("flat", folder)`.
 
     Raises:
         DamagedArtifactError: its files are not what `write_index` wrote.
@@ -66,3 +69,19 @@ def open_index(kind: str, folder: Path) -> VectorIndex:
         )
     flat = FlatIndex(folder / INDEX_FILE)
     return INDEX_TYPES[kind].open(folder, flat.file, flat)
+
+
+def open_build(build: Build) -> VectorIndex:
+    """Open the index of a build, whose files are compared with their checksums.
+
+        index = open_build(engine.current_build())
+
+    Raises:
+        DamagedArtifactError: a file is not what was written; searching may raise this too.
+    """
+    with ExitStack() as opened:
+        watch = opened.enter_context(closing(Watch(build.path, build.manifest, build.index_files)))
+        with watch:
+            index = opened.enter_context(closing(open_index(build.kind, build.path)))
+        opened.pop_all()
+        return WatchedIndex(index, watch)

@@ -15,6 +15,7 @@ from pipeline.index.base import Ids, parse_matrix
 from pipeline.integrity import read_current, read_published
 
 INDEX_FILE, PHOTOS_FILE, IDS_FILE = "index.faiss", "photos.npy", "ids.npy"
+CALIBRATION_FILE = "calibration.json"
 _FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
 
 
@@ -77,6 +78,11 @@ class Build:
         """Read a small file of it; raises as `integrity.read_published` does."""
         return read_published(self.path, self.manifest, name)
 
+    @property
+    def index_files(self) -> list[str]:
+        """The names of its files that belong to the index, and are read in place."""
+        return sorted(self.manifest["files"].keys() - {PHOTOS_FILE, IDS_FILE, CALIBRATION_FILE})
+
     def read(self) -> Build:
         """Read the arrays now, so that later only the index is read from the disk."""
         _ = self.photos, self.ids
@@ -109,7 +115,7 @@ class BuildStore:
         Raises:
             DamagedArtifactError: it is incomplete.
         """
-        name = read_current(self.current_file)
+        name = self.current_name()
         if name is None or not (self.folder / name).is_dir():
             return None
         folder = self.folder / name
@@ -117,6 +123,10 @@ class BuildStore:
         if not manifest.keys() >= _FIELDS:
             raise damaged(folder / MANIFEST, "it describes no index")
         return Build(folder, manifest)
+
+    def current_name(self) -> str | None:
+        """Return the name of the build that answers queries, which may be gone; None if none."""
+        return read_current(self.current_file)
 
     def all(self) -> list[Path]:
         """Return the folders of all builds, the latest last."""

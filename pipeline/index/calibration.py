@@ -20,9 +20,8 @@ import numpy.typing as npt
 
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.index.base import F64Vector, Ids, Mask, VectorIndex
-from pipeline.index.builds import Build, RowItems
+from pipeline.index.builds import CALIBRATION_FILE, Build, RowItems
 
-FILE = "calibration.json"
 MAX_QUERIES = 1000  # photos: their 99th percentile is then known to about 0.3
 MIN_CATEGORY_PHOTOS = 50
 """With fewer photos a category is judged by the distances of all categories together."""
@@ -85,7 +84,7 @@ class Calibration:
     def write(self, folder: Path) -> None:
         """Write it into a build's folder."""
         distances = {name: values.tolist() for name, values in self.by_category.items()}
-        write_json(folder / FILE, {"distances": distances})
+        write_json(folder / CALIBRATION_FILE, {"distances": distances})
 
 
 def read_calibration(build: Build) -> Calibration:
@@ -94,12 +93,13 @@ def read_calibration(build: Build) -> Calibration:
     Raises:
         DamagedArtifactError: the file is missing or has changed.
     """
-    content = parse_json(build.path / FILE, build.read_file(FILE))
+    file = build.path / CALIBRATION_FILE
+    content = parse_json(file, build.read_file(CALIBRATION_FILE))
     try:
         distances = content["distances"].items()
         return Calibration({name: np.array(values, np.float64) for name, values in distances})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise damaged(build.path / FILE, "it holds no distances") from error
+        raise damaged(file, "it holds no distances") from error
 
 
 def choose_queries(

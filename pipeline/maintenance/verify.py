@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts import damaged, open_file, read_file, read_sealed, sha256_file
+from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.pixel_files import PixelFile
 from pipeline.config import Config
-from pipeline.embeddings.store import EmbeddingStore
+from pipeline.config.schema import LEDGER, REPORT
+from pipeline.embeddings.store import EmbeddingStore, read_shard
 from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import open_index
+from pipeline.index import open_build
 from pipeline.index.builds import Build
-from pipeline.integrity import damaged_files
+from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
+from pipeline.maintenance.problems import Problem, Remedy, problem_of
+from pipeline.models.store import FOR_PEOPLE
 from pipeline.progress import SILENT, Progress
 
-REBUILD = "run `imgsearch build`"
+Problems = Iterator[Problem]
 
 
 @dataclass
 class Verdict:
-    """How much was checked, and the problems: each a line that says where, what, and what to do."""
+    """How much was checked, and the problems: each is a line that says where, what, what to do."""
 
     photos: int = 0
     models: int = 0
     shards: int = 0
     builds: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return asdict(self)
+        lines = [str(problem) for problem in self.problems]
+        remedies = [problem.remedy_to_dict() for problem in self.problems]
+        return {**vars(self), "problems": lines, "remedies": remedies}
 
 
 def verify(config: Config, progress: Progress = SILENT) -> Verdict:
@@ -47,82 +58,185 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         NotBuiltError: there is no catalog yet.
     """
     verdict = Verdict()
-    with Catalog(config.folder) as catalog:
-        if damage := catalog.damage():
-            verdict.problems.append(f"{catalog.file}: damaged: {damage}; delete it and {REBUILD}")
-            return verdict
-        with progress.task("verifying photos", None, "photos") as advance:
-            for path, sha256 in catalog.files():
-                verdict.photos += 1
-                verdict.problems += _photo_problems(path, sha256, config.folder / "images")
-                advance(1)
-        pairs = set(catalog.photo_item_pairs())
-        for name in config.engines:
-            try:
-                _verify_engine(Engine(name, config), pairs, verdict, progress)
-            except DamagedArtifactError as error:
-                verdict.problems.append(str(error))
-    verdict.problems = list(dict.fromkeys(verdict.problems))
+    found = chain(_documents(config.folder), _ledger(config, verdict, progress))
+    verdict.problems = list(dict.fromkeys(found))
     return verdict
 
 
-def _verify_engine(
+def _trying(check: Callable[[Path], object], path: Path) -> Problems:
+    """The problem that the check of a file ends with, if it does."""
+    try:
+        check(path)
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, path)
+
+
+# --- The ledger, and what is beside it ------------------------------------------------------------
+
+
+def _documents(folder: Path) -> Problems:
+    """What was written for people to read: `download.json`, `download.md`, `report.html`."""
+    summary, page, report = (folder / name for name in ("download.json", "download.md", REPORT))
+    if os.path.lexists(summary) or os.path.lexists(page):
+        yield from _trying(_check_downloads, summary)
+    if os.path.lexists(report):
+        for problem in _trying(_check_report, report):
+            yield replace(problem, command="report")
+
+
+def _check_downloads(summary: Path) -> None:
+    page = summary.with_suffix(".md")
+    expected = read_sealed(summary, remove=summary).get("page_sha256")
+    if not os.path.lexists(page):
+        raise damaged(page, "it is missing", remove=summary)
+    if hashlib.sha256(read_file(page, remove=page)).hexdigest() != expected:
+        raise damaged(page, CHANGED, remove=page)
+
+
+def _check_report(report: Path) -> None:
+    if not read_file(report, remove=report).rstrip().endswith(b"</html>"):
+        raise damaged(report, "it is truncated", remove=report)
+
+
+def _check_beside_ledger(path: Path) -> None:
+    if os.path.lexists(path):
+        open_file(path, remove=path).close()
+
+
+def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
+    """The ledger, and if it is intact, all that is compared with it."""
+    file = config.folder / LEDGER
+    beside = [config.folder / f"{LEDGER}{suffix}" for suffix in ("-wal", "-shm", "-journal")]
+    if found := [problem for path in beside for problem in _trying(_check_beside_ledger, path)]:
+        yield from found
+        return
+    if not os.path.lexists(file) and ledger_copy.has_copy(config.folder):
+        yield Problem(file, "is missing")  # the build takes the copy
+        return
+    try:
+        catalog = Catalog(config.folder)
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, file)
+        return
+    except sqlite3.OperationalError as error:  # locked, or not allowed
+        yield Problem(file, f"cannot be read: {error}", Remedy.NONE)
+        return
+    if ledger_copy.has_copy(config.folder):
+        yield from _trying(lambda _: ledger_copy.check_copy(config.folder), file)
+    with catalog:
+        if damage := catalog.damage():
+            yield Problem(file, f"damaged: {damage}", Remedy.DELETE)
+            return
+        with progress.task("verifying photos", None, "photos") as advance:
+            for path, sha256 in catalog.files():
+                verdict.photos += 1
+                yield from _photo(path, sha256, config.folder / "images")
+                advance(1)
+        pairs = set(catalog.photo_item_pairs())
+    for name in config.engines:
+        yield from _engine(Engine(name, config), pairs, verdict, progress)
+
+
+def _photo(path: Path, sha256: bytes, stored: Path) -> Problems:
+    remedy = Remedy.DELETE if path.is_relative_to(stored) else Remedy.READ_AGAIN
+    try:
+        if sha256_file(path) != sha256.hex():
+            yield Problem(path, "the photo has changed since it was ingested", remedy)
+    except DamagedArtifactError as error:
+        fault = f"the photo cannot be read: {error.message.removeprefix('damaged: ')}"
+        yield Problem(path, fault, remedy if os.path.lexists(path) else Remedy.BUILD)
+    except OSError as error:
+        yield problem_of(error, path)
+
+
+# --- What an engine has made ----------------------------------------------------------------------
+
+
+def _engine(
     engine: Engine, pairs: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
-) -> None:
-    for path in sorted(engine.models.folder.glob("[0-9a-f]*")):
-        verdict.models += 1
-        verdict.problems += map(str, damaged_files(path))
+) -> Problems:
+    yield from _models(engine, verdict)
     with progress.task(f"{engine.name}: verifying vectors", None, "shards") as advance:
-        for store in engine.embedding_folders:
-            for shard in EmbeddingStore(store).shards():
+        for folder in engine.embedding_folders:
+            for marker in EmbeddingStore(folder).markers():
                 verdict.shards += 1
-                try:
-                    shard.vectors()
-                except DamagedArtifactError as error:
-                    verdict.problems.append(str(error))
+                yield from _trying(lambda path: read_shard(path).vectors(), marker)
                 advance(1)
     for path in engine.builds.all():
         verdict.builds += 1
-        verdict.problems += map(str, damaged_files(path))
-    build = engine.builds.current()
-    if build is None:
-        verdict.problems.append(f"{engine.folder}: no index here yet; {REBUILD}")
-    else:
-        verdict.problems += _disagreements(engine, build, pairs)
-
-
-def _photo_problems(path: Path, sha256: bytes, stored: Path) -> Iterator[str]:
+        yield from _published(path)
     try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").digest() == sha256:
-                return
-        fault = "has changed since it was ingested"
-    except OSError as error:
-        fault = f"cannot be read: {error.strerror}"
-    is_stored = path.is_relative_to(stored) and path.exists()
-    yield f"{path}: the photo {fault}; {'delete it and ' if is_stored else ''}{REBUILD}"
+        build = engine.builds.current()
+        if build is None:
+            yield Problem(engine.folder, "no index here yet")
+        else:
+            yield from _disagreements(engine, build, pairs)
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, engine.builds.current_file)
 
 
-def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) -> Iterator[str]:
+def _models(engine: Engine, verdict: Verdict) -> Problems:
+    """Models, finished or in training, which of them is in use, and decoded photos."""
+    folder, current = engine.models.folder, engine.models.current_file
+    models = sorted(path for path in folder.glob("[0-9a-f]*") if path.is_dir())
+    for path in models:
+        verdict.models += 1
+        yield from _published(path)
+    for epoch in sorted(folder.glob(".*.training/epoch-*")):
+        yield from _published(epoch)
+    for index in sorted(folder.glob(".*/*.json")):
+        yield from _trying(_check_pixels, index)
+    try:
+        if models and read_current(current) not in [path.name for path in models]:
+            yield Problem(current, "names no model that is here")
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, current)
+
+
+def _check_pixels(index: Path) -> None:
+    """Check decoded photos, which are kept between training and embedding."""
+    read_sealed(index, remove=index)
+    open_file(index.with_suffix(".pixels"), remove=index).close()
+    if not PixelFile.of(index).is_intact():
+        raise damaged(index.with_suffix(".pixels"), CHANGED, remove=index)
+
+
+def _published(folder: Path) -> Problems:
+    """All files of a published folder, and what is remembered of them."""
+    for path, error in damaged_files(folder):
+        problem = problem_of(error, path)
+        if path.name in FOR_PEOPLE and problem.remedy is Remedy.DELETE:
+            problem = replace(problem, remedy=Remedy.DROP, target=path)
+        yield problem
+    if os.path.lexists(folder / CHECKED):
+        yield from _trying(lambda path: read_sealed(path, remove=path), folder / CHECKED)
+
+
+def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) -> Problems:
     """Compare the current build with the catalog, the model, and the vectors."""
     model = engine.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
         now = model.fingerprint if model else "missing"
-        yield f"{build.path}: made by model {build.fingerprint}, which is {now} now; {REBUILD}"
+        yield Problem(build.path, f"made by model {build.fingerprint}, which is {now} now")
     photos = [row.tobytes() for row in build.photos]
     indexed = {(photos[row], item) for row, item in build.ids.tolist() if row < len(photos)}
     if indexed != pairs:
         extra, missing = len(indexed - pairs), len(pairs - indexed)
-        yield f"{build.path}: {extra} photos too many and {missing} too few; {REBUILD}"
-    index = open_index(build.kind, build.path)
-    if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
-        yield f"{build.path}: {index.rows} vectors of {index.dim} numbers in its index; {REBUILD}"
-        return
-    rows = {photo: row for row, photo in enumerate(photos)}
-    has_no_vector = np.ones(len(rows), bool)
-    for shard, selected, vectors in engine.embeddings(build.fingerprint).select(rows):
-        has_no_vector[selected] = False
-        if not np.array_equal(index.vectors(selected), vectors):
-            yield f"{build.index_file}: its vectors differ from those in {shard.file}; {REBUILD}"
-    if has_no_vector.any():
-        yield f"{build.path}: {has_no_vector.sum()} of its photos have no vector on disk; {REBUILD}"
+        yield Problem(build.path, f"{extra} photos too many and {missing} too few")
+    index = open_build(build)
+    try:
+        if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
+            fault = f"{index.rows} vectors of {index.dim} numbers in its index"
+            yield Problem(build.path, fault, Remedy.DELETE)
+            return
+        rows = {photo: row for row, photo in enumerate(photos)}
+        has_no_vector = np.ones(len(rows), bool)
+        for shard, selected, vectors in engine.embeddings(build.fingerprint).select(rows):
+            has_no_vector[selected] = False
+            if not np.array_equal(index.vectors(selected), vectors):
+                fault = f"its vectors differ from those in {shard.file}"
+                yield Problem(build.index_file, fault, Remedy.DELETE, build.path)
+        if has_no_vector.any():
+            yield Problem(build.path, f"{has_no_vector.sum()} of its photos have no vector on disk")
+    finally:
+        index.close()

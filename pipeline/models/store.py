@@ -119,14 +119,14 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
-def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read what `save_arrays` wrote.
+def parse_arrays(path: Path, data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Parse what `save_arrays` wrote, as it was read from a file.
 
     Raises:
-        DamagedArtifactError: the file is missing or no archive of arrays.
+        DamagedArtifactError: it is no archive of arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(path, "it is not an archive of arrays") from error

@@ -16,7 +16,7 @@ from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError, QueryError
-from pipeline.index import open_index
+from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
@@ -59,12 +59,22 @@ class EngineSearcher:
         self.config = engine.config
         self.catalog = catalog
         self.limits = image_limits(engine.config)
-        # Read now: a later build may remove this one's files.
-        self.build = engine.current_build().read()
-        self.model_folder = engine.model_of(self.build)
-        self.calibration = read_calibration(self.build)
-        self.index: VectorIndex = open_index(self.build.kind, self.build.path)
+        self._open_build()
         self._encoder = QueryEncoder(engine, self.model_folder, self.build, self.index)
+
+    def _open_build(self) -> None:
+        """Open the current build; if that is replaced and removed meanwhile, the next one."""
+        name = self.engine.builds.current_name()
+        try:
+            # Read now: a later build may remove this one's files.
+            self.build = self.engine.current_build().read()
+            self.model_folder = self.engine.model_of(self.build)
+            self.calibration = read_calibration(self.build)
+            self.index: VectorIndex = open_build(self.build)
+        except (PipelineError, FileNotFoundError):
+            if self.engine.builds.current_name() == name:
+                raise
+            self._open_build()
 
     def __enter__(self) -> Self:
         return self

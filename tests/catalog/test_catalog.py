@@ -380,7 +380,7 @@ def test_opening_a_missing_catalog_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_catalog_is_damaged(tmp_path: Path, create: bool) -> None:
     file = tmp_path / "catalog.sqlite"
     file.write_bytes(b"no database at all" * 100)
-    with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*; delete it and run"):
+    with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: .*; delete {file} and run"):
         Catalog(tmp_path, create=create)
 
 

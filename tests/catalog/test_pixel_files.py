@@ -55,7 +55,7 @@ def test_pixels_are_read_back_in_order_with_their_photos(tmp_path: Path) -> None
     assert again.is_complete()
     np.testing.assert_array_equal(again.pixels, PIXELS[[4, 0, 6]])
     np.testing.assert_array_equal(again.photos, hashes([4, 0, 6]))
-    assert sorted(tree(tmp_path / "new")) == ["training.npy", "training.pixels"]
+    assert sorted(tree(tmp_path / "new")) == ["training.json", "training.pixels"]
 
 
 def test_the_rows_can_be_read_without_this_program(tmp_path: Path) -> None:
@@ -94,6 +94,20 @@ def test_a_file_whose_writing_was_killed_does_not_exist(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.pixels, PIXELS[:2])
 
 
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    file = PixelFile(tmp_path, "training", SIZE)
+    file.fill(prepared([2, 3]))
+    assert file.is_intact()
+    for path in (file.rows_file, file.photos_file):
+        data = path.read_bytes()
+        for bit in range(0, 8 * len(data), 3):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            assert not file.is_intact()
+        path.write_bytes(data)
+
+
 # -- A folder of them ------------------------------------------------------------------------------
 
 
@@ -117,12 +131,22 @@ def test_pixels_are_found_by_their_photo_whatever_part_they_are_in(
     assert again.get(photo(5).sha256) is None
 
 
+def test_altered_pixels_are_not_found(folder: PixelFolder, tmp_path: Path) -> None:
+    file = folder.folder / "training.pixels"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    again = PixelFolder(tmp_path / "model", SIZE, "lanczos")
+    assert again.get(photo(6).sha256) is None
+    np.testing.assert_array_equal(again[photo(4).sha256], PIXELS[4])
+
+
 def test_only_pixels_are_kept_of_what_training_left(folder: PixelFolder, tmp_path: Path) -> None:
     assert list((tmp_path / "model").iterdir()) == [folder.folder]
     assert sorted(tree(folder.folder)) == [
-        "training.npy",
+        "training.json",
         "training.pixels",
-        "validation.npy",
+        "validation.json",
         "validation.pixels",
     ]
 

@@ -12,9 +12,8 @@ from pipeline.artifacts import publish, read_manifest
 from pipeline.catalog.ingest import ingest
 from pipeline.config import SearchSettings
 from pipeline.errors import DamagedArtifactError
-from pipeline.index.builds import Build
+from pipeline.index.builds import CALIBRATION_FILE, Build
 from pipeline.index.calibration import (
-    FILE,
     Calibration,
     calibrate,
     choose_queries,
@@ -177,6 +176,6 @@ def test_another_category_is_another_build(shop: Shop) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"distances": 5}', '{"distances": {"a": "x"}}'])
 def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
     with publish(tmp_path / "a1", {}) as aside:
-        (aside / FILE).write_text(text)
-    with pytest.raises(DamagedArtifactError, match=FILE):
+        (aside / CALIBRATION_FILE).write_text(text)
+    with pytest.raises(DamagedArtifactError, match=CALIBRATION_FILE):
         read_calibration(Build(tmp_path / "a1", read_manifest(tmp_path / "a1")))

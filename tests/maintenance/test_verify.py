@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -35,6 +35,11 @@ def built(shop: Shop) -> Shop:
     shop.build(ITEMS)
     assert verify(shop.config).problems == []
     return shop
+
+
+def lines(shop: Shop) -> list[str]:
+    """The problems, as they are told."""
+    return [str(problem) for problem in verify(shop.config).problems]
 
 
 def flip(path: Path) -> None:
@@ -73,9 +78,9 @@ def republish(build: Build, change: Callable[[Path], None]) -> None:
         change(aside)
 
 
-def mend(shop: Shop, problems: list[str]) -> None:
+def mend(shop: Shop, problems: Sequence[object]) -> None:
     """Do what the lines say: delete what they name, and build."""
-    for problem in problems:
+    for problem in map(str, problems):
         deleted = re.search(r"delete (\S+) and run `imgsearch build`$", problem)
         assert deleted or problem.endswith("; run `imgsearch build`")
         if deleted and Path(deleted[1]).is_dir():
@@ -138,7 +143,7 @@ def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
 ) -> None:
     path = target(built)
     damage(path)
-    problems = verify(built.config).problems
+    problems = lines(built)
     assert str(path) in problems[0]
     assert len(problems) == len(set(problems))
     assert all("\n" not in problem for problem in problems)
@@ -151,7 +156,7 @@ def test_vectors_of_a_former_model_are_checked_too(built: Shop) -> None:
     built.use_model("other")
     built.build(ITEMS)
     flip(former)
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem.startswith(f"{former}: damaged: its content has changed")
 
 
@@ -159,10 +164,10 @@ def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
     first, second, *_ = (photo.path for photo in built.catalog.photos())
     first.write_bytes(png((1, 1, 1)))
     second.unlink()
-    assert verify(built.config).problems == [
+    assert lines(built) == [
         f"{first}: the photo has changed since it was ingested; delete it and run"
         " `imgsearch build`",
-        f"{second}: the photo cannot be read: No such file or directory; run `imgsearch build`",
+        f"{second}: the photo cannot be read: it is missing; run `imgsearch build`",
     ]
 
 
@@ -179,7 +184,7 @@ def test_a_stored_photo_of_a_source_that_is_the_same_is_mended_too(
     build()
     (path,) = (photo.path for photo in shop.catalog.photos())
     damage(path)
-    (problem,) = verify(shop.config).problems
+    (problem,) = lines(shop)
     assert problem.startswith(f"{path}: the photo ")
     if "delete it" in problem:
         path.unlink()
@@ -203,8 +208,8 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
     assert verify(shop.config).photos == 3
     files[0].unlink()
     files[1].write_bytes(png((20, 0, 0)))
-    assert verify(shop.config).problems == [
-        f"{files[0]}: the photo cannot be read: No such file or directory; run `imgsearch build`",
+    assert lines(shop) == [
+        f"{files[0]}: the photo cannot be read: it is missing; run `imgsearch build`",
         f"{files[1]}: the photo has changed since it was ingested; run `imgsearch build`",
     ]
     build()
@@ -221,7 +226,7 @@ def test_a_damaged_ledger_is_a_problem(built: Shop) -> None:
     data = bytearray(built.catalog.file.read_bytes())
     data[4096 * (page - 1) : 4096 * page] = b"\xa5" * 4096
     built.catalog.file.write_bytes(data)
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem.startswith(f"{built.catalog.file}: damaged: ")
     assert problem.endswith("; delete it and run `imgsearch build`")
 
@@ -238,7 +243,7 @@ def test_a_current_that_names_no_build_is_a_problem(
     built: Shop, damage: Callable[[Path], object]
 ) -> None:
     damage(built.engine.folder / "CURRENT")
-    problems = verify(built.config).problems
+    problems = lines(built)
     assert problems == [f"{built.engine.folder}: no index here yet; run `imgsearch build`"]
     mend(built, problems)
     assert verify(built.config).problems == []
@@ -251,7 +256,7 @@ def test_a_newer_model_is_no_problem_for_the_build_of_the_older(built: Shop) -> 
 
 def test_a_build_without_its_model_is_a_problem(built: Shop) -> None:
     shutil.rmtree(built.model.path)
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem.startswith(f"{current(built).path}: made by model {built.model.fingerprint}, ")
     assert problem.endswith("which is missing now; run `imgsearch build`")
 
@@ -259,7 +264,7 @@ def test_a_build_without_its_model_is_a_problem(built: Shop) -> None:
 def test_a_build_that_is_not_of_the_catalog_of_now_is_a_problem(built: Shop) -> None:
     items = {key: ITEMS[key] for key in ITEMS if key not in ("b", "0", "1")}
     built.offer({**items, "new": [(9, 0, 9)]})
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem == (
         f"{current(built).path}: 3 photos too many and 1 too few; run `imgsearch build`"
     )
@@ -272,7 +277,7 @@ def test_vectors_without_a_file_are_a_problem(built: Shop) -> None:
     first = shards(built)[0]
     first.unlink()
     first.with_suffix(".json").unlink()
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem == (
         f"{current(built).path}: 1 of its photos have no vector on disk; run `imgsearch build`"
     )
@@ -288,7 +293,7 @@ def test_an_index_of_other_vectors_is_a_problem_though_its_checksums_are_right(
 
     build = current(built)
     republish(build, change)
-    problems = verify(built.config).problems
+    problems = lines(built)
     assert [problem.partition(": ")[0] for problem in problems] == [str(build.index_file)] * 3
     assert all(f"differ from those in {shards(built)[n]}" in p for n, p in enumerate(problems))
 
@@ -303,7 +308,7 @@ def test_an_index_of_another_size_is_a_problem_though_its_checksums_are_right(
 
     build = current(built)
     republish(build, change)
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert problem.startswith(f"{build.path}: {rows} vectors of {dim} numbers in its index")
 
 
@@ -316,7 +321,7 @@ def test_other_pairs_of_rows_and_items_are_a_problem_though_their_checksums_are_
         np.save(aside / "ids.npy", ids)
 
     republish(current(built), change)
-    (problem,) = verify(built.config).problems
+    (problem,) = lines(built)
     assert "1 photos too many and 1 too few" in problem
 
 
@@ -325,7 +330,7 @@ def test_the_problems_of_several_files_are_all_told(built: Shop) -> None:
     wrong = [*photos, built.model.weights_file, shards(built)[0], older(built) / "index.faiss"]
     for path in wrong:
         flip(path)
-    problems = verify(built.config).problems
+    problems = lines(built)
     assert all(any(str(path) in problem for problem in problems) for path in wrong)
 
 
@@ -333,7 +338,7 @@ def test_a_manifest_without_its_model_still_lets_the_others_be_checked(built: Sh
     manifest = built.model.path / "manifest.json"
     manifest.write_bytes(b"{}")
     flip(older(built) / "index.faiss")
-    problems = verify(built.config).problems
+    problems = lines(built)
     assert any(str(manifest) in problem for problem in problems)
     assert any(str(older(built)) in problem for problem in problems)
     assert "files" in read_manifest(current(built).path)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import publish, read_json, write_json
+from pipeline.artifacts import parse_json, publish, read_manifest, write_json
 from pipeline.config import TrainingSettings
-from pipeline.models.store import load_arrays, save_arrays
+from pipeline.integrity import read_published
+from pipeline.models.store import parse_arrays, save_arrays
 
 
 @dataclass
@@ -59,32 +60,45 @@ class Checkpoint:
         finished = sorted(self.folder.glob("epoch-*"))
         if not finished:
             return History()
-        history = History(**read_json(finished[-1] / "history.json"))
-        optimizer = load_arrays(finished[-1] / "optimizer.npz")
+        latest = finished[-1]
+        history = History(**parse_json(latest / "history.json", _read(latest, "history.json")))
+        optimizer = _read_arrays(latest, "optimizer.npz")
         if len(optimizer) != len(model.optimizer.variables):
-            shutil.rmtree(finished[-1])
+            shutil.rmtree(latest)
             return None
         model.optimizer.load_own_variables(optimizer)
-        model.set_weights(list(load_arrays(finished[-1] / "last.npz").values()))
+        model.set_weights(list(_read_arrays(latest, "last.npz").values()))
         return history
 
     def save(self, model: Any, history: History) -> None:
         """Save the epoch just finished, and remove the one before."""
-        with publish(self._best(history.epochs).parent, {}) as aside:
+        with publish(self._epoch(history.epochs), {}) as aside:
             weights = {f"{i:04d}": array for i, array in enumerate(model.get_weights())}
             save_arrays(aside / "last.npz", weights)
             optimizer: dict[str, Any] = {}
             model.optimizer.save_own_variables(optimizer)
             save_arrays(aside / "optimizer.npz", optimizer)
-            best = aside / "last.npz" if history.is_best else self._best(history.epochs - 1)
-            shutil.copyfile(best, aside / "best.npz")
+            if history.is_best:
+                shutil.copyfile(aside / "last.npz", aside / "best.npz")
+            else:
+                before = _read(self._epoch(history.epochs - 1), "best.npz")
+                (aside / "best.npz").write_bytes(before)
             write_json(aside / "history.json", asdict(history))
         for older in sorted(self.folder.glob("epoch-*"))[:-1]:
             shutil.rmtree(older)
 
     def load_best(self, model: Any, history: History) -> None:
         """Load the weights of the best epoch."""
-        model.set_weights(list(load_arrays(self._best(history.epochs)).values()))
+        best = _read_arrays(self._epoch(history.epochs), "best.npz")
+        model.set_weights(list(best.values()))
 
-    def _best(self, epochs: int) -> Path:
-        return self.folder / f"epoch-{epochs:05d}" / "best.npz"
+    def _epoch(self, epochs: int) -> Path:
+        return self.folder / f"epoch-{epochs:05d}"
+
+
+def _read_arrays(folder: Path, name: str) -> dict[str, Any]:
+    return parse_arrays(folder / name, _read(folder, name))
+
+
+def _read(folder: Path, name: str) -> bytes:
+    return read_published(folder, read_manifest(folder), name)

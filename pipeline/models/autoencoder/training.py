@@ -159,8 +159,8 @@ def _decode(
 
 
 def _contain(files: Sequence[PixelFile], photos: Iterable[Photo]) -> bool:
-    """Whether the files are complete and have these photos, and no others."""
-    if not all(file.is_complete() for file in files):
+    """Whether the files are intact and have these photos, and no others."""
+    if not all(file.is_intact() for file in files):
         return False
     decoded = {row.tobytes() for file in files for row in file.photos}
     return decoded == {photo.sha256 for photo in photos}

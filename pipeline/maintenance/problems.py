@@ -1,0 +1,54 @@
+"""What is wrong with a file, and what mends it: as a line for people, as data for `repair`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.errors import DamagedArtifactError
+
+
+class Remedy(StrEnum):
+    """What mends a problem."""
+
+    BUILD = "build"  # the next build does
+    READ_AGAIN = "read again"  # the next build does, once it has read this photo anew
+    DELETE = "delete"  # what is named is deleted, and made again by the next build
+    DROP = "drop"  # only people look at it: the folder is as good without it
+    NONE = "none"  # nothing is known to be damaged, it cannot be read
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: where, what, and what to do."""
+
+    where: Path
+    fault: str
+    remedy: Remedy = Remedy.BUILD
+    target: Path | None = None
+    """What the remedy is for, if not `where`."""
+    command: str = "build"
+    """What makes again what was deleted."""
+
+    def __str__(self) -> str:
+        target = self.target or "it"
+        advice = {
+            Remedy.DELETE: f"delete {target} and run `imgsearch {self.command}`",
+            Remedy.DROP: "run `imgsearch repair`, which takes it off the list of files",
+            Remedy.NONE: "let this user read it, it may be intact",
+        }
+        return f"{self.where}: {self.fault}; {advice.get(self.remedy, 'run `imgsearch build`')}"
+
+    def remedy_to_dict(self) -> dict[str, str]:
+        """Return JSON-able values."""
+        target = str(self.target or self.where)
+        return {"remedy": self.remedy.value, "target": target, "command": self.command}
+
+
+def problem_of(error: DamagedArtifactError | OSError, where: Path) -> Problem:
+    """Return the problem that reading `where` ended with."""
+    if isinstance(error, DamagedArtifactError):
+        remedy = Remedy.DELETE if error.remove else Remedy.BUILD
+        return Problem(Path(error.where or where), error.message, remedy, error.remove)
+    return Problem(where, f"cannot be read: {error.strerror}", Remedy.NONE)
