@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asking
 import catalogs
+import convolutions
 import downloads
 import embedding
 import evaluation
@@ -31,6 +32,7 @@ def main() -> None:
     """Run the sections that are named, or all."""
     sections: dict[str, Callable[[Path | None], Rows]] = {
         "embedding": embedding.measure,
+        "convolutions": convolutions.measure,
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,
