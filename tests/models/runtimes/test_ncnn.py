@@ -226,6 +226,8 @@ def test_other_ends_and_inputs_are_refused() -> None:
         keras.Model([pixels, sizeless], ends()(conv()(pixels)) + ends()(conv()(sizeless))),
         keras.Model(sizeless, ends()(conv()(sizeless))),
     ]
+    twice = keras.layers.Rescaling(0.5)
+    others.append(keras.Model(pixels, ends()(conv()(twice(twice(pixels))))))
     assert [find_chain(network) for network in others] == [None] * len(others)
 
 
