@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asking
 import catalogs
+import convolutions
 import downloads
 import embedding
 import evaluation
@@ -33,6 +34,7 @@ def main() -> None:
     sections: dict[str, Callable[[Path | None], Rows]] = {
         "embedding": embedding.measure,
         "runtimes": runtimes.measure,
+        "convolutions": convolutions.measure,
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,

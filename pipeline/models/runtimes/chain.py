@@ -86,19 +86,19 @@ def find_chain(network: Any) -> Chain | None:
     """
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         return None
-    scaled, layers = _split(keras.Model(network.input, network.output))
+    last, layers = _split(keras.Model(network.input, network.output))
     described = _describe(layers)
     size = network.inputs[0].shape[1:]
-    if described is None or None in size or len(size) != 3:
+    if described is None or None in size or len(size) != 3 or not _is_called_once(last):
         return None
-    scaling = _scaling(keras.Model(network.input, scaled), tuple(size))
+    scaling = _scaling(keras.Model(network.input, last.output), tuple(size))
     if scaling is None:
         return None
     return Chain(input_size=tuple(size[:2]), **scaling, **described)
 
 
 def _split(model: Any) -> tuple[Any, list[Any]]:
-    """The tensor that the first convolution takes, and the layers from there on, in their order.
+    """The last operation before the first convolution, and the layers from there on, in order.
 
     Operations are in topological order and each is on the way to the one output. So if each of
     the latter ones takes one tensor, they are a chain, which begins at the end of the others.
@@ -107,9 +107,9 @@ def _split(model: Any) -> tuple[Any, list[Any]]:
     if isinstance(operations[-1], keras.Model):
         nested = operations[-1]
         model = keras.Model(nested.input, nested.output)
-        return operations[-2].output, model.operations[1:]
+        return operations[-2], model.operations[1:]
     first = next((i for i, op in enumerate(operations) if _is_map_layer(op)), len(operations))
-    return operations[first - 1].output, operations[first:]
+    return operations[first - 1], operations[first:]
 
 
 def _is_map_layer(layer: Any) -> bool:
@@ -132,7 +132,11 @@ def _describe(layers: list[Any]) -> dict[str, Any] | None:
 def _is_plain(layer: Any) -> bool:
     """Whether it computes in float32, on channels behind the pixels, and is called once."""
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    return channels_last and layer.compute_dtype == "float32" and len(layer._inbound_nodes) == 1
+    return channels_last and layer.compute_dtype == "float32" and _is_called_once(layer)
+
+
+def _is_called_once(operation: Any) -> bool:
+    return len(operation._inbound_nodes) == 1
 
 
 def _map_layer(layer: Any) -> Convolution | MaxPooling | None:
