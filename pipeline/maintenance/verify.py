@@ -86,6 +86,8 @@ def _documents(folder: Path) -> Problems:
 
 def _check_downloads(summary: Path) -> None:
     page = summary.with_suffix(".md")
+    if not os.path.lexists(summary):
+        raise damaged(summary, "it is missing", remove=page)
     expected = read_sealed(summary, remove=summary).get("page_sha256")
     if not os.path.lexists(page):
         raise damaged(page, "it is missing", remove=summary)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts import damaged
-from pipeline.models.store import ModelFolder
+from pipeline.models.store import WEIGHTS, ModelFolder
 
 
 def weights_digest(network: Any) -> str:
@@ -43,7 +43,7 @@ def load_weights(network: Any, folder: ModelFolder) -> None:
         DamagedArtifactError: the file does not fit the network, or holds other weights than those
             that the model's fingerprint was computed from.
     """
-    file = folder.weights_file
+    file = folder.check(WEIGHTS)
     try:
         network.load_weights(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

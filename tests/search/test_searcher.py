@@ -20,8 +20,16 @@ from PIL import Image
 from pipeline.catalog.ingest import ingest
 from pipeline.catalog.records import ItemRecord, State
 from pipeline.config import Config, EmbeddingSettings
-from pipeline.errors import NotBuiltError, PipelineError, QueryError, RejectedImage, StaleIndexError
+from pipeline.errors import (
+    DamagedArtifactError,
+    NotBuiltError,
+    PipelineError,
+    QueryError,
+    RejectedImage,
+    StaleIndexError,
+)
 from pipeline.index.builds import Build
+from pipeline.search import engine_searcher
 from pipeline.search.engine_searcher import open_engine
 from pipeline.search.query import Item, Query
 from pipeline.search.result import Hit
@@ -574,3 +582,45 @@ def test_other_threads_may_ask_too(shop: Shop) -> None:
         assert {n.item.name for one in found for n in one} <= {key.title() for key in items}
         (nearest,) = threads.submit(searcher.search, png(items[asked[0]][0]), 1).result().hits
         assert nearest.distance == 0
+
+
+def test_a_searcher_that_is_open_notices_a_change_of_its_index(shop: Shop) -> None:
+    build = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)], "c": [(90, 0, 0)]})
+    data = build.index_file.read_bytes()
+    with shop.searcher() as searcher:
+        expected = searcher.search(Item(1), 2)
+        build.index_file.write_bytes(data[:-2] + bytes([data[-2] ^ 64, data[-1]]))
+        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+            searcher.search(Item(1), 2)
+        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+            list(searcher.graph(1))
+        build.index_file.write_bytes(data)
+        assert searcher.search(Item(1), 2) == expected
+        shutil.rmtree(build.path)
+        assert searcher.search(Item(1), 2) == expected
+
+
+@pytest.mark.parametrize("instant", ["read_calibration", "open_build"])
+def test_a_build_that_is_removed_while_it_is_opened_is_followed_by_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, instant: str
+) -> None:
+    first = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)]}, keep_builds=1)
+    opening = getattr(engine_searcher, instant)
+
+    def publish_meanwhile(build: Build) -> object:
+        if build.path == first.path:
+            shop.build({"a": [(10, 0, 0)], "c": [(90, 0, 0)]}, keep_builds=1)
+            assert not first.path.exists()
+        return opening(build)
+
+    monkeypatch.setattr(engine_searcher, instant, publish_meanwhile)
+    with shop.searcher() as searcher:
+        assert searcher.build.path != first.path
+        assert [hit.item.key for hit in searcher.search(Item(1)).hits] == ["c"]
+
+
+def test_a_build_that_is_damaged_is_not_opened_again_and_again(shop: Shop) -> None:
+    build = shop.build({"a": [(10, 0, 0)]})
+    (build.path / "calibration.json").unlink()
+    with pytest.raises(DamagedArtifactError, match=r"calibration.json: damaged: it is missing"):
+        shop.searcher()
