@@ -63,10 +63,14 @@ def block_rows(kernel: F32Array) -> int:
     with AVX2, also for the last of 32 rows. The more the faster: a kernel of 411 MB is read once
     for all of them.
     """
-    part = kernel[:_INPUTS]
-    row = np.random.default_rng(0).standard_normal((1, len(part)), np.float32)
-    for rows in _BLOCK_ROWS:
-        products = np.repeat(row, rows, axis=0) @ part
-        if (products == products[0]).all():
-            return rows
-    return 1
+    last = (len(kernel) - 1) // _INPUTS * _INPUTS
+    parts = (kernel[:_INPUTS], kernel[last:])
+    alike = (rows for rows in _BLOCK_ROWS if all(_are_alike(rows, part) for part in parts))
+    return next(alike, 1)
+
+
+def _are_alike(rows: int, kernel: F32Array) -> bool:
+    """Whether so many equal rows have the same product, to the last bit."""
+    row = np.random.default_rng(0).standard_normal((1, len(kernel)), np.float32)
+    products = np.repeat(row, rows, axis=0) @ kernel
+    return bool((products == products[0]).all())

@@ -279,6 +279,15 @@ def test_codes_of_ncnn_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ncnn.open_network(tmp_path)
 
 
+def test_ncnn_computes_in_float32_on_one_thread(tmp_path: Path) -> None:
+    # On some processors, as of ARM, other options would give other numbers; here they may not.
+    options = opened(tmp_path, *small_chain())._convolutions._net.opt
+    assert options.num_threads == 1
+    imprecise = [name for name in dir(options) if name.startswith(("use_fp", "use_bf", "use_int"))]
+    assert len(imprecise) >= 9
+    assert [name for name in imprecise if getattr(options, name)] == []
+
+
 def test_it_says_why_ncnn_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     ncnn.unavailable.cache_clear()
     assert ncnn.unavailable() is None
