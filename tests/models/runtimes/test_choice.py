@@ -17,6 +17,8 @@ from pipeline.models.runtimes import keras as keras_network
 from pipeline.models.runtimes import ncnn
 from pipeline.models.runtimes.publish import drawn_photos, write_networks
 from pipeline.models.store import CHAIN, ENCODER, WEIGHTS, ModelFolder, ModelStore
+from pipeline.progress import Silent
+from tests.conftest import ENGINE, ColorModel, Shop
 
 EMBEDDING = {"type": "pretrained", "input_size": 24, "resize": "bilinear", "normalize": True}
 
@@ -102,3 +104,36 @@ def test_keras_embeds_where_tensorflow_sees_a_gpu(
     expected = on_gpu.encode(drawn_photos(24, 24))
     found = models.load("a", folder).encode(drawn_photos(24, 24))
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_embedding_says_once_that_a_faster_runtime_is_missing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ncnn, "unavailable", lambda: "no wheel")
+
+    def load(name: str, folder: ModelFolder) -> ColorModel:
+        return ColorModel(name, runtime=runtimes.runtime_of(folder))
+
+    monkeypatch.setattr(models, "load", load)
+    content = {
+        "recipe": models.recipe(shop.config.engines[ENGINE]),
+        "embedding": {"input_size": 4, "resize": "nearest"},
+        "dim": 3,
+        "weights": "any",
+    }
+    shop.engine.models.publish(content, lambda folder: (folder / CHAIN).write_text("{}"))
+    shop.offer({"a": [(1, 2, 3), (3, 2, 1)], "b": [(4, 5, 6)]})
+    notes = Notes()
+    assert shop.engine.embed(shop.catalog, notes).embedded == 3
+    (said,) = notes.said
+    assert said.startswith("color: ncnn, twice as fast, cannot be used here (no wheel); ")
+    assert shop.engine.embed(shop.catalog, notes).already == 3
+    assert len(notes.said) == 1
