@@ -25,6 +25,8 @@ from pipeline.config.schema import LEDGER, LEDGER_COPY, LEDGER_SEAL
 from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED, check_file
 
+_PATIENCE = 1.0  # seconds to wait for readers; if in vain, the next run leaves the checksum
+
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
@@ -107,7 +109,7 @@ def _is_complete(file: Path) -> bool:
     wal = file.with_name(f"{file.name}-wal")
     if not (wal.exists() and wal.stat().st_size):
         return True
-    with closing(sqlite3.connect(file)) as database:
+    with closing(sqlite3.connect(file, timeout=_PATIENCE)) as database:
         (is_busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not is_busy
 

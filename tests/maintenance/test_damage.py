@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import itertools
 import os
 import random
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pipeline
-from pipeline import models
+from pipeline import artifacts, models
 from pipeline.artifacts import remove, write_sealed
 from pipeline.config import Config, PretrainedSettings
 from pipeline.errors import NotBuiltError, PipelineError
@@ -32,7 +35,7 @@ from pipeline.models.store import (
 )
 from pipeline.search.query import Item
 from pipeline.stages import build
-from tests.conftest import ColorModel, png
+from tests.conftest import Color, ColorModel, png
 
 SAMPLE = 24  # damages tried, of all
 ITEMS = 12
@@ -201,3 +204,51 @@ def files_of(config: Config) -> list[Path]:
     """Every file below the catalog's folder, relative to its parent."""
     files = (path for path in config.root.rglob("*") if path.is_file() and path.name != ".lock")
     return sorted(path.relative_to(config.root) for path in files)
+
+
+def test_a_photo_of_the_same_size_and_time_is_read_again(config: Config, tmp_path: Path) -> None:
+    def bmp(color: Color) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (20, 20), color).save(file, "BMP")
+        return file.getvalue()
+
+    photos = [tmp_path / "photos" / name for name in ("a.bmp", "b.bmp")]
+    photos[0].parent.mkdir()
+    for photo in photos:
+        photo.write_bytes(bmp((200, 0, 0)))
+    source = {"type": "folder", "path": str(photos[0].parent)}
+    here = Config.model_validate({**config.model_dump(), "root": tmp_path, "source": source})
+    build(here)
+    before = photos[1].stat()
+    photos[1].write_bytes(bmp((0, 0, 200)))
+    os.utime(photos[1], ns=(before.st_atime_ns, before.st_mtime_ns))
+    (problem,) = verify(here).problems
+    assert str(problem).startswith(f"{photos[1]}: the photo has changed since it was ingested; run")
+    done = repair(here)
+    assert (done.mended, done.left) == ([problem], [])
+    with pipeline.open(here) as searcher:
+        assert searcher.search(Item(1), 1)["color"].hits[0].distance > 100
+
+
+def test_what_cannot_be_read_is_neither_called_damaged_nor_deleted(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = copy_of(config, tmp_path / "copy")
+    names = ("index.faiss", "manifest.json", "00000.json", "catalog.sqlite", "CURRENT", "loss.png")
+    opens = os.open
+    for name in names:
+        refused = next(here.root.rglob(name))
+
+        def refuse(path: object, *args: int, to: Path = refused, **more: int) -> int:
+            if path == to:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return opens(path, *args, **more)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(artifacts.os, "open", refuse)
+            lines = [line for line in problems(here) if line.startswith(str(refused))]
+            assert any("Permission denied; let this user read it" in line for line in lines), name
+            assert not any("delete" in line for line in problems(here)), name
+            left = repair(here).left
+        assert [problem.where for problem in left if problem.where == refused], name
+        assert problems(here) == [], name
