@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from pipeline import images
-from pipeline.artifacts import MANIFEST, read_manifest, sha256_file, write_sealed
+from pipeline.artifacts import MANIFEST, sha256_file, write_sealed
 from pipeline.config import AutoencoderSettings, Config, TrainingSettings
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
@@ -592,9 +592,8 @@ def test_what_an_engine_was_trained_on_is_told_apart(open_fair: Opener) -> None:
     rows = np.frombuffer(b"".join(sorted(trained)), np.uint8).reshape(-1, 32)
     file = model.path / "training.npy"
     np.save(file, rows)
-    manifest = read_manifest(model.path)
-    manifest["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
-    write_sealed(model.path / MANIFEST, manifest)
+    files = model.manifest["files"] | {file.name: {"sha256": sha256_file(file)}}
+    write_sealed(model.path / MANIFEST, model.manifest | {"files": files})
     found = evaluate(fair.config, QUICK).held_out
     assert list(found) == ["mixed"]
     shows: dict[int, set[bytes]] = {}
