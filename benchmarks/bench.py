@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asking
 import catalogs
+import convolutions
 import downloads
 import embedding
 import evaluation
@@ -22,6 +23,7 @@ import lookup
 import memory
 import no_match
 import reconstruction
+import runtimes
 import startup
 
 Rows = list[dict[str, object]]
@@ -31,6 +33,8 @@ def main() -> None:
     """Run the sections that are named, or all."""
     sections: dict[str, Callable[[Path | None], Rows]] = {
         "embedding": embedding.measure,
+        "runtimes": runtimes.measure,
+        "convolutions": convolutions.measure,
         "memory": memory.measure,
         "startup": startup.measure,
         "reconstruction": reconstruction.measure,

@@ -61,7 +61,9 @@ def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object
     folder = Engine(name, config)
     model_folder = folder.models.current()
     assert model_folder is not None
-    model: Any = models.load(name, model_folder)
+    model = models.load(name, model_folder)
+    kind = {"autoencoder": models.autoencoder, "pretrained": models.pretrained}[settings.type]
+    network = kind.load_encoder(model_folder)
     side = (settings.input_size, settings.input_size)
     decoded = PixelFolder(folder.models.folder, side, settings.resize)
     with Catalog(config.folder) as catalog:
@@ -87,7 +89,7 @@ def _engine(config: Config, name: str, one_by_one: int) -> list[dict[str, object
             return len(paths)
 
         def article() -> int:
-            _article_loop(model, paths[:one_by_one], settings)
+            _article_loop(network, paths[:one_by_one], settings)
             return one_by_one
 
         contenders = {"bare": bare, "stage": lambda: stage(None), "article": article}
@@ -128,7 +130,7 @@ def _race(contenders: dict[str, Callable[[], int]]) -> dict[str, float]:
     return best
 
 
-def _article_loop(model: Any, paths: list[Path], settings: Any) -> None:
+def _article_loop(network: Any, paths: list[Path], settings: Any) -> None:
     from PIL import Image
 
     side = (settings.input_size, settings.input_size)
@@ -137,5 +139,5 @@ def _article_loop(model: Any, paths: list[Path], settings: Any) -> None:
             photo = Image.open(path).resize(side).convert("RGB")
         else:
             photo = keras.utils.load_img(path, target_size=side)
-        vector = model.network.predict(keras.utils.img_to_array(photo)[np.newaxis], verbose=0)[0]
+        vector = network.predict(keras.utils.img_to_array(photo)[np.newaxis], verbose=0)[0]
         vector / np.linalg.norm(vector)

@@ -1,7 +1,7 @@
-"""How long `imgsearch query --id` takes, against importing numpy and faiss.
+"""How long `imgsearch query` takes, from start to end, against importing numpy and faiss.
 
-On 18,322 items with two engines: one of 16 numbers and one of 4,096, the article's sizes. The
-vectors are random: the time does not depend on them.
+By id, on 18,322 items with two engines: one of 16 numbers and one of 4,096, the article's sizes;
+the vectors are random: the time does not depend on them. By photo, on 60 items with real networks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import IndexSettings, load_config
 from pipeline.engine import Engine
 from pipeline.index.build import build_index
+from pipeline.stages import build
 
 ITEMS = 18_322
 ROUNDS = 7
@@ -34,22 +35,59 @@ engines:
 """
 
 
+PHOTO_SETTINGS = """
+root: {root}
+source: {{type: sample, photos: 60, near_duplicates: 0, size: 250, seed: 7}}
+engines:
+  autoencoder: {{type: autoencoder, architecture: strided, training: {{epochs: 1}}}}
+  vgg16: {{type: pretrained, weights: random}}
+  mobilenet:
+    type: pretrained
+    network: MobileNetV2
+    weights: random
+    include_top: false
+    layer: null
+    pooling: avg
+"""
+
+
 def measure(_: Path | None) -> list[dict[str, object]]:
     """Take turns; compare medians."""
     with tempfile.TemporaryDirectory() as folder:
-        config = make_catalog(Path(folder), {"autoencoder": 16, "vgg16": 4096})
-        imports = [sys.executable, "-c", "import numpy, faiss"]
-        query = [str(Path(sys.executable).with_name("imgsearch")), "query", "--id", "77"]
-        query += ["--config", str(config)]
-        seconds: dict[str, list[float]] = {"imports": [], "query": []}
-        for _round in range(ROUNDS + 1):
-            for name, command in (("imports", imports), ("query", query)):
-                began = time.perf_counter()
-                subprocess.run(command, capture_output=True, check=True)
-                seconds[name].append(time.perf_counter() - began)
-        medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
-        ratio = medians["query"] / medians["imports"]
-        return [{"items": ITEMS, "query --id ÷ import numpy, faiss": round(ratio, 2)}]
+        by_id = make_catalog(Path(folder), {"autoencoder": 16, "vgg16": 4096})
+        by_photo = Path(folder, "photos.yaml")
+        by_photo.write_text(PHOTO_SETTINGS.format(root=folder))
+        config = load_config(by_photo)
+        build(config)
+        with Catalog(config.folder) as catalog:
+            photo = str(next(catalog.photos()).path)
+        both = ["--engine", "vgg16", "--engine", "autoencoder"]
+        return _ratios(
+            {
+                f"--id, {ITEMS:,} items": ["--config", str(by_id), "--id", "77"],
+                "missing.jpg": ["--config", str(by_photo), "missing.jpg"],
+                "photo, autoencoder": ["--config", str(by_photo), photo, *both[2:]],
+                "photo, MobileNetV2": ["--config", str(by_photo), photo, "--engine", "mobilenet"],
+                "photo, VGG16 and autoencoder": ["--config", str(by_photo), photo, *both],
+            }
+        )
+
+
+def _ratios(queries: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
+    query = [str(Path(sys.executable).with_name("imgsearch")), "query"]
+    commands = {name: [*query, *options] for name, options in queries.items()}
+    commands["imports"] = [sys.executable, "-c", "import numpy, faiss"]
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _round in range(ROUNDS + 1):
+        for name, command in commands.items():
+            began = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=name != "missing.jpg")
+            seconds[name].append(time.perf_counter() - began)
+    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
+    return [
+        {"query": name, "÷ import numpy, faiss": round(medians[name] / medians["imports"], 2)}
+        for name in queries
+    ]
 
 
 def make_catalog(folder: Path, engines: Mapping[str, int], kind: str = "flat") -> Path:

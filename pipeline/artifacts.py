@@ -20,7 +20,6 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
 from threading import get_native_id
@@ -45,6 +44,8 @@ def digest(content: Any) -> str:
 
 def library_versions(*names: str) -> dict[str, str]:
     """Return the major.minor versions of installed libraries, without importing them."""
+    from importlib.metadata import version  # it imports much
+
     return {name: ".".join(version(name).split(".")[:2]) for name in names}
 
 

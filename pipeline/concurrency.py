@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from itertools import tee
 from threading import Lock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_END: Any = object()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def ordered_map(
@@ -34,6 +45,37 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def shared(items: Iterable[T], count: int) -> list[Iterator[T]]:
+    """Like `itertools.tee`, for iterators that are used on several threads."""
+    lock = Lock()
+
+    def locked(copy: Iterator[T]) -> Iterator[T]:
+        while True:
+            with lock:
+                item = next(copy, _END)
+            if item is _END:
+                return
+            yield item
+
+    return [locked(copy) for copy in tee(items, count)]
+
+
+def parallel_zip(streams: Sequence[Iterator[T]]) -> Iterator[tuple[T, ...]]:
+    """Like `zip(*streams)`, each stream on a thread of its own.
+
+    for by_vgg16, by_autoencoder in parallel_zip([vgg16.search_all(a), autoencoder.search_all(b)]):
+    """
+    if len(streams) == 1:
+        yield from zip(*streams, strict=True)
+        return
+    with ThreadPoolExecutor(len(streams)) as pool:
+        while True:
+            row = list(pool.map(lambda stream: next(stream, _END), streams))
+            if any(result is _END for result in row):
+                return
+            yield tuple(row)
 
 
 class SharedContext:

@@ -17,6 +17,7 @@ from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build, BuildStore
+from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
@@ -153,7 +154,7 @@ class Engine:
         Raises:
             TrainingError: there are too few photos, or training diverged.
         """
-        from pipeline.models.autoencoder import covers, remove_unfinished, train
+        from pipeline.models.autoencoder.training import covers, remove_unfinished, train
 
         assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
         recipe = self.recipe()
@@ -203,8 +204,11 @@ class Engine:
         if all(photo.sha256 in embedded for photo in catalog.photos()):
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
+            model = models.load_on_gpu(self.name, folder) or models.load(self.name, folder)
+            if model.runtime == runtime_of(folder) and (missing := missing_runtime(folder)):
+                progress.note(f"{self.name}: {missing}; embedding by {model.runtime}")
             report = embed(
-                models.load(self.name, folder),
+                model,
                 catalog,
                 store,
                 image_limits(self.config),

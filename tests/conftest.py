@@ -75,6 +75,7 @@ class ColorModel:
     dim: int = 3
     input_size: tuple[int, int] = (4, 4)
     fingerprint: str = "any"
+    runtime: str = "colors 1"
     batches: list[int] = field(default_factory=list)
     """Sizes of the batches encoded so far."""
 

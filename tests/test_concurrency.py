@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.concurrency import SharedContext, ordered_map
+from pipeline.concurrency import SharedContext, ordered_map, parallel_zip, shared
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -115,3 +115,42 @@ def test_a_shared_context_is_entered_by_the_first_and_left_by_the_last() -> None
     with pytest.raises(ZeroDivisionError), shared:
         raise ZeroDivisionError
     assert events[3:] == ["entered", "left"]
+
+
+def test_shared_gives_each_thread_every_item_in_order() -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for item in range(500):
+            read.append(item)
+            yield item
+
+    copies = shared(items(), 4)
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(list, copies))
+    assert seen == [list(range(500))] * 4
+    assert read == list(range(500))
+
+
+def test_parallel_zip_advances_all_streams_at_once() -> None:
+    together = threading.Barrier(3, timeout=20)
+
+    def stream(name: str) -> Iterator[str]:
+        for number in range(5):
+            together.wait()  # fails unless all three get here
+            yield f"{name}{number}"
+
+    rows = list(parallel_zip([stream("a"), stream("b"), stream("c")]))
+    assert rows == [(f"a{n}", f"b{n}", f"c{n}") for n in range(5)]
+    assert list(parallel_zip([iter("xyz")])) == [("x",), ("y",), ("z",)]
+
+
+def test_parallel_zip_raises_what_a_stream_raises() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise KeyError("second")
+
+    rows = parallel_zip([iter([5, 6, 7]), failing()])
+    assert next(rows) == (5, 1)
+    with pytest.raises(KeyError, match="second"):
+        next(rows)

@@ -214,7 +214,7 @@ def print_info(info: CatalogInfo) -> None:
         out.print(cell(line))
     if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
-    table = Table("engine", "model", "weights", "vectors", "index", "build", "size")
+    table = Table("engine", "model", "weights", "runtime", "vectors", "index", "build", "size")
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     out.print(table)
@@ -237,6 +237,7 @@ def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
     return (
         fingerprint,
         (model.weights or "trained") if model else "",
+        model.runtime if model else "",
         f"{engine.vectors:,}",
         index,
         build.id if build else "",

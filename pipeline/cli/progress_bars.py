@@ -6,46 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
-
 from pipeline.cli.output import stderr, talk
 from pipeline.progress import Advance, Progress
-from pipeline.report.text import plain
 
 _PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
 def console_progress() -> Progress:
     """Bars with rate and ETA on a terminal; a plain line now and then elsewhere."""
-    return _Terminal() if stderr.is_terminal else _Plain()
+    if not stderr.is_terminal:
+        return _Plain()
+    from pipeline.cli.terminal_bars import TerminalBars
 
-
-class _Rate(TextColumn):
-    def render(self, task: Task) -> Text:
-        rate = f"{task.speed:,.1f}/s" if task.speed else ""
-        return Text(rate, style="progress.data.speed")
-
-
-class _Terminal:
-    @contextmanager
-    def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            _Rate(""),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[status]}", markup=False),
-        )
-        with Bars(*columns, console=stderr) as bars:
-            task = bars.add_task(plain(label), total=total, status="")
-            yield lambda count, status="": bars.update(task, advance=count, status=plain(status))
-
-    def note(self, text: str) -> None:
-        talk(text)
+    return TerminalBars()
 
 
 class _Plain:

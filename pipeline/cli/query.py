@@ -103,7 +103,6 @@ def _queries(
     photos: list[Path] | None, item: int | None, key: str | None, catalog: Catalog
 ) -> Iterator[_NamedQuery]:
     from pipeline.search.query import Item
-    from pipeline.sources.walk import photos_below
 
     if item is not None or key is not None:
         record = catalog.item(item) if item is not None else catalog.item_by_key(key or "")
@@ -111,6 +110,8 @@ def _queries(
             name = f"the id {item}" if item is not None else f"the key {key!r}"
             raise QueryError(f"no item has {name}", hint="`imgsearch query` shows ids and keys")
         yield _NamedQuery(record.name, catalog.item_photo(record.id), Item(record.id))
+    if photos:
+        from pipeline.sources.walk import photos_below
     for path in photos or ():
         below = [path / photo for photo in photos_below(path)] if path.is_dir() else [path]
         if not below:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from pathlib import Path
@@ -18,9 +22,31 @@ class Settings(BaseModel):
     A setting's meaning is the `description` of its field or, if longer, the text below the field.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def meaning(cls, field: str) -> str:
+        """Return what a field means, on one line; "" if it has no description.
+
+        Texts below fields are read from the source here, and not by Pydantic's
+        `use_attribute_docstrings`, which takes as long as all else in this package on each start.
+        """
+        texts = (_attribute_docstrings(parent).get(field) for parent in cls.__mro__)
+        text = cls.model_fields[field].description or next(filter(None, texts), "")
+        return " ".join(text.split())
+
+
+def _attribute_docstrings(cls: type) -> dict[str, str]:
+    if not issubclass(cls, BaseModel) or cls is BaseModel:
+        return {}
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101
+    return {
+        field.target.id: str(below.value.value)
+        for field, below in itertools.pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 def _as_text(value: Any) -> Any:

@@ -56,14 +56,15 @@ def _fields(
         if blank_lines:
             yield ""
         default = field.get_default(call_default_factory=True)
-        yield from _field(name, field, getattr(settings, name) if settings else default)
+        value = getattr(settings, name) if settings else default
+        yield from _field(name, field, value, cls.meaning(name))
 
 
-def _field(name: str, field: FieldInfo, value: Any) -> Iterator[str]:
+def _field(name: str, field: FieldInfo, value: Any, meaning: str) -> Iterator[str]:
     """Write `name: value` with its comment; a section is written with all that is in it."""
     members = [m for m in union_members(field.annotation) if inspect.isclass(m)]
     section = next((m for m in members if issubclass(m, Settings)), None)
-    comment = " ".join((field.description or "").split()) or (section and _doc(section)) or ""
+    comment = meaning or (section and _doc(section)) or ""
     if section is None and not isinstance(value, dict):
         line = f"{name}: {'...' if value is PydanticUndefined else to_scalar(value)}"
         if comment and len(line) + len(comment) + 4 <= _WIDTH - 16:

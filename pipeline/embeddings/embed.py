@@ -71,7 +71,7 @@ def embed(
                 while shard := _encode(model, islice(readable, shard_size), batch_size, advance):
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(store.write, *shard)
+                    writing = writer.submit(store.write, *shard, model.runtime)
                     done.update(shard[0])
                     embedded += len(shard[0])
                 if writing is not None:

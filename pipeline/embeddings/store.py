@@ -134,8 +134,11 @@ class EmbeddingStore:
             if checksum == zeros
         }
 
-    def write(self, photos: Sequence[bytes], vectors: F32Matrix) -> Shard:
-        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk."""
+    def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
+        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.
+
+        `runtime` is what computed them, and its version: noted for people, it decides nothing.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         names = (self.folder / f"{number:05d}.npy" for number in itertools.count())
         file = next(name for name in names if not name.with_suffix(".json").exists())
@@ -148,7 +151,7 @@ class EmbeddingStore:
         rows = [_row_checksum(vector) for vector in vectors]
         sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
         content = {"photos": [photo.hex() for photo in photos], "rows": rows, "sha256": sha256}
-        write_sealed(file.with_suffix(".json"), content)
+        write_sealed(file.with_suffix(".json"), {**content, "runtime": runtime})
         return Shard(file, tuple(photos), tuple(rows), sha256)
 
 

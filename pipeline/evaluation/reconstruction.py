@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline import models
 from pipeline.evaluation.pixels import Pixels, U8Photos, pixel_vectors
 from pipeline.index import pca
-from pipeline.models import autoencoder
-from pipeline.models.keras_model import reconstruction_errors, to_uint8
+from pipeline.models.reconstruction import reconstruction_errors, to_uint8
 from pipeline.models.store import ModelFolder
 from pipeline.progress import SILENT, Progress
 
@@ -55,7 +55,7 @@ def reconstruction(
     )
     if not len(training) or not len(validation):
         return None
-    if (rebuild := autoencoder.load(engine, model).rebuild) is None:
+    if (rebuild := models.load(engine, model).rebuild) is None:
         return None
     with progress.task(f"{engine}: reconstructing", len(validation), "photos") as advance:
         errors = reconstruction_errors(rebuild, pixels.rows, validation, advance=advance)
@@ -70,6 +70,6 @@ def reconstruction(
     return ReconstructionSample(
         Reconstruction(engine, len(validation), len(training), model.dim, mse, pca_mse),
         sample,
-        to_uint8(np.asarray(rebuild(sample / np.float32(255)))),
+        to_uint8(rebuild(sample)),
         to_uint8(fitted.reconstruct(fitted.project(vectors)).reshape(sample.shape)),
     )

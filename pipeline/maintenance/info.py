@@ -12,6 +12,7 @@ from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, 
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
+from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
 
 
@@ -21,6 +22,7 @@ class ModelInfo:
 
     folder: str
     fingerprint: str
+    runtime: str  # what answers queries by photo, and its version
     dim: int
     parameters: int | None
     weights: str | None  # what the settings name, or "random"; None if it was trained here
@@ -119,6 +121,7 @@ def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
     return ModelInfo(
         folder=str(model.path),
         fingerprint=model.fingerprint,
+        runtime=runtime_of(model),
         dim=model.dim,
         parameters=model.manifest.get("parameters"),
         weights="random" if is_random else model.recipe.get("weights"),

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import AutoencoderSettings, PretrainedSettings
-from pipeline.models import autoencoder, pretrained
-from pipeline.models.base import EmbeddingModel
+from pipeline.models import autoencoder, pretrained, runtimes
+from pipeline.models.network_model import NetworkModel
 from pipeline.models.store import ModelFolder
 
 EngineSettings = AutoencoderSettings | PretrainedSettings
@@ -34,7 +34,24 @@ def recipe(
     return recipe_
 
 
-def load(name: str, folder: ModelFolder) -> EmbeddingModel:
-    """Open a model folder; a `DamagedArtifactError` is raised if its weights were altered."""
-    kinds = {"autoencoder": autoencoder.load, "pretrained": pretrained.load}
-    return kinds[folder.embedding["type"]](name, folder)
+def load(name: str, folder: ModelFolder) -> NetworkModel:
+    """Open a model folder in the runtime that is best for it here, without TensorFlow.
+
+    Raises:
+        DamagedArtifactError: its files are not what was published.
+    """
+    return NetworkModel(name, folder, runtimes.open_encoder(folder))
+
+
+def load_on_gpu(name: str, folder: ModelFolder) -> NetworkModel | None:
+    """Open a model folder in Keras, to embed many photos; None where there is no GPU.
+
+    Raises:
+        DamagedArtifactError: its files are not what was published.
+    """
+    from pipeline.models.runtimes.keras import KerasNetwork, has_gpu
+
+    if not has_gpu():
+        return None
+    load_encoder = {"autoencoder": autoencoder.load_encoder, "pretrained": pretrained.load_encoder}
+    return NetworkModel(name, folder, KerasNetwork(load_encoder[folder.embedding["type"]](folder)))

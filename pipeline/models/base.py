@@ -39,7 +39,11 @@ class EmbeddingModel(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever a photo would get another vector."""
+        """Names the network, its weights and the way photos are prepared: see `ModelFolder`."""
+
+    @property
+    def runtime(self) -> str:
+        """Which library computes, and its version."""
 
     def prepare(self, image: Image.Image) -> U8Image:
         """Any RGB image → (height, width, 3) uint8, as the network takes it."""
@@ -50,6 +54,6 @@ class EmbeddingModel(Protocol):
     def reconstruction_errors(self, pixels: U8Batch) -> F32Matrix | None:
         """(n, height, width, 3) uint8 → (n, 2) float32: how far the rebuilt photos are off.
 
-        The columns are those of `keras_model.reconstruction_errors`. None if the model rebuilds
+        The columns are those of `reconstruction.reconstruction_errors`. None if the model rebuilds
         no photos.
         """

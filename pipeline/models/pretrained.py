@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.artifacts import sha256_file
 from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.models.keras_model import KerasModel, load_weights, save_weights, weights_digest
+from pipeline.models.keras_model import load_weights, save_weights, weights_digest
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
@@ -56,7 +56,8 @@ def fetch(
         model = fetch("vgg16", settings, ModelStore(folder))
 
     Raises:
-        WeightsError: the weights cannot be downloaded or read, or do not fit the network.
+        WeightsError: the weights cannot be downloaded or read, do not fit the network, or its
+            exported network gives other vectors.
         ConfigError: `keras.applications` has no such network, or the network no such layer.
     """
     with fresh_names_and_seeds(settings.seed), dtype_policy("float32"):
@@ -71,6 +72,7 @@ def fetch(
                     raise
                 obtained = False
                 progress.note(str(error))
+        from_pixels = _from_raw_pixels(features, settings)
     content = {
         "recipe": {**recipe(settings), "obtained": obtained},
         "embedding": embedding(settings),
@@ -79,21 +81,36 @@ def fetch(
         "random_weights": settings.weights == "random" or not obtained,
         "parameters": int(features.count_params()),
     }
-    return store.publish(content, lambda folder: save_weights(features, folder / WEIGHTS))
+
+    from pipeline.models.runtimes.publish import write_networks
+
+    def write(folder: Path) -> None:
+        save_weights(features, folder / WEIGHTS)
+        write_networks(folder, from_pixels)
+
+    return store.publish(content, write)
 
 
-def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open a fetched network as an embedding model; raises what `load_weights` raises."""
+def load_encoder(folder: ModelFolder) -> Any:
+    """Load a fetched network into Keras; raises what `load_weights` raises.
+
+    Returns a `keras.Model`: (n, size, size, 3) float32 in 0..255 → (n, dim).
+    """
     spec = {key: value for key, value in folder.embedding.items() if key != "version"}
     settings = PretrainedSettings.model_validate({**spec, "weights": "random"})
     with fresh_names_and_seeds(), dtype_policy("float32"):
+        name = settings.network
         features = _features(name, settings, _network(name, settings))
-        pixels = keras.Input((settings.input_size, settings.input_size, 3))
-        # `preprocess_input` is in the module that defines the network.
-        module = sys.modules[getattr(keras.applications, settings.network).__module__]
-        network = keras.Model(pixels, features(module.preprocess_input(pixels)))
+        network = _from_raw_pixels(features, settings)
     load_weights(features, folder)
-    return KerasModel(name, folder, network)
+    return network
+
+
+def _from_raw_pixels(features: Any, settings: PretrainedSettings) -> Any:
+    pixels = keras.Input((settings.input_size, settings.input_size, 3))
+    # `preprocess_input` is in the module that defines the network.
+    module = sys.modules[getattr(keras.applications, settings.network).__module__]
+    return keras.Model(pixels, features(module.preprocess_input(pixels)))
 
 
 def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:

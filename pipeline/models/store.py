@@ -18,7 +18,6 @@ from pipeline.artifacts import (
     Manifest,
     damaged,
     digest,
-    library_versions,
     publish,
     read_manifest,
     remove,
@@ -29,9 +28,11 @@ from pipeline.integrity import check_published, read_current, read_published
 
 Number = TypeVar("Number", np.uint8, np.float32)
 
-LIBRARIES = ("tensorflow", "keras", "pillow")
-"""What decodes photos and multiplies matrices: another version gives other numbers."""
 WEIGHTS = "model.weights.h5"
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+"""The exported network; and, of an autoencoder, what rebuilds photos from vectors."""
+CHAIN = "chain.json"
+"""What ncnn needs beside the weights, if the encoder is a chain of 3×3 convolutions."""
 RECONSTRUCTION_ERRORS = "reconstruction_errors.npy"
 HISTORY, LOSS_PICTURE, PHOTOS_PICTURE = "history.json", "loss.png", "photos.png"
 FOR_PEOPLE = frozenset({HISTORY, LOSS_PICTURE, PHOTOS_PICTURE})
@@ -97,8 +98,11 @@ class ModelFolder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the model would give a photo another vector."""
-        return digest([self.embedding, self.manifest["weights"], library_versions(*LIBRARIES)])
+        """Names the model: its architecture, weights, layer and how photos are prepared for it.
+
+        Not what computes it: all runtimes agree on its vectors, as was checked when it was made.
+        """
+        return digest([self.embedding, self.manifest["weights"]])
 
     def photos(self, part: str) -> npt.NDArray[np.uint8]:
         """(n, 32) uint8: SHA-256 of the `training` or `validation` photos; none if not trained."""

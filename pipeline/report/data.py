@@ -17,7 +17,7 @@ from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
-from pipeline.models.store import HISTORY, LIBRARIES
+from pipeline.models.store import HISTORY
 from pipeline.progress import SILENT, Progress
 from pipeline.report.example_queries import ExampleQuery, example_queries
 from pipeline.report.maps import Maps, draw_maps
@@ -55,6 +55,9 @@ class EngineSummary:
     limit: float | None
     """The distance beyond which there is no good match, by all distances; None if there is none."""
     category_limits: Mapping[str, float]  # of those that are judged by their own distances
+
+
+_LIBRARIES = ("keras", "onnxruntime", "pillow", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def report_data(
             example_queries=example_queries(searchers, labels, details, options.seed),
             maps=draw_maps(searchers, labels, options.seed, progress),
             settings=config.model_dump(mode="json"),
-            versions={"imgsearch": version("imgsearch"), **library_versions(*LIBRARIES)},
+            versions={"imgsearch": version("imgsearch"), **library_versions(*_LIBRARIES)},
         )
 
 

@@ -30,6 +30,8 @@ class EncodedQuery(NamedTuple):
 
     vectors: QueryVectors
     ood_percentile: float | None = None
+    rounding: float = 0.0
+    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
 
 
 class QueryEncoder:
@@ -66,7 +68,8 @@ class QueryEncoder:
                 return EncodedQuery(QueryVectors(self._vector(query)[np.newaxis]))
             if isinstance(query, int | np.integer):
                 raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
-            return self.model.prepare(read_photo(query, self._limits))
+            photo = read_photo(query, self._limits)  # before a model is loaded for it
+            return self.model.prepare(photo)
         except (QueryError, RejectedImage) as error:
             return error
 
@@ -93,7 +96,7 @@ class QueryEncoder:
                 " are equally far from it",
                 hint="search with another photo, or with another engine",
             )
-        return EncodedQuery(QueryVectors(vector[np.newaxis]), percentile)
+        return EncodedQuery(QueryVectors(vector[np.newaxis]), percentile, max_rounding(vector))
 
     def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
         """How far out of distribution these photos are, in percentiles of the held-out photos'."""

@@ -197,7 +197,9 @@ class EngineSearcher:
     ) -> list[EngineResult]:
         ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
         return [
-            self._result([self._hit(rank, item) for rank, item in enumerate(items, 1)], query)
+            self._result(
+                [self._hit(rank, item, query.rounding) for rank, item in enumerate(items, 1)], query
+            )
             for query, items in zip(queries, ranked, strict=True)
         ]
 
@@ -212,8 +214,9 @@ class EngineSearcher:
             self.warning,
         )
 
-    def _hit(self, rank: int, ranked: RankedItem) -> Hit:
+    def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:
         item, distance, row = ranked
+        distance = distance if distance > rounding else 0.0
         record = self.catalog.item(item) or _unknown(item)
         photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
         percentile = self.calibration.percentile(distance, record.category)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import tee
 from typing import Self, Unpack
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
+from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
@@ -98,7 +98,7 @@ class Searcher:
         if fuse and filters.get("group_by") is not None:
             raise QueryError("fusing groups: each engine may pick another item of a group")
         depth = max(positive(k), DEPTH) if fuse else k
-        originals, *copies = tee(queries, 1 + len(self.engines))
+        originals, *copies = shared(queries, 1 + len(self.engines))
         streams = [
             engine.search_all(copy, depth, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
@@ -107,7 +107,7 @@ class Searcher:
         condition = None if where is None else Condition(self.catalog, where)
         return (
             _combine(query, results, k, fuse, condition)
-            for query, *results in zip(originals, *streams, strict=True)
+            for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
 
 

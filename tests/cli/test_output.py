@@ -17,7 +17,7 @@ from rich.console import Console
 from pipeline.catalog.ingest import IngestReport
 from pipeline.catalog.left_out import LeftOutCount, Unmatched
 from pipeline.catalog.records import ItemRecord, State
-from pipeline.cli import hits, main, progress_bars
+from pipeline.cli import hits, main, progress_bars, terminal_bars
 from pipeline.cli.build import print_report, remark_lines, states_line
 from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.maintenance import print_audit, print_info
@@ -217,7 +217,7 @@ def audited(found: Finding) -> Audit:
 
 
 def info_of(text: str) -> CatalogInfo:
-    model = ModelInfo(text, text, 1, 1, text, text, None, True)
+    model = ModelInfo(text, text, text, 1, 1, text, text, None, True)
     build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
     states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
@@ -281,7 +281,8 @@ def test_problems_and_paths_do_nothing_to_a_terminal(
 def test_bars_show_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=500, color_system=None)
-    monkeypatch.setattr(progress_bars, "stderr", terminal)
+    for module in (progress_bars, terminal_bars):
+        monkeypatch.setattr(module, "stderr", terminal)
     with progress_bars.console_progress().task("[red]label[/red]", 2, "photos") as advance:
         advance(1, HOSTILE)
     assert "[red]label[/red]" in shown.getvalue()

@@ -776,7 +776,7 @@ def test_what_is_written_out_holds_every_setting_with_a_comment() -> None:
         for name, field in type(model).model_fields.items():
             inner = getattr(model, name)
             sections = [m.__doc__ for m in union_members(field.annotation) if m in SECTIONS]
-            described = field.description or any(sections) or name == "type"
+            described = type(model).meaning(name) or any(sections) or name == "type"
             assert described, f"{where}{name}"
             if isinstance(inner, BaseModel):
                 check(written[name], inner, f"{where}{name}.")

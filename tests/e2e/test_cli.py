@@ -107,6 +107,49 @@ def test_a_query_by_id_and_info_do_not_load_tensorflow(built: Config, settings_f
         assert loaded.isdisjoint({"tensorflow", "keras", "matplotlib"}), command
 
 
+WITHOUT_TENSORFLOW = """
+import sys
+from pipeline.cli import main
+
+class Refuse:
+    def find_spec(self, name, *_):
+        assert name.partition(".")[0] not in ("tensorflow", "keras"), f"{command} imports {name}"
+
+sys.meta_path.insert(0, Refuse())
+commands, *options = sys.argv[1:]
+for command in commands.splitlines():
+    sys.argv = ["imgsearch", *command.split(), *options]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, command
+"""
+
+
+def test_only_training_and_fetching_load_tensorflow(
+    built: Config, settings_file: Path, photo: Path, tmp_path: Path
+) -> None:
+    """In one process, because starting one for each takes long."""
+    shutil.copytree(built.root, tmp_path / "indexes")
+    for vectors in tmp_path.glob("indexes/*/*/embeddings"):
+        shutil.rmtree(vectors)
+    commands = [
+        *("ingest", "embed", "index", f"query {photo}", f"query {photo} --fuse", "query --id 1"),
+        *("evaluate", "evaluate --cost", "compare", f"compare {photo}"),
+        *("report", "neighbors mobilenet graph.npy", "projector projector", "audit", "info"),
+        *("verify", "clean --yes"),
+    ]
+    options = ["--config", str(settings_file), "--set", f"root={tmp_path / 'indexes'}"]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, "\n".join(commands), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_a_photo_is_answered_by_every_engine(built: Config, photo: Path, run) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("query", photo, "--json", "-k", 4)
     answer = json.loads(out)

@@ -23,7 +23,7 @@ VECTORS = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
 def store(tmp_path: Path) -> EmbeddingStore:
     """Two shards, of the first four photos and of the next."""
     made = EmbeddingStore(tmp_path / "fingerprint")
-    made.write(PHOTOS[:4], VECTORS[:4])
+    made.write(PHOTOS[:4], VECTORS[:4], "colors 1")
     made.write(PHOTOS[4:5], VECTORS[4:5])
     return made
 
@@ -56,6 +56,7 @@ def test_the_files_can_be_read_without_this_program(store: EmbeddingStore) -> No
         "photos": [photo.hex() for photo in PHOTOS[:4]],
         "rows": [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in VECTORS[:4]],
         "sha256": hashlib.sha256(data).hexdigest(),
+        "runtime": "colors 1",
     }
 
 

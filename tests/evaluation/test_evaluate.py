@@ -33,7 +33,7 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.pixels import Preprocessing, decode
 from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
-from pipeline.models.autoencoder import train
+from pipeline.models.autoencoder.training import train
 from pipeline.models.store import ModelStore
 from pipeline.search.fusion import FUSED, fuse
 from pipeline.search.query import Item

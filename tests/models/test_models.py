@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras can build a MobileNet, and not download its weights."""
     whole = keras.applications.MobileNet
 
+    @wraps(whole)  # the module of a network has its preprocessing
     def cut_off(*, weights: str | None, **settings: object) -> object:
         if weights is None:
             return whole(weights=None, **settings)

@@ -1,13 +1,16 @@
-"""What an autoencoder is known by, and a trained one as an embedding model."""
+"""What an autoencoder is known by, and its two halves."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
-from pipeline.models.keras_model import KerasModel, load_weights
-from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras
+from pipeline.models.keras_model import load_weights
+from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras, tf
+from pipeline.models.reconstruction import Rebuild
 from pipeline.models.store import ModelFolder
 
 
@@ -23,16 +26,15 @@ def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
     return {**embedding(settings), "training": training}
 
 
-def load(name: str, folder: ModelFolder) -> KerasModel:
-    """Open the encoder of a trained autoencoder; raises what `load_weights` raises."""
+def load_encoder(folder: ModelFolder) -> Any:
+    """Load the encoder of a trained autoencoder into Keras; raises what `load_weights` raises."""
     spec = folder.embedding
     architecture, size, dim = (spec[key] for key in ("architecture", "input_size", "latent_dim"))
     with fresh_names_and_seeds(), dtype_policy("float32"):
         network = networks.build(architecture, size, dim, standardize=spec["standardize"])
-        pixels_to_latent = encoder(network)
+        half = encoder(network)
     load_weights(network, folder)
-    rebuild = compiled(lambda photos: network(photos, training=False), (size, size, 3))
-    return KerasModel(name, folder, pixels_to_latent, rebuild)
+    return half
 
 
 def encoder(network: Any) -> Any:
@@ -40,3 +42,18 @@ def encoder(network: Any) -> Any:
     pixels = keras.Input(network.input_shape[1:])
     inner = keras.Model(network.input, network.get_layer(networks.LATENT).output)
     return keras.Model(pixels, inner(pixels / 255.0))
+
+
+def decoder(network: Any) -> Any:
+    """The second half of an autoencoder: (n, latent_dim) → (n, size, size, 3) float32 in 0..1."""
+    return keras.Model(network.get_layer(networks.LATENT).output, network.output)
+
+
+def rebuild(network: Any) -> Rebuild:
+    """An autoencoder as a function that rebuilds photos, in Keras."""
+
+    def from_pixels(pixels: Any) -> Any:
+        return network(tf.cast(pixels, tf.float32) / 255.0, training=False)
+
+    compiled_ = compiled(from_pixels, network.input_shape[1:], tf.uint8)
+    return lambda pixels: np.asarray(compiled_(pixels))

@@ -28,13 +28,9 @@ from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.base import F32Matrix, U8Batch
-from pipeline.models.keras_model import (
-    reconstruction_errors,
-    save_weights,
-    to_uint8,
-    weights_digest,
-)
-from pipeline.models.keras_runtime import compiled
+from pipeline.models.keras_model import save_weights, weights_digest
+from pipeline.models.reconstruction import reconstruction_errors, to_uint8
+from pipeline.models.runtimes.publish import write_networks
 from pipeline.models.store import (
     HISTORY,
     LOSS_PICTURE,
@@ -218,13 +214,14 @@ def _publish(
     val_file: PixelFile,
 ) -> ModelFolder:
     val_photos = val_file.pixels
-    rebuild = compiled(lambda photos: trained(photos, training=False), val_photos.shape[1:])
+    rebuild = model.rebuild(trained)
     errors = reconstruction_errors(rebuild, val_photos)
     originals = np.asarray(val_photos[:_SAMPLE_PHOTOS])
-    rebuilt = to_uint8(np.asarray(rebuild(originals / np.float32(255))))
+    rebuilt = to_uint8(rebuild(originals))
 
     def write(folder: Path) -> None:
         save_weights(trained, folder / WEIGHTS)
+        write_networks(folder, model.encoder(trained), model.decoder(trained))
         write_json(folder / HISTORY, asdict(history))
         np.save(folder / "training.npy", train_file.photos, allow_pickle=False)
         np.save(folder / "validation.npy", val_file.photos, allow_pickle=False)
