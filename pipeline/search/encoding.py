@@ -18,6 +18,7 @@ from pipeline.images import U8Image
 from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
+from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
 from pipeline.search.query import F32Vector, Item, Query, read_photo
 from pipeline.search.ranking import QueryVectors
