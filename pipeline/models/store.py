@@ -69,6 +69,13 @@ class ModelFolder:
         return int(self.manifest["dim"])
 
     @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the pixels that it takes."""
+        size = self.embedding["input_size"]
+        height, width = size if isinstance(size, list) else (size, size)
+        return height, width
+
+    @property
     def weights_file(self) -> Path:
         """Weights, in Keras's format."""
         return self.path / WEIGHTS
