@@ -20,6 +20,7 @@ from pipeline.models.runtimes.onnx import OnnxNetwork, errors
 from pipeline.models.runtimes.publish import drawn_photos
 from pipeline.models.store import ModelFolder, ModelStore
 
+_POOLINGS = {2: ("none",), 3: ("cls", "avg", "max"), 4: ("avg", "max")}  # by dimensions
 _FOLDER = "network"  # in a model's folder: the graph points to its weights by their names
 Tensor = npt.NDArray[Any]
 
@@ -32,10 +33,10 @@ def embedding(settings: OnnxSettings) -> dict[str, Any]:
 def recipe(settings: OnnxSettings, *, read_file: bool = True) -> dict[str, Any]:
     """Return the settings that decide what the model is; its files count by their SHA-256."""
     file = expand(Path(settings.file))
-    origin = {"sha256": settings.sha256} if settings.sha256 else {}
+    origin: dict[str, Any] = {"sha256": settings.sha256} if settings.sha256 else {}
     if read_file and file.is_file():
         origin |= _checksums(file, read_graph(file))
-    return {**embedding(settings), **origin}
+    return {**embedding(settings), "weights": "file", **origin}
 
 
 def fetch(name: str, settings: OnnxSettings, store: ModelStore) -> ModelFolder:
@@ -61,7 +62,7 @@ def fetch(name: str, settings: OnnxSettings, store: ModelStore) -> ModelFolder:
         hint = "leave mean and std out"
         raise WeightsError("the file takes pixels as they are", where=f"{key}.mean", hint=hint)
     content = {
-        "recipe": {**embedding(settings), **checksums},
+        "recipe": {**embedding(settings), "weights": "file", **checksums},
         "embedding": spec,
         "dim": _dim_on_photos(key, file, spec),
         "weights": digest(checksums),
@@ -85,72 +86,70 @@ def open_network(folder: ModelFolder) -> Network:
     """
     for name in sorted(folder.manifest["files"]):
         folder.check(name)
-    return _network(
-        folder.path / _FOLDER / folder.manifest["graph"], folder.embedding, (folder.dim,)
-    )
-
-
-def _network(
-    file: Path, spec: Mapping[str, Any], shape: tuple[int, ...] | None = None
-) -> OnnxNetwork:
+    spec = folder.embedding
     return OnnxNetwork(
-        file,
+        folder.path / _FOLDER / folder.manifest["graph"],
         output=spec["output"],
         before=lambda pixels: scaled(pixels, spec),
         after=lambda output: pooled(output, spec["pooling"], spec["layout"]),
-        shape=shape,
+        shape=(folder.dim,),
     )
 
 
 def scaled(pixels: U8Batch, spec: Mapping[str, Any]) -> Tensor:
     """(n, h, w, 3) uint8 RGB → what the encoder takes: scaled, in its layout and type."""
-    channels = pixels[..., ::-1] if spec["channels"] == "bgr" else pixels
+    tensor: Tensor = pixels[..., ::-1] if spec["channels"] == "bgr" else pixels
     if spec["dtype"] != "uint8":
         mean, std = (np.array(spec[key], np.float32) for key in ("mean", "std"))
-        channels = (channels.astype(np.float32) / np.float32(255) - mean) / std
-    arranged = channels.transpose(0, 3, 1, 2) if spec["layout"] == "nchw" else channels
-    return np.ascontiguousarray(arranged, dtype=spec["dtype"])
+        tensor = (tensor.astype(np.float32) / np.float32(255) - mean) / std
+    if spec["layout"] == "nchw":
+        tensor = tensor.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(tensor, dtype=spec["dtype"])
 
 
 def pooled(output: Tensor, pooling: str, layout: str) -> Tensor:
     """(n, dim), tokens (n, tokens, dim) or maps in a layout → (n, dim) float32.
 
     Raises:
-        ValueError: the output is no vector after this pooling; the text says what it is.
+        ValueError: this pooling makes no vector of that.
     """
-    output = np.asarray(output, np.float32)
-    axes: tuple[int, ...] = (1,) if output.ndim == 3 else ()
-    if output.ndim == 4:
-        axes = (2, 3) if layout == "nchw" else (1, 2)
-    if output.ndim not in (2, 3, 4) or (pooling == "none") != (output.ndim == 2):
-        raise ValueError(" × ".join(map(str, output.shape)))
-    if pooling == "cls":
-        if output.ndim == 4:
-            raise ValueError(" × ".join(map(str, output.shape)))
-        return output[:, 0]
-    if not axes:
+    if pooling not in _POOLINGS.get(output.ndim, ()):
+        raise ValueError(f"no {pooling} pooling of {output.ndim} dimensions")
+    output = output.astype(np.float32, copy=False)
+    if pooling == "none":
         return output
-    return output.mean(axis=axes) if pooling == "avg" else output.max(axis=axes)
+    if pooling == "cls":
+        return np.ascontiguousarray(output[:, 0])
+    axes = {3: (1,), 4: (2, 3) if layout == "nchw" else (1, 2)}[output.ndim]
+    vectors: Tensor = output.mean(axes) if pooling == "avg" else output.max(axes)
+    return vectors
 
 
 def _dim_on_photos(key: str, file: Path, spec: Mapping[str, Any]) -> int:
     """Run the encoder on drawn photos; return the length of its vectors."""
-    height, width = spec["input_size"]
+    shapes: list[tuple[int, ...]] = []
+
+    def pool(output: Tensor) -> Tensor:
+        shapes.append(output.shape)
+        return pooled(output, spec["pooling"], spec["layout"])
+
     try:
-        vectors = _network(file, spec)(drawn_photos(height, width))
+        network = OnnxNetwork(
+            file, output=spec["output"], before=lambda pixels: scaled(pixels, spec), after=pool
+        )
+        vectors = network(drawn_photos(*spec["input_size"]))
     except ValueError as error:
-        fitting = {2: "none", 3: "cls, avg or max"}.get(str(error).count("×") + 1, "avg or max")
+        fitting = _POOLINGS.get(len(shapes[0]))
         raise WeightsError(
-            f"its output is {error} for a photo, no vector by this pooling",
-            where=f"{key}.pooling",
-            hint=f"give {fitting}",
+            f"the output {spec['output']!r} is {' × '.join(map(str, shapes[0]))} for a photo",
+            where=f"{key}.pooling" if fitting else f"{key}.output",
+            hint=f"give {' or '.join(fitting)}" if fitting else "give one that can be a vector",
         ) from error
     except errors() as error:
         reason = " ".join(str(error).split())[:200]
-        problem = f"ONNX Runtime cannot run {file}: {reason}"
-        raise WeightsError(problem, where=f"{key}.file") from error
+        raise WeightsError(f"ONNX Runtime cannot run it: {reason}", where=file) from error
     if not np.isfinite(vectors).all():
-        raise WeightsError("its vectors are not finite", where=f"{key}.file")
+        raise WeightsError("its vectors are not finite", where=file)
     return int(vectors.shape[1])
 
 
