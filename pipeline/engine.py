@@ -10,7 +10,7 @@ from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
-from pipeline.config import AutoencoderSettings, Config, PretrainedSettings
+from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
@@ -30,7 +30,7 @@ class Engine:
     config: Config
 
     @property
-    def settings(self) -> AutoencoderSettings | PretrainedSettings:
+    def settings(self) -> models.EngineSettings:
         """Its entry under `engines`."""
         return self.config.engines[self.name]
 
@@ -132,17 +132,12 @@ class Engine:
     def fetch_weights(self, progress: Progress = SILENT) -> tuple[ModelFolder, bool]:
         """Get a pretrained network, unless it is here; return it, and whether it is new.
 
-        Raises:
-            WeightsError: the weights cannot be downloaded or read, or do not fit the network.
-            ConfigError: there is no such network, or the network has no such layer.
+        Raises what `models.fetch` does.
         """
-        from pipeline.models import pretrained
-
-        assert isinstance(self.settings, PretrainedSettings)  # noqa: S101  see `pretrained_engines`
+        assert not isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
         for model in self.models.with_recipe(self.recipe(), remove_damaged=True):
             return self.models.use(model), False
-        progress.note(f"{self.name}: getting the weights of {self.settings.network}")
-        return pretrained.fetch(self.name, self.settings, self.models, progress), True
+        return models.fetch(self.name, self.settings, self.models, progress), True
 
     def train_if_stale(
         self, catalog: Catalog, progress: Progress = SILENT
@@ -198,7 +193,7 @@ class Engine:
         folder, settings = self.model, self.config.embedding
         store = self.embeddings(folder.fingerprint)
         spec = folder.embedding
-        side = (spec["input_size"], spec["input_size"])
+        side = folder.input_size
         decoded = PixelFolder(self.models.folder, side, spec["resize"])
         embedded = store.photos()
         if all(photo.sha256 in embedded for photo in catalog.photos()):

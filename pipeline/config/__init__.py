@@ -6,6 +6,7 @@ from pipeline.config.engines import (
     AugmentSettings,
     AutoencoderSettings,
     DistillationSettings,
+    OnnxSettings,
     PretrainedSettings,
     TrainingSettings,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "FolderSettings",
     "IndexSettings",
     "MetadataSettings",
+    "OnnxSettings",
     "PretrainedSettings",
     "SampleSettings",
     "SearchSettings",

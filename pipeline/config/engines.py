@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Resize, Settings, Text
 
 _RESIZE = "nearest | box | bilinear | bicubic | lanczos: how a photo is scaled to input_size"
+
+MAX_SIDE = 2048  # pixels of a photo that an encoder takes
+_Pair = Annotated[tuple[int, int], Field(strict=False)]  # YAML has lists only
+_Color = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
 class AugmentSettings(Settings):
@@ -147,4 +151,47 @@ class PretrainedSettings(Settings):
     seed: int = Field(7, ge=0, lt=2**32, description="of random weights")
 
 
-EngineSettings = Annotated[AutoencoderSettings | PretrainedSettings, Field(discriminator="type")]
+class OnnxSettings(Settings):
+    """Any image encoder as an ONNX file: CLIP, SigLIP, DINOv2, one of your own."""
+
+    type: Literal["onnx"] = "onnx"
+    file: Text
+    """the file; weights that it keeps in files beside it are found"""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="checked if given")
+    input_size: int | _Pair | None = None
+    """pixels a side, or [height, width]; null: as the file says"""
+    resize: Resize = Field("bicubic", description=_RESIZE)
+    crop: float | None = Field(None, gt=0, le=1)
+    """null: scale the whole photo to input_size, whatever its shape | a number: scale its shorter
+    side to input_size / crop, and cut input_size out of the middle (CLIP: 1; DINOv2: 0.875)"""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: _Color = (0.0, 0.0, 0.0)
+    """subtracted from pixels of 0 to 1, channel by channel"""
+    std: _Color = (1.0, 1.0, 1.0)
+    """then divided by, not 0; a file that takes uint8 gets the pixels as they are"""
+    layout: Literal["nchw", "nhwc"] | None = None
+    """whether channels come before the pixels or behind them; null: as the file says"""
+    output: Text | None = Field(None, description="its name; null: the file's only one")
+    pooling: Literal["none", "cls", "avg", "max"] = "none"
+    """how tokens or a map become a vector. cls: the first token | avg, max: of all of them"""
+    normalize: bool = Field(True, description="true: scale vectors to unit length")
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(std) <= 0:
+            raise ValueError("numbers above 0 are needed to divide by")
+        return std
+
+    @field_validator("input_size")
+    @classmethod
+    def _sides(cls, size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+        sides = (size, size) if isinstance(size, int) else size
+        if sides is not None and not all(1 <= side <= MAX_SIDE for side in sides):
+            raise ValueError(f"a side has 1 to {MAX_SIDE} pixels")
+        return sides
+
+
+EngineSettings = Annotated[
+    AutoencoderSettings | PretrainedSettings | OnnxSettings, Field(discriminator="type")
+]

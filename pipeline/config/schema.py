@@ -116,7 +116,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _teachers(self) -> Config:
-        pretrained = [n for n, e in self.engines.items() if isinstance(e, PretrainedSettings)]
+        trained = AutoencoderSettings
+        pretrained = [n for n, e in self.engines.items() if not isinstance(e, trained)]
         hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
         for name, engine in self.engines.items():
             teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None

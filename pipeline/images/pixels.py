@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.errors import RejectedImage
 from pipeline.images.limits import Reject
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 U8Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 
 _RESAMPLING = {
@@ -39,11 +40,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
+def resize(
+    image: Image.Image, size: tuple[int, int], method: str, *, crop: float | None = None
+) -> U8Image:
     """RGB image → (height, width, 3) uint8, C-contiguous; `size` is (height, width) in pixels.
 
     `method` is one of nearest, box, bilinear, bicubic, lanczos; the pixels are exactly those of
-    Pillow's `Image.resize`.
+    Pillow's `Image.resize`. With `crop`, the photo keeps its shape: it is scaled until it just
+    covers `size / crop`, and `size` is cut out of the middle.
 
         pixels = resize(image, (224, 224), "bilinear")
 
@@ -54,7 +58,26 @@ def resize(image: Image.Image, size: tuple[int, int], method: str) -> U8Image:
     if method not in _RESAMPLING:
         raise ValueError(f"unknown resampling {method!r}; choose from {', '.join(_RESAMPLING)}")
     height, width = size
-    return np.ascontiguousarray(_resized(image, (width, height), _RESAMPLING[method]), np.uint8)
+    box = None if crop is None else _middle(image.size, size, crop)
+    resized = _resized(image, (width, height), _RESAMPLING[method], box)
+    return np.ascontiguousarray(resized, dtype=np.uint8)
+
+
+def _middle(sides: tuple[int, int], size: tuple[int, int], crop: float) -> Box:
+    """The part of an image of `sides`, (width, height), that `resize` cuts out, as a Pillow box.
+
+    Only that part is scaled: of a photo of 10,000×1 pixels the whole would not fit into memory.
+    Sides of the scaled image are whole pixels, rounded down, as other libraries have them.
+    """
+    height, width = size
+    scale = max(int(width / crop + 1e-6) / sides[0], int(height / crop + 1e-6) / sides[1])
+    box = []
+    for side, cut in zip(sides, (width, height), strict=True):
+        scaled = max(cut, int(side * scale + 1e-6))
+        start = (scaled - cut) // 2
+        box.append((start * side / scaled, min(side, (start + cut) * side / scaled)))
+    (left, right), (top, bottom) = box
+    return left, top, right, bottom
 
 
 def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
@@ -79,11 +102,14 @@ def encode_jpeg(image: Image.Image, resize: int | str, quality: int) -> bytes:
 
 
 def _resized(
-    image: Image.Image, size: tuple[int, int], resampling: Image.Resampling
+    image: Image.Image,
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    box: Box | None = None,
 ) -> Image.Image:
-    """Resize to (width, height); one photo that is too large must not end a run."""
+    """Resize an image, or the part of it in `box`, to (width, height); one photo that is too large must not end a run."""
     try:
-        return image.resize(size, resampling)
+        return image.resize(size, resampling, box)
     except MemoryError as error:
         message = f"no memory to resize {image.width}x{image.height}"
         raise RejectedImage(Reject.TOO_MANY_PIXELS, message) from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import AutoencoderSettings, PretrainedSettings
-from pipeline.models import autoencoder, pretrained, runtimes
+from pipeline.config import AutoencoderSettings, OnnxSettings, PretrainedSettings
+from pipeline.models import autoencoder, onnx_file, pretrained, runtimes
 from pipeline.models.network_model import NetworkModel
-from pipeline.models.store import ModelFolder
+from pipeline.models.store import ModelFolder, ModelStore
+from pipeline.progress import SILENT, Progress
 
-EngineSettings = AutoencoderSettings | PretrainedSettings
+EngineSettings = AutoencoderSettings | PretrainedSettings | OnnxSettings
 
 
 def recipe(
@@ -26,6 +27,8 @@ def recipe(
     """
     if isinstance(settings, PretrainedSettings):
         return pretrained.recipe(settings, read_file=read_file)
+    if isinstance(settings, OnnxSettings):
+        return onnx_file.recipe(settings, read_file=read_file)
     recipe_ = autoencoder.recipe(settings)
     if settings.teacher and engines:
         teacher = recipe(engines[settings.teacher], read_file=read_file)
@@ -34,24 +37,46 @@ def recipe(
     return recipe_
 
 
+def fetch(
+    name: str,
+    settings: PretrainedSettings | OnnxSettings,
+    store: ModelStore,
+    progress: Progress = SILENT,
+) -> ModelFolder:
+    """Get a network that others have trained, and publish a model folder with it.
+
+    Raises:
+        WeightsError: it cannot be had, or is no network that can be used.
+        ConfigError: the settings name a network or a layer that there is not.
+    """
+    if isinstance(settings, OnnxSettings):
+        progress.note(f"{name}: taking {settings.file}")
+        return onnx_file.fetch(name, settings, store)
+    progress.note(f"{name}: getting the weights of {settings.network}")
+    return pretrained.fetch(name, settings, store, progress)
+
+
 def load(name: str, folder: ModelFolder) -> NetworkModel:
     """Open a model folder in the runtime that is best for it here, without TensorFlow.
 
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
-    return NetworkModel(name, folder, runtimes.open_encoder(folder))
+    is_onnx = folder.embedding["type"] == "onnx"
+    network = onnx_file.open_network(folder) if is_onnx else runtimes.open_encoder(folder)
+    return NetworkModel(name, folder, network)
 
 
 def load_on_gpu(name: str, folder: ModelFolder) -> NetworkModel | None:
-    """Open a model folder in Keras, to embed many photos; None where there is no GPU.
+    """Open a model folder in Keras, to embed many photos; None if there is no GPU, or no such one.
 
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
     from pipeline.models.runtimes.keras import KerasNetwork, has_gpu
 
-    if not has_gpu():
-        return None
     load_encoder = {"autoencoder": autoencoder.load_encoder, "pretrained": pretrained.load_encoder}
-    return NetworkModel(name, folder, KerasNetwork(load_encoder[folder.embedding["type"]](folder)))
+    kind = folder.embedding["type"]
+    if kind not in load_encoder or not has_gpu():
+        return None
+    return NetworkModel(name, folder, KerasNetwork(load_encoder[kind](folder)))

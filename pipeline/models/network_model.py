@@ -22,8 +22,8 @@ class NetworkModel:
     def __init__(self, name: str, folder: ModelFolder, network: Network) -> None:
         spec = folder.embedding
         self.name, self.dim, self.fingerprint = name, folder.dim, folder.fingerprint
-        self.input_size: tuple[int, int] = (spec["input_size"], spec["input_size"])
-        self.resize, self.normalize = spec["resize"], spec["normalize"]
+        self.input_size = folder.input_size
+        self.resize, self.crop, self.normalize = spec["resize"], spec.get("crop"), spec["normalize"]
         self.runtime = network.runtime
         self._network, self._folder = network, folder
 
@@ -34,8 +34,8 @@ class NetworkModel:
         return None if decoder is None else lambda pixels: decoder(self._network(pixels))
 
     def prepare(self, image: Image.Image) -> U8Image:
-        """Any RGB image → (height, width, 3) uint8, resized without keeping the aspect ratio."""
-        return images.resize(image, self.input_size, self.resize)
+        """Any RGB image → (height, width, 3) uint8: all of it stretched, or cropped."""
+        return images.resize(image, self.input_size, self.resize, crop=self.crop)
 
     def encode(self, pixels: U8Batch) -> F32Matrix:
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous, unit length if normalized.

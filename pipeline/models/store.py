@@ -74,6 +74,13 @@ class ModelFolder:
         return bool(self.embedding.get("normalize", False))
 
     @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the pixels that it takes."""
+        size = self.embedding["input_size"]
+        height, width = size if isinstance(size, list) else (size, size)
+        return height, width
+
+    @property
     def weights_file(self) -> Path:
         """Weights, in Keras's format."""
         return self.path / WEIGHTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,9 @@ def report_data(
         )
 
 
+_NETWORKS = {"autoencoder": "architecture", "pretrained": "network", "onnx": "file"}
+
+
 def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
     """Read what an open engine's folders say."""
     model = searcher.model_folder
@@ -126,10 +130,10 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
     percentile = searcher.config.search.no_match_percentile
     limits = calibration.category_limits(percentile)
     settings = searcher.engine.settings
-    network = settings.network if settings.type == "pretrained" else settings.architecture
+    network = getattr(settings, _NETWORKS[settings.type])
     return EngineSummary(
         name=searcher.name,
-        network=f"{settings.type}: {network}",
+        network=f"{settings.type}: {Path(network).name}",
         dim=model.dim,
         parameters=model.manifest.get("parameters"),
         fingerprint=searcher.build.fingerprint,

@@ -23,7 +23,7 @@ def open_encoder(folder: ModelFolder) -> Network:
 
         folder.check(CHAIN)
         return ncnn.open_network(folder.path)
-    return onnx.OnnxNetwork(folder.check(ENCODER))
+    return onnx.open_published(folder.check(ENCODER))
 
 
 def open_decoder(folder: ModelFolder) -> Decoder | None:
@@ -31,7 +31,7 @@ def open_decoder(folder: ModelFolder) -> Decoder | None:
     if DECODER not in folder.manifest["files"]:
         return None
     folder.check(WEIGHTS)
-    return onnx.OnnxNetwork(folder.check(DECODER))
+    return onnx.open_published(folder.check(DECODER))
 
 
 def runtime_of(folder: ModelFolder) -> str:

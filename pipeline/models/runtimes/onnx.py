@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,34 @@ def runtime() -> str:
     return f"onnxruntime {version('onnxruntime')}"
 
 
+Tensor = npt.NDArray[Any]
+Step = Callable[[Tensor], Tensor]
+
+
+def _unchanged(batch: Tensor) -> Tensor:
+    return batch
+
+
 class OnnxNetwork:
-    """A network with one input and one output, both of which begin with the batch.
+    """A network with one input, which begins with the batch, as its output does.
 
     Each row is computed by itself, on one core: so its result does not depend on the rows beside
-    it. Several rows are computed on all cores.
+    it. Several rows are computed on all cores. `before` and `after` are what is done to the input
+    and the output; `shape` is that of a row of the result, if the network does not say.
 
         vectors = OnnxNetwork(folder / "encoder.onnx")(pixels)
     """
 
-    def __init__(self, file: Path) -> None:
-        """Open a file; raises a DamagedArtifactError if it is no network."""
+    def __init__(
+        self,
+        file: Path,
+        *,
+        output: str | None = None,
+        before: Step = _unchanged,
+        after: Step = _unchanged,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Open a file; raises one of `errors` if it is no network."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -39,36 +57,43 @@ class OnnxNetwork:
         options.log_severity_level = 4  # it raises what it also logs
         # Packed, matrices would be in memory twice; for a single row they are no faster.
         options.add_session_config_entry("session.disable_prepacking", "1")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                file, options, providers=["CPUExecutionProvider"]
-            )
-        except _errors() as error:
-            raise damaged(file, "it is no network that ONNX Runtime can run") from error
+        self._session = onnxruntime.InferenceSession(
+            file, options, providers=["CPUExecutionProvider"]
+        )
         self.runtime = runtime()
-        (self._input,), (self._output,) = self._session.get_inputs(), self._session.get_outputs()
+        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_outputs()[0]
+        self._output = output or first.name
+        self._before, self._after = before, after
+        self._shape = tuple(first.shape[1:]) if shape is None else shape
         self._cores = cores()
         self._threads = ThreadPoolExecutor(self._cores)  # starts none before they are needed
 
-    def __call__(self, batch: npt.NDArray[Any]) -> F32Array:
+    def __call__(self, batch: Tensor) -> F32Array:
         """(n, …) of the network's input → (n, …) float32, C-contiguous; n may be 0."""
-        result = np.empty((len(batch), *self._output.shape[1:]), np.float32)
-        parts = np.array_split(np.arange(len(batch)), min(self._cores, max(1, len(batch))))
-
-        def run(rows: npt.NDArray[np.int64]) -> None:
-            for row in rows:
-                (result[row : row + 1],) = self._session.run(
-                    None, {self._input.name: batch[row : row + 1]}
-                )
-
-        if len(parts) == 1:
-            run(parts[0])
+        if len(batch) < 2:
+            results = [self._run(batch)] if len(batch) else []
         else:
-            list(self._threads.map(run, parts))
-        return result
+            results = list(self._threads.map(self._run, np.split(batch, len(batch))))
+        if not results:
+            return np.empty((0, *self._shape), np.float32)
+        return np.concatenate(results, dtype=np.float32)
+
+    def _run(self, row: Tensor) -> Tensor:
+        (output,) = self._session.run([self._output], {self._input: self._before(row)})
+        return self._after(output)
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def open_published(file: Path) -> OnnxNetwork:
+    """Open a network of a model folder; raises a DamagedArtifactError if it is none."""
+    try:
+        return OnnxNetwork(file)
+    except errors() as error:
+        raise damaged(file, "it is no network that ONNX Runtime can run") from error
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises for a file that it cannot read or run."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidGraph", "InvalidProtobuf", "InvalidArgument", "NotImplemented")
