@@ -107,7 +107,10 @@ def _resized(
     resampling: Image.Resampling,
     box: Box | None = None,
 ) -> Image.Image:
-    """Resize an image, or the part of it in `box`, to (width, height); one photo that is too large must not end a run."""
+    """Resize an image, or what `box` has of it, to (width, height).
+
+    One photo that is too large must not end a run.
+    """
     try:
         return image.resize(size, resampling, box)
     except MemoryError as error:
