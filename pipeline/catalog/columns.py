@@ -11,7 +11,12 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.values import canonical
 from pipeline.errors import QueryError
 
-_ITEM_COLUMNS = ("id", "key", "name", "category")  # all other columns are metadata
+_ITEM_COLUMNS = {  # name → SQL; all other columns are metadata
+    "id": "id",
+    "key": "key",
+    "name": "name",
+    "category": "NULLIF(category, '')",  # an item without one has none in common with others
+}
 _MAX_SHOWN = 30  # columns in an error
 
 
@@ -47,7 +52,7 @@ def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
     """Raise a QueryError, which lists the columns that there are, if no item has this column."""
     if not _has(catalog, names):
         query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
-        columns = [*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]
+        columns = list(dict.fromkeys([*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]))
         close = difflib.get_close_matches(names[0], columns, n=1) if len(names) == 1 else []
         nearest = f" (did you mean {close[0]}?)" if close else ""
         more = ", ..." if len(columns) > _MAX_SHOWN else ""
@@ -66,7 +71,7 @@ def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
 def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
     """Return SQL for the value of a column of `items`, and the parameters that it binds."""
     if len(names) == 1 and names[0] in _ITEM_COLUMNS:
-        return names[0], {}
+        return _ITEM_COLUMNS[names[0]], {}
     value = "metadata"
     for level in range(len(names)):
         # Not json_extract: its paths cannot name a column with a quote in it.

@@ -430,6 +430,24 @@ def test_conditions_groups_and_labels_agree_on_what_is_equal(
             assert equal == {o for o, label in labels.items() if label == labels[item]}, cell
 
 
+def test_an_item_without_a_category_has_none_as_with_any_other_column(tmp_path: Path) -> None:
+    categories = ["Caps", "", "", "Caps", "Pens"]
+    with Catalog(tmp_path, create=True) as catalog:
+        for key, category in enumerate(categories):
+            photo = ImageRecord("p", State.AVAILABLE, path="p", sha256=b"p")
+            catalog.put(1, f"k{key}", "Item", category, {"category": category or None}, [photo])
+        others = Condition(catalog, "category <> 'Caps'")
+        assert others.items.tolist() == [5]
+        assert [note.partition(":")[0] for note in others.notes] == [
+            "category is missing in 2 of 5 items"
+        ]
+        assert Condition(catalog, "category is null").items.tolist() == [2, 3]
+        groups = Groups(catalog, "category")(range(1, 6))
+        assert groups == [*groups[:1], ("item", 2), ("item", 3), *groups[:1], ("value", "Pens")]
+        with pytest.raises(QueryError, match=r"there are id, key, name, category$"):
+            Condition(catalog, "brand = 1")
+
+
 @pytest.mark.parametrize("word", ["and", "or"])
 def test_chains_that_are_too_long_are_refused_in_one_line(
     mixed: tuple[Catalog, list[Any]], word: str, monkeypatch: pytest.MonkeyPatch
