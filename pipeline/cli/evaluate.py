@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from pipeline.cli import options
 from pipeline.cli.app import app, load_config
-from pipeline.cli.output import print_json, stdout, talk
+from pipeline.cli.output import print_json, print_table, talk
 from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
 
@@ -52,7 +52,7 @@ def evaluate(
         print_json(evaluation.to_dict())
     else:
         for table in evaluation_tables(evaluation):
-            stdout().print(table)
+            print_table(table)
         for system in evaluation.systems:
             if system.warning and system.kind == "engine":
                 talk(system.warning)
@@ -87,7 +87,7 @@ def compare(
         print_json(comparison.to_dict())
     else:
         for table in comparison_tables(comparison, lists):
-            stdout().print(table)
+            print_table(table)
         for warning in comparison.warnings.values():
             talk(warning)
     for reason in comparison.failed.values():

@@ -13,14 +13,24 @@ from typer import Option
 from pipeline.cli.app import app, load_config
 from pipeline.cli.build import remark_lines, states_line
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
-from pipeline.cli.output import print_json, print_json_list, print_line, stdout, talk
+from pipeline.cli.output import (
+    print_json,
+    print_json_list,
+    print_line,
+    print_table,
+    stdout,
+    talk,
+)
 from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.config import Config
     from pipeline.maintenance.audit import Audit
+    from pipeline.maintenance.clean import Removal
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
 
 MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
@@ -159,17 +169,21 @@ def clean(
     """Remove superseded models, vectors, builds and downloads; never the photos you gave."""
     from pipeline.maintenance.clean import clean as remove
 
-    settings = load_config(config, set_)
-    if everything and not yes:
-        typer.confirm(f"Remove {settings.folder} and all in it?", abort=True, err=True)
-    removed = remove(settings, everything=everything)
+    asks = everything and not yes
+
+    def announce(removals: Sequence[Removal]) -> None:
+        """List what is removed, before it is; ask, where all of the catalog is."""
+        tell = talk if as_json else print_line
+        for removal in removals:
+            tell(f"removing {removal.path} ({size(removal.bytes)})")
+        if asks and removals:
+            typer.confirm("Remove all of this?", abort=True, err=True)
+
+    removed = remove(load_config(config, set_), everything=everything, announce=announce)
     if as_json:
         print_json([removal.to_dict() for removal in removed])
-    else:
-        for removal in removed:
-            print_line(f"removed {removal.path} ({size(removal.bytes)})")
-        if not removed:
-            talk("nothing to remove")
+    total = size(sum(removal.bytes for removal in removed))
+    talk(f"removed {total}" if removed else "nothing to remove")
 
 
 def list_rejected(config: Config, csv: Path | None, as_json: bool) -> None:
@@ -202,7 +216,7 @@ def print_audit(audit: Audit) -> None:
             first = label + ", ".join(keys)
         number = counted(finding.count, finding.unit) if finding.count else "none"
         table.add_row(*map(cell, (finding.title, number, first)))
-    out.print(table)
+    print_table(table)
 
 
 def print_info(info: CatalogInfo) -> None:
@@ -217,7 +231,7 @@ def print_info(info: CatalogInfo) -> None:
     table = Table("engine", "model", "weights", "runtime", "vectors", "index", "build", "size")
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
-    out.print(table)
+    print_table(table)
     for engine in info.engines.values():
         if engine.model and engine.model.warning:
             out.print(cell(engine.model.warning))

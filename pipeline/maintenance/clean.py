@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import sweep
+from pipeline.artifacts import remove, sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
@@ -19,8 +18,8 @@ from pipeline.maintenance.info import size_on_disk
 
 
 @dataclass(frozen=True)
-class Removed:
-    """One path that was removed, and its size."""
+class Removal:
+    """One path that is removed, and its size."""
 
     path: Path
     bytes: int
@@ -30,11 +29,18 @@ class Removed:
         return {"path": str(self.path), "bytes": self.bytes}
 
 
-def clean(config: Config, *, everything: bool = False) -> list[Removed]:
+def clean(
+    config: Config,
+    *,
+    everything: bool = False,
+    announce: Callable[[Sequence[Removal]], object] = lambda _: None,
+) -> list[Removal]:
     """Remove superseded models, vectors and builds, unfinished training, and unused stored photos.
 
     With `everything`, remove all that was written for the catalog, and its folder if nothing else
     is in it: `clean(config, everything=True)`. The user's own photos are never touched.
+
+    `announce` gets what is about to be removed; where it raises, nothing is.
 
     Raises:
         BusyError: another process is writing the catalog.
@@ -43,12 +49,15 @@ def clean(config: Config, *, everything: bool = False) -> list[Removed]:
         return []
     with lock(config.folder):
         paths = list(_everything(config) if everything else _unused(config))
-        removed = [_remove(path) for path in paths]
+        removals = [_removal(path) for path in paths]
+        announce(removals)
+        for path in paths:
+            remove(path)
         if everything:
             sweep(config.folder)
             if [path.name for path in config.folder.iterdir()] == [".lock"]:
                 _remove_folder(config.folder)
-    return removed
+    return removals
 
 
 def _remove_folder(folder: Path) -> None:
@@ -86,13 +95,6 @@ def _unused_photos(config: Config) -> Iterator[Path]:
         yield from sorted(path for path in stored.glob("*/*") if path not in shown)
 
 
-def _remove(path: Path) -> Removed:
-    if path.is_symlink():  # what it points to is the user's
-        path.unlink()
-        return Removed(path, 0)
-    removed = Removed(path, size_on_disk(path))
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    return removed
+def _removal(path: Path) -> Removal:
+    is_link = path.is_symlink()  # what it points to is the user's
+    return Removal(path, 0 if is_link else size_on_disk(path))

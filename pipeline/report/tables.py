@@ -109,9 +109,10 @@ def _held_out(evaluation: Evaluation) -> Iterator[str]:
     for engine, held_out in evaluation.held_out.items():
         if held_out.trained_on:
             scores = ", ".join(f"{k} {e.mean:.3f}" for k, e in (held_out.scores or {}).items())
+            others = counted(held_out.queries, "query")
             yield (
                 f"{engine} was trained on photos of {held_out.trained_on:,} of these queries, which"
-                f" flatters it; on the {held_out.queries:,} others: {scores or 'none'}"
+                f" flatters it; without them, on {others}: {scores or 'none'}"
             )
 
 
@@ -154,7 +155,7 @@ def _lists(query: QueryComparison, k: int) -> Table:
     for name in lists:
         is_right = (query.right or {}).get(name)
         mark = "" if is_right is None else " (right)" if is_right else " (wrong)"
-        table.add_column(cell(name + mark), overflow="fold")
+        table.add_column(cell(name + mark))
     for rank, row in enumerate(zip_longest(*lists.values()), 1):
         items = [hit.item if hit else None for hit in row]
         cells = (f"{item.name} · {item.category} · {item.id}" if item else "" for item in items)

@@ -28,7 +28,7 @@ def size(count: float) -> str:
     """Return a number of bytes with a fitting unit: `size(1550)` is "1.6 kB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+            return counted(round(count), "byte") if unit == "bytes" else f"{count:,.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"
 

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
 from pipeline.catalog.ingest import IngestReport
 from pipeline.catalog.left_out import LeftOutCount, Unmatched
 from pipeline.catalog.records import ItemRecord, State
-from pipeline.cli import hits, main, progress_bars, terminal_bars
+from pipeline.cli import hits, main, output, progress_bars, terminal_bars
 from pipeline.cli.build import print_report, remark_lines, states_line
 from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.maintenance import print_audit, print_info
-from pipeline.cli.output import print_json, print_line, talk
+from pipeline.cli.output import print_json, print_line, print_table, talk
 from pipeline.download.download import DownloadReport
 from pipeline.images import ImageLimits
 from pipeline.maintenance import clean, verify
@@ -29,7 +30,7 @@ from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Gro
 from pipeline.maintenance.info import BuildInfo, CatalogInfo, EngineInfo, ModelInfo
 from pipeline.report import contact_sheet
 from pipeline.report.contact_sheet import QueryRow, query_sheet
-from pipeline.report.text import size
+from pipeline.report.text import cell, size
 from pipeline.search.result import EngineResult, Hit, SearchResult
 from pipeline.stages import BuildReport
 from tests.conftest import Color, png
@@ -79,6 +80,7 @@ def test_what_is_left_out_is_counted_by_kind_and_reason() -> None:
     ("count", "text"),
     [
         (0, "0 bytes"),
+        (1, "1 byte"),
         (999, "999 bytes"),
         (1000, "1.0 kB"),
         (1550, "1.6 kB"),
@@ -194,6 +196,48 @@ def test_in_80_columns_each_path_has_a_line_of_its_own(monkeypatch: pytest.Monke
     assert len(lines_at(200, result, monkeypatch)) > len(lines)  # the table folds the names
 
 
+def table_of(*rows: Sequence[str]) -> Table:
+    table = Table("engine", "model", "names", title="Engines", caption="all of them")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    return table
+
+
+def printed_at(width: int, table: Table, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    file = io.StringIO()
+    monkeypatch.setattr(output, "stdout", lambda: Console(file=file, width=width, highlight=False))
+    print_table(table)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_a_table_that_is_too_wide_becomes_lines_of_which_nothing_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide = table_of(("net", "0123456789abcdef" * 3, "a" * 40 + "…"), ("[two]", "", "short"))
+    assert printed_at(80, wide, monkeypatch) == [
+        "Engines",
+        "engine: net",
+        f"    model: {'0123456789abcdef' * 3}",
+        f"    names: {'a' * 40}…",
+        "engine: [two]",
+        "    names: short",
+        "all of them",
+    ]
+    assert f"│ net    │ {'0123456789abcdef' * 3} │ {'a' * 40}… │" in printed_at(
+        120, wide, monkeypatch
+    )
+
+
+def test_a_table_whose_texts_are_broken_into_many_lines_becomes_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = "some words " * 30
+    tall = table_of(("net", words, words), ("other", words, words))
+    assert len(printed_at(80, tall, monkeypatch)) == 2 + 2 * 3
+    few = table_of(("net", "a model", "some words"))
+    assert len(printed_at(80, few, monkeypatch)) == 2 + 5
+
+
 def test_paths_are_printed_once_and_alone(capsys: pytest.CaptureFixture[str]) -> None:
     both = [hit(7, "cap", LONG), hit(8, "hat", None), hit(9, "bag", Path("bag.png"))]
     engines = {"one": answer("one", both[:2]), "two": answer("two", both)}
@@ -270,8 +314,14 @@ def test_problems_and_paths_do_nothing_to_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=[HOSTILE]))
-    monkeypatch.setattr(clean, "clean", lambda *_, **__: [clean.Removed(Path(HOSTILE), 1)])
-    for command, line in (("verify", PLAIN), ("clean", f"removed {PLAIN} (1 bytes)")):
+
+    def announced(*_: object, announce: Callable[..., object], **__: object) -> list[clean.Removal]:
+        removals = [clean.Removal(Path(HOSTILE), 1)]
+        announce(removals)
+        return removals
+
+    monkeypatch.setattr(clean, "clean", announced)
+    for command, line in (("verify", PLAIN), ("clean", f"removing {PLAIN} (1 byte)")):
         monkeypatch.setattr("sys.argv", ["imgsearch", command])
         with pytest.raises(SystemExit):
             main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES
 from pipeline.errors import BusyError
 from pipeline.locks import lock
-from pipeline.maintenance.clean import Removed, clean
+from pipeline.maintenance.clean import Removal, clean
 from pipeline.maintenance.verify import verify
 from pipeline.search.query import Item
 from tests.conftest import ENGINE, Color, Shop, tree
@@ -127,6 +128,27 @@ def test_stored_photos_that_no_item_shows_go(built: Shop) -> None:
     assert len([path for path in removed if "images" in path.parts]) == 2
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_what_is_removed_is_said_before_and_nothing_is_where_that_is_refused(
+    built: Shop, everything: bool
+) -> None:
+    announced: list[Removal] = []
+
+    def refuse(removals: Sequence[Removal]) -> None:
+        announced.extend(removals)
+        raise KeyboardInterrupt
+
+    built.catalog.close()
+    (built.folder / ".lock").touch()
+    before = tree(built.folder)
+    with pytest.raises(KeyboardInterrupt):
+        clean(built.config, everything=everything, announce=refuse)
+    assert tree(built.folder) == before
+    assert announced
+    assert clean(built.config, everything=everything) == announced
+    assert not any(removal.path.exists() for removal in announced)
+
+
 def test_everything_is_everything_of_this_catalog_only(built: Shop, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.png").write_bytes(b"x")
@@ -136,7 +158,7 @@ def test_everything_is_everything_of_this_catalog_only(built: Shop, tmp_path: Pa
         sizes[name.partition("/")[0]] += len(data)
     removed = clean(built.config, everything=True)
     assert set(removed) == {
-        Removed(built.folder / name, size) for name, size in sizes.items() if name != ".lock"
+        Removal(built.folder / name, size) for name, size in sizes.items() if name != ".lock"
     }
     assert {one.path.name for one in removed} >= {"images", "catalog.sqlite", ENGINE}
     assert tree(tmp_path) == {"other/photo.png": b"x"}

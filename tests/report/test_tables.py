@@ -66,9 +66,8 @@ def test_every_number_of_an_evaluation_is_shown(evaluation: Evaluation) -> None:
     for cost in evaluation.costs:
         assert f"{cost.lookup_ms:.2f} ms {cost.query_ms:.1f} ms 1.0000" in text
     assert "color 16 40 0.01234 0.02345" in text
-    assert (
-        "color was trained on photos of 20 of these queries, which flatters it; on the 10" in text
-    )
+    assert "color was trained on photos of 20 of these queries, which flatters it; without" in text
+    assert "flatters it; without them, on 10 queries: " in text
 
 
 def test_only_the_largest_labels_are_listed_and_the_rest_counted(open_fair: Opener) -> None:
