@@ -24,16 +24,30 @@ def lock(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
+        with _opened(path) as descriptor:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 hint = "wait for it to end, then try again"
                 what = "another imgsearch is writing here"
                 raise BusyError(what, where=folder, hint=hint) from error
-            if _is_at(file.fileno(), path):
+            if _is_at(descriptor, path):
                 yield
                 return
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a lock, which is made if need be; a FIFO or a folder in its place serves as well."""
+    flags = os.O_CLOEXEC | os.O_NONBLOCK  # else a FIFO waits for its other end
+    try:
+        descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    except IsADirectoryError:
+        descriptor = os.open(path, flags | os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -75,6 +75,17 @@ def test_other_content_has_another_name(other: object) -> None:
     assert digest(other) != digest({"a": 1})
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_whatever_is_in_the_place_of_a_lock_serves_as_one(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / ".lock")
+    with lock(tmp_path), pytest.raises(BusyError), lock(tmp_path):
+        pass
+    with lock(tmp_path):
+        pass
+
+
 def test_a_file_of_several_blocks_hashes_as_hashlib_does(tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000
     (tmp_path / "f").write_bytes(data)

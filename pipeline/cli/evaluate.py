@@ -11,7 +11,7 @@ from typer import Argument, Option
 from pipeline.cli import options
 from pipeline.cli.app import app, load_config
 from pipeline.cli.output import print_json, print_table, talk
-from pipeline.cli.output_files import check_output
+from pipeline.cli.output_files import check_output, check_writable
 from pipeline.cli.progress_bars import console_progress
 
 
@@ -64,7 +64,13 @@ def evaluate(
 @app.command(epilog="Examples: imgsearch compare photo.jpg | imgsearch compare --sample 100 --json")
 def compare(
     photos: Annotated[
-        list[Path] | None, Argument(help="Photos; none: items.", show_default=False)
+        list[Path] | None,
+        Argument(
+            help="Photos; none: items.",
+            show_default=False,
+            parser=options.path_to_read,
+            metavar="PHOTO",
+        ),
     ] = None,
     sample: Annotated[int, Option(min=1, help="Items to search with, chosen at random.")] = 20,
     k: Annotated[int, Option("-k", "--k", min=1, help="Neighbors of each query.")] = 10,
@@ -126,6 +132,7 @@ def report(
     if out and out.resolve() != default.resolve():
         check_output("--out", out, [".html"], settings)
     else:
+        check_writable(settings.folder)
         sweep(settings.folder, REPORT)
     request = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
     data = report_data(settings, request, console_progress())

@@ -90,6 +90,8 @@ def _runtime(error: RuntimeError) -> str | None:
 
 
 def _library(error: ImportError) -> str | None:
+    if "failed to map segment" in str(error) or "annot allocate memory" in str(error):
+        return _memory(error)
     is_ours = (error.name or "").partition(".")[0] == "pipeline"
     hint = "install imgsearch and its libraries again"
     return None if is_ours else f"a library cannot be loaded: {error}; {hint}"

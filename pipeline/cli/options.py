@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
+
+
+def path_to_read(text: str) -> Path:
+    """Return the path that was given; an empty one, as of an unset variable, is not this folder."""
+    if not text:
+        raise BadParameter("it is empty; give a path, or . for this folder")
+    if text.lower().startswith(("http://", "https://")):
+        raise BadParameter(f"{text} is a URL; download it, and give the path of the file")
+    return Path(text)
+
 
 ConfigFile = Annotated[
     Path | None,
@@ -27,7 +37,13 @@ Seed = Annotated[int, Option(min=0, help="Of all random choices.")]
 
 # Of queries.
 Photos = Annotated[
-    list[Path] | None, Argument(help="Photos, or folders of photos.", show_default=False)
+    list[Path] | None,
+    Argument(
+        help="Photos, or folders of photos.",
+        show_default=False,
+        parser=path_to_read,
+        metavar="PHOTO",
+    ),
 ]
 Id = Annotated[int | None, Option("--id", help="Search with the item of this id.", metavar="ID")]
 Key = Annotated[
@@ -70,6 +86,7 @@ QuerySet = Annotated[
         help="Search with these photos instead: a folder with a folder for each label, or a CSV"
         " file with the columns file and label.",
         metavar="PATH",
+        parser=path_to_read,
     ),
 ]
 Product = Annotated[

@@ -42,9 +42,21 @@ def check_output(
     check_apart(option, file, config)
     if file.resolve() in {query.resolve() for query in queries}:
         raise QueryError("it is searched with", where=where, hint="give another name")
-    with tempfile.TemporaryFile(dir=file.parent):
-        pass  # nameless, and gone again
+    check_writable(file.parent)
     sweep(file.parent, file.name)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be written to a folder, or to the nearest one above that exists.
+
+    Raises:
+        OSError: they cannot.
+    """
+    here = folder.absolute()
+    while not here.exists() and here != here.parent:
+        here = here.parent
+    with tempfile.TemporaryFile(dir=here):
+        pass  # nameless, and gone again
 
 
 def check_apart(option: str, path: Path, config: Config) -> None:

@@ -14,7 +14,7 @@ from pipeline.cli import options
 from pipeline.cli.app import app, load_config
 from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.output import print_json, talk
-from pipeline.cli.output_files import check_apart, check_output
+from pipeline.cli.output_files import check_apart, check_output, check_writable
 from pipeline.cli.progress_bars import console_progress
 from pipeline.errors import PipelineError, QueryError
 from pipeline.report.text import counted
@@ -176,6 +176,7 @@ def projector(
 
     settings = load_config(config, set_)
     check_apart("projector", folder, settings)
+    check_writable(folder.absolute().parent)
     with search.open(settings, engine or ()) as searcher:
         searchers = list(searcher.engines.values())
         written = export(searchers, folder, limit, seed, console_progress())

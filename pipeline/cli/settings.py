@@ -11,6 +11,7 @@ from typer import Argument, Option
 from pipeline.cli.app import app, load_config
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
+from pipeline.cli.output_files import check_writable
 from pipeline.errors import ConfigError
 
 _HEADER = """\
@@ -67,6 +68,9 @@ def init(
         raise ConfigError("it exists", where=out, hint="--force replaces it, --out names another")
     if not out.absolute().parent.is_dir():
         raise ConfigError("there is no such folder to write it to", where=out)
+    if out.suffix.lower() not in (".yaml", ".yml"):
+        raise ConfigError("give a name that ends in .yaml or .yml", where=out)
+    check_writable(out.parent)
     source, notes = guess_source(path)
     if out.absolute().parent != Path.cwd():  # it may be read from anywhere
         source = {**source, "path": str(Path(source["path"]).absolute())}

@@ -14,7 +14,7 @@ from pipeline.evaluation import cost
 from pipeline.evaluation.baselines import pca_retriever, random_retriever
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
-from pipeline.evaluation.labels import read_query_set, values_of
+from pipeline.evaluation.labels import LabeledPhoto, read_query_set, values_of
 from pipeline.evaluation.options import EvaluationOptions
 from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
 from pipeline.evaluation.query_photos import encode_query_set
@@ -98,11 +98,12 @@ class _Evaluator:
         options = self.options
         labels = self._values(options.label)
         products = self._values(options.product) if options.product else {}
+        labeled = self._query_set()  # before photos are decoded: its path may be wrong
         indexed = [searcher.build.ids[:, 1] for searcher in self.searchers]
         readable = [decoded.row_of().keys() for decoded in self.pixels.values()]
         gallery = Gallery.of(self.catalog, labels, products, indexed, readable)
         retrievers = self._retrievers(gallery) if len(gallery.items) else []
-        queries, rejected = self._queries(gallery, retrievers)
+        queries, rejected = self._queries(gallery, retrievers, labeled)
         if not retrievers or not queries.labels:
             raise self._nothing_to_find(gallery, queries)
 
@@ -192,14 +193,22 @@ class _Evaluator:
             random_retriever(gallery, next(iter(self.pixels.values())), seed),
         ]
 
+    def _query_set(self) -> tuple[list[LabeledPhoto], Counter[str]] | None:
+        """The photos of a query set, if there is one, and why rows of it are none → how many."""
+        path = self.options.query_set
+        return None if path is None else read_query_set(path, self.config.query_set)
+
     def _queries(
-        self, gallery: Gallery, retrievers: Sequence[Retriever]
+        self,
+        gallery: Gallery,
+        retrievers: Sequence[Retriever],
+        labeled: tuple[list[LabeledPhoto], Counter[str]] | None,
     ) -> tuple[QuerySet, dict[str, int]]:
         """The queries, and why other rows and photos of a query set are none → how many."""
         options = self.options
-        if options.query_set is None:
+        if labeled is None:
             return leave_one_out(gallery, options.queries, options.seed), {}
-        photos, skipped = read_query_set(options.query_set, self.config.query_set)
+        photos, skipped = labeled
         encoders = {retriever.name: retriever.load_encoder() for retriever in retrievers}
         settings = self.config.embedding
         queries, rejected = encode_query_set(photos, encoders, self.limits, settings, self.progress)

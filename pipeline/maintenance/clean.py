@@ -62,7 +62,7 @@ def clean(
 
 def _remove_folder(folder: Path) -> None:
     """Remove the folder of a catalog, of which only the lock is left, unless a new one begins."""
-    (folder / ".lock").unlink()
+    remove(folder / ".lock")
     with suppress(OSError):  # another run has made its lock there: the folder is not empty
         folder.rmdir()
 

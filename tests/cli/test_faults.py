@@ -44,6 +44,8 @@ def test_every_number_of_the_system_is_a_line_with_path_and_reason(number: int) 
         (sqlite3.DatabaseError("malformed"), "malformed; see `imgsearch verify`"),
         (RuntimeError("can't start new thread"), "`ulimit -u`"),
         (ImportError("libfoo.so: cannot open", name="faiss"), "a library cannot be loaded: libfoo"),
+        (ImportError("x.so: failed to map segment from shared object", name="x"), "out of memory"),
+        (ImportError("cannot allocate memory in static TLS block"), "out of memory: cannot alloc"),
         (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "not valid UTF-8"),
         (wrapped(RuntimeError("h5"), OSError(errno.EIO, "I/O error", "w.h5")), "w.h5: I/O error"),
         (wrapped(ValueError("x"), KeyError("y"), MemoryError("z")), "out of memory: z"),

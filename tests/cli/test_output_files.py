@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.artifacts import replacing
-from pipeline.cli import main
+from pipeline.cli import main, output_files
 from pipeline.cli.output_files import check_apart, check_output
 from pipeline.config import Config
 from pipeline.errors import QueryError
@@ -28,9 +28,9 @@ def run(
     settings = tmp_path / "shop.yaml"
     settings.write_text(shop.config.model_dump_json())  # JSON is YAML
 
-    def run(*arguments: object) -> tuple[int, str]:
-        command = ["imgsearch", *map(str, arguments), "--config", str(settings)]
-        monkeypatch.setattr(sys, "argv", command)
+    def run(*arguments: object, with_config: bool = True) -> tuple[int, str]:
+        command = ["imgsearch", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command + ["--config", str(settings)] * with_config)
         with pytest.raises(SystemExit) as end:
             main()
         return int(end.value.code or 0), capfd.readouterr().err
@@ -122,6 +122,47 @@ def test_the_source_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="among the table of the source"):
         check_apart("neighbors", tmp_path / "items.parquet", config)
     check_apart("neighbors", tmp_path / "graph.parquet", config)
+
+
+@pytest.mark.parametrize(
+    ("command", "folder"),
+    [
+        (["projector", "out/new/projected"], "out"),
+        (["report"], "indexes"),
+        (["report", "--out", "out/report.html"], "out"),
+        (["evaluate", "--out", "out/e.json"], "out"),
+        (["init", ".", "--out", "out/shop.yaml"], "out"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    command: list[str],
+    folder: str,
+    run: Run,
+    tmp_path: Path,
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    tried: list[Path] = []
+
+    def refuse(dir: Path) -> None:  # noqa: A002
+        tried.append(dir.absolute())
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(output_files.tempfile, "TemporaryFile", refuse)
+    code, said = run(*command, with_config=command[0] != "init")
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert "Permission denied" in said
+    assert tried == [shop.folder if folder == "indexes" else tmp_path / folder]
+
+
+def test_settings_are_not_written_over_a_photo(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png((1, 0, 0)))
+    out = tmp_path / "photo.png"
+    code, said = run("init", tmp_path, "--out", out, "--force", with_config=False)
+    assert (code, out.read_bytes()) == (1, png((1, 0, 0)))
+    assert f"{out}: give a name that ends in .yaml or .yml" in said
 
 
 @pytest.mark.skipif("os.geteuid() == 0", reason="root may write everywhere")

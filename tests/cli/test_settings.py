@@ -309,3 +309,15 @@ def test_a_folder_is_refused_as_a_file_to_write_before_the_work(
         1,
         f"imgsearch: {command[-1]} taken{suffix}: a folder; give the name of a file",
     )
+
+
+@pytest.mark.parametrize("command", [("query",), ("compare",), ("evaluate", "--query-set")])
+@pytest.mark.parametrize(
+    ("given", "said"), [("", "it is empty; give a path"), ("https://shop/a.jpg", "is a URL")]
+)
+def test_an_unset_variable_or_a_url_is_no_photo(
+    run: Run, command: tuple[str, ...], given: str, said: str
+) -> None:
+    code, out, err = run(*command, given)
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.split())

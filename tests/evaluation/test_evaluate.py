@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pipeline.evaluation.reconstruction import reconstruction
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder.training import train
 from pipeline.models.store import ModelStore
+from pipeline.progress import Advance, Silent
 from pipeline.search.fusion import FUSED, fuse
 from pipeline.search.query import Item
 from tests.conftest import Color, png
@@ -419,8 +421,16 @@ def test_a_query_set_that_is_none_is_refused(
     file = tmp_path / "queries.csv"
     if content is not None:
         file.write_text(content)
+    tasks: list[str] = []
+
+    class Told(Silent):
+        def task(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+            tasks.append(label)
+            return super().task(label, total, unit)
+
     with pytest.raises(QueryError, match=message):
-        evaluate(fair.config, replace(QUICK, query_set=file))
+        evaluate(fair.config, replace(QUICK, query_set=file), Told())
+    assert tasks == [] or message.startswith("nothing to find")  # it comes before the work
 
 
 # -- Labels ----------------------------------------------------------------------------------------
