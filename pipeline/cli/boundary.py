@@ -36,6 +36,14 @@ _STOPS: dict[int, str] = {
 _config_option = ""
 
 
+class _Stopped(KeyboardInterrupt):
+    """What a signal raises.
+
+    Python notes where a plain KeyboardInterrupt leaves an `exec`, as those of dataclasses, and in
+    the end kills itself by SIGINT for it, whatever the exit code.
+    """
+
+
 def main() -> None:
     """Run the command line, and exit."""
     with _stopping() as received:
@@ -85,7 +93,7 @@ def _stopping() -> Iterator[list[int]]:
             os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
             os._exit(128 + number)
         received.append(number)
-        raise KeyboardInterrupt
+        raise _Stopped
 
     before = {}
     if threading.current_thread() is threading.main_thread():

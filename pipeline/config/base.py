@@ -15,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.errors import ConfigError
 
+MAX_COUNT = 10**9  # of what is counted: libraries take no number of any size
+MAX_BATCH = 2**16  # photos; memory is reserved for all of them
+
 
 class Settings(BaseModel):
     """Base of all settings: immutable, and a key that is not known is an error.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, IPvAnyNetwork, field_validator
 
-from pipeline.config.base import Settings, Text
+from pipeline.config.base import MAX_COUNT, Settings, Text
 
 
 class DownloadSettings(Settings):
@@ -40,7 +40,7 @@ class DownloadSettings(Settings):
     total_timeout: float = Field(120, gt=0)
     """seconds for one photo, all attempts and waits included"""
     redirects: int = Field(5, ge=0, le=20, description="followed for one photo")
-    give_up_after: int = Field(100, ge=1)
+    give_up_after: int = Field(100, ge=1, le=MAX_COUNT)
     """failures of a host in a row, after which its other photos fail at once"""
     robots: Literal["obey", "ignore"] = "obey"
     """obey robots.txt and its Crawl-delay; it is asked for once a host | ignore it, if the photos

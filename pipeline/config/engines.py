@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.base import Resize, Settings, Text
+from pipeline.config.base import MAX_BATCH, MAX_COUNT, Resize, Settings, Text
 
 _RESIZE = "nearest | box | bilinear | bicubic | lanczos: how a photo is scaled to input_size"
 
@@ -45,9 +45,9 @@ class DistillationSettings(Settings):
     foreground_mask: float = Field(0.7, ge=0, description="weight of where a photo is not white")
     lab_histogram: float = Field(0, ge=0, description="weight of which colors it has")
     pixels: float = Field(0, ge=0, description="weight of its pixels, coarsely")
-    components: int = Field(128, ge=1)
+    components: int = Field(128, ge=1, le=MAX_COUNT)
     """dimensions to which all that is brought down, by PCA"""
-    neighbors: int = Field(15, ge=1, description="photos that count as near")
+    neighbors: int = Field(15, ge=1, le=MAX_COUNT, description="photos that count as near")
     pixel_weight: float = Field(0.1, ge=0)
     """weight of the error of rebuilt pixels, as a share of their variance"""
     target_weight: float = Field(0.1, ge=0)
@@ -69,15 +69,15 @@ class DistillationSettings(Settings):
 class TrainingSettings(Settings):
     """How an autoencoder is trained: squared errors, Adam, the best validation loss kept."""
 
-    batch_size: int = Field(8, ge=1, description="photos a step")
-    epochs: int = Field(150, ge=1, description="passes over the photos, at most")
+    batch_size: int = Field(8, ge=1, le=MAX_BATCH, description="photos a step")
+    epochs: int = Field(150, ge=1, le=MAX_COUNT, description="passes over the photos, at most")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="of Adam")
     schedule: Literal["constant", "cosine"] = "cosine"
     """constant | cosine: the learning rate rises for half an epoch, then falls to 0"""
     weight_decay: float = Field(0, ge=0, le=1, description="of AdamW")
     augment: AugmentSettings = AugmentSettings()
     distillation: DistillationSettings | None = None
-    patience: int | None = Field(30, ge=1)
+    patience: int | None = Field(30, ge=1, le=MAX_COUNT)
     """epochs without a better validation loss before it stops; null: never"""
     validation_split: float = Field(0.2, gt=0, lt=1)
     """share of the photos held out of training; the best epoch is chosen on them"""

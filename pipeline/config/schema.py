@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.base import FilePath, Settings, Text, expand
+from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
 from pipeline.config.sources import (
@@ -41,16 +41,20 @@ class ImageSettings(Settings):
     what comes then, and let in what was refused before.
     """
 
-    max_bytes: int = Field(20_000_000, ge=1, description="of the file")
-    max_pixels: int = Field(50_000_000, ge=1, description="width × height, by the file's header")
-    min_side: int = Field(16, ge=1, description="pixels of the shorter side")
+    max_bytes: int = Field(20_000_000, ge=1, le=MAX_COUNT, description="of the file")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=MAX_COUNT, description="width × height, by the file's header"
+    )
+    min_side: int = Field(16, ge=1, le=MAX_COUNT, description="pixels of the shorter side")
 
 
 class EmbeddingSettings(Settings):
     """How photos become vectors; none of this changes what a vector means."""
 
-    batch_size: int = Field(32, ge=1, description="photos the network takes at a time")
-    shard_size: int = Field(1024, ge=1)
+    batch_size: int = Field(
+        32, ge=1, le=MAX_BATCH, description="photos the network takes at a time"
+    )
+    shard_size: int = Field(1024, ge=1, le=MAX_COUNT)
     """vectors a file: the unit of work and of resume"""
     decoders: int = Field(2, ge=1, le=256)
     """threads that decode photos while the network runs"""
@@ -64,7 +68,9 @@ class IndexSettings(Settings):
     query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
     others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
     elsewhere it is flat"""
-    keep_builds: int = Field(2, ge=1, description="builds kept, the current one included")
+    keep_builds: int = Field(
+        2, ge=1, le=MAX_COUNT, description="builds kept, the current one included"
+    )
 
 
 class SearchSettings(Settings):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pipeline.config.base import FilePath, Settings, Text
+from pipeline.config.base import MAX_COUNT, FilePath, Settings, Text
 
 _CATEGORY = "column of the category; null: items have none"
 _SEPARATOR = (
@@ -60,10 +60,12 @@ class SampleSettings(Settings):
     """Photos that are drawn, the same on every machine, so that everything runs offline."""
 
     type: Literal["sample"] = "sample"
-    photos: int = Field(240, ge=1, description="product photos to draw")
-    near_duplicates: int = Field(8, ge=0, description="second photos of some of the products")
+    photos: int = Field(240, ge=1, le=MAX_COUNT, description="product photos to draw")
+    near_duplicates: int = Field(
+        8, ge=0, le=MAX_COUNT, description="second photos of some of the products"
+    )
     size: int = Field(250, ge=16, le=2000, description="pixels a side, 16 to 2000")
-    seed: int = Field(7, ge=0, description="another seed draws other photos")
+    seed: int = Field(7, ge=0, le=MAX_COUNT, description="another seed draws other photos")
 
 
 class MetadataSettings(Settings):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.errors import SourceError
+
 NO_ROW = "no row describes it"
 """The remark on an item whose photo no row of the metadata names."""
 NO_PHOTO = "no photo of this name"
@@ -85,3 +87,13 @@ class Source(Protocol):
         Raises:
             SourceError: the source cannot be read.
         """
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a FIFO or a device in the place of a table: it may have no end.
+
+    Raises:
+        SourceError: it is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SourceError("not a regular file", where=path, hint="copy its content to a file")

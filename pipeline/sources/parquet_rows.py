@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SourceError
+from pipeline.sources.base import check_regular
 from pipeline.sources.structures import decode_utf8, plain
 
 ParquetRows = Generator[list[Any], None, None]
@@ -47,6 +48,7 @@ def _open(path: Path) -> Any:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
+    check_regular(path)
     try:
         return ParquetFile(path)
     except (OSError, ValueError, pa.ArrowException) as error:

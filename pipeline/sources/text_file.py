@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from pipeline.errors import SourceError
+from pipeline.sources.base import check_regular
 
 _HEAD = 4096  # bytes that are looked at
 _GZIP = b"\x1f\x8b"
@@ -71,6 +72,7 @@ def open_text(path: Path, encoding: str | None = None, setting: str = "source") 
         SourceError: the file cannot be read, is another kind of file, or there is no such encoding.
     """
     _check_encoding(encoding, setting)
+    check_regular(path)
     try:
         with ExitStack() as stack:
             binary = stack.enter_context(path.open("rb"))

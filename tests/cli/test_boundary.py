@@ -212,7 +212,7 @@ def wait(_):
     with tempfile.TemporaryDirectory(dir={folder!r}):
         try:
             print("ready", flush=True)
-            time.sleep(60)
+            {sleep}
         finally:
             {then}
 
@@ -250,9 +250,18 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_one(tmp_path: Path)
     assert process.returncode == 130
 
 
-def sleeping(folder: Path, then: str = "pass") -> subprocess.Popen[str]:
+def test_a_signal_in_code_that_a_library_makes_has_its_own_exit_code(tmp_path: Path) -> None:
+    process = sleeping(tmp_path, sleep="exec('time.sleep(60)')")  # as dataclasses make theirs
+    process.send_signal(signal.SIGTERM)
+    assert "imgsearch: terminated; " in process.communicate()[1]
+    assert process.returncode == 143
+
+
+def sleeping(
+    folder: Path, then: str = "pass", sleep: str = "time.sleep(60)"
+) -> subprocess.Popen[str]:
     """Start `imgsearch info`, which waits in a temporary folder until it is stopped."""
-    program = SLEEPS.format(folder=str(folder), then=then)
+    program = SLEEPS.format(folder=str(folder), then=then, sleep=sleep)
     process = subprocess.Popen(
         [sys.executable, "-c", program, "info"],
         stdout=subprocess.PIPE,

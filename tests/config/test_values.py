@@ -115,3 +115,18 @@ def test_a_file_is_taken_or_refused_in_one_line(content: bytes, says: str, tmp_p
     line = refusal(file)
     assert bool(line) == bool(says)
     assert says in line
+
+
+def integers(schema: object, where: str = "") -> Iterator[tuple[str, bool]]:
+    """Where a schema has integers, and whether they have a largest value."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "integer":
+            yield where, bool({"maximum", "exclusiveMaximum"} & schema.keys())
+        for key, part in schema.items():
+            yield from integers(part, f"{where}/{key}")
+
+
+def test_no_number_of_the_settings_is_beyond_what_libraries_take() -> None:
+    found = dict(integers(Config.model_json_schema()))
+    assert len(found) > 20
+    assert [where for where, is_limited in found.items() if not is_limited] == []

@@ -1110,3 +1110,11 @@ def test_the_version_names_the_file_and_how_it_is_read(tmp_path: Path) -> None:
     found = list(versions())
     assert len(set(found)) == len(found)
     assert list(versions()) == found
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_what_may_have_no_end_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    columns = ColumnSettings(key="key", image="url")
+    with pytest.raises(SourceError, match="not a regular file"):
+        list(TableSource.of(TableSettings(path=tmp_path / name, columns=columns)).items())
