@@ -62,7 +62,7 @@ def load(name: str, folder: ModelFolder) -> NetworkModel:
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
-    is_onnx = folder.embedding["type"] == "onnx"
+    is_onnx = folder.embedding.get("type") == "onnx"
     network = onnx_file.open_network(folder) if is_onnx else runtimes.open_encoder(folder)
     return NetworkModel(name, folder, network)
 

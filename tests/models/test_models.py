@@ -274,7 +274,7 @@ def test_weights_that_may_not_be_opened_are_not_damaged(tmp_path: Path) -> None:
     folder.weights_file.unlink()
     folder.weights_file.symlink_to(WEIGHTS)  # a circle: it cannot be opened, whoever tries
     with pytest.raises(OSError, match="symbolic links"):
-        pretrained.load("a", folder)
+        models.load("a", folder)
 
 
 def test_how_vectors_are_made_has_a_version() -> None:
