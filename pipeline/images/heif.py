@@ -67,7 +67,8 @@ def _check_items(primary: int, items: dict[int, Item]) -> None:
             for number in _tiles(shown, items):
                 if number not in known:
                     known[number] = _cost(items[number])
-                yield known[number]
+                copies = 1 if number == shown else 2  # tiles are copied into the whole
+                yield known[number] * copies
 
     _check_cost(costs())
 

@@ -57,15 +57,16 @@ def heif_file(brand: bytes, parts: list[Part], in_meta: bool = False, extents: i
 
 def _meta(parts: list[Part], start: int, in_meta: bool, extents: int) -> bytes:
     count = struct.pack(">H", len(parts))
+    references = b"".join(map(_references, range(1, 1 + len(parts)), parts))
     return box(
         b"meta",
         bytes(4),
         box(b"hdlr", bytes(8), b"pict", bytes(13)),
         box(b"pitm", bytes(4), count),
         box(b"iinf", bytes(4), count, *map(_kind, range(1, 1 + len(parts)), parts)),
-        box(b"iref", bytes(4), *map(_references, range(1, 1 + len(parts)), parts)),
+        box(b"iref", bytes(4), references) if references else b"",
         _properties(parts),
-        box(b"idat", *(part.data for part in parts if in_meta)),
+        box(b"idat", *(part.data for part in parts)) if in_meta else b"",
         box(b"iloc", b"\1\0\0\0\x44\0", count, *_places(parts, start, in_meta, extents)),
     )
 
