@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,8 +19,6 @@ TABLES = {DHT, 0xCC, 0xDB, DRI}  # Huffman's, arithmetic coding's, quantization,
 _SEQUENTIAL = {0xC0, 0xC1}  # coded with Huffman's tables
 _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, {0xC2, 0xCA}
 _MAX_TABLE_BYTES = 1_000_000  # real files have at most 1 kB for each scan
-_MAX_SCANS = 100  # real progressive files have about 10
-_MAX_SCANNED = 1_500_000_000  # pixels, over all scans: each is a pass over all of them
 
 
 class Segment(NamedTuple):
@@ -47,6 +46,11 @@ def next_segment(data: bytes, position: int) -> Segment:
     if start + length > len(data):
         raise EOFError("truncated within a segment")
     return Segment(marker, data[start + 2 : start + length], start + max(length, 2))
+
+
+def components_of(scan: bytes) -> bytes:
+    """Return the components of a scan with these parameters, one in each byte."""
+    return scan[1 : 2 * scan[0] : 2]
 
 
 @dataclass
@@ -107,22 +111,27 @@ class Frame:
         if self.marker not in _PROGRESSIVE:  # the three mean nothing there
             first, last, approximation = 0, 63, 0
         before, after = approximation >> 4, approximation & 15
-        for component in scan[1 : 2 * scan[0] : 2]:
+        for component in components_of(scan):
             missing = self.missing[component]
             if before and {*missing[first : last + 1]} != {before}:
                 raise EOFError("truncated: scans are missing")
             missing[first : last + 1] = [after] * (last + 1 - first)
 
-    def check_scans(self, scans: int) -> None:
-        """Raise ValueError if so many passes over the picture are too many."""
-        if scans > 2 and scans * max(self.width * self.height, _MAX_SCANNED // _MAX_SCANS) > (
-            _MAX_SCANNED
-        ):
-            raise ValueError("too many scans")
+    def samples(self, components: Iterable[int]) -> int:
+        """Count the samples of components of the picture, about."""
+        x_max, y_max = self._largest
+        factors = sum(x * y for x, y in map(self.sampling.__getitem__, components))
+        return self.width * self.height * factors // (x_max * y_max)
+
+    @property
+    def _largest(self) -> tuple[int, int]:
+        """The largest horizontal and vertical sampling factors."""
+        x, y = zip(*self.sampling.values(), strict=True)
+        return max(x), max(y)
 
     def units(self, scan: bytes) -> int:
         """Count the minimum coded units of a scan with these parameters."""
-        x_max, y_max = (max(factors) for factors in zip(*self.sampling.values(), strict=True))
+        x_max, y_max = self._largest
         x, y = self.sampling[scan[1]] if scan[0] == 1 else (1, 1)  # one component: its own blocks
         across, down = -(-self.width * x // (8 * x_max)), -(-self.height * y // (8 * y_max))
         return int(across * down)
