@@ -86,7 +86,7 @@ def read_scans(data: bytes) -> JpegScans:
     position, application = len(_BEGIN), dict(_APPLICATION)
     for _ in range(_MAX_SEGMENTS):
         segment = next_segment(data, position)
-        marker, parameters, position = segment
+        marker, parameters, start, position = segment
         if marker in FRAMES:
             frame = Frame.of(segment)
             result.is_huffman = frame.is_huffman
@@ -96,7 +96,7 @@ def read_scans(data: bytes) -> JpegScans:
             del application[marker]
         elif marker != SOS:
             continue
-        result.pieces.append(segment.encoded)
+        result.pieces.append(data[start:position])
         if marker == SOS and frame is not None:
             position = _read_scan(data, segment, result, frame, tables)
             if frame.is_complete:

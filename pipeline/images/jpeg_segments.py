@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
@@ -22,30 +23,26 @@ _MAX_TABLE_BYTES = 1_000_000  # real files have at most 1 kB for each scan
 
 
 class Segment(NamedTuple):
-    """A marker, its parameters, and where the segment ends."""
+    """A marker, its parameters, and where in the data both stand."""
 
     marker: int
     parameters: bytes
+    start: int
     end: int
-
-    @property
-    def encoded(self) -> bytes:
-        """The segment as it stands in a file."""
-        return struct.pack(">BBH", 255, self.marker, len(self.parameters) + 2) + self.parameters
 
 
 def next_segment(data: bytes, position: int) -> Segment:
     """Find the next marker that has parameters; EOFError if the picture ends before."""
     match = MARKER.search(data, position)
-    if match is None or match[1] == bytes((EOI,)):
+    if match is None or match[1][0] == EOI:
         raise EOFError("truncated: scans are missing")
     marker, start = match[1][0], match.end()
     if marker == TEM or marker in RESTARTS:
-        return Segment(marker, b"", start)
-    (length,) = struct.unpack_from(">H", data, start)
-    if start + length > len(data):
+        return Segment(marker, b"", start - 2, start)
+    end = start + max(2, int.from_bytes(data[start : start + 2]))
+    if end > len(data):
         raise EOFError("truncated within a segment")
-    return Segment(marker, data[start + 2 : start + length], start + max(length, 2))
+    return Segment(marker, data[start + 2 : end], start - 2, end)
 
 
 def components_of(scan: bytes) -> bytes:
@@ -123,7 +120,7 @@ class Frame:
         factors = sum(x * y for x, y in map(self.sampling.__getitem__, components))
         return self.width * self.height * factors // (x_max * y_max)
 
-    @property
+    @cached_property
     def _largest(self) -> tuple[int, int]:
         """The largest horizontal and vertical sampling factors."""
         x, y = zip(*self.sampling.values(), strict=True)
