@@ -87,11 +87,12 @@ def _read_sequence(bits: Bits) -> _Sequence:
         id_bits = 3 + bits.read(4) + bits.read(3)
     screen_content, whole_vectors = _read_tools(bits, is_reduced)
     is_deep = bits.read(1)
+    depth = 8 + 2 * is_deep
     if profile == 2 and is_deep:
-        bits.read(1)  # 12 bits, or 10
+        depth += 2 * bits.read(1)
     is_gray = profile != 1 and bits.read(1)
     samples = 1 if is_gray else 1.5 if profile == 0 else 3
-    picture = CodedPicture(width, height, samples, 1 + is_deep)
+    picture = CodedPicture(width, height, samples, depth)
     return _Sequence(picture, is_reduced, time_bits, id_bits, screen_content, whole_vectors)
 
 

@@ -14,12 +14,12 @@ class CodedPicture(NamedTuple):
     width: int
     height: int
     samples: float  # of each pixel, in all planes
-    sample_bytes: int
+    depth: int  # bits of a sample
 
     @property
     def bytes(self) -> int:
         """What all of its planes take."""
-        return max(_LEAST_BYTES, int(self.width * self.height * self.samples) * self.sample_bytes)
+        return max(_LEAST_BYTES, int(self.width * self.height * self.samples) * -(-self.depth // 8))
 
 
 class Bits:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
@@ -22,7 +23,7 @@ from pipeline.images.hevc import hevc_pictures
 from pipeline.images.isobmff import Item, read_first_samples, read_items
 from pipeline.images.limits import ImageLimits, Reject, check_size
 
-_MAX_COST = 160_000_000  # bytes of planes; RGB takes up to 400 MB more
+_MAX_BYTES = 160_000_000  # bytes of planes; RGB takes up to 400 MB more
 _HEVC_BLOCK = 64  # pixels: HEVC codes whole blocks, of which the margin is cut off
 _DERIVED, _HEVC = {b"grid", b"iden"}, {b"hvc1", b"hev1"}
 _ALPHA = re.compile(rb"(?s).{4}urn:mpeg:(?:mpegB:cicp:systems:auxiliary:alpha|\w+:2015:auxid:1)\0")
@@ -33,8 +34,10 @@ def open_avif(data: bytes, limits: ImageLimits) -> ImageFile:
     image = AvifImageFile(io.BytesIO(data))
     check_size(image.size, limits)
     if data[8:12] == b"avis":
-        samples = [av1_pictures(sample) for sample in read_first_samples(data)]
-        _check_cost(_agreeing(pictures, image.size) for pictures in samples)
+        tracks = [av1_pictures(sample) for sample in read_first_samples(data)]
+        for pictures in tracks:
+            _check_size(pictures, image.size)
+        _check_bytes(_bytes(picture for pictures in tracks for picture in pictures))
     else:
         _check_items(*read_items(data))
     return image
@@ -59,31 +62,28 @@ def open_heif(data: bytes, limits: ImageLimits) -> ImageFile:
 
 def _check_items(primary: int, items: dict[int, Item]) -> None:
     """Check what is decoded for the primary item: each tile of it, and of what may be its alpha."""
-    known = dict[int, int]()  # item → its cost
-
-    def costs() -> Iterator[int]:
-        alphas = (number for number, item in items.items() if _is_alpha(item))
-        for shown in {primary, *alphas}:
-            for number in _tiles(shown, items):
-                if number not in known:
-                    known[number] = _cost(items[number])
-                copies = 1 if number == shown else 2  # tiles are copied into the whole
-                yield known[number] * copies
-
-    _check_cost(costs())
-
-
-def _check_cost(costs: Iterable[int]) -> None:
-    total = 0
-    for cost in costs:
-        total += cost
-        if total > _MAX_COST:
-            raise _too_many_pixels()
+    coded = cache(lambda number: _coded(items[number]))
+    shown = {primary, *(number for number, item in items.items() if _is_alpha(item))}
+    kinds, depths, total = set[tuple[int, float]](), set[int](), 0
+    for whole in shown:
+        for number in _tiles(whole, items):
+            copies = 1 if number == whole else 2  # tiles are copied into the whole
+            total += copies * _bytes(coded(number))
+            _check_bytes(total)
+            kinds |= {(whole, picture.samples) for picture in coded(number)}
+            depths |= {picture.depth for picture in coded(number)}
+    if len(kinds) > len(shown) or len(depths) > 1:  # decoders expect those of the first tile
+        raise ValueError("tiles of several kinds")
 
 
-def _too_many_pixels() -> RejectedImage:
-    message = f"{_MAX_COST} bytes of its planes are the limit of HEIC and AVIF"
-    return RejectedImage(Reject.TOO_MANY_PIXELS, message)
+def _bytes(pictures: Iterable[CodedPicture]) -> int:
+    return sum(picture.bytes for picture in pictures)
+
+
+def _check_bytes(count: int) -> None:
+    if count > _MAX_BYTES:
+        message = f"{_MAX_BYTES} bytes of its planes are the limit of HEIC and AVIF"
+        raise RejectedImage(Reject.TOO_MANY_PIXELS, message)
 
 
 def _is_alpha(item: Item) -> bool:
@@ -105,20 +105,21 @@ def _declared(item: Item) -> tuple[int, int]:
     return width, height
 
 
-def _cost(item: Item) -> int:
-    """Bytes that a coded item takes when it is decoded."""
+def _coded(item: Item) -> list[CodedPicture]:
+    """List the pictures in the data of an item, which are as large as it declares."""
     if item.kind == b"av01":
-        return _agreeing(av1_pictures(item.data), _declared(item))
-    if item.kind in _HEVC:
-        pictures = hevc_pictures(item.data, item.properties[b"hvcC"])
-        return _agreeing(pictures, _declared(item), _HEVC_BLOCK)
-    raise RejectedImage(Reject.UNSUPPORTED_FORMAT, f"HEIF with pictures of type {item.kind!r}")
+        pictures, block = av1_pictures(item.data), 1
+    elif item.kind in _HEVC:
+        pictures, block = hevc_pictures(item.data, item.properties[b"hvcC"]), _HEVC_BLOCK
+    else:
+        raise RejectedImage(Reject.UNSUPPORTED_FORMAT, f"HEIF with pictures of type {item.kind!r}")
+    _check_size(pictures, _declared(item), block)
+    return pictures
 
 
-def _agreeing(pictures: list[CodedPicture], declared: tuple[int, int], block: int = 1) -> int:
-    """Sum the bytes of pictures; ValueError if one is not as large as declared, in whole blocks."""
-    if declared[0] * declared[1] > _MAX_COST:
-        raise _too_many_pixels()
+def _check_size(pictures: list[CodedPicture], declared: tuple[int, int], block: int = 1) -> None:
+    """Raise ValueError if a picture is not as large as declared, in whole blocks."""
+    _check_bytes(declared[0] * declared[1])
     if not pictures:
         raise EOFError("truncated: no picture")
     for picture in pictures:
@@ -126,4 +127,3 @@ def _agreeing(pictures: list[CodedPicture], declared: tuple[int, int], block: in
         if min(margins) < 0 or max(margins) >= block:
             size = f"{picture.width}x{picture.height}"
             raise ValueError(f"a picture of {size} that declares {declared[0]}x{declared[1]}")
-    return sum(picture.bytes for picture in pictures)

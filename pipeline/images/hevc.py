@@ -19,14 +19,14 @@ def hevc_pictures(data: bytes, configuration: bytes) -> list[CodedPicture]:
 
     Raises:
         EOFError, IndexError: they are truncated.
-        ValueError: there are several pictures.
+        ValueError: there are several pictures, or they disagree with the configuration.
     """
     units = list(_units(data, (configuration[21] & 3) + 1))
     first_slices = [unit for unit in units if unit[0] >> 1 & 63 in _SLICES and unit[2] & 128]
     if sum(_layer(unit) == 0 for unit in first_slices) > 1:
         raise ValueError("several pictures in one")
     sets = {unit for unit in (*_configured(configuration), *units) if unit[0] >> 1 & 63 == _SPS}
-    return [_read_sps(unit) for unit in sets if _layer(unit) == 0]
+    return [_read_sps(unit, configuration) for unit in sets if _layer(unit) == 0]
 
 
 def _layer(unit: bytes) -> int:
@@ -61,7 +61,7 @@ def _configured(configuration: bytes) -> Iterator[bytes]:
             yield configuration[start:position]
 
 
-def _read_sps(unit: bytes) -> CodedPicture:
+def _read_sps(unit: bytes, configuration: bytes) -> CodedPicture:
     bits = Bits(unit[2:_MAX_SPS_BYTES].replace(b"\0\0\3", b"\0\0"))
     bits.read(4)
     layers = bits.read(3)
@@ -77,5 +77,9 @@ def _read_sps(unit: bytes) -> CodedPicture:
     if bits.read(1):  # a margin that is not shown
         for _ in range(4):
             bits.read_golomb()
-    is_deep = max(bits.read_golomb(), bits.read_golomb()) > 0
-    return CodedPicture(width, height, _SAMPLES[chroma], 1 + is_deep)
+    depths = [bits.read_golomb(), bits.read_golomb()]
+    # By what the configuration says pi-heif allocates the memory that libheif fills.
+    declared = [configuration[16] & 3, configuration[17] & 7, configuration[18] & 7]
+    if [chroma, *depths] != declared:
+        raise ValueError("samples of another depth than declared")
+    return CodedPicture(width, height, _SAMPLES[chroma], 8 + max(depths))

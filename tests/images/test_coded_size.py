@@ -153,7 +153,24 @@ def test_a_frame_of_another_size_than_its_sequence(has_own_size: bool, has_times
         with pytest.raises(ValueError, match="another size"):
             av1_pictures(data)
     else:
-        assert av1_pictures(data) == [(500, 300, 1.5, 2)]
+        assert av1_pictures(data) == [(500, 300, 1.5, 10)]
+
+
+@pytest.mark.parametrize("at", [16, 17, 18])  # of chroma, depth of luma, depth of chroma
+def test_samples_of_another_kind_than_declared_are_refused(at: int) -> None:
+    """pi-heif writes beyond its memory where the data have other samples than the box hvcC."""
+    picture = heic()
+    size, configuration = picture.properties
+    box = bytearray(configuration)
+    box[8 + at] ^= 2
+    other = picture._replace(properties=(size, bytes(box)))
+    assert reason(heif_file(b"heic", [other])) == Reject.CORRUPT
+
+
+def test_tiles_of_several_kinds_are_refused() -> None:
+    deep = (Path(__file__).parent / "heic" / "10-bit-gray.heic").read_bytes()
+    tiles = [heic()] * 3 + [part(deep, b"hvcC", (64, 64))]
+    assert reason(canvas(b"heic", tiles)) == Reject.CORRUPT
 
 
 def test_extents_that_use_the_same_bytes_again_are_refused() -> None:
