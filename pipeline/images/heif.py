@@ -43,7 +43,7 @@ def open_avif(data: bytes, limits: ImageLimits) -> ImageFile:
     return image
 
 
-def open_heif(data: bytes, limits: ImageLimits) -> ImageFile:
+def open_heif(data: bytes, _limits: ImageLimits) -> ImageFile:
     """Open HEIF with libheif, which turns pictures upright.
 
     Raises:
@@ -54,9 +54,8 @@ def open_heif(data: bytes, limits: ImageLimits) -> ImageFile:
     """
     from pi_heif.as_plugin import HeifImageFile
 
-    image: ImageFile = HeifImageFile(io.BytesIO(data))
-    check_size(image.size, limits)
     _check_items(*read_items(data))
+    image: ImageFile = HeifImageFile(io.BytesIO(data))
     return image
 
 

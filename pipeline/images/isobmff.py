@@ -95,6 +95,7 @@ def _read_kinds(box: bytes) -> dict[int, Item]:
         number = fields.read(2 if fields.version == 2 else 4)
         fields.read(2)
         items[number] = Item(fields.read(4).to_bytes(4))
+        entry[8:].decode()  # types and names: pi-heif crashes where they are no UTF-8
     return items
 
 
@@ -130,6 +131,8 @@ def _read_properties(box: bytes, items: dict[int, Item]) -> None:
             index = fields.read(2) & 0x7FFF if fields.flags & 1 else fields.read(1) & 0x7F
             if index:
                 name, value = properties[index - 1]
+                if name == b"auxC":
+                    value.decode()  # as in `_read_kinds`
                 if item.properties.setdefault(name, value) != value:
                     raise ValueError(f"two boxes {name!r} for one item")
 

@@ -167,6 +167,15 @@ def test_samples_of_another_kind_than_declared_are_refused(at: int) -> None:
     assert reason(heif_file(b"heic", [other])) == Reject.CORRUPT
 
 
+@pytest.mark.parametrize("text", [b"Exif", b"urn:mpeg:hevc"])
+def test_names_that_are_no_text_are_refused(text: bytes) -> None:
+    """pi-heif ends the process where a type of an item is no UTF-8."""
+    for name in ("alpha", "orientation-1"):
+        data = (Path(__file__).parent / "heic" / f"{name}.heic").read_bytes()
+        if text in data:
+            assert reason(data.replace(text, b"\xff" + text[1:], 1)) == Reject.CORRUPT
+
+
 def test_tiles_of_several_kinds_are_refused() -> None:
     deep = (Path(__file__).parent / "heic" / "10-bit-gray.heic").read_bytes()
     tiles = [heic()] * 3 + [part(deep, b"hvcC", (64, 64))]
