@@ -43,7 +43,7 @@ def open_avif(data: bytes, limits: ImageLimits) -> ImageFile:
     return image
 
 
-def open_heif(data: bytes, _limits: ImageLimits) -> ImageFile:
+def open_heif(data: bytes) -> ImageFile:
     """Open HEIF with libheif, which turns pictures upright.
 
     Raises:

@@ -26,7 +26,7 @@ _MAX_INTERVALS = 500_000
 _MAX_SCANS = 100  # real progressive files have about 10
 _MAX_SAMPLES = 150_000_000  # libjpeg keeps 2 bytes of each if there are several scans
 # They are decoded twice, in at most 1 s: a byte of their data takes as long as these samples.
-_MAX_WORK, _SAMPLES_PER_BYTE = 1_000_000_000, 35
+_MAX_WORK, _SAMPLES_PER_BYTE = 900_000_000, 35
 MAX_ZEROS = 8  # bytes that may end the data of a picture: the flat chroma of its last blocks
 _HOLE = bytes(64)  # this many zeros are none of a picture's data, unless they can be flat blocks
 _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
@@ -110,10 +110,8 @@ def _read_scan(
 ) -> int:
     """Add the restart intervals of a scan; return where it ends."""
     frame.fill(segment.parameters)
-    units, can_be_zeros = (
-        frame.units(segment.parameters),
-        frame.can_be_zeros(segment.parameters, tables),
-    )
+    units = frame.units(segment.parameters)
+    can_be_zeros = frame.can_be_zeros(segment.parameters, tables)
     expected = -(-units // tables.interval) if tables.interval else 1
     result.scans += 1
     result.intervals += expected

@@ -83,6 +83,6 @@ _OPENERS: dict[str, Callable[[bytes, ImageLimits], ImageFile]] = {
     "tiff": open_tiff,
     "bmp": _open_bmp,
     "avif": open_avif,
-    "heif": open_heif,
+    "heif": lambda data, limits: open_heif(data),
     "jpeg2000": open_jpeg2000,
 }

@@ -26,6 +26,7 @@ from pipeline.images.jpeg_scans import read_scans
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ListSource
 from tests.images import damage
+from tests.images.test_coded_size import avif, canvas, heic
 from tests.images.test_images import (
     BOMBS,
     JPEGS,
@@ -49,7 +50,9 @@ WHOLE: dict[str, bytes] = {
     "heic": HEIC["orientation-6"],
     "heic alpha": HEIC["alpha"],
     "heic 10 bit": HEIC["10-bit"],
+    "heic tiles": canvas(b"heic", [heic()] * 4),
     "avif": encode(photo(40, 60), "AVIF"),
+    "avif tiles": canvas(b"avif", [avif(64, 64, (64, 64))] * 4),
     "jpeg2000": encode(photo(40, 60), "JPEG2000"),
     "jpeg2000 tiles": encode(photo(40, 60), "JPEG2000", no_jp2=True, tile_size=(16, 16)),
 }
