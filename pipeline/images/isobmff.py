@@ -10,6 +10,7 @@ _MAX_BOXES, _MAX_NUMBERS = 20_000, 200_000  # real files have at most some hundr
 _IN_FILE, _IN_META = 0, 1  # methods of construction: where the data of an item are
 _REPEATED = {b"free", b"skip", b"mdat", b"uuid", b"trak"}  # boxes that may stand side by side
 _NEEDED = {b"meta", b"moov"}
+_USED = {b"ispe", b"hvcC", b"auxC"}  # properties; others, as `colr`, an item may have twice
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Item:
 
     kind: bytes = b""
     data: bytes = b""
-    properties: dict[bytes, bytes] = field(default_factory=dict)  # type of box → its content
+    properties: dict[bytes, bytes] = field(default_factory=dict)  # by type, those of `_USED`
     parts: list[int] = field(default_factory=list)  # items of which it is made
 
 
@@ -133,7 +134,7 @@ def _read_properties(box: bytes, items: dict[int, Item]) -> None:
                 name, value = properties[index - 1]
                 if name == b"auxC":
                     value.decode()  # as in `_read_kinds`
-                if item.properties.setdefault(name, value) != value:
+                if name in _USED and item.properties.setdefault(name, value) != value:
                     raise ValueError(f"two boxes {name!r} for one item")
 
 
