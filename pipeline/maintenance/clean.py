@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import sweep
+from pipeline.artifacts import remove, sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
@@ -91,8 +90,5 @@ def _remove(path: Path) -> Removed:
         path.unlink()
         return Removed(path, 0)
     removed = Removed(path, size_on_disk(path))
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    remove(path)
     return removed
