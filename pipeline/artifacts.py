@@ -224,9 +224,14 @@ def damaged(path: Path, what: str, remove: Path | None = None) -> DamagedArtifac
 
 
 def remove(path: Path) -> None:
-    """Delete a folder with all in it, or a file, or whatever else is there, if anything is."""
+    """Delete a folder with all in it, or a file, or whatever else is there, if anything is.
+
+    A folder is renamed first: where deleting ends halfway, no half of it is taken for a whole one.
+    """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        aside = path.with_name(f".{path.name}.removed.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(path.rename(aside))
     else:
         path.unlink(missing_ok=True)
 
