@@ -33,7 +33,7 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON on stdout.")]
 Engines = Annotated[list[str] | None, Option("--engine", "-e", help="Only this one (repeatable).")]
-Seed = Annotated[int, Option(min=0, help="Of all random choices.")]
+Seed = Annotated[int, Option(min=0, max=2**32 - 1, help="Of all random choices.")]
 
 # Of queries.
 Photos = Annotated[

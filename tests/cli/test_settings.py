@@ -311,6 +311,13 @@ def test_a_folder_is_refused_as_a_file_to_write_before_the_work(
     )
 
 
+@pytest.mark.parametrize("command", ["report", "evaluate", "compare"])
+def test_a_seed_that_libraries_do_not_take_is_refused(run: Run, command: str) -> None:
+    code, out, err = run(command, "--seed", 2**32)
+    assert (code, out) == (2, "")
+    assert "Invalid value for '--seed'" in " ".join(err.split())
+
+
 @pytest.mark.parametrize("command", [("query",), ("compare",), ("evaluate", "--query-set")])
 @pytest.mark.parametrize(
     ("given", "said"), [("", "it is empty; give a path"), ("https://shop/a.jpg", "is a URL")]
