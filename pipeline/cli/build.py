@@ -152,7 +152,7 @@ def states_line(counts: Mapping[str, Mapping[str, int]], unit: str = "item") -> 
     for state, number in states.items():
         reasons = [f"{n:,} {reason}" for reason, n in counts[state].items() if reason]
         parts.append(f"{number:,} {state}" + (f" ({', '.join(reasons)})" if reasons else ""))
-    total = counted(sum(states.values()), "row" if "skipped" in counts else unit)
+    unit = "row" if "skipped" in counts else unit
     offered = " offered" if unit == "item" else ""
-    line = f"{total}{offered} = {' + '.join(parts) or 'none'}"
+    line = f"{counted(sum(states.values()), unit)}{offered} = {' + '.join(parts) or 'none'}"
     return f"{line}; {removed:,} removed" if removed else line

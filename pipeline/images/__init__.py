@@ -9,6 +9,7 @@ Refused, with one of the reasons in `Reject`: everything else, whatever the byte
 - Transparency is laid on white, the EXIF orientation applied; ICC profiles and text are ignored.
 - 16-bit samples keep their high byte. 32-bit, signed and float samples are refused, because no
   value of them is agreed to be white, and so are TIFF's rarer codecs.
+- HEIC and AVIF must hold what they declare: their decoders allocate, or write, by what they find.
 - A JPEG that lacks blocks is refused, though libjpeg would fill them with gray (`jpeg.py`); one
   that lacks only its end marker is whole.
 """

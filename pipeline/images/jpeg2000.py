@@ -15,6 +15,8 @@ from pipeline.images.limits import ImageLimits, Reject, check_size
 
 _SOC_SIZ, _SOT, _COD = b"\xff\x4f\xff\x51", 0xFF90, 0xFF52
 _MAX_SAMPLES = 75_000_000  # OpenJPEG keeps 4 bytes of each, beside the picture
+# At most 2 s: a byte takes as long to decode as these samples.
+_MAX_WORK, _SAMPLES_PER_BYTE = 130_000_000, 7
 _MAX_TILES, _MAX_LAYERS, _MAX_COMPONENTS = 10_000, 100, 4
 
 
@@ -45,10 +47,10 @@ def _read_size(data: bytes, start: int, limits: ImageLimits) -> tuple[tuple[int,
     check_size(size, limits)
     if min(*size, across, down) < 1:
         raise ValueError("no pixels")
-    if size[0] * size[1] * components > _MAX_SAMPLES:
-        raise RejectedImage(
-            Reject.TOO_MANY_PIXELS, f"{_MAX_SAMPLES} samples are the limit of JPEG 2000"
-        )
+    samples = size[0] * size[1] * components
+    if samples > _MAX_SAMPLES or samples + _SAMPLES_PER_BYTE * len(data) > _MAX_WORK:
+        message = f"{samples} samples in {len(data)} bytes, which JPEG 2000 takes long to decode"
+        raise RejectedImage(Reject.TOO_MANY_PIXELS, message)
     tiles = -(-(right - x) // across) * -(-(bottom - y) // down)
     if components > _MAX_COMPONENTS or not 0 < tiles <= _MAX_TILES:
         raise ValueError("too many components or tiles")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.errors import RejectedImage
 from pipeline.images.jpeg_segments import (
     EOI,
     FRAMES,
@@ -14,12 +15,18 @@ from pipeline.images.jpeg_segments import (
     Frame,
     Segment,
     Tables,
+    components_of,
     next_segment,
 )
+from pipeline.images.limits import Reject
 
 _APPLICATION = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xEE: b"Adobe"}  # the first of each is read
 _MAX_SEGMENTS = 10_000  # real files have at most some hundred: pieces of XMP and of ICC profiles
 _MAX_INTERVALS = 500_000
+_MAX_SCANS = 100  # real progressive files have about 10
+_MAX_SAMPLES = 150_000_000  # libjpeg keeps 2 bytes of each if there are several scans
+# They are decoded twice, in at most 1 s: a byte of their data takes as long as these samples.
+_MAX_WORK, _SAMPLES_PER_BYTE = 900_000_000, 35
 MAX_ZEROS = 8  # bytes that may end the data of a picture: the flat chroma of its last blocks
 _HOLE = bytes(64)  # this many zeros are none of a picture's data, unless they can be flat blocks
 _PADDING = bytes(value * 89 % 255 for value in range(2, 130))  # irregular, and without 0xFF
@@ -34,6 +41,7 @@ class JpegScans:
     is_ended: bool = False  # an end marker follows what completes the picture
     scans: int = 0
     intervals: int = 0  # restart intervals, over all scans
+    samples: int = 0  # over all scans: how often one is refined
     pieces: list[bytes] = field(default_factory=lambda: [_BEGIN])
     coded: list[int] = field(default_factory=list)  # which pieces are entropy-coded data
 
@@ -71,13 +79,14 @@ def read_scans(data: bytes) -> JpegScans:
 
     Raises:
         EOFError: there are scans or restart intervals missing.
+        RejectedImage: it has too many pixels for so many scans.
         ValueError, KeyError, struct.error: it is damaged, or has more parts than any real file.
     """
     result, frame, tables = JpegScans(), None, Tables()
     position, application = len(_BEGIN), dict(_APPLICATION)
     for _ in range(_MAX_SEGMENTS):
         segment = next_segment(data, position)
-        marker, parameters, position = segment
+        marker, parameters, start, position = segment
         if marker in FRAMES:
             frame = Frame.of(segment)
             result.is_huffman = frame.is_huffman
@@ -87,7 +96,7 @@ def read_scans(data: bytes) -> JpegScans:
             del application[marker]
         elif marker != SOS:
             continue
-        result.pieces.append(segment.encoded)
+        result.pieces.append(data[start:position])
         if marker == SOS and frame is not None:
             position = _read_scan(data, segment, result, frame, tables)
             if frame.is_complete:
@@ -101,16 +110,15 @@ def _read_scan(
 ) -> int:
     """Add the restart intervals of a scan; return where it ends."""
     frame.fill(segment.parameters)
-    units, can_be_zeros = (
-        frame.units(segment.parameters),
-        frame.can_be_zeros(segment.parameters, tables),
-    )
+    units = frame.units(segment.parameters)
+    can_be_zeros = frame.can_be_zeros(segment.parameters, tables)
     expected = -(-units // tables.interval) if tables.interval else 1
     result.scans += 1
     result.intervals += expected
-    frame.check_scans(result.scans)
+    result.samples += frame.samples(components_of(segment.parameters))
     if result.intervals > _MAX_INTERVALS:
         raise ValueError("too many restart intervals")
+    _check_scans(result, frame, len(data))
     start = segment.end
     for number in range(expected):
         match = MARKER.search(data, start)
@@ -125,6 +133,18 @@ def _read_scan(
             end += 2
         start = end
     return start
+
+
+def _check_scans(result: JpegScans, frame: Frame, size: int) -> None:
+    """Refuse what takes too long, or too much memory, as it is read in several passes."""
+    if result.scans > _MAX_SCANS:
+        raise ValueError("too many scans")
+    if result.scans > 1 and (
+        frame.samples(frame.sampling) > _MAX_SAMPLES
+        or result.samples + _SAMPLES_PER_BYTE * size > _MAX_WORK
+    ):
+        message = f"{frame.width}x{frame.height} in several scans"
+        raise RejectedImage(Reject.TOO_MANY_PIXELS, message)
 
 
 def _without_zeros(coded: bytes) -> bytes:

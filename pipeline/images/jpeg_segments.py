@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
@@ -18,35 +20,34 @@ TABLES = {DHT, 0xCC, 0xDB, DRI}  # Huffman's, arithmetic coding's, quantization,
 _SEQUENTIAL = {0xC0, 0xC1}  # coded with Huffman's tables
 _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, {0xC2, 0xCA}
 _MAX_TABLE_BYTES = 1_000_000  # real files have at most 1 kB for each scan
-_MAX_SCANS = 100  # real progressive files have about 10
-_MAX_SCANNED = 1_500_000_000  # pixels, over all scans: each is a pass over all of them
 
 
 class Segment(NamedTuple):
-    """A marker, its parameters, and where the segment ends."""
+    """A marker, its parameters, and where in the data both stand."""
 
     marker: int
     parameters: bytes
+    start: int
     end: int
-
-    @property
-    def encoded(self) -> bytes:
-        """The segment as it stands in a file."""
-        return struct.pack(">BBH", 255, self.marker, len(self.parameters) + 2) + self.parameters
 
 
 def next_segment(data: bytes, position: int) -> Segment:
     """Find the next marker that has parameters; EOFError if the picture ends before."""
     match = MARKER.search(data, position)
-    if match is None or match[1] == bytes((EOI,)):
+    if match is None or match[1][0] == EOI:
         raise EOFError("truncated: scans are missing")
     marker, start = match[1][0], match.end()
     if marker == TEM or marker in RESTARTS:
-        return Segment(marker, b"", start)
-    (length,) = struct.unpack_from(">H", data, start)
-    if start + length > len(data):
+        return Segment(marker, b"", start - 2, start)
+    end = start + max(2, int.from_bytes(data[start : start + 2]))
+    if end > len(data):
         raise EOFError("truncated within a segment")
-    return Segment(marker, data[start + 2 : start + length], start + max(length, 2))
+    return Segment(marker, data[start + 2 : end], start - 2, end)
+
+
+def components_of(scan: bytes) -> bytes:
+    """Return the components of a scan with these parameters, one in each byte."""
+    return scan[1 : 2 * scan[0] : 2]
 
 
 @dataclass
@@ -107,22 +108,27 @@ class Frame:
         if self.marker not in _PROGRESSIVE:  # the three mean nothing there
             first, last, approximation = 0, 63, 0
         before, after = approximation >> 4, approximation & 15
-        for component in scan[1 : 2 * scan[0] : 2]:
+        for component in components_of(scan):
             missing = self.missing[component]
             if before and {*missing[first : last + 1]} != {before}:
                 raise EOFError("truncated: scans are missing")
             missing[first : last + 1] = [after] * (last + 1 - first)
 
-    def check_scans(self, scans: int) -> None:
-        """Raise ValueError if so many passes over the picture are too many."""
-        if scans > 2 and scans * max(self.width * self.height, _MAX_SCANNED // _MAX_SCANS) > (
-            _MAX_SCANNED
-        ):
-            raise ValueError("too many scans")
+    def samples(self, components: Iterable[int]) -> int:
+        """Count the samples of components of the picture, about."""
+        x_max, y_max = self._largest
+        factors = sum(x * y for x, y in map(self.sampling.__getitem__, components))
+        return self.width * self.height * factors // (x_max * y_max)
+
+    @cached_property
+    def _largest(self) -> tuple[int, int]:
+        """The largest horizontal and vertical sampling factors."""
+        x, y = zip(*self.sampling.values(), strict=True)
+        return max(x), max(y)
 
     def units(self, scan: bytes) -> int:
         """Count the minimum coded units of a scan with these parameters."""
-        x_max, y_max = (max(factors) for factors in zip(*self.sampling.values(), strict=True))
+        x_max, y_max = self._largest
         x, y = self.sampling[scan[1]] if scan[0] == 1 else (1, 1)  # one component: its own blocks
         across, down = -(-self.width * x // (8 * x_max)), -(-self.height * y // (8 * y_max))
         return int(across * down)

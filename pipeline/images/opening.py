@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -19,6 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pipeline.errors import RejectedImage
 from pipeline.images.formats import is_other_format, sniff
 from pipeline.images.gif import open_gif
+from pipeline.images.heif import open_avif, open_heif
 from pipeline.images.jpeg import Jpeg
 from pipeline.images.jpeg2000 import open_jpeg2000
 from pipeline.images.limits import ImageLimits, Reject, check_size
@@ -41,14 +41,6 @@ def open_image(data: bytes, limits: ImageLimits) -> ImageFile:
     check_size(image.size, limits)
     if image.mode in ("I", "F"):
         raise RejectedImage(Reject.UNSUPPORTED_FORMAT, "32-bit, signed or float samples")
-    return image
-
-
-def _open_heif(data: bytes, limits: ImageLimits) -> ImageFile:
-    """Open HEIF with libheif, which turns pictures upright and guards against bombs itself."""
-    from pi_heif.as_plugin import HeifImageFile
-
-    image: ImageFile = HeifImageFile(io.BytesIO(data))
     return image
 
 
@@ -90,7 +82,7 @@ _OPENERS: dict[str, Callable[[bytes, ImageLimits], ImageFile]] = {
     "gif": lambda data, limits: open_gif(data),
     "tiff": open_tiff,
     "bmp": _open_bmp,
-    "avif": lambda data, limits: AvifImageFile(io.BytesIO(data)),
-    "heif": _open_heif,
+    "avif": open_avif,
+    "heif": lambda data, limits: open_heif(data),
     "jpeg2000": open_jpeg2000,
 }

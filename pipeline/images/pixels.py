@@ -32,7 +32,10 @@ _TO_UPRIGHT = {  # by EXIF orientation
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image → an upright picture in mode RGB without metadata, transparency on white."""
+    """Any Pillow image → an upright picture in mode RGB without metadata, transparency on white.
+
+    Its pixels are those of `image`, not a copy, where there is nothing to be done.
+    """
     rgb = _flatten(image)
     if (orientation := _orientation(image.info.get("exif") or b"")) in _TO_UPRIGHT:
         rgb = rgb.transpose(_TO_UPRIGHT[orientation])
@@ -122,7 +125,8 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = _gray16(image)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        image.load()
+        return image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
     rgba = image.convert("LA") if image.mode == "La" else image
     rgba = rgba if rgba.mode == "RGBA" else rgba.convert("RGBA")
     white = Image.new("RGB", image.size, "white")

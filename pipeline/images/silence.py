@@ -25,6 +25,7 @@ from PIL import _imaging
 from pipeline.concurrency import SharedContext
 
 _thread = threading.local()
+_LOGGER, _HANDLER = logging.getLogger("PIL"), logging.NullHandler()
 
 
 class _SilentModules:
@@ -57,15 +58,14 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
-    logger.addHandler(handler)  # else logging writes to stderr where the host has configured none
+    _LOGGER.addHandler(_HANDLER)  # else logging writes to stderr where the host has configured none
     set_handler = _tiff_error_handler()
     before = set_handler(None)
     try:
         yield
     finally:
         set_handler(before)
-        logger.removeHandler(handler)
+        _LOGGER.removeHandler(_HANDLER)
 
 
 _QUIET_LIBRARIES = SharedContext(_quiet_libraries)

@@ -181,7 +181,7 @@ def test_the_table_has_rank_distance_id_name_category_and_path(
     for row, n in zip(rows, nearest, strict=True):
         cells = [cell.strip() for cell in row.strip("│").split("│")]
         assert cells == [
-            "mobilenet", str(n.rank), f"{n.distance:.4g}", f"{n.percentile:.1f}", str(n.item.id),
+            "mobilenet", str(n.rank), f"{n.distance:.4g}", f"{n.percentile:.1f} %", str(n.item.id),
             n.item.name, n.item.category, str(n.photo),
         ]  # fmt: skip
     warning = open_engine(built, "mobilenet").warning

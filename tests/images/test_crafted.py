@@ -21,9 +21,12 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits, Reject, decode, encode_jpeg, resize
+from pipeline.images.jpeg2000 import open_jpeg2000
+from pipeline.images.jpeg_scans import read_scans
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ListSource
 from tests.images import damage
+from tests.images.test_coded_size import avif, canvas, heic
 from tests.images.test_images import (
     BOMBS,
     JPEGS,
@@ -47,7 +50,9 @@ WHOLE: dict[str, bytes] = {
     "heic": HEIC["orientation-6"],
     "heic alpha": HEIC["alpha"],
     "heic 10 bit": HEIC["10-bit"],
+    "heic tiles": canvas(b"heic", [heic()] * 4),
     "avif": encode(photo(40, 60), "AVIF"),
+    "avif tiles": canvas(b"avif", [avif(64, 64, (64, 64))] * 4),
     "jpeg2000": encode(photo(40, 60), "JPEG2000"),
     "jpeg2000 tiles": encode(photo(40, 60), "JPEG2000", no_jp2=True, tile_size=(16, 16)),
 }
@@ -178,6 +183,35 @@ def test_an_expensive_file_costs_little(make: Callable[[], bytes], expected: set
     assert result in expected
     assert calls <= MAX_CALLS
     assert peak <= MAX_BYTES
+
+
+def of_size(data: bytes, width: int, height: int) -> bytes:
+    """Declare another size in the frame of a progressive JPEG."""
+    at = data.index(b"\xff\xc2") + 5
+    return data[:at] + struct.pack(">2H", height, width) + data[at + 4 :]
+
+
+def test_pixels_of_a_jpeg_are_limited_by_its_scans() -> None:
+    data = JPEGS["progressive"]
+    read_scans(of_size(data, 8160, 6120))
+    read_scans(of_size(data, 6000, 4000) + bytes(14_000_000))
+    for heavy in (of_size(scans(20), 8160, 6120), of_size(data, 8160, 6120) + bytes(19_000_000)):
+        with pytest.raises(RejectedImage, match="too many pixels: 8160x6120 in several scans"):
+            read_scans(heavy)
+    cmyk = encode(photo(70, 93), "JPEG", "CMYK", progressive=True)
+    read_scans(of_size(cmyk, 5000, 4000))
+    two = cmyk[: cmyk.index(b"\xff\xda", cmyk.index(b"\xff\xda", SCAN) + 2)]
+    with pytest.raises(RejectedImage, match="in several scans"):  # 400 MB of coefficients
+        read_scans(of_size(two, 8000, 6000))
+
+
+def test_pixels_of_jpeg2000_are_limited_by_its_bytes() -> None:
+    data = encode(photo(70, 93), "JPEG2000", no_jp2=True)
+    at = data.index(b"\xff\x4f\xff\x51") + 8
+    large = struct.pack(">8I", 5000, 5000, 0, 0, 5000, 5000, 0, 0)
+    data = data[:at] + large + data[at + 32 :]
+    open_jpeg2000(data, ImageLimits())
+    assert reason(data + bytes(10_000_000)) == Reject.TOO_MANY_PIXELS
 
 
 def test_memory_that_runs_out_rejects_one_photo(monkeypatch: pytest.MonkeyPatch) -> None:

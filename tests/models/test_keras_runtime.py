@@ -161,7 +161,7 @@ import json, random, sys
 from pathlib import Path
 import numpy as np
 from pipeline.config import PretrainedSettings, TrainingSettings
-from pipeline.models import load, pretrained
+from pipeline.models import pretrained
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.keras_runtime import keras, tf
 from pipeline.models.store import ModelStore
@@ -183,14 +183,15 @@ settings = PretrainedSettings(
     type="pretrained", network="MobileNet", weights="random", include_top=False, layer=None,
     pooling="avg", input_size=32,
 )
-model = load("m", pretrained.fetch("m", settings, ModelStore(Path(sys.argv[1], "model"))))
+folder = pretrained.fetch("m", settings, ModelStore(Path(sys.argv[1], "model")))
+network = pretrained.load_encoder(folder)
 after = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
 from tensorflow.python.framework import config
 print(json.dumps([
     before == after,
     config.is_op_determinism_enabled(),
     trained.compute_dtype,
-    model.network.compute_dtype,
+    network.compute_dtype,
 ]))
 """
     code = code.replace("sys.argv[1]", repr(str(tmp_path)))

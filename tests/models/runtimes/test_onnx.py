@@ -18,7 +18,7 @@ from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, k
 from pipeline.models.runtimes import publish
 from pipeline.models.runtimes.base import difference, max_rounding
 from pipeline.models.runtimes.export import export
-from pipeline.models.runtimes.onnx import OnnxNetwork
+from pipeline.models.runtimes.onnx import OnnxNetwork, open_published
 from pipeline.models.runtimes.publish import drawn_photos, write_networks
 from pipeline.models.store import CHAIN, DECODER, ENCODER, WEIGHTS
 
@@ -143,7 +143,7 @@ def test_what_is_no_network_is_one_error(data: bytes, tmp_path: Path) -> None:
     file = tmp_path / ENCODER
     file.write_bytes(data)
     with pytest.raises(DamagedArtifactError, match="no network that ONNX Runtime can run"):
-        OnnxNetwork(file)
+        open_published(file)
 
 
 def test_a_network_whose_weights_are_missing_is_one_error(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_network_whose_weights_are_missing_is_one_error(tmp_path: Path) -> Non
     export(encoder, tmp_path / ENCODER, tmp_path / WEIGHTS, "uint8")
     (tmp_path / WEIGHTS).unlink()
     with pytest.raises(DamagedArtifactError, match="no network that ONNX Runtime can run"):
-        OnnxNetwork(tmp_path / ENCODER)
+        open_published(tmp_path / ENCODER)
 
 
 def test_a_network_that_differs_from_keras_is_not_published(
