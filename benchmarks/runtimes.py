@@ -27,14 +27,19 @@ engines:
     include_top: false
     layer: null
     pooling: avg
-  autoencoder:
+  strided:
     type: autoencoder
     architecture: strided
     resize: bilinear
     training: {{batch_size: 32, epochs: 1}}
+  descriptor:
+    type: autoencoder
+    architecture: descriptor
+    resize: bilinear
+    training: {{batch_size: 32, epochs: 1}}
 embedding: {{batch_size: 32, shard_size: 1024, decoders: 2}}
 """
-PHOTOS = {"vgg16": 128, "mobilenet": 500, "autoencoder": 500}
+PHOTOS = {"vgg16": 500, "mobilenet": 500, "strided": 500, "descriptor": 500}
 STAGE = """
 import re, sys, tempfile, time
 from pathlib import Path

@@ -163,7 +163,7 @@ class Shop:
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """An empty catalog; queries by photo load the color model instead of a network."""
 
-    def load(name: str, folder: ModelFolder) -> EmbeddingModel:
+    def load(name: str, folder: ModelFolder, **_: object) -> EmbeddingModel:
         return ColorModel(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)

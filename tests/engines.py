@@ -111,7 +111,7 @@ Opener = Callable[..., Fair]
 def open_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
     """Open empty catalogs; models see colors, and no network is loaded."""
 
-    def load(name: str, folder: ModelFolder) -> EmbeddingModel:
+    def load(name: str, folder: ModelFolder, **_: object) -> EmbeddingModel:
         return ViewModel(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)

@@ -129,7 +129,7 @@ def test_threads_load_the_model_once(shop: Shop, monkeypatch: pytest.MonkeyPatch
     loads: list[str] = []
     gate = threading.Barrier(4)
 
-    def load(name: str, folder: object) -> EmbeddingModel:
+    def load(name: str, folder: object, **_: object) -> EmbeddingModel:
         loads.append(name)
         return ColorModel(name)
 

@@ -25,7 +25,8 @@ class Settings(BaseModel):
     A setting's meaning is the `description` of its field or, if longer, the text below the field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Deferred, only the validator of the whole is built, on first use, and not each part's too.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @classmethod
     def meaning(cls, field: str) -> str:

@@ -56,14 +56,19 @@ def fetch(
     return pretrained.fetch(name, settings, store, progress)
 
 
-def load(name: str, folder: ModelFolder) -> NetworkModel:
+def load(name: str, folder: ModelFolder, *, for_queries: bool = False) -> NetworkModel:
     """Open a model folder in the runtime that is best for it here, without TensorFlow.
+
+    With `for_queries`, a photo alone takes less time where it may be rounded differently: not for
+    vectors that are kept.
 
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
-    is_onnx = folder.embedding.get("type") == "onnx"
-    network = onnx_file.open_network(folder) if is_onnx else runtimes.open_encoder(folder)
+    if folder.embedding.get("type") == "onnx":
+        network = onnx_file.open_network(folder)
+    else:
+        network = runtimes.open_encoder(folder, for_queries=for_queries)
     return NetworkModel(name, folder, network)
 
 

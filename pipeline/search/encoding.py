@@ -57,7 +57,7 @@ class QueryEncoder:
         """The model that made the vectors, loaded once, when a photo first needs it."""
         with self._model_lock:
             if self._model is None:
-                self._model = models.load(self.engine.name, self._model_folder)
+                self._model = models.load(self.engine.name, self._model_folder, for_queries=True)
             return self._model
 
     def prepare(self, query: Query) -> EncodedQuery | U8Image | PipelineError:

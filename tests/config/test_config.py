@@ -362,8 +362,8 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("download.requests_per_second=1e-320", "greater than or equal to 0.001"),
         ("download.resize=0250", "'0250': give the pixels of a side (250)"),
         ("download.resize=fit 0512", "'fit 0512': give the pixels of a side (250)"),
-        ("download.allow_addresses=[home]", "download.allow_addresses.0: "),
-        ("download.allow_addresses=home", "download.allow_addresses.0: "),
+        ("download.allow_addresses=[home]", "download.allow_addresses: 'home': give a network"),
+        ("download.allow_addresses=home", "download.allow_addresses: 'home': give a network"),
     ],
 )
 def test_an_impossible_value_is_named_with_its_place(

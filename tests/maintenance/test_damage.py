@@ -110,7 +110,7 @@ def fetch(_name: str, settings: PretrainedSettings, store: ModelStore, *_: objec
     return store.publish(content, write)
 
 
-def load(name: str, folder: ModelFolder) -> ColorModel:
+def load(name: str, folder: ModelFolder, **_: object) -> ColorModel:
     folder.check(WEIGHTS)
     return ColorModel(name, fingerprint=folder.fingerprint)
 

@@ -36,7 +36,7 @@ class Rebuilding(ColorModel):
 def rebuilding(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A catalog whose model knows what 100 held-out photos lose: 0 to 99, and 0 to 0.99."""
 
-    def load(name: str, folder: ModelFolder) -> Rebuilding:
+    def load(name: str, folder: ModelFolder, **_: object) -> Rebuilding:
         return Rebuilding(name, fingerprint=folder.fingerprint)
 
     monkeypatch.setattr(models, "load", load)

@@ -17,7 +17,6 @@ from pipeline.models.base import U8Batch
 from pipeline.models.onnx_file.interface import data_files, read_graph, read_interface
 from pipeline.models.runtimes.base import Network
 from pipeline.models.runtimes.onnx import OnnxNetwork, errors
-from pipeline.models.runtimes.publish import drawn_photos
 from pipeline.models.store import ModelFolder, ModelStore
 
 _POOLINGS = {2: ("none",), 3: ("cls", "avg", "max"), 4: ("avg", "max")}  # by dimensions
@@ -127,6 +126,8 @@ def pooled(output: Tensor, pooling: str, layout: str) -> Tensor:
 
 def _dim_on_photos(key: str, file: Path, spec: Mapping[str, Any]) -> int:
     """Run the encoder on drawn photos; return the length of its vectors."""
+    from pipeline.models.runtimes.publish import drawn_photos
+
     shapes: list[tuple[int, ...]] = []
 
     def pool(output: Tensor) -> Tensor:

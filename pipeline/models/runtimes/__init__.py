@@ -11,8 +11,10 @@ from pipeline.models.runtimes.base import Decoder, Network
 from pipeline.models.store import CHAIN, DECODER, ENCODER, WEIGHTS, ModelFolder
 
 
-def open_encoder(folder: ModelFolder) -> Network:
+def open_encoder(folder: ModelFolder, *, for_queries: bool = False) -> Network:
     """Open a model's network in the runtime that is best for it here.
+
+    With `for_queries`, a photo alone takes less time where it may be rounded differently.
 
     Raises:
         DamagedArtifactError: its files are not what was published.
@@ -22,7 +24,7 @@ def open_encoder(folder: ModelFolder) -> Network:
         from pipeline.models.runtimes import ncnn
 
         folder.check(CHAIN)
-        return ncnn.open_network(folder.path)
+        return ncnn.open_network(folder.path, for_queries=for_queries)
     return onnx.open_published(folder.check(ENCODER))
 
 

@@ -27,7 +27,8 @@ class Network(Protocol):
     def __call__(self, pixels: U8Batch, /) -> F32Matrix:
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous; n may be 0.
 
-        On a CPU a photo gets the same vector, to the last bit, whatever photos are beside it.
+        On a CPU a photo gets the same vector, to the last bit, whatever photos are beside it; where
+        it was opened for queries, a photo alone may get another one, within `max_rounding`.
         """
 
 

@@ -58,8 +58,12 @@ def export(network: Any, folder: Path) -> bool:
     return chain is not None
 
 
-def open_network(folder: Path, threads: int | None = None) -> NcnnNetwork:
+def open_network(
+    folder: Path, threads: int | None = None, *, for_queries: bool = False
+) -> NcnnNetwork:
     """Load a folder that `export` wrote into; `threads` photos at a time, by default one a core.
+
+    With `for_queries`, a photo alone takes less time, and is rounded differently.
 
         network = open_network(model_folder.path)
 
@@ -67,7 +71,8 @@ def open_network(folder: Path, threads: int | None = None) -> NcnnNetwork:
         DamagedArtifactError: one of its two files cannot be read, or does not fit the other.
         ImportError: ncnn cannot be imported; ask `unavailable` before.
     """
-    return NcnnNetwork(_read_chain(folder / CHAIN), folder / WEIGHTS, threads or cores())
+    chain = _read_chain(folder / CHAIN)
+    return NcnnNetwork(chain, folder / WEIGHTS, threads or cores(), for_queries)
 
 
 def _read_chain(file: Path) -> Chain:
@@ -80,7 +85,9 @@ def _read_chain(file: Path) -> Chain:
 class NcnnNetwork:
     """A chain of convolutions and its dense layers, as a `Network`."""
 
-    def __init__(self, chain: Chain, weights_file: Path, threads: int) -> None:
+    def __init__(
+        self, chain: Chain, weights_file: Path, threads: int, for_queries: bool = False
+    ) -> None:
         # Imports ncnn, which may not be installed.
         from pipeline.models.runtimes import ncnn_net
 
@@ -92,12 +99,16 @@ class NcnnNetwork:
             self._convolutions = ncnn_net.Convolutions(chain, weights)
             inputs = [chain.features, *(layer.units for layer in chain.dense)]
             layers = zip(chain.dense, inputs, strict=False)
-            self._dense = [DenseLayer(layer, weights, count) for layer, count in layers]
+            self._dense = [
+                DenseLayer(layer, weights, count, quick_alone=for_queries)
+                for layer, count in layers
+            ]
 
     def __call__(self, pixels: U8Batch) -> F32Matrix:
         """(n, height, width, 3) uint8 → (n, dim) float32, C-contiguous; n may be 0.
 
-        A photo gets the same vector, to the last bit, whatever photos are beside it.
+        A photo gets the same vector, to the last bit, whatever photos are beside it, but for a
+        photo alone if opened `for_queries`.
         """
         vectors = np.empty((len(pixels), self._chain.features), np.float32)
         features = ordered_map(self._features, pixels, self._threads, ahead=2 * self._threads)

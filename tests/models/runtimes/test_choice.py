@@ -119,7 +119,7 @@ def test_embedding_says_once_that_a_faster_runtime_is_missing(
 ) -> None:
     monkeypatch.setattr(ncnn, "unavailable", lambda: "no wheel")
 
-    def load(name: str, folder: ModelFolder) -> ColorModel:
+    def load(name: str, folder: ModelFolder, **_: object) -> ColorModel:
         return ColorModel(name, runtime=runtimes.runtime_of(folder))
 
     monkeypatch.setattr(models, "load", load)

@@ -141,6 +141,16 @@ def test_a_photo_alone_has_the_bits_that_it_has_in_any_batch(tmp_path: Path) -> 
     assert vectors.flags.c_contiguous
 
 
+def test_for_queries_a_photo_alone_is_the_same_but_for_rounding(tmp_path: Path) -> None:
+    network, inner = small_chain(dense=70, filters=32, size=18)
+    embedding, asking = (opened(tmp_path, network, inner, for_queries=q) for q in (False, True))
+    pixels = photos(network, 3)
+    vectors = embedding(pixels)
+    np.testing.assert_array_equal(asking(pixels), vectors)
+    for row in range(3):
+        assert difference(asking(pixels[row : row + 1]), vectors[row : row + 1]) < 1e-6
+
+
 def test_rows_are_multiplied_so_many_at_a_time_that_they_are_alike() -> None:
     class Uneven(np.ndarray):  # as OpenBLAS with AVX2, which rounds the last rows differently
         limit = 8
