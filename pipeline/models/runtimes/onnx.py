@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import damaged
+from pipeline.cache_dirs import environment
 from pipeline.concurrency import cores
 from pipeline.models.runtimes.base import F32Array
 
@@ -50,8 +53,7 @@ class OnnxNetwork:
         shape: tuple[int, ...] | None = None,
     ) -> None:
         """Open a file; raises one of `errors` if it is no network."""
-        import onnxruntime
-
+        onnxruntime = _import_quietly()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # it raises what it also logs
@@ -92,9 +94,19 @@ def open_published(file: Path) -> OnnxNetwork:
         raise damaged(file, "it is no network that ONNX Runtime can run") from error
 
 
+@cache
+def _import_quietly() -> Any:
+    """Import ONNX Runtime without its telemetry.
+
+    It would write an identifier of the device into the user's home, and send events over the
+    network. The variable is read once, at the import; its Python function comes too late.
+    """
+    with environment({"ORT_DISABLE_TELEMETRY": "1"}):
+        return import_module("onnxruntime")
+
+
 def errors() -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises for a file that it cannot read or run."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state = _import_quietly().capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidGraph", "InvalidProtobuf", "InvalidArgument", "NotImplemented")
     return tuple(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +189,24 @@ def test_the_rounding_of_runtimes_bounds_how_far_apart_they_put_a_photo() -> Non
         vector = random.standard_normal(dim).astype(np.float32)
         off = np.abs(vector).max() * 1e-5 * random.choice([-1, 1], dim)
         assert 0 < np.linalg.norm(off) <= max_rounding(vector) * (1 + 1e-6)
+
+
+def test_nothing_is_written_to_the_home_and_nobody_is_told(tmp_path: Path) -> None:
+    """The library's telemetry would keep an identifier there, and send events."""
+    encoder = autoencoder("strided", 32)()
+    save_weights(encoder, tmp_path / WEIGHTS)
+    export(encoder, tmp_path / ENCODER, tmp_path / WEIGHTS, "uint8")
+    home = tmp_path / "home"
+    home.mkdir()
+    program = f"""
+import os
+from pathlib import Path
+import numpy as np
+from pipeline.models.runtimes.onnx import OnnxNetwork
+OnnxNetwork(Path({str(tmp_path / ENCODER)!r}))(np.zeros((1, 32, 32, 3), np.uint8))
+assert "ORT_DISABLE_TELEMETRY" not in os.environ
+"""
+    environment = {**os.environ, "HOME": str(home)}
+    environment.pop("XDG_CACHE_HOME", None)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert list(home.iterdir()) == []
