@@ -237,7 +237,7 @@ def test_a_build_without_one_photo_says_why_and_what_it_counted(
     tmp_path: Path, server: PhotoServer
 ) -> None:
     settings = write_table(tmp_path / "shop", [server.url(f"status/{n}?is=410") for n in range(3)])
-    process = start(settings, "build")
+    process = start(settings, "build", "--set", "engines={autoencoder: {type: autoencoder}}")
     out, talk = process.communicate(timeout=300)
     assert process.returncode == 1
     assert out == ""
