@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_a_chain_of_convolutions_is_run_by_ncnn(network: object, folder: ModelFo
     (folder.path / CHAIN).write_text("{}")
     with pytest.raises(DamagedArtifactError, match=CHAIN):
         models.load("a", folder)
+
+
+@pytest.mark.skipif(bool(ncnn.unavailable()), reason="ncnn is not installed here")
+def test_where_ncnn_gives_other_vectors_the_exported_network_answers(
+    network: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_network = ncnn.open_network
+
+    def slightly_off(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+        right = open_network(folder)
+        return lambda pixels: right(pixels) * np.float32(1.0001)
+
+    monkeypatch.setattr(ncnn, "open_network", slightly_off)
+    save_weights(network, tmp_path / WEIGHTS)
+    write_networks(tmp_path, network)
+    assert not (tmp_path / CHAIN).exists()
+    assert (tmp_path / ENCODER).exists()
 
 
 def test_without_ncnn_the_same_vectors_come_from_onnx_runtime(
