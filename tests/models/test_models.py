@@ -96,12 +96,14 @@ def test_a_fetched_model_gives_the_vectors_of_its_network(fetched: ModelFolder) 
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_random_weights_follow_from_their_seed(fetched: ModelFolder, tmp_path: Path) -> None:
     again = pretrained.fetch("a", SMALL, ModelStore(tmp_path / "2"))
     other = pretrained.fetch("a", SMALL.model_copy(update={"seed": 8}), ModelStore(tmp_path / "3"))
     assert fetched.fingerprint == again.fingerprint != other.fingerprint
 
 
+@pytest.mark.usefixtures("not_exported")
 @pytest.mark.parametrize(
     "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_pw_13_relu"}]
 )
@@ -156,6 +158,7 @@ def test_weights_are_read_from_a_file(tmp_path: Path) -> None:
     assert store.with_recipe(models.recipe(settings)) == [store.current()]
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_a_file_of_weights_may_be_known_by_its_checksum(weights_file: Path, tmp_path: Path) -> None:
     checksum = hashlib.sha256(weights_file.read_bytes()).hexdigest()
     store = ModelStore(tmp_path)
@@ -196,6 +199,7 @@ class Notes(Silent):
         self.said.append(text)
 
 
+@pytest.mark.usefixtures("not_exported")
 @pytest.mark.parametrize("checked", [False, True])
 def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
     weights_file: Path, checked: bool, fetched: ModelFolder, tmp_path: Path
@@ -229,6 +233,7 @@ def test_random_weights_stand_in_for_a_missing_file_until_it_is_there(
         assert store.with_recipe(models.recipe(settings, read_file=False))[0] == real
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_equal_weights_of_another_path_or_recipe_are_found_again(
     weights_file: Path, tmp_path: Path
 ) -> None:
@@ -317,6 +322,7 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("not_exported")
 @pytest.mark.usefixtures("no_network")
 def test_random_weights_stand_in_for_a_download_that_failed(tmp_path: Path) -> None:
     store, notes = ModelStore(tmp_path), Notes()

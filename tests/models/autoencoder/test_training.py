@@ -99,6 +99,7 @@ class StopAfter(Silent):
             raise Stop
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_the_same_seed_gives_the_same_weights(
     model: ModelFolder, catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert again.manifest["weights"] == model.manifest["weights"] != other.manifest["weights"]
 
 
+@pytest.mark.usefixtures("not_exported")
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_stopped_run_resumes_after_its_last_epoch(
     epoch: int,
@@ -232,6 +234,7 @@ def test_a_teacher_decides_what_is_near(catalog: Catalog, tmp_path: Path) -> Non
     assert off < 0.25 * np.abs(own[:, np.newaxis] - own).mean()
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_a_run_begun_on_other_photos_is_begun_again(catalog: Catalog, tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "model")
     short = settings(epochs=2)
@@ -291,6 +294,7 @@ def test_the_model_folder_describes_itself(model: ModelFolder, catalog: Catalog)
     assert model.weights_file.stat().st_size < 5 * model.manifest["parameters"] + 200_000
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_patience_ends_a_run_that_no_longer_improves(catalog: Catalog, tmp_path: Path) -> None:
     hopeless = settings(epochs=30, patience=2, learning_rate=1e-12, schedule="constant")
     model = train("ae", hopeless, catalog, ModelStore(tmp_path), LIMITS)
