@@ -60,10 +60,7 @@ def query(
     """Find the items that look most like a photo, by every engine side by side."""
     from pipeline.search import searcher as search
 
-    if (bool(photos), item is not None, key is not None).count(True) != 1:
-        raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
-    if paths and as_json:
-        raise QueryError("--paths and --json print different things: give one of them")
+    _check_options(photos, item, key, paths=paths, as_json=as_json)
     settings = load_config(config, set_)
     if grid:
         check_output("--grid", grid, [".png"], settings, photos or ())
@@ -83,9 +80,7 @@ def query(
         for named, result in zip(queries, results, strict=True):
             if isinstance(result, PipelineError):
                 failed = True
-                talk(f"imgsearch: {result}")
-                if as_json:
-                    print_json({"query": named.name, "error": str(result)})
+                _print_error(named.name, result, as_json)
                 continue
             if paths:
                 print_paths(result)
@@ -97,6 +92,21 @@ def query(
             _write_grid(grid, rows, next(iter(searcher.engines.values())).limits)
     if failed:
         raise typer.Exit(1)
+
+
+def _check_options(
+    photos: list[Path] | None, item: int | None, key: str | None, *, paths: bool, as_json: bool
+) -> None:
+    if (bool(photos), item is not None, key is not None).count(True) != 1:
+        raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
+    if paths and as_json:
+        raise QueryError("--paths and --json print different things: give one of them")
+
+
+def _print_error(name: str, error: PipelineError, as_json: bool) -> None:
+    talk(f"imgsearch: {error}")
+    if as_json:
+        print_json({"query": name, "error": str(error)})
 
 
 def _queries(

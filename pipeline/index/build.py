@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,16 +72,10 @@ def build_index(
         )
     photos = now.photos
     content = {
-        "engine": engine,
-        "fingerprint": model.fingerprint,
-        "model": model.path.name,
-        "random_weights": model.has_random_weights,
-        "dim": model.dim,
+        **_describe(engine, model, settings),
         "rows": len(photos),
-        "without_direction": sum(photo.sha256 in left_out for photo in catalog.photos()),
         "items": len(np.unique(now.ids[:, 1])),
-        "index": settings.model_dump(mode="json", exclude={"keep_builds"}),
-        "metric": "Euclidean",
+        "without_direction": sum(photo.sha256 in left_out for photo in catalog.photos()),
     }
     contents = [hashlib.sha256(array.tobytes()).hexdigest() for array in (photos, now.ids)]
     contents.append(vectors.checksum(now.rows))
@@ -101,6 +96,19 @@ def build_index(
             calibrate(written, items, query_rows, categories).write(aside)
     builds.use(folder.name, settings.keep_builds)
     return Build(folder, read_manifest(folder))
+
+
+def _describe(engine: str, model: ModelFolder, settings: IndexSettings) -> dict[str, Any]:
+    """What a manifest says of an index whatever photos are in it."""
+    return {
+        "engine": engine,
+        "fingerprint": model.fingerprint,
+        "model": model.path.name,
+        "random_weights": model.has_random_weights,
+        "dim": model.dim,
+        "index": settings.model_dump(mode="json", exclude={"keep_builds"}),
+        "metric": "Euclidean",
+    }
 
 
 def snapshot(
