@@ -114,7 +114,13 @@ class Shop:
     def use_model(self, weights: str, **content: object) -> ModelFolder:
         """Publish a model folder with the configured settings, and make it the one in use."""
         recipe = models.recipe(self.config.engines[ENGINE])
-        content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": weights, **content}
+        content = {
+            "recipe": recipe,
+            "embedding": {"type": "pretrained"},
+            "dim": 3,
+            "weights": weights,
+            **content,
+        }
         store = self.engine.models
         name = digest(content)
         with publish(store.folder / name, content) as aside:

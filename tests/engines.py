@@ -87,7 +87,7 @@ class Fair:
     def index(self, name: str) -> None:
         engine = Engine(name, self.config)
         recipe = models.recipe(self.config.engines[name])
-        content = {"recipe": recipe, "embedding": {}, "dim": 3, "weights": name}
+        content = {"recipe": recipe, "embedding": {"type": "pretrained"}, "dim": 3, "weights": name}
         with publish(engine.models.folder / digest(content), content) as aside:
             (aside / WEIGHTS).write_text(name)
         model = engine.models.use(engine.models.open(digest(content)))

@@ -78,14 +78,10 @@ def query(
             fuse=fuse,
         )
         for named, result in zip(queries, results, strict=True):
+            _print(named.name, result, paths=paths, as_json=as_json)
             if isinstance(result, PipelineError):
                 failed = True
-                _print_error(named.name, result, as_json)
                 continue
-            if paths:
-                print_paths(result)
-            else:
-                print_result(named.name, result, as_json)
             rows.append((Path(named.name).name, named.photo, result))
             del rows[MAX_GRID_QUERIES if grid else 0 :]
         if grid and rows:
@@ -103,10 +99,15 @@ def _check_options(
         raise QueryError("--paths and --json print different things: give one of them")
 
 
-def _print_error(name: str, error: PipelineError, as_json: bool) -> None:
-    talk(f"imgsearch: {error}")
-    if as_json:
-        print_json({"query": name, "error": str(error)})
+def _print(name: str, result: SearchResult | PipelineError, *, paths: bool, as_json: bool) -> None:
+    if isinstance(result, PipelineError):
+        talk(f"imgsearch: {result}")
+        if as_json:
+            print_json({"query": name, "error": str(result)})
+    elif paths:
+        print_paths(result)
+    else:
+        print_result(name, result, as_json)
 
 
 def _queries(

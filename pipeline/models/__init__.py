@@ -65,7 +65,7 @@ def load(name: str, folder: ModelFolder, *, for_queries: bool = False) -> Networ
     Raises:
         DamagedArtifactError: its files are not what was published.
     """
-    if folder.embedding.get("type") == "onnx":
+    if folder.embedding["type"] == "onnx":
         network = onnx_file.open_network(folder)
     else:
         network = runtimes.open_encoder(folder, for_queries=for_queries)
@@ -81,7 +81,7 @@ def load_on_gpu(name: str, folder: ModelFolder) -> NetworkModel | None:
     from pipeline.models.runtimes.keras import KerasNetwork, has_gpu
 
     load_encoder = {"autoencoder": autoencoder.load_encoder, "pretrained": pretrained.load_encoder}
-    kind = folder.embedding.get("type")
+    kind = folder.embedding["type"]
     if kind not in load_encoder or not has_gpu():
         return None
     return NetworkModel(name, folder, KerasNetwork(load_encoder[kind](folder)))

@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.artifacts import sha256_file
 from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.models.keras_model import load_weights, save_weights, weights_digest
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.weights import load_weights, save_weights, weights_digest
 from pipeline.progress import SILENT, Progress
 
 

@@ -56,7 +56,7 @@ def run(
 
     def fetch(name: str, settings: object, store: ModelStore, progress: object) -> ModelFolder:
         recipe = {**pretrained.recipe(settings), "obtained": True}  # type: ignore[arg-type]
-        embedding = {"input_size": 4, "resize": "nearest"}
+        embedding = {"type": "pretrained", "input_size": 4, "resize": "nearest"}
         content = {"recipe": recipe, "embedding": embedding, "dim": 3, "weights": digest(name)}
         return store.publish(content, lambda folder: (folder / WEIGHTS).write_text(name) and None)
 

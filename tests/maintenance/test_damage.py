@@ -39,7 +39,7 @@ from tests.conftest import Color, ColorModel, png
 
 SAMPLE = 24  # damages tried, of all
 ITEMS = 12
-EMBEDDING = {"input_size": 4, "resize": "nearest"}
+EMBEDDING = {"type": "pretrained", "input_size": 4, "resize": "nearest"}
 Damage = Callable[[Path], object]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.models.keras_model import weights_digest
 from pipeline.models.keras_runtime import (
     compiled,
     deterministic_ops,
@@ -21,6 +20,7 @@ from pipeline.models.keras_runtime import (
     fresh_names_and_seeds,
     keras,
 )
+from pipeline.models.weights import weights_digest
 
 
 def run(code: str, **environment: str) -> str:

@@ -20,9 +20,9 @@ from pipeline.config import AutoencoderSettings, PretrainedSettings
 from pipeline.errors import ConfigError, DamagedArtifactError, WeightsError
 from pipeline.models import autoencoder, pretrained
 from pipeline.models.autoencoder.model import encoder
-from pipeline.models.keras_model import save_weights, weights_digest
 from pipeline.models.keras_runtime import keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.weights import save_weights, weights_digest
 from pipeline.progress import Silent
 
 SMALL = PretrainedSettings(

@@ -8,10 +8,10 @@ import numpy as np
 
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
-from pipeline.models.keras_model import load_weights
 from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras, tf
 from pipeline.models.reconstruction import Rebuild
 from pipeline.models.store import ModelFolder
+from pipeline.models.weights import load_weights
 
 
 def embedding(settings: AutoencoderSettings) -> dict[str, Any]:

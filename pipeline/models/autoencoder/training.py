@@ -28,7 +28,6 @@ from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.base import F32Matrix, U8Batch
-from pipeline.models.keras_model import save_weights, weights_digest
 from pipeline.models.reconstruction import reconstruction_errors, to_uint8
 from pipeline.models.runtimes.publish import write_networks
 from pipeline.models.store import (
@@ -40,6 +39,7 @@ from pipeline.models.store import (
     ModelFolder,
     ModelStore,
 )
+from pipeline.models.weights import save_weights, weights_digest
 from pipeline.progress import SILENT, Advance, Progress
 
 TeacherVectors = Callable[[U8Batch], F32Matrix]

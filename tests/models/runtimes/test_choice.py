@@ -11,13 +11,13 @@ import pytest
 from pipeline import models
 from pipeline.errors import DamagedArtifactError
 from pipeline.models import runtimes
-from pipeline.models.keras_model import save_weights
 from pipeline.models.keras_runtime import keras
 from pipeline.models.network_model import NetworkModel
 from pipeline.models.runtimes import keras as keras_network
 from pipeline.models.runtimes import ncnn
 from pipeline.models.runtimes.publish import drawn_photos, write_networks
 from pipeline.models.store import CHAIN, ENCODER, WEIGHTS, ModelFolder, ModelStore
+from pipeline.models.weights import save_weights
 from pipeline.progress import Silent
 from tests.conftest import ENGINE, ColorModel, Shop
 
@@ -143,7 +143,7 @@ def test_embedding_says_once_that_a_faster_runtime_is_missing(
     monkeypatch.setattr(models, "load", load)
     content = {
         "recipe": models.recipe(shop.config.engines[ENGINE]),
-        "embedding": {"input_size": 4, "resize": "nearest"},
+        "embedding": {"type": "pretrained", "input_size": 4, "resize": "nearest"},
         "dim": 3,
         "weights": "any",
     }

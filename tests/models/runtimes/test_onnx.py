@@ -16,7 +16,6 @@ import pytest
 
 from pipeline.errors import DamagedArtifactError, WeightsError
 from pipeline.models.autoencoder import model, network
-from pipeline.models.keras_model import save_weights
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.runtimes import publish
 from pipeline.models.runtimes.base import difference, max_rounding
@@ -24,6 +23,7 @@ from pipeline.models.runtimes.export import export
 from pipeline.models.runtimes.onnx import OnnxNetwork, open_published
 from pipeline.models.runtimes.publish import drawn_photos, write_networks
 from pipeline.models.store import CHAIN, DECODER, ENCODER, WEIGHTS
+from pipeline.models.weights import save_weights
 
 
 def mobile() -> Any:
