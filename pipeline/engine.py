@@ -91,7 +91,7 @@ class Engine:
         return model
 
     def current_build(self) -> Build:
-        """Return the index that answers queries.
+        """Return the index that was made last.
 
         Raises:
             NotBuiltError: there is none yet.
@@ -103,24 +103,15 @@ class Engine:
         return build
 
     def model_of(self, build: Build) -> ModelFolder:
-        """Return the model that made a build's vectors.
+        """Return the model that made a build's vectors, whatever the settings are now.
 
         Raises:
-            StaleIndexError: it is gone, or not the model that the settings describe.
+            StaleIndexError: it is gone, or has become another one.
         """
         model = self.models.get(build.manifest["model"])
-        if model and model.fingerprint == build.fingerprint and self.matches_settings(model):
+        if model and model.fingerprint == build.fingerprint:
             return model
-        if model is None:
-            now = "no longer there"
-        elif model.fingerprint != build.fingerprint:
-            now = model.fingerprint
-        else:
-            current = self.models.current()
-            is_made = current is not None and self.matches_settings(current)
-            now = (
-                f"{current.fingerprint if current and is_made else 'not yet made'}, by the settings"
-            )
+        now = model.fingerprint if model else "no longer there"
         raise StaleIndexError(
             f"made by model {build.fingerprint}, the model of {self.name} is {now}",
             where=build.path,

@@ -12,6 +12,7 @@ from pipeline.artifacts import sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
+from pipeline.config.schema import PUBLICATIONS
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
 from pipeline.locks import lock
@@ -101,5 +102,6 @@ class Workspace:
         """Remove what killed runs left unfinished."""
         sweep(self.config.folder)
         sweep(self.config.folder / "images")
+        sweep(self.config.folder / PUBLICATIONS)
         for engine in self.engines.values():
             engine.sweep()

@@ -54,7 +54,7 @@ def build_index(
     settings: IndexSettings,
     progress: Progress = SILENT,
 ) -> Build:
-    """Publish the index of every available photo that has a vector, and make it current.
+    """Write the index of every available photo that has a vector, as the one that was made last.
 
     Left out, and counted in the manifest, are photos without a direction: an engine that
     normalizes gives zeros for a blank picture, and zeros are equally near to all other vectors.
@@ -94,7 +94,7 @@ def build_index(
             written = open_index(settings.type, aside)
             items = RowItems(len(photos), now.ids)
             calibrate(written, items, query_rows, categories).write(aside)
-    builds.use(folder.name, settings.keep_builds)
+    builds.use(folder.name)
     return Build(folder, read_manifest(folder))
 
 
@@ -106,7 +106,7 @@ def _describe(engine: str, model: ModelFolder, settings: IndexSettings) -> dict[
         "model": model.path.name,
         "random_weights": model.has_random_weights,
         "dim": model.dim,
-        "index": settings.model_dump(mode="json", exclude={"keep_builds"}),
+        "index": settings.model_dump(mode="json", exclude={"keep_publications"}),
         "metric": "Euclidean",
     }
 

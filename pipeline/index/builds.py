@@ -1,8 +1,8 @@
-"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that answers queries."""
+"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that was made last."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, write_atomic
+from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, remove, write_atomic
 from pipeline.index.base import Ids, parse_matrix
 from pipeline.integrity import read_current, read_published
 
@@ -115,22 +115,26 @@ class BuildStore:
         self.current_file = engine_folder / "CURRENT"
 
     def current(self) -> Build | None:
-        """Return the build that answers queries, or None if there is none yet.
+        """Return the build that was made last, or None if there is none yet; raises as `get`."""
+        name = self.current_name()
+        return None if name is None else self.get(name)
+
+    def get(self, name: str) -> Build | None:
+        """Return the build of this name, or None if there is none.
 
         Raises:
             DamagedArtifactError: it is incomplete.
         """
-        name = self.current_name()
-        if name is None or not (self.folder / name).is_dir():
-            return None
         folder = self.folder / name
+        if not folder.is_dir():
+            return None
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
             raise damaged(folder / MANIFEST, "it describes no index")
         return Build(folder, manifest)
 
     def current_name(self) -> str | None:
-        """Return the name of the build that answers queries, which may be gone; None if none."""
+        """Return the name of the build that was made last, which may be gone; None if none."""
         return read_current(self.current_file)
 
     def all(self) -> list[Path]:
@@ -138,10 +142,13 @@ class BuildStore:
         folders = [path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()]
         return sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
-    def use(self, name: str, keep: int) -> None:
-        """Make a build the current one, and delete all but the latest `keep`."""
-        (self.folder / name).touch()  # the latest is the one last used
+    def use(self, name: str) -> None:
+        """Make a build the one that was made last."""
+        (self.folder / name).touch()
         write_atomic(self.current_file, f"{name}\n".encode())
-        others = [path for path in self.all() if path.name != name]  # whatever the clock says
-        for path in others[: max(0, len(others) + 1 - keep)]:
-            shutil.rmtree(path, ignore_errors=True)
+
+    def remove_unneeded(self, kept_builds: Collection[str]) -> None:
+        """Remove every build but those of these names, and the one that was made last."""
+        for path in self.all():
+            if path.name not in {*kept_builds, self.current_name()}:
+                remove(path)

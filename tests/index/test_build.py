@@ -42,7 +42,7 @@ def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
 
 
 def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
-    build = shop.build({"a": [A, B], "b": [B], "c": []}, keep_builds=5)
+    build = shop.build({"a": [A, B], "b": [B], "c": []}, keep=5)
     manifest = json.loads((build.path / "manifest.json").read_bytes())
     assert len(manifest.pop("checksum")) == 64
     assert sorted(manifest.pop("files")) == [
@@ -73,17 +73,17 @@ def test_the_same_catalog_and_vectors_make_the_same_build(shop: Shop) -> None:
     shutil.rmtree(shop.engine.folder / "embeddings")
     shutil.rmtree(build.path)
     shop.embed(shard_size=1)
-    third = shop.index(keep_builds=1)
+    third = shop.index(keep=1)
     assert third.path == build.path
     assert tree(third.path) == files
 
 
 def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -> None:
-    first = shop.build({"a": [A], "b": [B]}, keep_builds=9)
+    first = shop.build({"a": [A], "b": [B]}, keep=9)
     before = tree(first.path)
-    added = shop.build({"a": [A], "b": [B], "c": [C]}, keep_builds=9)
-    changed = shop.build({"a": [A], "b": [D], "c": [C]}, keep_builds=9)
-    removed = shop.build({"b": [D], "c": [C]}, keep_builds=9)
+    added = shop.build({"a": [A], "b": [B], "c": [C]}, keep=9)
+    changed = shop.build({"a": [A], "b": [D], "c": [C]}, keep=9)
+    removed = shop.build({"b": [D], "c": [C]}, keep=9)
     builds = [first, added, changed, removed]
     assert len({build.path for build in builds}) == 4
     assert [colors(build) for build in builds] == [[A, B], [A, B, C], [A, D, C], [D, C]]
@@ -120,10 +120,10 @@ def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
 
 
 def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
-    first = shop.build({"a": [A]}, keep_builds=2)
+    first = shop.build({"a": [A]}, keep=2)
     made = first.path.stat().st_ino
-    shop.build({"a": [A], "b": [B]}, keep_builds=2)
-    assert shop.build({"a": [A]}, keep_builds=2).path == first.path
+    shop.build({"a": [A], "b": [B]}, keep=2)
+    assert shop.build({"a": [A]}, keep=2).path == first.path
     assert first.path.stat().st_ino == made
     assert current(shop) == first.path.name
 
@@ -150,7 +150,7 @@ def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
     builds = []
     for number in range(4):
         items[str(number)] = [(number, 0, 0)]
-        builds.append(shop.build(items, keep_builds=2).path)
+        builds.append(shop.build(items, keep=2).path)
         assert shop.engine.builds.all() == builds[-2:]
 
 

@@ -45,7 +45,7 @@ def builds(tmp_path: Path) -> BuildStore:
 @pytest.fixture
 def build(builds: BuildStore) -> Build:
     make_build(builds, "a1")
-    builds.use("a1", keep=2)
+    builds.use("a1")
     current = builds.current()
     assert current is not None
     return current
@@ -63,7 +63,7 @@ def test_the_build_in_use_is_the_one_that_current_names(builds: BuildStore) -> N
     make_build(builds, "a1")
     make_build(builds, "b2")
     assert builds.current() is None
-    builds.use("a1", keep=2)
+    builds.use("a1")
     assert builds.current_file.read_text() == "a1\n"
     current = builds.current()
     assert current is not None
@@ -91,44 +91,19 @@ def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build:
 def test_a_manifest_that_describes_no_index_is_refused(builds: BuildStore) -> None:
     with publish(builds.folder / "a1", {"engine": "e"}):
         pass
-    builds.use("a1", keep=1)
+    builds.use("a1")
     with pytest.raises(
         DamagedArtifactError, match=r"manifest.json: damaged: it describes no index"
     ):
         builds.current()
 
 
-@pytest.mark.parametrize(("keep", "kept"), [(1, "d"), (2, "cd"), (3, "bcd"), (9, "abcd")])
-def test_the_latest_builds_are_kept(builds: BuildStore, keep: int, kept: str) -> None:
-    for second, name in enumerate("abc"):
-        age(make_build(builds, name), second)
-    make_build(builds, "d")
-    builds.use("d", keep)
-    assert [path.name for path in builds.all()] == list(kept)
-
-
-@pytest.mark.parametrize("keep", range(1, 10))
-def test_as_many_builds_are_kept_as_there_may_be(builds: BuildStore, keep: int) -> None:
-    for made in range(1, 13):
-        make_build(builds, f"a{made}")
-        builds.use(f"a{made}", keep)
-        assert len(builds.all()) == min(made, keep)
-
-
-@pytest.mark.parametrize("keep", [1, 2])
-def test_the_build_in_use_is_kept_though_the_clock_went_back(builds: BuildStore, keep: int) -> None:
-    for second, name in enumerate("ab"):
-        age(make_build(builds, name), 4_000_000_000 + second)
-    make_build(builds, "c")
-    builds.use("c", keep)
-    assert {path.name for path in builds.all()} == set("cb"[:keep])
-
-
-def test_a_build_used_again_is_the_latest(builds: BuildStore) -> None:
-    for second, name in enumerate("abc"):
-        age(make_build(builds, name), second)
-    builds.use("a", keep=2)
-    assert [path.name for path in builds.all()] == ["c", "a"]
+def test_builds_that_are_not_needed_are_removed(builds: BuildStore) -> None:
+    for name in "abcd":
+        make_build(builds, name)
+    builds.use("b")
+    builds.remove_unneeded({"c", "e"})
+    assert {path.name for path in builds.all()} == {"b", "c"}
 
 
 def test_an_unfinished_build_is_not_listed(builds: BuildStore, build: Build) -> None:
