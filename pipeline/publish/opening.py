@@ -64,4 +64,4 @@ def open_publication(config: Config, wanted: int | str | None = None) -> Iterato
 
 def open_catalog(config: Config, publication: Publication) -> Catalog:
     """Open a publication's state of the ledger, for reading from several threads."""
-    return Catalog(config.folder, any_thread=True)
+    return Catalog(config.folder, any_thread=True, generation=publication.generation)

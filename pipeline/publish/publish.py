@@ -81,7 +81,7 @@ def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Pub
         number=number,
         parent=answering.number if answering else None,
         time=now(),
-        generation=0,
+        generation=ws.catalog.seal_generation(),
         engines={name: PublishedEngine.of(build) for name, build in builds.items()},
     )
 

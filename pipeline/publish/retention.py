@@ -45,3 +45,5 @@ def remove_unneeded(ws: Workspace, publications: Collection[Publication]) -> Non
         engine.builds.remove_unneeded(
             {one.engines[name].build for one in publications if name in one.engines}
         )
+    with ws.catalog.transaction():
+        ws.catalog.drop_generations({one.generation for one in publications})

@@ -10,7 +10,6 @@ from typing import Self, Unpack
 
 import numpy as np
 
-from pipeline.catalog.catalog import ItemRecord, State
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import ordered_map
@@ -218,7 +217,9 @@ class EngineSearcher:
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:
         item, distance, row = ranked
         distance = distance if distance > rounding else 0.0
-        record = self.catalog.item(item) or _unknown(item)
+        record = self.catalog.item(item)
+        if record is None:
+            raise self.catalog.damaged(f"it has no item {item}, which is in {self.build.path}")
         photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
         percentile = self.calibration.percentile(distance, record.category)
         return Hit(rank, distance, percentile, record, photo)
@@ -233,8 +234,3 @@ def positive(k: int) -> int:
     if k <= 0:
         raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
     return k
-
-
-def _unknown(item: int) -> ItemRecord:
-    """Stand in for an item whose catalog was deleted and made anew since the build."""
-    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalog")

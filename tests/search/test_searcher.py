@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from pipeline.catalog.ingest import ingest
-from pipeline.catalog.records import ItemRecord, State
+from pipeline.catalog.records import State
 from pipeline.config import Config, EmbeddingSettings
 from pipeline.errors import (
     DamagedArtifactError,
@@ -220,6 +220,9 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     with shop.catalog.transaction():
         images = shop.catalog.images(1)
         shop.catalog.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
+    (before,) = shop.searcher().search(vector((5, 0, 4)), 3, where="name = 'Cap'").hits
+    assert before.item.name == "Cap", "what is not published yet does not answer"
+    shop.index()
     (found,) = shop.searcher().search(vector((5, 0, 4)), 3).hits
     path = shop.folder / str(images[0].path)
     cap = shop.catalog.item(1)
@@ -229,21 +232,24 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     assert path.read_bytes() == png((5, 0, 0))
 
 
-def test_an_item_removed_since_the_build_is_still_found(shop: Shop) -> None:
+def test_an_item_removed_since_it_was_published_is_still_found(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)]})
     shop.offer({"b": [(2, 0, 0)]})
-    assert keys(shop.searcher().search(vector((0, 0, 0)), 5).hits) == ["a", "b"]
+    found = shop.searcher().search(vector((0, 0, 0)), 5).hits
+    assert [(hit.item.key, hit.item.state) for hit in found] == [
+        ("a", State.AVAILABLE),
+        ("b", State.AVAILABLE),
+    ]
 
 
-def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: Shop) -> None:
+def test_nothing_answers_from_another_ledger(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
     shop.catalog.close()
     for file in shop.folder.glob("catalog.sqlite*"):
         file.unlink()
     type(shop.catalog)(shop.folder, create=True).close()
-    found = shop.searcher().search(vector((0, 0, 0))).hits
-    unknown = ItemRecord(1, "", "", "", {}, State.REMOVED, "not in this catalog")
-    assert found == (Hit(1, 1.0, None, unknown, None),)
+    with pytest.raises(NotBuiltError, match="generation 1 is not kept; run `imgsearch build`"):
+        shop.searcher()
 
 
 def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
@@ -293,6 +299,7 @@ def test_why_an_item_is_not_in_the_index_is_said(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)], "b": [(2, 0, 0)], "no photo": []})
     shop.build({"a": [(1, 0, 0)], "no photo": []})
     shop.offer({"a": [(1, 0, 0)], "no photo": [], "new": [(3, 0, 0)]})
+    shop.index()
     for item, why in (
         (2, "removed: no longer in the source"),
         (3, "failed: no photo"),
