@@ -13,7 +13,6 @@ import pytest
 import pipeline
 from pipeline.config import Config
 from pipeline.errors import DamagedArtifactError, NotBuiltError, QueryError
-from pipeline.index.build import snapshot
 from pipeline.index.builds import Build
 from pipeline.maintenance.info import catalog_info
 from pipeline.maintenance.verify import verify
@@ -25,8 +24,9 @@ A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
 
 def colors(build: Build) -> list[Color]:
     """The colors of the rows, as another FAISS program reads them."""
-    index = faiss.read_index(str(build.index_file))
-    return [(int(r), int(g), int(b)) for r, g, b in index.reconstruct_n(0, index.ntotal)]
+    indexes = [faiss.read_index(str(segment.file)) for segment in build.segments]
+    vectors = np.concatenate([index.reconstruct_n(0, index.ntotal) for index in indexes])
+    return [(int(r), int(g), int(b)) for r, g, b in vectors[build.segment_rows.is_live]]
 
 
 def current(shop: Shop) -> str:
