@@ -168,30 +168,6 @@ class Catalog(Ledger):
             raise self.damaged(f"the row of item {row['id']}: {error}") from error
         return ItemRecord(**dict(row) | parsed)
 
-    # STAND-IN
-    def _stand(self):
-        out = {}
-        for row in self._db.execute("SELECT * FROM items"):
-            out.setdefault(row["id"], []).append(tuple(row)[:])
-        for row in self._db.execute("SELECT * FROM images ORDER BY item, position"):
-            out.setdefault(row["item"], []).append(tuple(row))
-        return out
-
-    def seal_generation(self) -> int:
-        s = self.__dict__.setdefault("_snaps", [{}])
-        now = self._stand()
-        if now != s[-1]:
-            s.append(now)
-        return len(s) - 1
-
-    def changed_items(self, after: int):
-        import numpy as np
-
-        s = self.__dict__.setdefault("_snaps", [{}])
-        now = self._stand()
-        was = s[after] if after < len(s) else {}
-        return np.array(sorted(i for i in now if now[i] != was.get(i)), np.int64)
-
     # --- photos --------------------------------------------------------------------------------
 
     def fail_photo(self, photo: Photo, reason: str) -> None:

@@ -147,7 +147,5 @@ def _calibrated(
 
 def _categories(catalog: Catalog, row_items: RowItems, rows: Ids) -> list[str]:
     """The category of the first item that shows each row's photo."""
-    entries, counts = row_items.expand_rows(rows)
-    first = row_items.ids[entries[np.cumsum(counts) - counts], 1].tolist()
-    items = [catalog.item(item) for item in first]
+    items = [catalog.item(item) for item in row_items.first[rows].tolist()]
     return [item.category if item else "" for item in items]

@@ -44,6 +44,17 @@ class RowItems:
         return np.repeat(first, counts) + positions, counts
 
     @cached_property
+    def first(self) -> Ids:
+        """(rows,): the first item of each row, if every row has one."""
+        first: Ids = self.ids[self._starts[:-1], 1]
+        return first
+
+    @cached_property
+    def counts(self) -> Ids:
+        """(rows,): how many items show each row."""
+        return np.diff(self._starts)
+
+    @cached_property
     def _starts(self) -> Ids:
         """(rows + 1,): where the entries of each row begin in `ids`."""
         return np.searchsorted(self.ids[:, 0], np.arange(self.rows + 1))
@@ -118,10 +129,11 @@ class Build:
 
     def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
         """Like `RowItems.expand_rows`."""
-        return self._row_items.expand_rows(rows)
+        return self.row_items.expand_rows(rows)
 
     @cached_property
-    def _row_items(self) -> RowItems:
+    def row_items(self) -> RowItems:
+        """Which items show the photo of each row."""
         return RowItems(len(self.photos), self.ids)
 
 

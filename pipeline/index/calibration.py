@@ -184,15 +184,14 @@ class PhotoSearch:
         neighbors = self.first_neighbors
         while len(rows) and available:
             result = self.index.search(self.index.vectors(rows), neighbors, among)
-            unanswered = []
-            for i, row in enumerate(rows.tolist()):
-                is_other = ~_share_item(self.row_items, row, result.rows[i])
-                if is_other.any():
-                    first = np.argmax(is_other)
-                    yield row, float(result.distances[i, first]), int(result.rows[i, first])
-                elif neighbors < available:
-                    unanswered.append(row)
-            rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors
+            is_other = ~_share_items(self.row_items, rows, result.rows)
+            has_other = is_other.any(axis=1)
+            for i in np.flatnonzero(has_other).tolist():
+                first = np.argmax(is_other[i])
+                yield int(rows[i]), float(result.distances[i, first]), int(result.rows[i, first])
+            if neighbors >= available:
+                return
+            rows, neighbors = rows[~has_other], 8 * neighbors
 
 
 def calibrate(
@@ -247,10 +246,14 @@ def _hex(photos: Hashes, row: int) -> str:
     return bytes(photos[row]).hex()
 
 
-def _share_item(row_items: RowItems, row: int, others: Ids) -> Mask:
-    """(n,): whether each of these rows shows an item that `row` shows too."""
-    items = row_items.ids[row_items.expand_rows(np.array([row]))[0], 1]
-    entries, counts = row_items.expand_rows(others)
-    is_shared = np.isin(row_items.ids[entries, 1], items)
-    # Every row shows an item, so no segment is empty.
-    return np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)
+def _share_items(row_items: RowItems, rows: Ids, others: Ids) -> Mask:
+    """(n,) rows, (n, k) others → (n, k): whether each of these shows an item that the row shows."""
+    share: Mask = row_items.first[rows][:, np.newaxis] == row_items.first[others]
+    has_several = row_items.counts > 1
+    for i in np.flatnonzero(has_several[rows] | has_several[others].any(axis=1)).tolist():
+        items = row_items.ids[row_items.expand_rows(rows[i : i + 1])[0], 1]
+        entries, counts = row_items.expand_rows(others[i])
+        is_shared = np.isin(row_items.ids[entries, 1], items)
+        # Every row shows an item, so no part is empty.
+        share[i] = np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)
+    return share

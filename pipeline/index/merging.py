@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -39,7 +40,7 @@ class Arrangement:
     changes: Ids
     """(m, 2): (row, item id), what is not as the segments say: see `changes_since`."""
 
-    @property
+    @cached_property
     def row_items(self) -> RowItems:
         """Which items show the live rows."""
         return RowItems(int(self.rows.is_live.sum()), self.rows.live_ids)
