@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.engine import Engine
-from pipeline.errors import DamagedArtifactError, NotBuiltError
+from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
@@ -37,11 +37,7 @@ class OpenPublication:
                 where=engine.folder,
                 hint="run `imgsearch build`",
             )
-        build = engine.builds.get(published.build)
-        if build is None:
-            missing = engine.builds.folder / published.build
-            raise DamagedArtifactError("damaged: it is missing", where=missing)
-        return build
+        return engine.builds.open(published.build)
 
 
 @contextmanager

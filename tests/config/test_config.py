@@ -299,7 +299,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("source={type: folder}", "source.path: "),
         ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
         ("index.type=ivf", "index.type: "),
-        ("index.keep_publications=0", "index.keep_builds: "),
+        ("index.keep_publications=0", "index.keep_publications: "),
         ("name=no", "name: it is False: YAML reads yes, no, on and off as true or false; to"),
         ("name=[5]", "name: "),
         ("root=on", "root: it is True: YAML reads"),
