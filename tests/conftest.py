@@ -153,11 +153,15 @@ class Shop:
     def index(self, keep: int = 2) -> Build:
         """Build the index, and publish it; `keep` publications stay."""
         settings = self.config.index.model_copy(update={"keep_publications": keep})
-        vectors = self.engine.embeddings(self.model.fingerprint)
-        build = build_index(ENGINE, self.model, self.catalog, vectors, self.engine.builds, settings)
         config = self.config.model_copy(update={"index": settings})
+        build = self.build_only()
         publish.publish(Workspace(config, self.catalog), partial(judge, config))
         return build
+
+    def build_only(self) -> Build:
+        """Build the index, and publish nothing."""
+        vectors, builds = self.engine.embeddings(self.model.fingerprint), self.engine.builds
+        return build_index(ENGINE, self.model, self.catalog, vectors, builds, self.config.index)
 
     def build(self, items: Mapping[str, Sequence[Color]], keep: int = 2) -> Build:
         """All stages."""
