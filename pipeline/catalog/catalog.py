@@ -231,7 +231,7 @@ class Catalog(Generations):
         folder = str(self.folder)
         among, parameters = _among(items)
         rows = self.select_pages(
-            "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"
+            "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"  # noqa: S608
             f" {among} AND NOT EXISTS (SELECT 1 FROM images WHERE sha256 = image.sha256"
             "                          AND id < image.id AND state = 'available')",
             parameters,

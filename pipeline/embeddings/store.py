@@ -123,7 +123,7 @@ class EmbeddingStore:
         return mask
 
     def checksums(self, photos: Hashes) -> Checksums:
-        """(n, 32) SHA-256 of photos → (n, 8): the checksums of their vectors; 0 where there is none.
+        """(n, 32) SHA-256 of photos → (n, 8): checksums of their vectors; 0 where there is none.
 
         They change whenever a vector does, whatever holds it.
         """

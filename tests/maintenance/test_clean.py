@@ -35,7 +35,7 @@ def built(shop: Shop) -> Shop:
 def folders(shop: Shop) -> dict[str, set[str]]:
     return {
         place: {path.name for path in (shop.engine.folder / place).iterdir() if path.is_dir()}
-        for place in ("model", "embeddings", "builds")
+        for place in ("model", "segments", "builds")
     }
 
 
@@ -44,7 +44,7 @@ def in_use(shop: Shop) -> dict[str, set[str]]:
     assert build is not None
     return {
         "model": {shop.model.path.name},
-        "embeddings": {shop.model.fingerprint},
+        "segments": set(build.manifest["segments"]),
         "builds": {build.path.name},
     }
 
@@ -57,7 +57,7 @@ def test_what_another_model_left_is_removed(built: Shop) -> None:
     assert folders(built) == used
     gone = {f"{place}/{name}" for place in used for name in before[place] - used[place]}
     assert {str(one.path.relative_to(built.engine.folder)) for one in removed} == gone
-    assert len(gone) == 3
+    assert len(gone) == 3  # of each kind one
     for one in removed:
         inside = f"{one.path.relative_to(built.engine.folder)}/"
         assert one.bytes == sum(len(data) for name, data in files.items() if inside in name) > 0
@@ -84,7 +84,7 @@ def test_the_model_of_the_index_is_used_though_another_is_in_use(built: Shop) ->
     assert len(after["model"]) == 2
     build = built.engine.builds.current()
     assert build is not None
-    assert after["embeddings"] == {build.fingerprint}
+    assert after["segments"] == set(build.manifest["segments"])
     assert {built.model.path.name, build.manifest["model"]} == after["model"]
 
 
@@ -92,8 +92,8 @@ def test_superseded_builds_are_removed(shop: Shop) -> None:
     shop.build({"a": [A]})
     shop.build(ITEMS)
     used = in_use(shop)
-    (removed,) = clean(shop.config)
-    assert removed.path.parent == shop.engine.builds.folder
+    removed = clean(shop.config)
+    assert {one.path.parent.name for one in removed} == {"builds", "segments"}
     assert folders(shop) == used
 
 
