@@ -1,6 +1,6 @@
 """The bytes of the ledger's file, in blocks with a checksum each, so that few of them are touched.
 
-Which blocks a run has changed is known from SQLite's write-ahead log, without reading the file.
+Which pages a run has changed is known from SQLite's write-ahead log, without reading the file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,9 @@ def _acquire(file: Path) -> tuple[tuple[int, int], _Held]:
     return key, _held[key]
 
 
-def _read_block(descriptor: int, number: int) -> bytes:
-    """Return a block of a file; the last one may be shorter than the others."""
-    parts, position, end = [], number * BLOCK_SIZE, (number + 1) * BLOCK_SIZE
+def _read(descriptor: int, position: int, length: int) -> bytes:
+    """Return a part of a file, which is shorter where the file ends."""
+    parts, end = [], position + length
     while part := os.pread(descriptor, end - position, position):
         parts.append(part)
         position += len(part)
@@ -87,7 +87,7 @@ def block_count(descriptor: int) -> int:
 
 def block_sha256(descriptor: int, number: int) -> str:
     """Hash a block of a file; returns 64 hexadecimal digits."""
-    return hashlib.sha256(_read_block(descriptor, number)).hexdigest()
+    return hashlib.sha256(_read(descriptor, number * BLOCK_SIZE, BLOCK_SIZE)).hexdigest()
 
 
 def hash_blocks(descriptor: int) -> list[str]:
@@ -95,13 +95,18 @@ def hash_blocks(descriptor: int) -> list[str]:
     return [block_sha256(descriptor, number) for number in range(block_count(descriptor))]
 
 
-def copy_blocks(descriptor: int, copy: Path, numbers: Iterable[int]) -> None:
-    """Write blocks of a file into a copy, which gets its size, and flush them to the disk."""
+def copy_file(descriptor: int, copy: Path) -> None:
+    """Write all of a file into a copy, and flush it to the disk."""
+    copy_pages(descriptor, copy, Pages(BLOCK_SIZE, range(block_count(descriptor))))
+
+
+def copy_pages(descriptor: int, copy: Path, pages: Pages) -> None:
+    """Write pages of a file into a copy, which gets its size, and flush them to the disk."""
     try:
         with copy.open("r+b") as file:
-            for number in numbers:
-                file.seek(number * BLOCK_SIZE)
-                file.write(_read_block(descriptor, number))
+            for number in pages.numbers:
+                file.seek(number * pages.size)
+                file.write(_read(descriptor, number * pages.size, pages.size))
             file.truncate(os.fstat(descriptor).st_size)
             file.flush()
             os.fsync(file.fileno())
@@ -110,11 +115,24 @@ def copy_blocks(descriptor: int, copy: Path, numbers: Iterable[int]) -> None:
         raise
 
 
+@dataclass(frozen=True)
+class Pages:
+    """Parts of a file, of `size` bytes each; the first one is number 0."""
+
+    size: int
+    numbers: Collection[int]
+
+    @property
+    def blocks(self) -> set[int]:
+        """The blocks in which they are."""
+        return {number * self.size // BLOCK_SIZE for number in self.numbers}
+
+
 class WriteAheadLog:
     """What has been written to a ledger since the file itself was compared with its checksum."""
 
     def __init__(self, file: Path) -> None:
-        """Watch the log, until `changed_blocks`, from a moment when nothing is in it."""
+        """Watch the log, until `changed_pages`, from a moment when nothing is in it."""
         self._file = file
         self._log = file.with_name(f"{file.name}-wal")
         self._before = self._identity()
@@ -125,14 +143,14 @@ class WriteAheadLog:
             self._keeper.execute("SELECT * FROM sqlite_master LIMIT 1").fetchall()
         self._was_empty = not self._size()
 
-    def changed_blocks(self) -> set[int] | None:
-        """Return the numbers of the blocks that are written once the log is; None if not known.
+    def changed_pages(self) -> Pages | None:
+        """Return the pages that are written to the file once the log is; None if not known.
 
-        It is known while the log holds all that was written, and nobody wrote to the file itself.
+        They are known while the log holds all that was written, and nobody wrote to the file.
         """
         try:
             is_known = self._was_empty and self._before == self._identity()
-            return self._blocks() if is_known and self._keeper else None
+            return self._pages() if is_known and self._keeper else None
         finally:
             if self._keeper:
                 self._keeper.close()
@@ -144,15 +162,15 @@ class WriteAheadLog:
     def _size(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
 
-    def _blocks(self) -> set[int] | None:
+    def _pages(self) -> Pages | None:
         if not self._size():
-            return set()
+            return Pages(BLOCK_SIZE, ())
         with self._log.open("rb") as log:
-            page_size = struct.unpack_from(">I", log.read(_LOG_HEADER), 8)[0]
-            frame = _FRAME_HEADER + page_size
-            frames = (self._size() - _LOG_HEADER) // frame
+            (page_size,) = struct.unpack_from(">I", log.read(_LOG_HEADER), 8)
+            frame_size = _FRAME_HEADER + page_size
+            frames = (self._size() - _LOG_HEADER) // frame_size
             if frames >= LOG_PAGES:
                 return None
-            offsets = (_LOG_HEADER + number * frame for number in range(frames))
-            pages = {struct.unpack(">I", os.pread(log.fileno(), 4, at))[0] for at in offsets}
-        return {(page - 1) * page_size // BLOCK_SIZE for page in pages}
+            offsets = (_LOG_HEADER + number * frame_size for number in range(frames))
+            numbers = {struct.unpack(">I", os.pread(log.fileno(), 4, at))[0] for at in offsets}
+        return Pages(page_size, sorted(number - 1 for number in numbers))

@@ -25,10 +25,12 @@ from pipeline.artifacts import (
     write_sealed,
 )
 from pipeline.catalog.ledger_blocks import (
+    Pages,
     WriteAheadLog,
     block_count,
     block_sha256,
-    copy_blocks,
+    copy_file,
+    copy_pages,
     hash_blocks,
     held,
 )
@@ -57,7 +59,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        changed = log.changed_blocks() if log else None
+        changed = log.changed_pages() if log else None
         _finish(folder, seal, changed)
 
 
@@ -133,11 +135,11 @@ def restore(folder: Path) -> None:
     for suffix in ("-wal", "-shm", "-journal"):  # of the ledger that was lost
         file.with_name(f"{LEDGER}{suffix}").unlink(missing_ok=True)
     with open_file(copy) as source, replacing(file) as unfinished:
-        copy_blocks(source.fileno(), unfinished, range(block_count(source.fileno())))
+        copy_file(source.fileno(), unfinished)
 
 
-def _finish(folder: Path, seal: Manifest | None, changed: set[int] | None) -> None:
-    """Bring the copy and the checksums up to date: of changed blocks, or of all if not known."""
+def _finish(folder: Path, seal: Manifest | None, changed: Pages | None) -> None:
+    """Bring the copy and the checksums up to date: with what has changed, or all if not known."""
     file = folder / LEDGER
     if not file.is_file() or not _is_complete(file):
         return
@@ -147,8 +149,8 @@ def _finish(folder: Path, seal: Manifest | None, changed: set[int] | None) -> No
             blocks = hash_blocks(descriptor)
             _copy(descriptor, folder / LEDGER_COPY)
         else:
-            blocks = _blocks(descriptor, seal["blocks"], changed)
-            _update_copy(descriptor, folder / LEDGER_COPY, seal, blocks)
+            blocks = _blocks(descriptor, seal["blocks"], changed.blocks)
+            _update_copy(descriptor, folder / LEDGER_COPY, seal, changed)
     content = {"blocks": blocks, "bytes": status.st_size, "is_current": True}
     write_sealed(folder / LEDGER_SEAL, content)
     is_exact = status.st_ctime_ns % 10**6  # else the file system's clock is a slow one
@@ -168,26 +170,24 @@ def _settled(descriptor: int) -> os.stat_result:
 def _blocks(descriptor: int, sealed: list[str], changed: set[int]) -> list[str]:
     """The checksum of every block, of which those that have not changed are known."""
     count = block_count(descriptor)
-    changed = changed | set(range(len(sealed) - 1, count))  # the last one may have grown
+    changed = changed | set(range(len(sealed) - 1, count))  # the last one may be longer or shorter
     return [block_sha256(descriptor, i) if i in changed else sealed[i] for i in range(count)]
 
 
 def _copy(descriptor: int, copy: Path) -> None:
     with replacing(copy) as unfinished:
-        copy_blocks(descriptor, unfinished, range(block_count(descriptor)))
+        copy_file(descriptor, unfinished)
 
 
-def _update_copy(descriptor: int, copy: Path, seal: Manifest, blocks: list[str]) -> None:
-    """Write the blocks in which the ledger differs from its copy, which is as it was sealed.
+def _update_copy(descriptor: int, copy: Path, seal: Manifest, changed: Pages) -> None:
+    """Write what has changed into a copy, which is as it was sealed.
 
-    A kill leaves some of them written: the next run does not take it for sealed, and makes it anew.
+    A kill leaves a part of it written: the next run does not take it for sealed, and makes it anew.
     """
     if not copy.is_file() or copy.stat().st_size != seal["bytes"]:
         _copy(descriptor, copy)
-        return
-    sealed = dict(enumerate(seal["blocks"]))
-    if differing := [i for i, sha256 in enumerate(blocks) if sealed.get(i) != sha256]:
-        copy_blocks(descriptor, copy, differing)
+    elif changed.numbers:
+        copy_pages(descriptor, copy, changed)
 
 
 def _is_complete(file: Path) -> bool:

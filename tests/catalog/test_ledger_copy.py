@@ -8,18 +8,21 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.artifacts import sweep
 from pipeline.catalog import ledger_blocks, ledger_copy
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
+from pipeline.catalog.ledger_blocks import Pages
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
+BLOCK = 2**13  # two pages
 LEDGER, COPY, SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 
 
@@ -124,7 +127,7 @@ def test_a_reader_may_be_open_all_the_while(folder: Path, is_reading: bool) -> N
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_blocks, "BLOCK_SIZE", 2**12)
+    monkeypatch.setattr(ledger_blocks, "BLOCK_SIZE", BLOCK)
     monkeypatch.setattr(ledger_blocks, "LOG_PAGES", 2**6)
 
 
@@ -155,17 +158,18 @@ def test_a_small_change_rewrites_few_blocks(
     put(tmp_path, *map(str, range(500)))
     copied: list[int] = []
     hashed: list[int] = []
-    copy_blocks, block_sha256 = ledger_blocks.copy_blocks, ledger_blocks.block_sha256
+    copy_pages, block_sha256 = ledger_blocks.copy_pages, ledger_blocks.block_sha256
 
-    def copy(descriptor: int, file: Path, numbers: Iterable[int]) -> None:
-        copied.extend(numbers)
-        copy_blocks(descriptor, file, copied)
+    def copy(descriptor: int, file: Path, pages: Pages) -> None:
+        copied.extend(pages.numbers)
+        copy_pages(descriptor, file, pages)
 
     def sha256(descriptor: int, number: int) -> str:
         hashed.append(number)
         return block_sha256(descriptor, number)
 
-    monkeypatch.setattr(ledger_copy, "copy_blocks", copy)
+    monkeypatch.setattr(ledger_blocks, "copy_pages", copy)
+    monkeypatch.setattr(ledger_copy, "copy_pages", copy)
     monkeypatch.setattr(ledger_copy, "block_sha256", sha256)
     with ledger_copy.writing(tmp_path), Catalog(tmp_path, create=True) as catalog:
         catalog.set_meta("version", "7")
@@ -205,12 +209,14 @@ def run_killed(step: int, work: Callable[[], None]) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((os, "fsync"), (Path, "replace")):
             patch.setattr(owner, name, killing(getattr(owner, name)))
-        copy, may_end = ledger_blocks.copy_blocks, killing(int)
-        patch.setattr(
-            ledger_copy,
-            "copy_blocks",
-            lambda descriptor, file, numbers: copy(descriptor, file, map(may_end, numbers)),  # type: ignore[arg-type]
-        )
+        copy, may_end = ledger_blocks.copy_pages, killing(lambda number: number)
+
+        def copy_pages(descriptor: int, file: Path, pages: Pages) -> None:
+            numbers: Any = map(may_end, pages.numbers)
+            copy(descriptor, file, Pages(pages.size, numbers))
+
+        patch.setattr(ledger_blocks, "copy_pages", copy_pages)
+        patch.setattr(ledger_copy, "copy_pages", copy_pages)
         work()
     os._exit(0)
 
