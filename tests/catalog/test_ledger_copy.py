@@ -136,7 +136,7 @@ def check_copy(folder: Path) -> None:
     data = (folder / LEDGER).read_bytes()
     assert (folder / COPY).read_bytes() == data
     blocks = [
-        hashlib.sha256(data[at : at + 2**12]).hexdigest() for at in range(0, len(data), 2**12)
+        hashlib.sha256(data[at : at + BLOCK]).hexdigest() for at in range(0, len(data), BLOCK)
     ]
     seal = json.loads((folder / SEAL).read_text())
     assert (seal["blocks"], seal["bytes"], seal["is_current"]) == (blocks, len(data), True)
