@@ -167,7 +167,7 @@ def clean(
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what no kept publication needs: models, vectors, builds, stored photos; never yours."""
+    """Remove what no kept publication needs: models, vectors, builds, photos; never yours."""
     from pipeline.maintenance.clean import clean as remove
 
     asks = everything and not yes

@@ -44,7 +44,7 @@ def clean(
 
     What is kept are as many publications as the settings say, those with a tag, and those that are
     in use. With `everything`, remove all that was written for the catalog, and its folder if
-    nothing else is in it: `clean(config, everything=True)`. The user's own photos are never touched.
+    nothing else is in it: `clean(config, everything=True)`. The user's own photos always stay.
 
     `announce` gets what is about to be removed; where it raises, nothing is.
 
