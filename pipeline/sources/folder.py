@@ -73,7 +73,7 @@ class FolderSource:
 
     def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
         if self._rows is None:
-            category = relative.parent.name or self.path.resolve().name
+            category = relative.parent.name or self._name
         elif relative in self._described:
             yield from self._rows.items(self._described[relative], photo.uri, (photo,))
             return
@@ -87,6 +87,10 @@ class FolderSource:
         for row_key in (key for key in rows.rows if key not in matched):
             for item in rows.items(row_key, row_key or "row without a key", ()):
                 yield replace(item, without_photo=NO_PHOTO)
+
+    @cached_property
+    def _name(self) -> str:
+        return self.path.resolve().name
 
     @cached_property
     def _contents(self) -> FolderContents:

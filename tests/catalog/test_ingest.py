@@ -7,10 +7,11 @@ import hashlib
 import os
 import random
 import shutil
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,12 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     made = Market(tmp_path, decoded)
     yield made
     made.catalog.close()
+
+
+def dump(catalog: Catalog) -> list[str]:
+    """All that the ledger holds, as another process sees it."""
+    with closing(sqlite3.connect(catalog.file)) as witness:
+        return list(witness.iterdump())
 
 
 def sha(color: Color) -> bytes:
@@ -321,6 +328,22 @@ def test_new_limits_are_applied_to_photos_already_ingested(market: Market) -> No
     assert market.state("a.png") == ("available", "")
 
 
+def test_where_nothing_changed_nothing_is_written(market: Market) -> None:
+    write(market, "a.jpg", "p/b.jpg", "p/c.jpg")
+    (market.photos / "bad.jpg").write_bytes(b"bad")
+    (market.photos / "lost.jpg").symlink_to("nowhere")
+    (market.photos / "words.txt").write_text("words")
+    rows = ["a.jpg,1", "nowhere.jpg,2", "broken", ""]
+    (market.photos / "rows.csv").write_text("\n".join(["image,n", *rows]) + "\n")
+    metadata = MetadataSettings(file=Path("rows.csv"), key="image")
+    first = look(market, metadata)
+    assert set(first.counts) == {"available", "rejected", "failed", "skipped"}
+    wal = Path(f"{market.catalog.file}-wal")
+    before = market.catalog.file.read_bytes(), wal.read_bytes()
+    assert look(market, metadata) == first
+    assert (market.catalog.file.read_bytes(), wal.read_bytes()) == before
+
+
 # -- Photos without a file -------------------------------------------------------------------------
 
 
@@ -466,17 +489,32 @@ def test_a_source_of_the_same_version_is_read_if_a_stored_photo_is_missing(
 
 
 class Breaking:
-    """Offers what it is given, and then fails."""
+    """Offers what it is given, and then fails, once it has been read as often as it can be."""
 
     version = "1"
     total = None
 
-    def __init__(self, items: Sequence[SourceItem]) -> None:
+    def __init__(self, items: Sequence[SourceItem], readings: int = 0) -> None:
         self.offers = items
+        self.readings = readings
 
     def items(self) -> Iterator[SourceItem]:
         yield from self.offers
-        raise SourceError("the disk is gone")
+        self.readings -= 1
+        if self.readings < 0:
+            raise SourceError("the disk is gone")
+
+
+def test_a_source_that_cannot_be_read_to_its_end_changes_nothing(market: Market) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        market.paint(name, RED)
+    market.offer_files("a.png", "b.png")
+    before = dump(market.catalog)
+    market.paint("a.png", BLUE)
+    items = [SourceItem(name, "", "", (market.file(name),)) for name in ("a.png", "c.png")]
+    with pytest.raises(SourceError, match="the disk is gone"):
+        ingest(Breaking(items), market.catalog, LIMITS)
+    assert dump(market.catalog) == before
 
 
 def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market) -> None:
@@ -486,7 +524,8 @@ def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market)
     market.offer_files("29.png")
     items = [SourceItem(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
-        ingest(Breaking(items), market.catalog, LIMITS, batch_size=2)
+        ingest(Breaking(items, readings=1), market.catalog, LIMITS, batch_size=2)
+    assert market.catalog.is_unfinished
     assert market.state("29.png") == ("available", "")
     half = market.ids()
     assert 1 < len(half) < 30
