@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import write_atomic
-from pipeline.catalog.ledger import Ledger
+from pipeline.catalog.generations import Generations
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
 __all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
@@ -39,7 +39,7 @@ class StoredItem:
     images: list[ImageRecord]
 
 
-class Catalog(Ledger):
+class Catalog(Generations):
     """The ledger in `folder/catalog.sqlite` and the stored photos in `folder/images/`.
 
     Items are written within a `transaction()`.
