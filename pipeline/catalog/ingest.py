@@ -17,6 +17,13 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.inspector import Inspector
 from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
 from pipeline.catalog.look import Look
+from pipeline.catalog.renames import (
+    Move,
+    find_moves,
+    move_items,
+    remember_rows,
+    with_remembered_rows,
+)
 from pipeline.concurrency import ordered_map
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
@@ -73,6 +80,7 @@ def ingest(
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
         return IngestReport.of(catalog, unchanged=True)
+    source = with_remembered_rows(source, catalog)
     offers = source.items()
     offers = chain(list(islice(offers, 1)), offers)  # a source that cannot be read changes nothing
     _use_limits(catalog, limits)
@@ -82,8 +90,11 @@ def ingest(
             with progress.task("ingesting", source.total, "items") as advance:
                 write(look.differing(_counted(offers, advance)))
         else:
-            with progress.task("comparing", source.total, "items") as advance:
-                differing = sum(1 for _ in look.differing(_counted(offers, advance)))
+            differing = _compare(look, offers, source.total, progress)
+            if moves := find_moves(catalog, limits):
+                source = _follow(source, catalog, moves)
+                look.clear()
+                differing = _compare(look, source.items(), source.total, progress)
             with progress.task("ingesting", differing, "items") as advance:
                 changed = look.differing_again(source.items()) if differing else iter(())
                 write(_counted(changed, advance))
@@ -91,6 +102,21 @@ def ingest(
             removed = look.finish()
             catalog.finish_ingest(version)
     return IngestReport.of(catalog, removed)
+
+
+def _compare(look: Look, offers: Iterable[Offer], total: int | None, progress: Progress) -> int:
+    """Compare what is offered with the ledger; return how many items may differ."""
+    with progress.task("comparing", total, "items") as advance:
+        return sum(1 for _ in look.differing(_counted(offers, advance)))
+
+
+def _follow(source: Source, catalog: Catalog, moves: Sequence[Move]) -> Source:
+    """Have items, and the rows that describe them, follow their photos."""
+    with catalog.transaction():
+        catalog.begin_ingest()
+        remember_rows(source, catalog, moves)
+        move_items(catalog, moves)
+    return with_remembered_rows(source, catalog)
 
 
 def _use_limits(catalog: Catalog, limits: ImageLimits) -> None:

@@ -13,6 +13,7 @@ from itertools import islice
 from pipeline.catalog.catalog import Catalog, StoredItem, item_fields
 from pipeline.catalog.inspector import is_known
 from pipeline.catalog.left_out import is_unread, leave_out, look_at_mount_point, note_unread
+from pipeline.catalog.renames import Place
 from pipeline.sources.base import LeftOut, Offer, Skipped, SourceItem
 
 DUPLICATE = "duplicate id"
@@ -24,6 +25,8 @@ _TABLES = {
     "now_skipped": "row INTEGER, reason TEXT, key TEXT",
     "now_left_out": "path TEXT, kind TEXT, reason TEXT, is_unread INTEGER",
     "now_mounted": "path TEXT PRIMARY KEY",
+    "places": "key TEXT, uri TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,"
+    " sha256 BLOB, row_key TEXT",  # see `renames.Place`
 }
 _NAMES = {
     table: ", ".join(column.split()[0] for column in columns.split(", "))
@@ -31,6 +34,9 @@ _NAMES = {
 }
 _OFFER = "INSERT OR IGNORE INTO offered (key) VALUES (:key)"
 _DIFFERS = "UPDATE offered SET differs = :differs WHERE key = :key AND differs <> :differs"
+_PLACE = (
+    "INSERT INTO places VALUES (:key, :uri, :path, :size, :mtime_ns, :ctime_ns, :sha256, :row_key)"
+)
 _SKIP = "INSERT INTO now_skipped VALUES (:row, :reason, :key)"
 _UNOFFERED = "state <> 'removed' AND NOT EXISTS (SELECT 1 FROM offered WHERE key = items.key)"
 _UNOFFERED_IDS = f"SELECT id FROM items WHERE {_UNOFFERED}"  # noqa: S608
@@ -52,9 +58,14 @@ class Look(AbstractContextManager["Look"]):
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was seen."""
         self._drop()
         for table, columns in _TABLES.items():
-            catalog.change(f"CREATE TEMP TABLE {table} ({columns})")
+            self.catalog.change(f"CREATE TEMP TABLE {table} ({columns})")
+        self.catalog.change("CREATE INDEX temp.places_by_key ON places (key)")
 
     def __exit__(self, *_: object) -> None:
         self._drop()
@@ -71,6 +82,7 @@ class Look(AbstractContextManager["Look"]):
             for item in items:
                 if self._differs(item, stored.get(item.key)):
                     self.catalog.change(_DIFFERS, {"key": item.key, "differs": True})
+                    self.catalog.change(_PLACE, vars(Place.of(item)))
                     yield item
         note_unread(self.catalog)
 

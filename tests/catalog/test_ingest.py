@@ -308,15 +308,23 @@ def test_an_item_that_returns_has_its_id_again(market: Market) -> None:
     assert market.shown() == [("a.png", sha(RED)), ("b.png", sha(GREEN))]
 
 
-def test_a_renamed_file_is_another_item_with_the_same_photo(market: Market) -> None:
+def test_a_renamed_file_is_the_same_item(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer_files("a.png")
     (market.photos / "a.png").rename(market.photos / "z.png")
-    market.offer_files("z.png")
-    assert market.ids() == {"a.png": 1, "z.png": 2}
-    assert market.state("a.png")[0] == "removed"
-    assert [photo.sha256 for photo in market.catalog.photos()] == [sha(RED)]
+    report = market.offer_files("z.png")
+    assert (report.newly_removed, report.counts) == (0, {"available": {"": 1}})
+    assert market.ids() == {"z.png": 1}
+    assert market.decoded == []
     assert [photo.path for photo in market.catalog.photos()] == [market.photos / "z.png"]
+
+
+def test_an_item_that_is_not_named_by_its_photo_is_not_followed(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer({"one": [market.file("a.png")]})
+    (market.photos / "a.png").rename(market.photos / "z.png")
+    market.offer({"two": [market.file("z.png")]})
+    assert market.ids() == {"one": 1, "two": 2}
 
 
 def test_new_limits_are_applied_to_photos_already_ingested(market: Market) -> None:
