@@ -76,7 +76,7 @@ def test_nothing_new_publishes_nothing(shop: Shop) -> None:
 def test_a_change_that_no_index_shows_is_published(shop: Shop) -> None:
     first = shop.build({"a": [A]})
     with shop.catalog.transaction():
-        shop.catalog.put(9, "a", "New name", "", {}, shop.catalog.images(1))
+        shop.catalog.put("a", "New name", "", {}, shop.catalog.images(1))
     with pipeline.open(shop.config) as before:
         assert shop.index().path == first.path
         for searcher, name, found in (
