@@ -108,7 +108,7 @@ def test_an_error_is_one_line_of_where_what_and_hint() -> None:
 
 def test_closing_lets_go_of_the_files(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
-    index = str(shop.engine.current_build().index_file)
+    index = str(shop.engine.current_build().segments[0].file)
 
     def is_open() -> bool:
         links = Path("/proc/self/fd").iterdir()

@@ -42,7 +42,7 @@ def offer(shop: Shop, items: Labeled) -> None:
         SourceItem(key, key, label, (SourcePhoto(f"{key}.png", data=png((shade, 0, 0))),))
         for key, (shade, label) in items.items()
     ]
-    ingest(ListSource(offers), shop.catalog, shop.limits)
+    ingest(ListSource(offers), shop.catalog, shop.limits, accept_removals=True)
 
 
 def halves(count: int, swapped: int = 0) -> dict[str, tuple[int, str]]:
@@ -141,7 +141,6 @@ def test_many_photos_are_not_lost_by_chance(
     shop: Shop, before: int, after: int, is_refused: bool
 ) -> None:
     build(shop, {f"k{n}": (n, "") for n in range(before)})
-    shop.accept_removals = True
     fewer = {f"k{n}": (n, "") for n in range(after)}
     if not is_refused:
         assert build(shop, fewer).number == 2

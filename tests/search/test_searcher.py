@@ -606,17 +606,19 @@ def test_other_threads_may_ask_too(shop: Shop) -> None:
 
 def test_a_searcher_that_is_open_notices_a_change_of_its_index(shop: Shop) -> None:
     build = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)], "c": [(90, 0, 0)]})
-    data = build.index_file.read_bytes()
+    file = build.segments[0].file
+    data = file.read_bytes()
     with shop.searcher() as searcher:
         expected = searcher.search(Item(1), 2)
-        build.index_file.write_bytes(data[:-2] + bytes([data[-2] ^ 64, data[-1]]))
-        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+        file.write_bytes(data[:-2] + bytes([data[-2] ^ 64, data[-1]]))
+        with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             searcher.search(Item(1), 2)
-        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+        with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             list(searcher.graph(1))
-        build.index_file.write_bytes(data)
+        file.write_bytes(data)
         assert searcher.search(Item(1), 2) == expected
         shutil.rmtree(build.path)
+        shutil.rmtree(file.parent)
         assert searcher.search(Item(1), 2) == expected
 
 
