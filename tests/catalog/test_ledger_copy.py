@@ -73,6 +73,16 @@ def test_no_flipped_bit_is_read(folder: Path) -> None:
             put(folder, "e")
 
 
+def test_what_is_remembered_can_be_compared_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_copy, "was_compared", lambda *_: True)
+    (folder / LEDGER).write_bytes((folder / LEDGER).read_bytes()[:-1] + b"x")
+    ledger_copy.check(folder)
+    with pytest.raises(DamagedArtifactError, match="its content has changed"):
+        ledger_copy.check(folder, anew=True)
+
+
 def test_a_lost_ledger_comes_back_with_its_ids(folder: Path) -> None:
     before = keys(folder)
     (folder / LEDGER).unlink()
