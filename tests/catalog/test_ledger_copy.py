@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -22,8 +24,19 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.ledger_blocks import Pages
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
+TAKE = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=0)
+database.execute("PRAGMA journal_mode = DELETE")  # for whoever is alone
+"""
 BLOCK = 2**13  # two pages
 LEDGER, COPY, SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether SQLite lets another process know that the ledger is open."""
+    command = [sys.executable, "-c", TAKE, str(folder / LEDGER)]
+    return b"locked" in subprocess.run(command, capture_output=True, check=False).stderr
 
 
 def put(folder: Path, *keys: str) -> None:
@@ -248,3 +261,13 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(
     assert step >= 10
     check_copy(tmp_path)
     assert f"step {step}" in keys(tmp_path)
+
+
+def test_comparing_the_ledger_leaves_its_locks(folder: Path) -> None:
+    with Catalog(folder):
+        Catalog(folder).close()
+        ledger_copy.check(folder, anew=True)
+        assert is_in_use(folder)
+        put(folder, "e")
+        assert is_in_use(folder)
+    assert not is_in_use(folder)
