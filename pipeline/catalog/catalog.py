@@ -256,9 +256,8 @@ class Catalog(Generations):
 
     def photo_item_pairs(self) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
-        # With the id, as rows of a generation and of its history are merged by what is selected.
-        query = "SELECT sha256, item, id FROM images WHERE state = 'available' ORDER BY id"
-        yield from ((sha256, item) for sha256, item, _ in self.select(query))
+        query = "SELECT sha256, item FROM images WHERE state = 'available' ORDER BY id"
+        yield from map(tuple, self.select(query))
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read; None if the ledger never had it.
