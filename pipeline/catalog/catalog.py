@@ -275,10 +275,8 @@ class Catalog(Generations):
         With `items`, only for theirs.
         """
         among, parameters = _among(items)
-        # With the id, as rows of a generation and of its history are merged by what is selected.
-        columns = "sha256, item, id"
-        query = f"SELECT {columns} FROM images WHERE state = 'available' {among} ORDER BY id"  # noqa: S608
-        yield from ((sha256, item) for sha256, item, _ in self.select(query, parameters))
+        query = f"SELECT sha256, item FROM images WHERE state = 'available' {among} ORDER BY id"  # noqa: S608
+        yield from map(tuple, self.select(query, parameters))
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read; None if the ledger never had it.

@@ -37,9 +37,9 @@ class _Held:
 def held(file: Path) -> Iterator[int]:
     """Yield a descriptor to read a ledger by; all users of a file in this process share it.
 
-    While one of them has the ledger open in SQLite, none may close a descriptor of its own: that
-    would end SQLite's locks (see https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_
-    canceled_by_a_separate_thread_doing_close_), and others would write what is being read.
+    While one of them has the ledger open in SQLite, none may close a descriptor of its own: the
+    system would end SQLite's locks (https://www.sqlite.org/howtocorrupt.html, section 2.2), and
+    another process could replace what is being read.
 
     Raises:
         DamagedArtifactError, OSError: as `open_file`.

@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -22,8 +24,19 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.ledger_blocks import Pages
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
+TAKE = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=0)
+database.execute("PRAGMA journal_mode = DELETE")  # for whoever is alone
+"""
 BLOCK = 2**13  # two pages
 LEDGER, COPY, SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether SQLite lets another process know that the ledger is open."""
+    command = [sys.executable, "-c", TAKE, str(folder / LEDGER)]
+    return b"locked" in subprocess.run(command, capture_output=True, check=False).stderr
 
 
 def put(folder: Path, *keys: str) -> None:
@@ -71,6 +84,16 @@ def test_no_flipped_bit_is_read(folder: Path) -> None:
         assert caught.value.remove == file
         with pytest.raises(DamagedArtifactError, match="its content has changed"):
             put(folder, "e")
+
+
+def test_what_is_remembered_can_be_compared_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_copy, "was_compared", lambda *_: True)
+    (folder / LEDGER).write_bytes((folder / LEDGER).read_bytes()[:-1] + b"x")
+    ledger_copy.check(folder)
+    with pytest.raises(DamagedArtifactError, match="its content has changed"):
+        ledger_copy.check(folder, anew=True)
 
 
 def test_a_lost_ledger_comes_back_with_its_ids(folder: Path) -> None:
@@ -238,3 +261,13 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(
     assert step >= 10
     check_copy(tmp_path)
     assert f"step {step}" in keys(tmp_path)
+
+
+def test_comparing_the_ledger_leaves_its_locks(folder: Path) -> None:
+    with Catalog(folder):
+        Catalog(folder).close()
+        ledger_copy.check(folder, anew=True)
+        assert is_in_use(folder)
+        put(folder, "e")
+        assert is_in_use(folder)
+    assert not is_in_use(folder)
