@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from pipeline.artifacts import remove
-from pipeline.publish.publication import Publication
+from pipeline.engine import Engine
+from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
 
@@ -59,8 +60,26 @@ def retire(ws: Workspace) -> None:
 def remove_unneeded(ws: Workspace, publications: Collection[Publication]) -> None:
     """Remove the indexes and the states of the ledger that none of these publications needs."""
     for name, engine in ws.engines.items():
-        engine.builds.remove_unneeded(
-            {one.engines[name].build for one in publications if name in one.engines}
-        )
+        published = [one.engines[name] for one in publications if name in one.engines]
+        engine.builds.remove_unneeded({one.build for one in published})
+        _remove_retrained(engine, published)
     with ws.catalog.transaction():
         ws.catalog.drop_generations({one.generation for one in publications})
+
+
+def _remove_retrained(engine: Engine, published: Collection[PublishedEngine]) -> None:
+    """Remove models in whose place others were trained by the same settings, and their vectors.
+
+    Those by other settings stay until `imgsearch clean`: going back to them is then cheap.
+    """
+    current = engine.models.current()
+    if current is None:
+        return
+    needed = {current.path.name, *(one.model for one in published)}
+    fingerprints = {current.fingerprint, *(one.fingerprint for one in published)}
+    for path in engine.models.folders():
+        model = None if path.name in needed else engine.models.open(path.name)
+        if model and model.recipe == current.recipe:
+            remove(path)
+            if model.fingerprint not in fingerprints:
+                remove(engine.embeddings(model.fingerprint).folder)

@@ -174,6 +174,19 @@ def test_as_many_are_kept_as_the_settings_say(shop: Shop, keep: int, kept: list[
     assert shop.catalog.sealed_generations() == generations
 
 
+def test_a_model_goes_once_another_is_trained_in_its_place(shop: Shop) -> None:
+    shop.build({"a": [A]}, keep=1)
+    other = shop.use_model("by other settings", recipe={"layer": "another"})
+    retrained = []
+    for weights in ("1", "2", "3"):
+        retrained.append(shop.use_model(weights))
+        shop.build({"a": [A]}, keep=2)
+    kept = {other.path, retrained[1].path, retrained[2].path}
+    assert set(shop.engine.models.folders()) == kept
+    assert roll_back(shop.config).engines[ENGINE].model == retrained[1].path.name
+    assert nearest(shop) == ["a"]
+
+
 def test_what_is_tagged_is_kept_and_answers_by_its_name(shop: Shop) -> None:
     grown(shop, 2)
     with changing(shop.config) as (publications_, _):
