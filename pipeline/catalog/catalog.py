@@ -27,6 +27,7 @@ _PUT_IMAGE = (
     f" VALUES (:item, :position, :{', :'.join(_COLUMNS)}) ON CONFLICT (item, position) DO UPDATE"
     f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS)}"
 )
+_encode = json.JSONEncoder(sort_keys=True).encode
 _FIELDS = "name, category, metadata, state, reason"
 
 
@@ -320,4 +321,4 @@ def item_fields(
     """
     state, reason = item_state(images, without_photo)
     reason = remark if state is State.AVAILABLE else reason
-    return name, category, json.dumps(dict(metadata), sort_keys=True), state, reason
+    return name, category, _encode(dict(metadata)), state, reason
