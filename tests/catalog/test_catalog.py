@@ -459,7 +459,12 @@ def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
                 "ALTER TABLE images DROP COLUMN ctime_ns; ALTER TABLE skipped DROP COLUMN key;"
                 " DROP TABLE left_out; DROP TABLE mount_points; PRAGMA user_version = 1;"
             )
-    with Catalog(tmp_path / "shop") as catalog:
+    before = catalog.file.read_bytes()
+    with Catalog(tmp_path / "shop") as reader:
+        assert reader.images(1) == [image("a")]
+        assert reader.changed_items(0).tolist() == [1]
+    assert catalog.file.read_bytes() == before
+    with Catalog(tmp_path / "shop", create=True) as catalog:
         assert catalog.images(1) == [image("a")]
         assert rows(catalog, "SELECT * FROM skipped") == [(3, "blank row", "")]
         assert rows(catalog, "SELECT * FROM left_out") == []
