@@ -148,8 +148,18 @@ def write(catalog: Catalog, step: Any) -> None:
         catalog.change("UPDATE images SET mtime_ns = 7, attempts = attempts + 1", {})
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @example([{"a": ("A", "A", ["p", "q"])}, "seal", {"a": ("A", "A", ["p"])}, "seal"])
+@example([{"a": ("A", "B", ["p"])}, "seal", "fail", "seal", {"b": ("A", "B", ["p"])}, "seal"])
+@example([*({"a": (name, "B", [])} for name in "AB"), "seal", {"a": ("A", "A", ["q"])}, "seal"])
+@example(
+    [
+        {"a": ("A", "A", ["p"])},
+        *(step for name in "BABA" for step in ("seal", {"a": (name, "A", ["p"])})),
+        "seal",
+        "drop",
+    ]
+)
 @given(st.lists(STEPS, min_size=3, max_size=14))
 def test_a_generation_answers_as_the_ledger_did_when_it_was_sealed(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

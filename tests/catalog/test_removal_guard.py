@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.cli import main
 from pipeline.config import Config, MetadataSettings
 from pipeline.errors import HeldError, SourceGoneError
 from pipeline.images import ImageLimits
@@ -153,6 +155,33 @@ def test_a_new_catalog_is_not_held(tmp_path: Path) -> None:
     with pytest.raises(SourceGoneError, match="no such folder"):
         shop.ingest()
     assert not shop.config.folder.exists()
+
+
+def test_the_commands_say_that_it_is_held(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        settings = shop.photos.with_name("imgsearch.yaml")
+        settings.write_text(str(shop.config.model_dump(mode="json")).replace("None", "null"))
+        monkeypatch.chdir(settings.parent)
+        monkeypatch.setattr("sys.argv", ["imgsearch", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    shop.photos.rename(shop.photos.with_name("unplugged"))
+    emptied(shop)
+    code, out, err = run("ingest")
+    assert (code, out) == (1, "")
+    *_, line = err.splitlines()
+    assert "held, nothing was changed" in line
+    assert "no photos below it" in line
+    assert "run `imgsearch publish --accept-removals`" in line
+    code, out, _ = run("info")
+    assert code == 0
+    assert "no photos below it" in " ".join(out.split())
+    code, out, _ = run("ingest", "--accept-removals", "--json")
+    assert (code, json.loads(out)["ingest"]["newly_removed"]) == (0, 20)
 
 
 # -- How many are gone -----------------------------------------------------------------------------
