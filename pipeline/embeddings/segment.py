@@ -66,6 +66,11 @@ class Segment:
         return sorted(self.manifest["files"].keys() - others)
 
     @property
+    def runtimes(self) -> list[str]:
+        """What computed its vectors, and their versions: noted for people, it decides nothing."""
+        return list(self.manifest.get("runtimes", []))
+
+    @property
     def without_direction(self) -> Ids:
         """The rows that no search finds, because their vectors are zero: see `build_index`."""
         return np.array(self.manifest["without_direction"], np.int64)
