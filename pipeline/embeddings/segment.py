@@ -115,6 +115,7 @@ class SegmentStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._opened: dict[str, Segment] = {}  # their arrays are read once
 
     def paths(self) -> list[Path]:
         """Return the folders of all segments."""
@@ -130,7 +131,9 @@ class SegmentStore:
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
             raise damaged(folder / MANIFEST, "it describes no segment")
-        return Segment(folder, manifest)
+        if name not in self._opened or self._opened[name].manifest != manifest:
+            self._opened[name] = Segment(folder, manifest)
+        return self._opened[name]
 
     def of_model(self, fingerprint: str) -> list[Segment]:
         """Return the segments that hold the vectors of a model; raises as `open` does."""
