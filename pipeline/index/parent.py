@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError
 from pipeline.index.builds import SEGMENTS, Build, BuildStore
 from pipeline.index.segment_rows import SegmentRows
-from pipeline.integrity import check_folder, is_whole
+from pipeline.integrity import check_folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def find_parent(
 ) -> Parent:
     """Return what to begin the next build with.
 
-    What is found damaged is removed, but for the vectors that can be saved: see `salvage`.
+    A damaged segment is removed, but for the vectors that can be saved: see `salvage`.
     `description` is what the manifest of a build says of it whatever photos it holds: a build of
     another model or another type of index is no parent.
 
@@ -60,7 +61,7 @@ def find_parent(
         return Parent([])
     names = build.manifest[SEGMENTS]
     segments = [one for name in names if (one := _whole(builds.segments, name, vectors))]
-    if len(segments) < len(names) or not is_whole(build.path):
+    if len(segments) < len(names) or not _is_intact(build.path):
         return Parent(segments)
     return Parent(segments, build, _changed_since(catalog, build))
 
@@ -105,11 +106,16 @@ def _last_build(builds: BuildStore) -> Build | None:
 def _whole(segments: SegmentStore, name: str, vectors: EmbeddingStore) -> Segment | None:
     """A segment, unless it is missing or damaged."""
     folder = segments.folder / name
-    if not os.path.lexists(folder):
-        return None
+    if _is_intact(folder):
+        return segments.open(name)
+    if os.path.lexists(folder):
+        salvage(folder, vectors.folder.parent)
+    return None
+
+
+def _is_intact(folder: Path) -> bool:
     try:
         check_folder(folder)
     except DamagedArtifactError:
-        salvage(folder, vectors.folder.parent)
-        return None
-    return segments.open(name)
+        return False
+    return True

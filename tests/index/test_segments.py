@@ -125,7 +125,7 @@ class Store:
         missing = [sha for sha in shown if sha not in has_vector]
         for start in range(0, len(missing), shard_size):
             part = missing[start : start + shard_size]
-            vectors.write(part, np.stack([vector(shown[sha]) for sha in part]))
+            vectors.write(part, np.stack([vector(shown[sha]) for sha in part]), "test 1")
         return len(missing)
 
     def vectors(self, name: str) -> EmbeddingStore:
@@ -306,6 +306,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_after_a_build_the_shards_are_gone_and_all_vectors_are_there(store: Store) -> None:
     store.grow(numbered(range(50)))
     assert vector_bytes(store) <= 1.02 * 50 * DIM * 4
+    assert store.index("grown").segments[0].runtimes == ["test 1"]
     assert not store.vectors("grown").folder.exists()
     photos = to_hashes(b"".join(photo_hash(n) for n in (40, 3, 89)))
     expected = np.stack([vector(40), vector(3), np.zeros(DIM, np.float32)])
