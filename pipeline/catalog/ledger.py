@@ -27,11 +27,12 @@ _NEW_COLUMNS = {  # since the first version
     "items": NEW_COLUMN,
     "skipped": "key TEXT NOT NULL DEFAULT ''",
 }
+_DROPPED_COLUMNS = {"items": "run", "mount_points": "run"}
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, category TEXT NOT NULL, metadata TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL, {_NEW_COLUMNS["items"]}
+    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["items"]}
 );
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,7 +58,8 @@ CREATE TABLE IF NOT EXISTS left_out (
     path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, is_unread INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS left_out_unread ON left_out (path) WHERE is_unread;
-CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY, run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS row_paths (path TEXT PRIMARY KEY, row_key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 {HISTORY_SCHEMA}
 PRAGMA user_version = {_VERSION};
@@ -168,7 +170,9 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = FULL")
 
     def set_meta(self, name: str, value: str | None) -> None:
-        """Store a text about the whole catalog under a name; `None` removes it."""
+        """Store a text about the whole catalog under a name, unless it is; `None` removes it."""
+        if self.get_meta(name) == value:
+            return
         self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
         if value is not None:
             self._db.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
@@ -208,9 +212,9 @@ class Ledger:
             counts.setdefault(state, {})[reason] = count
         return counts
 
-    def change(self, statement: str, parameters: Mapping[str, Any]) -> int:
+    def change(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run a statement within a transaction; return how many rows it changed."""
-        return self._db.execute(statement, parameters).rowcount
+        return self._db.execute(statement, parameters or {}).rowcount
 
     def damage(self) -> str | None:
         """Return what SQLite finds wrong with the file, its indexes included; None if nothing."""
@@ -240,4 +244,7 @@ def _migrate(database: sqlite3.Connection) -> None:
             for column in columns.split(", ") if existing else ():
                 if column.split()[0] not in existing:
                     database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+        for table, column in _DROPPED_COLUMNS.items():
+            if column in {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}:
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.executescript(_SCHEMA)

@@ -14,6 +14,7 @@ import pytest
 from pipeline.catalog import ledger_copy, ledger_opening
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.errors import DamagedArtifactError, NotBuiltError
+from tests.conftest import offer_only
 from tests.read_only import reading_only
 
 
@@ -34,11 +35,10 @@ def put(folder: Path, *keys: str) -> None:
 
 def write(catalog: Catalog, *keys: str) -> None:
     with catalog.transaction():
-        run = catalog.begin_ingest()
         for key in keys:
             photo = ImageRecord(key, State.AVAILABLE, path=key, sha256=key.encode() * 32)
-            catalog.put(run, key, key.title(), "", {}, [photo])
-        catalog.finish_ingest(run)
+            catalog.put(key, key.title(), "", {}, [photo])
+    offer_only(catalog, *keys)
 
 
 def keys(catalog: Catalog) -> set[str]:
