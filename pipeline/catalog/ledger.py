@@ -237,7 +237,7 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    """Add what a file of an earlier version lacks."""
+    """Add what a file of an earlier version lacks, and drop what it has besides."""
     if _version(database) < _VERSION:
         for table, columns in _NEW_COLUMNS.items():
             existing = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 
-from pipeline.catalog.catalog import Catalog, StoredItem, item_fields
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.inspector import is_known
+from pipeline.catalog.items import StoredItem, item_fields
 from pipeline.catalog.left_out import is_unread, leave_out, look_at_mount_point, note_unread
 from pipeline.catalog.renames import Place
 from pipeline.sources.base import LeftOut, Offer, Skipped, SourceItem
