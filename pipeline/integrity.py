@@ -45,7 +45,7 @@ _SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
     """Read a small file of a published folder whole, and compare it with the manifest.
 
-        array = np.load(io.BytesIO(read_published(build.path, build.manifest, "ids.npy")))
+        array = np.load(io.BytesIO(read_published(build.path, build.manifest, "changes.npy")))
 
     Raises:
         DamagedArtifactError: it is missing, not in the manifest, or a byte of it has changed.
@@ -89,7 +89,7 @@ class Watch:
     Whatever is read from them within a `with` block was not altered: if a file has changed since
     it was compared, it is compared again. It may serve several threads.
 
-        watch = Watch(build.path, build.manifest, ["index.faiss"])
+        watch = Watch(segment.path, segment.manifest, ["index.faiss"])
         with watch: neighbors = index.search(queries, k)
 
     The block, and making it, raise a DamagedArtifactError where a file is not what was written.
@@ -215,6 +215,35 @@ def damaged_files(folder: Path) -> Iterator[tuple[Path, DamagedArtifactError | O
                 raise damaged(folder / name, CHANGED)
         except (DamagedArtifactError, OSError) as error:
             yield folder / name, error
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a published folder is there; a damaged one is removed, to be made again.
+
+    Large files that were compared before and have not changed since are not read again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not os.path.lexists(folder):
+        return False
+    try:
+        check_folder(folder)
+    except DamagedArtifactError:
+        remove(folder)
+        return False
+    return True
+
+
+def check_folder(folder: Path) -> None:
+    """Compare all files of a published folder with its manifest, as `check_published` does.
+
+    Raises:
+        DamagedArtifactError, OSError: as `read_published`.
+    """
+    manifest = read_manifest(folder)
+    for name in manifest["files"]:
+        check_published(folder, manifest, name)
 
 
 def drop_file(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +16,8 @@ from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.exclusions import SharedValues
 from pipeline.evaluation.labels import values_of
-from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import Item, Query
 from pipeline.search.result import FusedHit, Hit
@@ -96,6 +96,8 @@ class Comparison:
     """What several engines answer to the same queries."""
 
     catalog: str
+    publication: int
+    """The number of the publication that was asked."""
     label: str | None
     """None if no item has it."""
     k: int
@@ -131,9 +133,8 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
     for name, number in (("k", options.k), ("sample", options.sample)):
         if number < 1:
             raise QueryError(f"{name} is {number}", hint="give at least 1")
-    with ExitStack() as opened:
-        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
-        return _Comparer(config, options, searchers).run()
+    with search.open(config, names) as searcher:
+        return _Comparer(config, options, list(searcher.engines.values())).run()
 
 
 class _Comparer:
@@ -168,6 +169,7 @@ class _Comparer:
         right = Counter("+".join(filter(verdict.get, verdict)) for verdict in verdicts)
         return Comparison(
             self.config.catalog,
+            self.searchers[0].publication.number,
             self.options.label if self.labels else None,
             self.options.k,
             tuple(answers),

@@ -87,7 +87,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
                 "source": {"type": "sample", "photos": ITEMS, "near_duplicates": 2, "size": 48},
                 "engines": {"color": {"type": "pretrained", "weights": "random"}},
                 "embedding": {"shard_size": 5},
-                "index": {"keep_builds": 2},
+                "index": {"keep_publications": 2},
             }
         )
         older = {"type": "sample", "photos": ITEMS - 2, "near_duplicates": 2, "size": 48}
@@ -234,7 +234,7 @@ def test_what_cannot_be_read_is_neither_called_damaged_nor_deleted(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = copy_of(config, tmp_path / "copy")
-    names = ("index.faiss", "manifest.json", "00000.json", "catalog.sqlite", "CURRENT", "loss.png")
+    names = ("index.faiss", "manifest.json", "changes.npy", "catalog.sqlite", "CURRENT", "loss.png")
     opens = os.open
     for name in names:
         refused = next(here.root.rglob(name))
