@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from pipeline.errors import SourceError
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
+from pipeline.sources.base import Source
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -72,13 +73,14 @@ def build(
     progress: Progress = SILENT,
     *,
     retry_failed: bool = False,
+    restrict: Callable[[Source], Source] | None = None,
     report: BuildReport | None = None,
 ) -> BuildReport:
     """Bring a catalog's artifacts up to date, and say what was done: `build(load_config(file))`.
 
-    With `retry_failed`, the download tries the photos that failed before, and only those. A
-    `report` that is passed in is filled stage by stage, so it also tells how far a run came that
-    did not finish.
+    With `retry_failed`, the download tries the photos that failed before, and only those. Ingest
+    reads what `restrict` makes of the source, if given. A `report` that is passed in is filled
+    stage by stage, so it also tells how far a run came that did not finish.
 
     Raises:
         PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
@@ -92,7 +94,8 @@ def build(
                 done = report.engines[engine.name]
                 done.model, done.new_model = engine.fetch_weights(progress)
         if "ingest" in stages:
-            report.ingest = ingest(ws.source, ws.catalog, limits, decoders, progress)
+            source = restrict(ws.source) if restrict else ws.source
+            report.ingest = ingest(source, ws.catalog, limits, decoders, progress)
         if "download" in stages:
             report.download = download(
                 ws.catalog,

@@ -34,6 +34,7 @@ _STOPS: dict[int, str] = {
 }
 
 _config_option = ""
+_received: list[int] = []  # the signals that came to stop the program
 
 
 class _Stopped(KeyboardInterrupt):
@@ -67,6 +68,22 @@ def name_config(config: Path | None) -> None:
     _config_option = f" --config {shlex.quote(str(config))}" if config else ""
 
 
+def is_stopping() -> bool:
+    """Whether the program was told to end; what fails then may fail because of that."""
+    return bool(_received)
+
+
+def error_line(error: BaseException) -> str | None:
+    """Say in a line what is wrong and what to do; None if this is a bug."""
+    from pipeline.cli.faults import explain
+    from pipeline.report.text import plain
+
+    message = explain(error)
+    if message and _config_option:
+        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0>{_config_option}", message)
+    return message and plain(" ".join(message.split()))
+
+
 def _run() -> int:
     """Run the command that was given; return its exit code."""
     try:
@@ -86,7 +103,8 @@ def _stopping() -> Iterator[list[int]]:
 
     Everything is cleaned up then. A second signal ends the program at once, as kill -9 would.
     """
-    received: list[int] = []
+    received = _received
+    received.clear()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if received:
@@ -109,17 +127,12 @@ def _stopping() -> Iterator[list[int]]:
 
 
 def _fail_unless_bug(error: BaseException) -> NoReturn:
-    from pipeline.cli.faults import explain
-    from pipeline.report.text import plain
-
     if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
         sys.exit(1)  # as `| head` ends a program: there is nothing to say
-    message = explain(error)
+    message = error_line(error)
     if message is None:
         raise error
-    if _config_option:
-        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0>{_config_option}", message)
-    _say(plain(" ".join(message.split())))
+    _say(message)
     sys.exit(1)
 
 
