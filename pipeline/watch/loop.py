@@ -102,6 +102,7 @@ class Watch:
             report = self._target.build(settled, retry_failed=retry_failed)
         except Exception as error:  # the listener raises again what is no passing trouble
             message = self._listener.failure(error)
+            self._settling.failed()
             is_busy = isinstance(error, BusyError)
             if self._retries.failed(message, self._clock(), is_busy=is_busy):
                 self._listener.note(message)

@@ -45,11 +45,12 @@ class Settling:
         """Changed paths that do not decode as they are now."""
         self._waiting_since = 0.0
         """When the first change was seen that is not built, if there is one."""
+        self._has_failed = False
 
     @property
     def is_pending(self) -> bool:
-        """Whether anything differs from what was built last."""
-        return bool(self._changed)
+        """Whether anything differs from what was built last, or that build failed."""
+        return bool(self._changed) or self._has_failed
 
     def add(self, look: Look, now: float) -> None:
         """Take in a look."""
@@ -83,11 +84,13 @@ class Settling:
         """Return what to build, if it is time to.
 
         It is when all changes have settled, or when the first of them is `at_most` seconds old and
-        any has.
+        any has, or when the last build failed.
         """
         moving = {path for path, since in self._changed.items() if now - since < self._quiet}
         held = {p for p in self._incomplete if now - self._changed[p] < self._at_most}
-        if not self._changed.keys() - moving - held or moving & set(self._essential):
+        if not (self._has_failed or self._changed.keys() - moving - held):
+            return None
+        if not moving.isdisjoint(self._essential):
             return None
         if moving and now - self._waiting_since < self._at_most:
             return None
@@ -100,6 +103,11 @@ class Settling:
         self._built = fresh | kept
         self._forget_unchanged()
         self._waiting_since = now
+        self._has_failed = False
+
+    def failed(self) -> None:
+        """Note that a build failed: what the catalog is like now is not known."""
+        self._has_failed = True
 
     def _forget_unchanged(self) -> None:
         changed = self._changed
