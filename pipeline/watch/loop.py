@@ -86,7 +86,8 @@ class Watch:
         started = self._clock()
         look = self._target.look()
         now = self._clock()
-        self._settling.add(look, now)
+        if self._settling.add(look, now):
+            self._retries.retry_now()
         if now >= self._retries.due_at:
             if young := self._settling.young(now):
                 self._settling.mark_incomplete(self._target.incomplete(young))

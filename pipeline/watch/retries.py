@@ -26,6 +26,10 @@ class Retries:
         is_news, self._said = message != self._said, message
         return is_news
 
+    def retry_now(self) -> None:
+        """Wait no longer: what failed may be mended."""
+        self.due_at = 0.0
+
     def succeeded(self) -> bool:
         """Forget the failures; return whether there were any."""
         had_failed = bool(self._said)

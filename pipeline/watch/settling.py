@@ -52,16 +52,18 @@ class Settling:
         """Whether anything differs from what was built last, or that build failed."""
         return bool(self._changed) or self._has_failed
 
-    def add(self, look: Look, now: float) -> None:
-        """Take in a look."""
-        if look != self._last:
-            if not self._changed:
-                self._waiting_since = now
-            for path in _differences(look, self._last):
-                self._changed[path] = now
-                self._incomplete.discard(path)
-            self._last = look
-            self._forget_unchanged()
+    def add(self, look: Look, now: float) -> bool:
+        """Take in a look; return whether it differs from the last one."""
+        if look == self._last:
+            return False
+        if not self._changed:
+            self._waiting_since = now
+        for path in _differences(look, self._last):
+            self._changed[path] = now
+            self._incomplete.discard(path)
+        self._last = look
+        self._forget_unchanged()
+        return True
 
     def young(self, now: float) -> list[str]:
         """Return settled paths that may still be written, after a pause: see whether they decode.

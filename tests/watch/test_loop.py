@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_a_failure_is_said_once_and_tried_again_less_and_less_often() -> None:
     shop.run(watch, 3600)
     assert shop.said == ["no such folder"]
     times = [at for at, *_ in shop.builds]
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(times)]
     assert waits[:3] == [17, 32, 62]  # with the seconds of the build
     assert max(waits) == 302
     shop.error = OSError(28, "No space left on device")
@@ -121,7 +122,7 @@ def test_another_writer_is_waited_for() -> None:
     shop.run(watch, 1000)
     assert shop.said == ["another imgsearch is writing here"]
     times = [at for at, *_ in shop.builds]
-    assert {b - a for a, b in zip(times, times[1:], strict=False)} == {EVERY + 2}
+    assert {b - a for a, b in pairwise(times)} == {EVERY + 2}
 
 
 def test_a_bug_ends_it() -> None:

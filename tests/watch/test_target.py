@@ -155,7 +155,7 @@ def test_a_copy_over_a_photo_changes_it_once(scene: Scene) -> None:
         [
             (20, lambda: scene.put("a.png", PHOTOS[5][:half])),
             (22, lambda: scene.append("a.png", PHOTOS[5][half:])),
-            (40, lambda: (scene.folder / "b.png").unlink()),
+            (40, (scene.folder / "b.png").unlink),
             (41, lambda: scene.put("b.png", PHOTOS[6])),
         ]
     )
@@ -212,7 +212,8 @@ def test_a_folder_that_is_away_is_said_once_and_found_again(scene: Scene) -> Non
         [
             (20, lambda: scene.folder.rename(away)),
             (100, lambda: away.rename(scene.folder)),
-        ]
+        ],
+        seconds=110,
     )
     assert len(scene.said) == 2
     assert "no such folder" in scene.said[0]
