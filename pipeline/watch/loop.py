@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -78,8 +79,8 @@ class Watch:
         self._clock = clock
         self._settling = Settling(settings.quiet, settings.at_most, target.essential)
         self._retries = Retries(settings.every)
-        self._downloads_due: float | None = None
-        """When to try photos again that could not be downloaded, if there are any."""
+        self._downloads_due = math.inf
+        """When to try photos again that could not be downloaded."""
 
     def step(self) -> Pause:
         """Look once, and build if that is due; say how long to wait before the next look."""
@@ -93,7 +94,7 @@ class Watch:
                 self._settling.mark_incomplete(self._target.incomplete(young))
             if settled := self._settling.due(now):
                 self._build(settled)
-            elif self._downloads_due is not None and now >= self._downloads_due:
+            elif not self._settling.is_pending and now >= self._downloads_due:
                 self._build(Settled(look), retry_failed=True)
         return self._pause(now - started)
 
@@ -114,7 +115,7 @@ class Watch:
         self._settling.built(settled, now)
         has_failed = report.download is not None and "failed" in report.download.counts
         wait = self._settings.retry_downloads
-        self._downloads_due = now + wait if has_failed and wait is not None else None
+        self._downloads_due = now + wait if has_failed and wait is not None else math.inf
         self._listener.built(report, now - started)
 
     def _pause(self, look_seconds: float) -> Pause:

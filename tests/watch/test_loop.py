@@ -143,6 +143,18 @@ def test_failed_downloads_are_tried_again_on_a_timer() -> None:
     assert [retry for *_, retry in shop.builds] == [False, True, True, True]
 
 
+def test_failed_downloads_wait_for_a_table_that_is_being_written() -> None:
+    shop = Shop({"table": 1}, failed_downloads=3, essential=frozenset({"table"}))
+    watch = shop.watch(retry_downloads=100)
+    shop.run(watch, 90)
+    for size in range(2, 100):
+        shop.files["table"] = size
+        shop.run(watch, QUIET)
+    assert len(shop.builds) == 1
+    shop.run(watch, 200)
+    assert [retry for *_, retry in shop.builds] == [False, False, True]
+
+
 def test_looks_at_a_large_source_are_further_apart_and_events_do_not_change_that() -> None:
     shop = Shop(look_seconds=0.1)
     assert shop.watch().step() == Pause(pytest.approx(2), EVERY)
