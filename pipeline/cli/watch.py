@@ -14,9 +14,10 @@ from pipeline.cli.boundary import error_line, is_stopping
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
-from pipeline.report.text import counted
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.publish.publication import Publication
     from pipeline.stages import BuildReport
 
 _NICENESS = 10  # of the watch: queries come first
@@ -37,43 +38,51 @@ def watch(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = F
         if settings.watch.use_events:
             listening.enter_context(hints(files.root, hint, talk, has_tree=files.has_tree))
         talk(f"watching {files.path}; Ctrl-C ends it")
-        run(Watch(settings.watch, target, _Console(as_json)), hint)
+        run(Watch(settings.watch, target, _Console(settings, as_json)), hint)
 
 
 class _Console:
     """Says a line for each publication on stdout, and what goes wrong on stderr."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-        self._builds: dict[str, str] = {}
+    def __init__(self, config: Config, as_json: bool) -> None:
+        self._config, self._as_json = config, as_json
 
     def built(self, report: BuildReport, seconds: float) -> None:
-        builds = {n: e.build.path.name for n, e in report.engines.items() if e.build}
-        if builds == self._builds:
+        """Say what a build published, if anything."""
+        if not (report.publication and report.publication.is_new):
             return
-        self._builds = builds
-        time = datetime.now().astimezone().isoformat(timespec="seconds")
+        publication = report.publication.publication
+        changes = _changes(self._config, publication)
         if self._as_json:
-            print_json({"time": time, "seconds": round(seconds, 3), **report.to_dict()})
+            took = {"seconds": round(seconds, 3), "changes": changes}
+            print_json(publication.to_dict() | took)
         else:
-            print_line(f"{time} {published_line(report)} in {seconds:,.1f} s")
-        sys.stdout.flush()  # whoever reads a pipe or a file is to know at once
+            time = datetime.fromisoformat(publication.time).astimezone().isoformat()
+            what = ", ".join(f"{count:,} {change}" for change, count in changes.items() if count)
+            print_line(
+                f"{time} publication {publication.number}: items {what or 'as before'};"
+                f" {seconds:,.1f} s"
+            )
+        sys.stdout.flush()  # who reads a pipe or a file is to know at once
 
     def failure(self, error: Exception) -> str:
+        """Return the line of an error that a user can mend; raise any other again."""
         line = None if is_stopping() else error_line(error)
         if line is None:
             raise error
-        return f"{line}; this is tried again"
+        return f"{line}; it will be tried again"
 
     def note(self, text: str) -> None:
+        """Say a line on stderr."""
         talk(text)
 
 
-def published_line(report: BuildReport) -> str:
-    """Say what a build published: `vgg16: 3 photos embedded, 18,325 in its index`."""
-    return "; ".join(
-        f"{name}: {counted(done.embedding.embedded if done.embedding else 0, 'photo')} embedded,"
-        f" {done.build.manifest['rows']:,} in its index"
-        for name, done in report.engines.items()
-        if done.build
-    )
+def _changes(config: Config, publication: Publication) -> dict[str, int]:
+    """How many items a publication has added, changed and removed since the one before."""
+    from pipeline.catalog.catalog import Catalog
+    from pipeline.publish.store import PublicationStore
+
+    parent = PublicationStore(config).get(publication.parent) if publication.parent else None
+    with Catalog(config.folder) as catalog:
+        earlier = parent.generation if parent else 0
+        return catalog.generation_changes(earlier, publication.generation)
