@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from pipeline.watch.look import Look
 from pipeline.watch.settling import Settled, Settling
@@ -73,6 +74,19 @@ def test_changes_wait_for_each_other_but_not_for_ever() -> None:
     # b has a time of its own to settle in, from then on
     made.add(look(a=1, b=-1), 1 + AT_MOST + QUIET)
     assert built(made, 1 + AT_MOST + QUIET).unsettled == set()
+
+
+def test_what_a_build_left_out_has_its_own_time_to_wait() -> None:
+    made = settled_on(look())
+    builds = []
+    for now in range(1, 4 * AT_MOST):
+        made.add(look(**{f"f{now}": 1, "a": now // 10}), now)
+        if due := made.due(now):
+            made.built(due, now)
+            builds.append(now)
+    waits = [after - before for before, after in pairwise(builds)]
+    assert builds
+    assert min(waits) >= AT_MOST
 
 
 def test_nothing_is_built_while_all_that_changed_still_changes() -> None:

@@ -133,6 +133,13 @@ def test_a_photo_that_stays_truncated_is_rejected_in_the_end(scene: Scene) -> No
     assert scene.states("new.png") == [(State.REJECTED, "truncated")]
 
 
+def test_a_photo_that_was_truncated_long_ago_is_rejected_at_once(scene: Scene) -> None:
+    scene.put("new.png", PHOTOS[5][: len(PHOTOS[5]) // 2])
+    os.utime(scene.folder / "new.png", (OLD, OLD))
+    scene.play([], seconds=10)
+    assert scene.states("new.png") == [(State.REJECTED, "truncated")]
+
+
 def test_a_file_in_the_making_is_no_photo_before_it_is_renamed(scene: Scene) -> None:
     half = len(PHOTOS[5]) // 2
     part = scene.folder / "new.png.part"
@@ -204,6 +211,15 @@ def test_a_photo_that_comes_or_goes_after_the_look_waits_for_the_next_build(
     kept = scene.ledgers[1]["a.png"]
     assert kept[1] is State.AVAILABLE
     assert "c.png" not in scene.ledgers[1]
+
+
+def test_a_photo_that_goes_just_before_a_build_of_others_waits_for_the_next(scene: Scene) -> None:
+    writing = [(20 + n, lambda n=n: scene.put("new.png", PHOTOS[n % 20])) for n in range(60)]
+    going = [(n, (scene.folder / "b.png").unlink) for n in (49,)]
+    scene.play([*writing, (21, lambda: scene.put("other.png", PHOTOS[6])), *going])
+    assert "other.png" in scene.ledgers[1]
+    assert scene.ledgers[1]["b.png"][1] is State.AVAILABLE
+    assert scene.ledgers[-1]["b.png"][1] is State.REMOVED
 
 
 def test_a_folder_that_is_away_is_said_once_and_found_again(scene: Scene) -> None:
