@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,16 @@ _PUT_IMAGE = (
     f" VALUES (:item, :position, :{', :'.join(_COLUMNS)}) ON CONFLICT (item, position) DO UPDATE"
     f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS)}"
 )
+_FIELDS = "name, category, metadata, state, reason"
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """An item as its row and those of its images have it, to be compared with an offer."""
+
+    id: int
+    fields: tuple[str, ...]  # as of `item_fields`
+    images: list[ImageRecord]
 
 
 class Catalog(Generations):
@@ -39,89 +49,90 @@ class Catalog(Generations):
 
     # --- items ---------------------------------------------------------------------------------
 
-    def begin_ingest(self) -> int:
-        """Forget what the last ingest skipped and left out; return the number of a new run.
-
-        Until `finish_ingest`, the catalog mixes two runs, and `is_unfinished` is true.
-        """
-        self._db.execute("DELETE FROM skipped")
-        self._db.execute("DELETE FROM left_out")
+    def begin_ingest(self) -> None:
+        """Note that an ingest writes: until `finish_ingest`, the catalog mixes two states."""
         self.set_meta("unfinished", "ingest")
-        return self.new_run()
+        self.set_meta("version", None)
 
-    def finish_ingest(self, run: int) -> int:
-        """End a run; return how many items have been removed because it was not offered them."""
+    def finish_ingest(self, version: str | None) -> None:
+        """Note that the catalog is what its source is, and which version of it."""
         self.set_meta("unfinished", None)
-        return self.remove_others(run)
+        self.set_meta("version", version)
 
     @property
     def is_unfinished(self) -> bool:
         """Whether an ingest was begun and interrupted."""
         return self.get_meta("unfinished") is not None
 
-    def new_run(self) -> int:
-        """Return a number for an ingest run, greater than those of all runs before it."""
-        return int(self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM items").fetchone()[0])
-
-    def remove_others(self, run: int) -> int:
-        """Mark every item that run `run` was not offered as removed; return how many are new."""
-        self._db.execute(
-            "UPDATE images SET state = 'removed', reason = '' WHERE item IN"
-            " (SELECT id FROM items WHERE run <> ?)",
-            (run,),
-        )
-        return self._db.execute(
-            "UPDATE items SET state = 'removed', reason = 'no longer in the source'"
-            " WHERE run <> ? AND state <> 'removed'",
-            (run,),
-        ).rowcount
+    @property
+    def has_items(self) -> bool:
+        """Whether any item was ever ingested."""
+        return any(self.select("SELECT 1 FROM items LIMIT 1"))
 
     def put(
         self,
-        run: int,
         key: str,
         name: str,
         category: str,
         metadata: Mapping[str, Any],
-        images: Iterable[ImageRecord],
+        images: Sequence[ImageRecord],
         without_photo: str = "no photo",
         remark: str = "",
     ) -> bool:
         """Insert an item, or update the item with this key, which keeps its id.
 
-        Returns False, and changes nothing, if this run has put an item with this key already.
-        `without_photo` is the reason to record if there are no images, `remark` that of an
-        available item.
+        Only what differs is written; returns whether anything does. `without_photo` is the reason
+        to record if there are no images, `remark` that of an available item.
         """
-        images = list(images)
-        state, reason = _item_state(images, without_photo)
-        reason = remark if state is State.AVAILABLE else reason
-        row = (name, category, json.dumps(dict(metadata), sort_keys=True), state, reason, run, key)
+        row = item_fields(name, category, metadata, images, without_photo, remark)
         # Not an upsert: SQLite takes a new id for each, so a repeated run would change later ids.
-        before = self._db.execute("SELECT id, run FROM items WHERE key = ?", (key,)).fetchone()
-        if before and before["run"] == run:
-            return False
-        columns = "name, category, metadata, state, reason, run"
-        if before:
-            update = f"UPDATE items SET ({columns}) = (?, ?, ?, ?, ?, ?) WHERE key = ?"  # noqa: S608
-            self._db.execute(update, row)
-            item = before["id"]
+        before = self.stored_items([key]).get(key)
+        if before is None:
+            insert = f"INSERT INTO items ({_FIELDS}, key) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+            item, stored = int(self._db.execute(insert, (*row, key)).lastrowid or 0), []
         else:
-            insert = f"INSERT INTO items ({columns}, key) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-            item = self._db.execute(insert, row).lastrowid
-        self._db.execute("DELETE FROM images WHERE item = ? AND position >= ?", (item, len(images)))
-        rows = ({**vars(image), "item": item, "position": i} for i, image in enumerate(images))
-        self._db.executemany(_PUT_IMAGE, rows)
+            item, stored = before.id, before.images
+            if before.fields != row:
+                update = f"UPDATE items SET ({_FIELDS}) = (?, ?, ?, ?, ?) WHERE id = ?"  # noqa: S608
+                self._db.execute(update, (*row, item))
+            elif stored == list(images):
+                return False
+        self._put_images(item, images, stored)
         return True
 
-    def skip(self, row: int, reason: str, key: str = "") -> None:
-        """Record that a row of the source describes no item, or none with a key of its own."""
-        self._db.execute("INSERT INTO skipped VALUES (?, ?, ?)", (row, reason, key))
+    def _put_images(
+        self, item: int, images: Sequence[ImageRecord], stored: Sequence[ImageRecord]
+    ) -> None:
+        if len(stored) > len(images):
+            delete = "DELETE FROM images WHERE item = ? AND position >= ?"
+            self._db.execute(delete, (item, len(images)))
+        for position, image in enumerate(images):
+            if image not in stored[position : position + 1]:
+                row = {**vars(image), "item": item, "position": position}
+                self._db.execute(_PUT_IMAGE, row)
+
+    def stored_items(self, keys: Sequence[str]) -> dict[str, StoredItem]:
+        """Return, by their keys, those items of a few hundred that there are."""
+        marks = ", ".join("?" * len(keys))
+        rows = self._db.execute(
+            f"SELECT id, key, {_FIELDS} FROM items WHERE key IN ({marks})",  # noqa: S608
+            list(keys),
+        ).fetchall()
+        images: dict[int, list[ImageRecord]] = {row["id"]: [] for row in rows}
+        marks = ", ".join(map(str, images))
+        for item, *columns in self._db.execute(
+            f"SELECT item, {', '.join(_COLUMNS)} FROM images WHERE item IN ({marks})"  # noqa: S608
+            " ORDER BY item, position"
+        ):
+            images[item].append(self._image(item, columns))
+        return {
+            row["key"]: StoredItem(row["id"], tuple(row)[2:], images[row["id"]]) for row in rows
+        }
 
     def settle(self, items: Iterable[int]) -> None:
         """Give items the state that follows from the present states of their images."""
         for item in items:
-            row = (*_item_state(self.images(item)), item)
+            row = (*item_state(self.images(item)), item)
             self._db.execute("UPDATE items SET state = ?, reason = ? WHERE id = ?", row)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -137,9 +148,11 @@ class Catalog(Generations):
     def images(self, item: int) -> list[ImageRecord]:
         """Return an item's images in their order."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM images WHERE item = ? ORDER BY position"  # noqa: S608
-        rows = self._db.execute(query, (item,))
+        return [self._image(item, row) for row in self._db.execute(query, (item,))]
+
+    def _image(self, item: int, row: Sequence[Any]) -> ImageRecord:
         try:
-            return [ImageRecord(row[0], State(row[1]), *row[2:]) for row in rows]
+            return ImageRecord(row[0], State(row[1]), *row[2:])
         except ValueError as error:
             raise self.damaged(f"an image of item {item}: {error}") from error
 
@@ -231,7 +244,7 @@ class Catalog(Generations):
         folder = str(self.folder)
         among, parameters = _among(items)
         rows = self.select_pages(
-            "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"
+            "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"  # noqa: S608
             f" {among} AND NOT EXISTS (SELECT 1 FROM images WHERE sha256 = image.sha256"
             "                          AND id < image.id AND state = 'available')",
             parameters,
@@ -262,8 +275,10 @@ class Catalog(Generations):
         With `items`, only for theirs.
         """
         among, parameters = _among(items)
-        query = f"SELECT sha256, item FROM images WHERE state = 'available' {among} ORDER BY id"  # noqa: S608
-        yield from map(tuple, self.select(query, parameters))
+        # With the id, as rows of a generation and of its history are merged by what is selected.
+        columns = "sha256, item, id"
+        query = f"SELECT {columns} FROM images WHERE state = 'available' {among} ORDER BY id"  # noqa: S608
+        yield from ((sha256, item) for sha256, item, _ in self.select(query, parameters))
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read; None if the ledger never had it.
@@ -295,7 +310,7 @@ def _among(items: Iterable[int] | None) -> tuple[str, dict[str, str]]:
     }
 
 
-def _item_state(images: list[ImageRecord], without_photo: str = "no photo") -> tuple[State, str]:
+def item_state(images: Sequence[ImageRecord], without_photo: str = "no photo") -> tuple[State, str]:
     """The state and reason of an item, which follow from its images.
 
     It is available, or else pending, if any of its images is; else it ended as its first image did.
@@ -306,3 +321,20 @@ def _item_state(images: list[ImageRecord], without_photo: str = "no photo") -> t
         if any(image.state is state for image in images):
             return state, ""
     return images[0].state, images[0].reason
+
+
+def item_fields(
+    name: str,
+    category: str,
+    metadata: Mapping[str, Any],
+    images: Sequence[ImageRecord],
+    without_photo: str,
+    remark: str,
+) -> tuple[str, ...]:
+    """What the row of an item has beside its id and key: name, category, metadata, state, reason.
+
+    The arguments are those of `Catalog.put`.
+    """
+    state, reason = item_state(images, without_photo)
+    reason = remark if state is State.AVAILABLE else reason
+    return name, category, json.dumps(dict(metadata), sort_keys=True), state, reason

@@ -7,45 +7,31 @@ Photos at a URL become pending: `download` fetches them.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline import images
 from pipeline.artifacts import digest
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
-from pipeline.catalog.left_out import (
-    LeftOutCount,
-    Unmatched,
-    is_unread,
-    keep_unread,
-    leave_out,
-    left_out_counts,
-    look_at_mount_point,
-    unmatched,
+from pipeline.catalog.inspector import Inspector
+from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
+from pipeline.catalog.look import Look
+from pipeline.catalog.renames import (
+    Move,
+    find_moves,
+    move_items,
+    remember_rows,
+    with_remembered_rows,
 )
-from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
-from pipeline.catalog.records import in_range
 from pipeline.concurrency import ordered_map
-from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import (
-    LeftOut,
-    MountPoint,
-    Offer,
-    Skipped,
-    Source,
-    SourceItem,
-    SourcePhoto,
-)
+from pipeline.sources.base import Offer, Skipped, Source, SourceItem
 
-Inspected = tuple[Offer, list[ImageRecord]]
-DUPLICATE = "duplicate id"
+AnyOffer = TypeVar("AnyOffer", bound=Offer)
+Records = Mapping[str, ImageRecord]
+"""The ledger's records of an item's images, by their URIs."""
 
 
 @dataclass(frozen=True)
@@ -94,119 +80,89 @@ def ingest(
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
         return IngestReport.of(catalog, unchanged=True)
+    source = with_remembered_rows(source, catalog)
     offers = source.items()
-    first = list(islice(offers, 1))  # a source that cannot be read changes nothing
-    with catalog.transaction():
-        catalog.set_meta("version", None)
-        if catalog.get_meta("limits") != str(limits):
-            catalog.forget_files()
-            catalog.set_meta("limits", str(limits))
-        run = catalog.begin_ingest()
-    inspect = _Inspector(catalog, limits)
-    with progress.task("ingesting", source.total, "items") as advance:
-        work = ((offer, _records(catalog, offer)) for offer in chain(first, offers))
-        inspected = _counted(ordered_map(inspect, work, workers, ahead=8 * workers), advance)
-        while batch := list(islice(inspected, batch_size)):
-            with catalog.transaction():
-                for offer in batch:
-                    _put(catalog, run, offer)
-    with catalog.transaction():
-        keep_unread(catalog, run)
-        removed = catalog.finish_ingest(run)
-        catalog.set_meta("version", version)
+    offers = chain(list(islice(offers, 1)), offers)  # a source that cannot be read changes nothing
+    _use_limits(catalog, limits)
+    write = _Writer(catalog, limits, workers, batch_size)
+    with Look(catalog) as look:
+        if not catalog.has_items:  # nothing to compare with: items are written as they are read
+            with progress.task("ingesting", source.total, "items") as advance:
+                write(look.differing(_counted(offers, advance)))
+        else:
+            differing = _compare(look, offers, source.total, progress)
+            if moves := find_moves(catalog, limits):
+                source = _follow(source, catalog, moves)
+                look.clear()
+                differing = _compare(look, source.items(), source.total, progress)
+            with progress.task("ingesting", differing, "items") as advance:
+                changed = look.differing_again(source.items()) if differing else iter(())
+                write(_counted(changed, advance))
+        with catalog.transaction():
+            removed = look.finish()
+            catalog.finish_ingest(version)
     return IngestReport.of(catalog, removed)
 
 
-def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
-    for offer, records in inspected:
-        yield offer, records
+def _compare(look: Look, offers: Iterable[Offer], total: int | None, progress: Progress) -> int:
+    """Compare what is offered with the ledger; return how many items may differ."""
+    with progress.task("comparing", total, "items") as advance:
+        return sum(1 for _ in look.differing(_counted(offers, advance)))
+
+
+def _follow(source: Source, catalog: Catalog, moves: Sequence[Move]) -> Source:
+    """Have items, and the rows that describe them, follow their photos."""
+    with catalog.transaction():
+        catalog.begin_ingest()
+        remember_rows(source, catalog, moves)
+        move_items(catalog, moves)
+    return with_remembered_rows(source, catalog)
+
+
+def _use_limits(catalog: Catalog, limits: ImageLimits) -> None:
+    """Have all photos judged again where what is acceptable has changed."""
+    if catalog.get_meta("limits") == str(limits):
+        return
+    with catalog.transaction():
+        catalog.forget_files()
+        catalog.set_meta("limits", str(limits))
+        catalog.set_meta("version", None)
+
+
+def _counted(offers: Iterable[AnyOffer], advance: Advance) -> Iterator[AnyOffer]:
+    for offer in offers:
+        yield offer
         if isinstance(offer, SourceItem | Skipped):
             advance(1)
 
 
-def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
-    offer, records = inspected
-    if isinstance(offer, Skipped):
-        catalog.skip(offer.row, offer.reason)
-        return
-    if isinstance(offer, LeftOut):
-        leave_out(catalog, offer)
-        return
-    if isinstance(offer, MountPoint):
-        look_at_mount_point(catalog, run, offer)
-        return
-    if not offer.photos and is_unread(catalog, offer.key):
-        return  # `keep_unread` leaves it as it is
-    fields = (offer.key, offer.name, offer.category, offer.metadata, records)
-    if not catalog.put(run, *fields, without_photo=offer.without_photo, remark=offer.remark):
-        catalog.skip(offer.row, DUPLICATE, offer.key)
-
-
-def _records(catalog: Catalog, offer: Offer) -> dict[str, ImageRecord]:
-    """The ledger's records of an item's images, by their URIs."""
-    record = catalog.item_by_key(offer.key) if isinstance(offer, SourceItem) else None
-    return {image.uri: image for image in catalog.images(record.id)} if record else {}
-
-
 @dataclass(frozen=True)
-class _Inspector:
-    """Turns the photos of an item into ledger rows; runs on several threads at once."""
+class _Writer:
+    """Writes items to the ledger, a batch at a time, once their photos are inspected."""
 
     catalog: Catalog
     limits: ImageLimits
+    workers: int
+    batch_size: int
 
-    def __call__(self, work: tuple[Offer, dict[str, ImageRecord]]) -> Inspected:
-        item, records = work
-        photos = item.photos if isinstance(item, SourceItem) else ()
-        return item, [self.inspect(photo, records.get(photo.uri)) for photo in photos]
+    def __call__(self, items: Iterable[SourceItem]) -> None:
+        inspector = Inspector(self.catalog, self.limits)
 
-    def inspect(self, photo: SourcePhoto, record: ImageRecord | None) -> ImageRecord:
-        """Read and decode one photo, unless the ledger's record is of this very file."""
-        try:
-            if photo.data is not None:
-                record = self.describe(photo.uri, photo.data)  # only what is acceptable is stored
-                stored = self.catalog.store_photo(photo.data, Path(photo.uri).suffix)
-                return replace(record, path=stored)
-            if photo.path is not None:
-                return self.read(photo.uri, photo.path.absolute(), record)
-        except RejectedImage as rejected:
-            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
-        # A photo at a URL: its download may have ended already.
-        was_tried = record and record.tried_at is not None and record.state is not State.REMOVED
-        return record if record and was_tried else ImageRecord(photo.uri, State.PENDING)
+        def inspect(work: tuple[SourceItem, Records]) -> tuple[SourceItem, list[ImageRecord]]:
+            item, records = work
+            return item, [inspector.inspect(p, records.get(p.uri)) for p in item.photos]
 
-    def read(self, uri: str, path: Path, record: ImageRecord | None) -> ImageRecord:
-        """Describe a file of the user's, which stays where it is."""
-        try:
-            str(path).encode()  # on Linux a file name may be any bytes
-            status = path.stat()
-            if record and _same_file(record, path, status):
-                return record
-            data = images.read_bytes(path, self.limits)
-        except UnicodeEncodeError:
-            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
-        except FileNotFoundError:
-            return ImageRecord(uri, State.FAILED, MISSING)
-        except OSError as error:
-            if error.errno not in PHOTOS_FAULT:
-                raise  # a bad disk stops the run
-            return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
-        mtime_ns, ctime_ns = _times(status)
-        photo = self.describe(uri, data)
-        return replace(photo, path=str(path), mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+        work = ((item, self._records(item)) for item in items)
+        inspected = ordered_map(inspect, work, self.workers, ahead=8 * self.workers)
+        while batch := list(islice(inspected, self.batch_size)):
+            with self.catalog.transaction():
+                if sum(self._put(item, images) for item, images in batch):
+                    self.catalog.begin_ingest()
 
-    def describe(self, uri: str, data: bytes) -> ImageRecord:
-        """Decode the bytes; a RejectedImage says why they are no acceptable photo."""
-        image = images.decode(data, self.limits)
-        photo = ImageRecord(uri, State.AVAILABLE, width=image.width, height=image.height)
-        return replace(photo, size=len(data), sha256=hashlib.sha256(data).digest())
+    def _records(self, item: SourceItem) -> Records:
+        stored = self.catalog.stored_items([item.key]).get(item.key)
+        return {image.uri: image for image in stored.images} if stored else {}
 
-
-def _same_file(record: ImageRecord, path: Path, status: os.stat_result) -> bool:
-    recorded = (record.state, record.path, record.size, (record.mtime_ns, record.ctime_ns))
-    return recorded == (State.AVAILABLE, str(path), status.st_size, _times(status))
-
-
-def _times(status: os.stat_result) -> tuple[int, int]:
-    """When the content changed, and when the file did: the first can be set to that of another."""
-    return in_range(status.st_mtime_ns), in_range(status.st_ctime_ns)
+    def _put(self, item: SourceItem, images: list[ImageRecord]) -> bool:
+        fields = (item.key, item.name, item.category, item.metadata, images)
+        return self.catalog.put(*fields, without_photo=item.without_photo, remark=item.remark)

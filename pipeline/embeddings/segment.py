@@ -92,6 +92,8 @@ class Segment:
             DamagedArtifactError: a vector is not what was written.
         """
         with closing(FlatFile(self.file)) as file:
+            if (file.rows, file.dim) != (self.rows, self.manifest["dim"]):
+                raise damaged(self.file, "it has another shape than the manifest says")
             for start in range(0, len(rows), READ_ROWS):
                 block = rows[start : start + READ_ROWS]
                 vectors = file.read(block)

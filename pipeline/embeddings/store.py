@@ -28,7 +28,7 @@ from pipeline.artifacts import (
     write_atomic,
     write_sealed,
 )
-from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids, Mask, find_rows, to_hashes
+from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids, Mask, PhotoIndex, to_hashes
 from pipeline.embeddings.segment import (
     CHECKSUM_BYTES,
     Checksums,
@@ -123,7 +123,7 @@ class EmbeddingStore:
         return mask
 
     def checksums(self, photos: Hashes) -> Checksums:
-        """(n, 32) SHA-256 of photos → (n, 8): the checksums of their vectors; 0 where there is none.
+        """(n, 32) SHA-256 of photos → (n, 8): checksums of their vectors; 0 where there is none.
 
         They change whenever a vector does, whatever holds it.
         """
@@ -162,15 +162,15 @@ class EmbeddingStore:
 
     def _find(self, photos: Hashes) -> Iterator[tuple[Shard | Segment, Ids, Ids]]:
         """Yield (source, positions of photos, their rows in it), each photo at most once."""
-        missing = np.arange(len(photos))
-        for source in self.sources():
-            if not len(missing):
-                return
-            rows = find_rows(source.hashes, photos[missing])
-            is_here = rows >= 0
-            if is_here.any():
-                yield source, missing[is_here], rows[is_here]
-            missing = missing[~is_here]
+        index = PhotoIndex(photos)
+        is_missing = np.ones(len(photos), np.bool_)
+        for source in self.sources() if len(photos) else ():
+            positions = index.rows(source.hashes)
+            rows = np.flatnonzero(positions >= 0)
+            rows = rows[is_missing[positions[rows]]]
+            if len(rows):
+                is_missing[positions[rows]] = False
+                yield source, positions[rows], rows
 
     def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
         """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.

@@ -76,16 +76,19 @@ def note_indexed(catalog: Catalog, build: Build, generation: int) -> None:
 
 def _changed_since(catalog: Catalog, build: Build) -> Ids | None:
     generation = _indexed(catalog, build)
+    # Of a generation that is not kept it is not known which photos were taken from an item since.
+    if generation not in catalog.sealed_generations():
+        return None
     # A photo that had no vector then may have one now, though its item is the same.
-    if generation is None or build.manifest["without_vector"]:
+    if build.manifest["without_vector"]:
         return None
     return catalog.changed_items(generation)
 
 
-def _indexed(catalog: Catalog, build: Build) -> int | None:
-    """The generation of the ledger that a build is the index of, as far as the ledger knows."""
+def _indexed(catalog: Catalog, build: Build) -> int:
+    """The generation of the ledger that a build is the index of; 0 if the ledger knows of none."""
     name, _, generation = (catalog.get_meta(_meta_name(build)) or "").partition(" ")
-    return int(generation) if name == build.path.name else None
+    return int(generation) if name == build.path.name else 0
 
 
 def _meta_name(build: Build) -> str:

@@ -180,7 +180,10 @@ def _engine(
     for path in engine.builds.all():
         verdict.builds += 1
         yield from _published(path)
-        yield from _missing_segments(engine, path, build)
+        missing = [*_missing_segments(engine, path, build)]
+        yield from missing
+        if build is not None and path == build.path and missing:
+            build = None  # nothing more can be said of it
     if build is not None:
         yield from _trying_all(lambda: _disagreements(engine, build, pairs), build.path)
 

@@ -99,6 +99,9 @@ def _write(
     Raises:
         GateError: it must not answer; it is kept aside.
     """
+    if answering:
+        generations = answering.generation, candidate.generation
+        candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
         verdict = gate(OpenPublication(candidate, catalog), answering)
     judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)

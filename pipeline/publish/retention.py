@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 
+from pipeline.artifacts import remove
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
@@ -25,18 +27,33 @@ def retained(store: PublicationStore, keep: int) -> set[int]:
     return {*pointer, *latest, *aside, *store.tags().values()}
 
 
+@contextmanager
+def retiring(store: PublicationStore, keep: int) -> Iterator[list[int]]:
+    """Yield the numbers of those that need not be kept, unless someone has leased them.
+
+    No one can lease them while the block runs, which may remove them. The caller holds the lock of
+    the publications.
+    """
+    kept = retained(store, keep)
+    with ExitStack() as stack:
+        yield [
+            number
+            for number in store.numbers()
+            if number not in kept and stack.enter_context(store.held_for_removal(number))
+        ]
+
+
 def retire(ws: Workspace) -> None:
-    """Remove the publications that need not be kept, unless someone has leased them.
+    """Remove the publications that need not be kept.
 
     With them go the indexes and the states of the ledger that no other one needs. The caller holds
     the lock of the publications.
     """
     store = PublicationStore(ws.config)
-    kept = retained(store, ws.config.index.keep_publications)
-    for number in store.numbers():
-        if number not in kept:
-            store.remove(number)
-    remove_unneeded(ws, store.all())
+    with retiring(store, ws.config.index.keep_publications) as numbers:
+        for number in numbers:
+            remove(store.folder / str(number))
+        remove_unneeded(ws, store.all())
 
 
 def remove_unneeded(ws: Workspace, publications: Collection[Publication]) -> None:

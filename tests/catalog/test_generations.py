@@ -19,6 +19,7 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import NotBuiltError
+from tests.conftest import offer_only
 
 Row = dict[str, Any]
 Offers = Mapping[str, tuple[str, str, list[str]]]
@@ -35,10 +36,9 @@ def image(name: str) -> ImageRecord:
 
 def ingest(catalog: Catalog, offers: Offers) -> None:
     with catalog.transaction():
-        run = catalog.begin_ingest()
         for key, (name, category, photos) in offers.items():
-            catalog.put(run, key, name, category, {"name": name}, map(image, photos))
-        catalog.finish_ingest(run)
+            catalog.put(key, name, category, {"name": name}, [*map(image, photos)])
+    offer_only(catalog, *offers)
 
 
 @dataclass
