@@ -14,9 +14,10 @@ from pipeline.cli.boundary import error_line, is_stopping
 from pipeline.cli.options import AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
+from pipeline.cli.publications import changes_text
+from pipeline.report.text import counted
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
     from pipeline.publish.publication import Publication
     from pipeline.stages import BuildReport
 
@@ -38,31 +39,24 @@ def watch(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = F
         if settings.watch.use_events:
             listening.enter_context(hints(files.root, hint, talk, has_tree=files.has_tree))
         talk(f"watching {files.path}; Ctrl-C ends it")
-        run(Watch(settings.watch, target, _Console(settings, as_json)), hint)
+        run(Watch(settings.watch, target, _Console(as_json)), hint)
 
 
 class _Console:
     """Says a line for each publication on stdout, and what goes wrong on stderr."""
 
-    def __init__(self, config: Config, as_json: bool) -> None:
-        self._config, self._as_json = config, as_json
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
 
     def built(self, report: BuildReport, seconds: float) -> None:
         """Say what a build published, if anything."""
         if not (report.publication and report.publication.is_new):
             return
         publication = report.publication.publication
-        changes = _changes(self._config, publication)
         if self._as_json:
-            took = {"seconds": round(seconds, 3), "changes": changes}
-            print_json(publication.to_dict() | took)
+            print_json(publication.to_dict() | {"seconds": round(seconds, 3)})
         else:
-            time = datetime.fromisoformat(publication.time).astimezone().isoformat()
-            what = ", ".join(f"{count:,} {change}" for change, count in changes.items() if count)
-            print_line(
-                f"{time} publication {publication.number}: items {what or 'as before'};"
-                f" {seconds:,.1f} s"
-            )
+            print_line(_line(publication, seconds))
         sys.stdout.flush()  # who reads a pipe or a file is to know at once
 
     def failure(self, error: Exception) -> str:
@@ -77,12 +71,10 @@ class _Console:
         talk(text)
 
 
-def _changes(config: Config, publication: Publication) -> dict[str, int]:
-    """How many items a publication has added, changed and removed since the one before."""
-    from pipeline.catalog.catalog import Catalog
-    from pipeline.publish.store import PublicationStore
-
-    parent = PublicationStore(config).get(publication.parent) if publication.parent else None
-    with Catalog(config.folder) as catalog:
-        earlier = parent.generation if parent else 0
-        return catalog.generation_changes(earlier, publication.generation)
+def _line(publication: Publication, seconds: float) -> str:
+    """Say `2027-01-31T12:00:07+01:00 publication 12: 3 added, 1 changed; 4.1 s`."""
+    time = datetime.fromisoformat(publication.time).astimezone().isoformat()
+    changes = changes_text(publication.changes)
+    if publication.changes is None:
+        changes = counted(max(engine.items for engine in publication.engines.values()), "item")
+    return f"{time} publication {publication.number}: {changes or 'same items'}; {seconds:,.1f} s"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.sources.base import LeftOut, Offer, Source, SourceItem, SourcePhoto
+from pipeline.sources.base import LeftOut, Offer, PhotoFolder, SourceItem, SourcePhoto
 from pipeline.watch.look import state_of
 from pipeline.watch.settling import Settled
 
@@ -15,25 +15,33 @@ BEING_WRITTEN = "being written"
 
 @dataclass(frozen=True)
 class SettledSource:
-    """What another source offers, except for photos that are not as they were when they settled.
+    """What a folder offers, except for photos that are not as they were when they settled.
 
     These are left out as unread, so that items which the catalog has of them stay as they are: a
     photo that is being written, has just come, or is gone without having settled.
     """
 
-    source: Source
-    root: Path
+    source: PhotoFolder
     settled: Settled
+    version: None = None  # files may change at any time
 
     @property
-    def version(self) -> str | None:
-        """That of the source itself, where nothing is left out."""
-        return None if self.settled.unsettled else self.source.version
+    def path(self) -> Path:
+        """The folder."""
+        return self.source.path
 
     @property
     def total(self) -> int | None:
         """The number of items with those that are left out."""
         return self.source.total
+
+    def with_rows(self, rows: Mapping[str, str]) -> SettledSource:
+        """Return the same, told of rows whose photos were renamed: see `PhotoFolder`."""
+        return replace(self, source=self.source.with_rows(rows))
+
+    def rows_of(self, paths: Collection[str]) -> dict[str, str]:
+        """Return, by path, the keys of rows that describe photos which are there no more."""
+        return self.source.rows_of(paths)
 
     def items(self) -> Iterator[Offer]:
         """Yield what has settled, then what has not and is gone."""
@@ -47,7 +55,7 @@ class SettledSource:
                 seen.update([offer.path] if isinstance(offer, LeftOut) else [])
                 yield offer
         gone = (path for path in self.settled.look if path not in seen)
-        vanished = {path for path in gone if not (self.root / path).exists()}
+        vanished = {path for path in gone if not (self.path / path).exists()}
         for path in sorted(vanished.union(self.settled.unsettled) - seen):
             yield _left_out(path)
 

@@ -15,6 +15,7 @@ from pipeline.engine import image_limits
 from pipeline.errors import RejectedImage
 from pipeline.images import Reject
 from pipeline.progress import Progress
+from pipeline.sources.base import PhotoFolder, Source
 from pipeline.sources.walk import SUFFIXES
 from pipeline.stages import BuildReport
 from pipeline.watch.look import Look, SourceFiles, source_files
@@ -65,11 +66,12 @@ class CatalogTarget:
 
     def build(self, settled: Settled, *, retry_failed: bool) -> BuildReport:
         """Build what is out of date, with what has settled."""
+
+        def restrict(source: Source) -> Source:
+            return SettledSource(source, settled) if isinstance(source, PhotoFolder) else source
+
         return stages.build(
-            self.config,
-            progress=self.progress,
-            retry_failed=retry_failed,
-            restrict=lambda source: SettledSource(source, self.files.root, settled),
+            self.config, progress=self.progress, retry_failed=retry_failed, restrict=restrict
         )
 
     def _may_grow(self, path: str) -> bool:
