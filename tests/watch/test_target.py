@@ -174,6 +174,19 @@ def test_a_copy_over_a_photo_changes_it_once(scene: Scene) -> None:
     assert widths == {"a.png": 64 + 5}
 
 
+def test_a_photo_that_is_renamed_and_moved_keeps_its_item(scene: Scene) -> None:
+    (scene.folder / "caps").mkdir()
+    scene.play(
+        [
+            (20, lambda: (scene.folder / "a.png").rename(scene.folder / "c.png")),
+            (21, lambda: (scene.folder / "b.png").rename(scene.folder / "a.png")),
+            (22, lambda: (scene.folder / "c.png").rename(scene.folder / "caps" / "c.png")),
+        ]
+    )
+    first, last = scene.ledgers
+    assert last == {"caps/c.png": first["a.png"], "a.png": first["b.png"]}
+
+
 def test_an_item_stays_as_it_is_while_others_are_built_and_it_is_being_written(
     scene: Scene,
 ) -> None:
@@ -211,6 +224,7 @@ def test_a_photo_that_comes_or_goes_after_the_look_waits_for_the_next_build(
     kept = scene.ledgers[1]["a.png"]
     assert kept[1] is State.AVAILABLE
     assert "c.png" not in scene.ledgers[1]
+    assert scene.ledgers[-1]["c.png"] == scene.ledgers[0]["a.png"]
 
 
 def test_a_photo_that_goes_just_before_a_build_of_others_waits_for_the_next(scene: Scene) -> None:
