@@ -85,15 +85,20 @@ class Scene:
         return [state for n, state in enumerate(found) if n == 0 or state != found[n - 1]]
 
 
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A folder with two photos, which are old; builds only ingest."""
+@pytest.fixture(autouse=True)
+def only_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let builds end with their first stage."""
     build = stages.build
 
     def ingest_only(config: Config, **options: object) -> BuildReport:
         return build(config, ("ingest",), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stages, "build", ingest_only)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """A folder with two photos, which are old."""
     made = Scene(tmp_path)
     for n, name in enumerate(("a.png", "b.png")):
         made.put(name, PHOTOS[n])
@@ -257,3 +262,36 @@ def test_a_folder_that_is_not_there_when_the_first_catalog_is_made_is_an_error(
     scene.folder.rename(scene.folder.with_name("away"))
     with pytest.raises(SourceError, match="no such folder"):
         CatalogTarget.of(scene.config, SILENT)
+
+
+def test_a_table_is_read_when_it_is_written_and_not_before(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("id,url\n1,https://shop.example/1.jpg\n")
+    columns = {"key": "id", "image": "url"}
+    scene = Scene(tmp_path, type="table", path=str(table), columns=columns)
+    rows = [f"{n},https://shop.example/{n}.jpg\n" for n in range(2, 9)]
+
+    def write(row: str) -> None:
+        with table.open("a") as file:
+            file.write(row)
+
+    scene.play([(20 + n, lambda row=row: write(row)) for n, row in enumerate(rows)])
+    assert [len(ledger) for ledger in scene.ledgers] == [1, 8]
+
+
+def test_a_folder_and_its_metadata_are_built_together(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, metadata={"file": "../rows.csv", "key": "file"})
+    table = tmp_path / "rows.csv"
+    table.write_text("file\na\nb\n")
+    for n, name in enumerate(("a.png", "b.png")):
+        scene.put(name, PHOTOS[n])
+    scene.play(
+        [
+            (20, lambda: table.write_text("file\na\n")),
+            (22, lambda: (scene.folder / "b.png").rename(scene.folder / "c.png")),
+            (24, lambda: table.write_text("file\na\nc\n")),
+        ]
+    )
+    assert len(scene.reports) == 2
+    assert [ledger.keys() for ledger in scene.ledgers] == [{"a.png", "b.png"}, {"a.png", "c.png"}]
+    assert scene.ledgers[1]["c.png"] == scene.ledgers[0]["b.png"]
