@@ -49,7 +49,7 @@ def main() -> None:
     """Run the command line, and exit."""
     with _stopping() as received:
         try:
-            with standard_streams():
+            with standard_streams(), _second_signal_at_once(received):
                 code = _run()
         except BaseException as error:
             if not (received or isinstance(error, KeyboardInterrupt)):
@@ -108,8 +108,7 @@ def _stopping() -> Iterator[list[int]]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if received:
-            os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
-            os._exit(128 + number)
+            _end_at_once(number)
         received.append(number)
         raise _Stopped
 
@@ -124,6 +123,40 @@ def _stopping() -> Iterator[list[int]]:
         if not received:  # else the process ends, and a second signal may still come
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _second_signal_at_once(received: list[int]) -> Iterator[None]:
+    """Let a second signal end the program also while the main thread is in a library's code.
+
+    Python calls handlers only between its own instructions, and once for several signals that came
+    before. Their numbers are written to a pipe as they come, which another thread reads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        with open(reader, "rb", buffering=0) as numbers:  # noqa: PTH123 (it has no path)
+            stops = (number for number in iter(lambda: numbers.read(1), b"") if number[0] in _STOPS)
+            for _first, second in zip(stops, stops, strict=False):
+                _end_at_once(second[0])
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        if not received:  # else the process ends, and a second signal may still come
+            signal.set_wakeup_fd(before)
+            os.close(writer)
+
+
+def _end_at_once(number: int) -> NoReturn:
+    os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
+    os._exit(128 + number)
 
 
 def _fail_unless_bug(error: BaseException) -> NoReturn:
