@@ -7,7 +7,7 @@ Photos at a URL become pending: `download` fetches them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.inspector import Inspector
 from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
 from pipeline.catalog.look import Look
+from pipeline.catalog.removal_guard import has_live_items, reason_to_hold, root_of
 from pipeline.catalog.renames import (
     Move,
     find_moves,
@@ -25,11 +26,13 @@ from pipeline.catalog.renames import (
     with_remembered_rows,
 )
 from pipeline.concurrency import ordered_map
+from pipeline.errors import SourceGoneError
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.sources.base import Offer, Skipped, Source, SourceItem
 
 AnyOffer = TypeVar("AnyOffer", bound=Offer)
+Find = Callable[[Iterable[Offer]], Iterator[SourceItem]]
 Records = Mapping[str, ImageRecord]
 """The ledger's records of an item's images, by their URIs."""
 
@@ -44,14 +47,16 @@ class IngestReport:
     unchanged: bool = False  # as the source's version showed, without reading it
     left_out: Sequence[LeftOutCount] = ()  # what the source found besides, most files first
     unmatched: Mapping[str, Unmatched] = field(default_factory=dict)  # rows, photos: see there
+    held: str | None = None  # why nothing of what the source offers was ingested, if so
 
     @classmethod
     def of(cls, catalog: Catalog, newly_removed: int = 0, unchanged: bool = False) -> IngestReport:
         """Read from the ledger what the last ingest left there."""
         counts = catalog.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
-        others = left_out_counts(catalog)
-        return cls(offered, counts, newly_removed, unchanged, others, unmatched(catalog, counts))
+        others, missing = left_out_counts(catalog), unmatched(catalog, counts)
+        held = catalog.get_meta("held")
+        return cls(offered, counts, newly_removed, unchanged, others, missing, held)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -66,48 +71,69 @@ def ingest(
     workers: int = 2,
     progress: Progress = SILENT,
     batch_size: int = 256,
+    *,
+    accept_removals: bool = False,
 ) -> IngestReport:
-    """Bring the catalog up to date with its source.
+    """Bring the catalog up to date with its source; where nothing differs, nothing is written.
 
     `workers` threads read and decode photos. Every `batch_size` items are committed together: at
-    most these are repeated after a kill.
+    most these are repeated after a kill. Where items seem to be out of reach rather than gone
+    (`removal_guard.py`), nothing is ingested, and the report says why, unless `accept_removals`.
 
         report = ingest(sources.create(config.source), catalog, ImageLimits())
 
     Raises:
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or is empty as the catalog is.
     """
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
+        with catalog.transaction():
+            catalog.set_meta("held", None)
         return IngestReport.of(catalog, unchanged=True)
     source = with_remembered_rows(source, catalog)
-    offers = source.items()
-    offers = chain(list(islice(offers, 1)), offers)  # a source that cannot be read changes nothing
+    try:
+        offers = source.items()
+        offers = chain(list(islice(offers, 1)), offers)  # what cannot be read changes nothing
+    except SourceGoneError as gone:
+        if not accept_removals:
+            return hold(catalog, gone)
+        offers = iter(())
     _use_limits(catalog, limits)
-    write = _Writer(catalog, limits, workers, batch_size)
+    run = _Run(catalog, limits, workers, progress, batch_size)
     with Look(catalog) as look:
         if not catalog.has_items:  # nothing to compare with: items are written as they are read
-            with progress.task("ingesting", source.total, "items") as advance:
-                write(look.differing(_counted(offers, advance)))
+            run.write(look.differing, offers, source.total)
         else:
-            differing = _compare(look, offers, source.total, progress)
-            if moves := find_moves(catalog, limits):
+            differing = run.compare(look, offers, source.total)
+            moves = find_moves(catalog, limits)
+            reason = reason_to_hold(source, catalog, moves)
+            if reason and not accept_removals:
+                return hold(catalog, reason)
+            if moves:
                 source = _follow(source, catalog, moves)
                 look.clear()
-                differing = _compare(look, source.items(), source.total, progress)
-            with progress.task("ingesting", differing, "items") as advance:
-                changed = look.differing_again(source.items()) if differing else iter(())
-                write(_counted(changed, advance))
+                differing = run.compare(look, source.items(), source.total)
+            if differing:
+                run.write(look.differing_again, source.items(), source.total)
         with catalog.transaction():
             removed = look.finish()
             catalog.finish_ingest(version)
+            catalog.set_meta("root", root_of(source))
+            catalog.set_meta("held", None)
     return IngestReport.of(catalog, removed)
 
 
-def _compare(look: Look, offers: Iterable[Offer], total: int | None, progress: Progress) -> int:
-    """Compare what is offered with the ledger; return how many items may differ."""
-    with progress.task("comparing", total, "items") as advance:
-        return sum(1 for _ in look.differing(_counted(offers, advance)))
+def hold(catalog: Catalog, reason: str | SourceGoneError) -> IngestReport:
+    """Note, and report, why nothing is ingested.
+
+    Raises:
+        SourceGoneError: that is the reason, and there are no items that it would remove.
+    """
+    if isinstance(reason, SourceGoneError) and not has_live_items(catalog):
+        raise reason
+    with catalog.transaction():
+        catalog.set_meta("held", str(reason))
+    return IngestReport.of(catalog)
 
 
 def _follow(source: Source, catalog: Catalog, moves: Sequence[Move]) -> Source:
@@ -137,31 +163,38 @@ def _counted(offers: Iterable[AnyOffer], advance: Advance) -> Iterator[AnyOffer]
 
 
 @dataclass(frozen=True)
-class _Writer:
-    """Writes items to the ledger, a batch at a time, once their photos are inspected."""
+class _Run:
+    """One ingest: what is common to its passes over the source."""
 
     catalog: Catalog
     limits: ImageLimits
     workers: int
+    progress: Progress
     batch_size: int
 
-    def __call__(self, items: Iterable[SourceItem]) -> None:
-        inspector = Inspector(self.catalog, self.limits)
+    def compare(self, look: Look, offers: Iterable[Offer], total: int | None) -> int:
+        """Compare what is offered with the ledger; return how many items may differ."""
+        with self.progress.task("comparing", total, "items") as advance:
+            return sum(1 for _ in look.differing(_counted(offers, advance)))
 
-        def inspect(work: tuple[SourceItem, Records]) -> tuple[SourceItem, list[ImageRecord]]:
-            item, records = work
-            return item, [inspector.inspect(p, records.get(p.uri)) for p in item.photos]
-
-        work = ((item, self._records(item)) for item in items)
-        inspected = ordered_map(inspect, work, self.workers, ahead=8 * self.workers)
-        while batch := list(islice(inspected, self.batch_size)):
-            with self.catalog.transaction():
-                if sum(self._put(item, images) for item, images in batch):
-                    self.catalog.begin_ingest()
+    def write(self, find: Find, offers: Iterable[Offer], total: int | None) -> None:
+        """Inspect the photos of what `find` finds to differ, and write it, a batch at a time."""
+        with self.progress.task("ingesting", total, "items") as advance:
+            items = find(_counted(offers, advance))
+            work = ((item, self._records(item)) for item in items)
+            inspected = ordered_map(self._inspect, work, self.workers, ahead=8 * self.workers)
+            while batch := list(islice(inspected, self.batch_size)):
+                with self.catalog.transaction():
+                    if sum(self._put(item, images) for item, images in batch):
+                        self.catalog.begin_ingest()
 
     def _records(self, item: SourceItem) -> Records:
         stored = self.catalog.stored_items([item.key]).get(item.key)
         return {image.uri: image for image in stored.images} if stored else {}
+
+    def _inspect(self, work: tuple[SourceItem, Records]) -> tuple[SourceItem, list[ImageRecord]]:
+        (item, records), inspector = work, Inspector(self.catalog, self.limits)
+        return item, [inspector.inspect(photo, records.get(photo.uri)) for photo in item.photos]
 
     def _put(self, item: SourceItem, images: list[ImageRecord]) -> bool:
         fields = (item.key, item.name, item.category, item.metadata, images)

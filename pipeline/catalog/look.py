@@ -25,8 +25,8 @@ _TABLES = {
     "now_skipped": "row INTEGER, reason TEXT, key TEXT",
     "now_left_out": "path TEXT, kind TEXT, reason TEXT, is_unread INTEGER",
     "now_mounted": "path TEXT PRIMARY KEY",
-    "places": "key TEXT, uri TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,"
-    " sha256 BLOB, row_key TEXT",  # see `renames.Place`
+    "places": "key TEXT, row_key TEXT, is_absent INTEGER, uri TEXT, path TEXT, size INTEGER,"
+    " mtime_ns INTEGER, ctime_ns INTEGER, sha256 BLOB",  # see `renames.Place`
 }
 _NAMES = {
     table: ", ".join(column.split()[0] for column in columns.split(", "))
@@ -35,7 +35,8 @@ _NAMES = {
 _OFFER = "INSERT OR IGNORE INTO offered (key) VALUES (:key)"
 _DIFFERS = "UPDATE offered SET differs = :differs WHERE key = :key AND differs <> :differs"
 _PLACE = (
-    "INSERT INTO places VALUES (:key, :uri, :path, :size, :mtime_ns, :ctime_ns, :sha256, :row_key)"
+    "INSERT INTO places VALUES"
+    " (:key, :row_key, :is_absent, :uri, :path, :size, :mtime_ns, :ctime_ns, :sha256)"
 )
 _SKIP = "INSERT INTO now_skipped VALUES (:row, :reason, :key)"
 _UNOFFERED = "state <> 'removed' AND NOT EXISTS (SELECT 1 FROM offered WHERE key = items.key)"

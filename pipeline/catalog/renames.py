@@ -9,6 +9,7 @@ an item that a row still describes by its name is not moved.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,9 +30,10 @@ class Place:
 
     key: str  # of the item
     row_key: str | None  # of the row of metadata that describes it
+    is_absent: bool  # there is no photo, or no file of it
     uri: str | None = None
     path: str | None = None  # None if it is in no file
-    size: int | None = None  # None if there is no photo, or none that the item is named by
+    size: int | None = None  # None unless the item is named by the path of its photo
     mtime_ns: int | None = None
     ctime_ns: int | None = None
     sha256: bytes | None = None  # of a file: once it is read
@@ -39,22 +41,21 @@ class Place:
     @classmethod
     def of(cls, item: SourceItem) -> Place:
         """Return where an item's only photo is, if the item is named by its path."""
-        nowhere = cls(item.key, item.row_key)
+        files = [photo.path for photo in item.photos if photo.path and photo.data is None]
+        statuses = list(filter(None, map(_status, files)))
+        is_absent = not statuses and len(files) == len(item.photos)
+        nowhere = cls(item.key, item.row_key, is_absent)
         if len(item.photos) != 1 or not _is_named_by(item.key, item.photos[0].uri):
             return nowhere
         (photo,) = item.photos
         if photo.data is not None:
             sha256 = hashlib.sha256(photo.data).digest()
             return replace(nowhere, uri=photo.uri, size=len(photo.data), sha256=sha256)
-        if photo.path is None:
+        if not statuses:
             return nowhere
-        try:
-            path, status = str(photo.path.absolute()), photo.path.stat()
-            path.encode()  # on Linux a file name may be any bytes
-        except (OSError, UnicodeEncodeError):
-            return nowhere
-        mtime_ns, ctime_ns = file_times(status)
-        return cls(item.key, item.row_key, photo.uri, path, status.st_size, mtime_ns, ctime_ns)
+        (mtime_ns, ctime_ns), size = file_times(statuses[0]), statuses[0].st_size
+        place = replace(nowhere, uri=photo.uri, path=str(files[0].absolute()), size=size)
+        return replace(place, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Loose:
     sha256: bytes
     has_row: bool  # a row of metadata described it, if there are any
     is_offered: bool
+    is_missing: bool  # it is not offered, or without a photo
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,21 @@ _LIKENESS: tuple[Callable[[Place | Loose], Hashable], ...] = (
 """What tells copies of a photo from each other, the most telling first; then their order does."""
 
 _PLACES = """
-SELECT key, row_key, uri, path, size, mtime_ns, ctime_ns, sha256 FROM places
+SELECT key, row_key, is_absent, uri, path, size, mtime_ns, ctime_ns, sha256 FROM places
 WHERE size IN (SELECT size FROM ({loose})) AND (row_key IS NULL OR NOT EXISTS
     (SELECT 1 FROM items WHERE items.key = places.key AND state <> 'removed'))
 ORDER BY rowid
 """
 _LOOSE = f"""
 SELECT items.id, items.key, uri, size, mtime_ns, sha256, items.reason <> '{NO_ROW}' AS has_row,
-    EXISTS (SELECT 1 FROM offered WHERE offered.key = items.key) AS is_offered
+    EXISTS (SELECT 1 FROM offered WHERE offered.key = items.key) AS is_offered,
+    NOT EXISTS (SELECT 1 FROM places WHERE places.key = items.key AND NOT is_absent) AS is_missing
 FROM items JOIN images ON item = items.id AND position = 0
 WHERE items.state = 'available' AND images.state = 'available'
     AND NOT EXISTS (SELECT 1 FROM images AS second WHERE item = items.id AND position = 1)
     AND (items.key = uri OR substr(items.key, 1, length(uri) + 1) = uri || '#')
     AND (NOT EXISTS (SELECT 1 FROM offered WHERE offered.key = items.key) OR EXISTS
-        (SELECT 1 FROM places WHERE places.key = items.key AND (size IS NULL OR row_key IS NULL)))
+        (SELECT 1 FROM places WHERE places.key = items.key AND (is_absent OR row_key IS NULL)))
 ORDER BY is_offered, items.id
 """  # noqa: S608
 _FREE_KEY = "UPDATE items SET key = key || '//' || id WHERE {}"
@@ -131,6 +134,15 @@ def find_moves(catalog: Catalog, limits: ImageLimits) -> list[Move]:
         [place for place in places if place.key not in touched],
     )
     return [*moves, *_further_rows(moves, loose)]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Look at a file; None if it is not there, or cannot be an available photo."""
+    try:
+        str(path).encode()  # on Linux a file name may be any bytes
+        return path.stat()
+    except (OSError, UnicodeEncodeError):
+        return None
 
 
 def _is_named_by(key: str, uri: str) -> bool:

@@ -10,12 +10,13 @@ from typer import Argument, Option
 
 from pipeline.cli.app import app, load_config
 from pipeline.cli.build import run_stages
-from pipeline.cli.options import AsJson, ConfigFile, Overrides
+from pipeline.cli.options import AcceptRemovals, AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_table, talk
 from pipeline.report.text import cell
 
 if TYPE_CHECKING:
     from pipeline.maintenance.publications import PublicationInfo
+    from pipeline.stages import Stage
 
 
 @app.command(epilog="Example: imgsearch publish --force")
@@ -23,18 +24,20 @@ def publish(
     force: Annotated[
         bool, Option("--force", help="Let the one answer that the gate has kept aside.")
     ] = False,
+    accept_removals: AcceptRemovals = False,
     config: ConfigFile = None,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let the catalog and the indexes answer as they are now, all at once."""
+    """Let the catalog and the indexes answer as they are now; or what was held or kept aside."""
     from pipeline.publish.switching import force as use_refused
 
     settings = load_config(config, set_)
     if force:
         _say_answering(use_refused(settings).number, as_json)
     else:
-        run_stages(settings, ("index",), as_json)
+        stages: tuple[Stage, ...] | None = None if accept_removals else ("index",)
+        run_stages(settings, stages, as_json, accept_removals=accept_removals)
 
 
 @app.command(epilog="Example: imgsearch publications --json")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalog.catalog import Catalog, State
+from pipeline.catalog.removal_guard import MAX_SHARE, MIN_ITEMS
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.errors import PipelineError
@@ -33,7 +34,6 @@ MAX_PHOTOS = 50  # of an index that are searched for
 K = 10  # neighbors of each query of P@k
 MAX_QUERIES, MIN_QUERIES = 200, 30  # of P@k; with fewer it says too little
 MEASURED_SHARE = 0.01  # of the photos: when so many items have changed, P@k is measured again
-MAX_LOST_SHARE, MIN_LOST = 0.2, 50  # of photos: more, and as many, are not lost by chance
 
 Faults = Iterator[str]
 
@@ -72,7 +72,7 @@ def judge(
 def _losses(name: str, now: PublishedEngine, before: PublishedEngine) -> Faults:
     for unit in ("photos", "items"):
         count, previous = getattr(now, unit), getattr(before, unit)
-        if previous - count >= max(MIN_LOST, MAX_LOST_SHARE * previous):
+        if previous - count >= MIN_ITEMS and previous - count > MAX_SHARE * previous:
             yield f"{name} has {count:,} {unit}, and had {previous:,}"
 
 

@@ -73,6 +73,7 @@ class CatalogInfo:
     publication: int | None  # the one that answers
     kept_aside: Sequence[str]  # why the gate refused what was built since
     unfinished: bool  # whether the last ingest was broken off
+    held: str | None  # why the last ingest changed nothing, if the source may be out of reach
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
 
@@ -103,6 +104,7 @@ def catalog_info(config: Config) -> CatalogInfo:
             publication=published.number if published else None,
             kept_aside=newest.faults if newest and newest != published else (),
             unfinished=catalog.is_unfinished,
+            held=catalog.get_meta("held"),
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config), published) for name in config.engines},
         )

@@ -27,6 +27,7 @@ from pipeline.index import open_build
 from pipeline.index.builds import SEGMENTS, Build
 from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
 from pipeline.maintenance.problems import Problem, Remedy, problem_of
+from pipeline.maintenance.verify_published import publication_problems
 from pipeline.models.store import FOR_PEOPLE
 from pipeline.progress import SILENT, Progress
 
@@ -145,6 +146,7 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
                 yield from _photo(path, sha256, config.folder / "images")
                 advance(1)
         pairs = set(catalog.photo_item_pairs())
+        yield from publication_problems(config, catalog.sealed_generations())
     for name in config.engines:
         yield from _engine(Engine(name, config), pairs, verdict, progress)
 

@@ -61,6 +61,11 @@ class PublicationStore:
         except TypeError as error:
             raise damaged(self.current_file, "it is no pointer", self.current_file) from error
 
+    def last_pointer(self) -> Pointer:
+        """Like `pointer`; where that is lost, number 0 answers, and the newest is what is there."""
+        passed = (one.number for one in self.all() if not one.faults)
+        return self.pointer() or Pointer(0, max(passed, default=0))
+
     def current_number(self) -> int | None:
         """Return the number of the one that answers, or None."""
         pointer = self.pointer()

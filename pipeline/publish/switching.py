@@ -70,7 +70,7 @@ def changing(config: Config) -> Iterator[tuple[PublicationStore, Pointer]]:
         what, hint = "nothing is published yet", "run `imgsearch build`"
         raise NotBuiltError(what, where=config.folder, hint=hint)
     with lock(store.folder, wait=True):
-        yield store, store.pointer() or Pointer(0, 0)
+        yield store, store.last_pointer()
 
 
 def _parent(store: PublicationStore, pointer: Pointer) -> int:

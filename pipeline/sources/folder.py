@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
-from pipeline.errors import SourceError
+from pipeline.errors import SourceGoneError
 from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed, unescaped
 from pipeline.sources.columns import check_columns, read_columns, records
@@ -37,11 +37,13 @@ class FolderSource:
         """Open the folder that a configuration names.
 
         Raises:
-            SourceError: there is no such folder.
+            SourceGoneError: there is no such folder.
         """
         path = expand(settings.path)
         if not path.is_dir():
-            raise SourceError("no such folder", where=path, hint="set source.path to your photos")
+            raise SourceGoneError(
+                "no such folder", where=path, hint="set source.path to your photos"
+            )
         return cls(path, settings.metadata)
 
     def with_rows(self, rows: Mapping[str, str]) -> FolderSource:
@@ -80,7 +82,7 @@ class FolderSource:
         """
         contents = self._contents
         if not contents.photos:
-            raise SourceError(f"no photos below it{_such_as(contents)}", where=self.path)
+            raise SourceGoneError(f"no photos below it{_such_as(contents)}", where=self.path)
         read = self.metadata and self.path / expand(self.metadata.file)
         yield from (other for other in contents.left_out if self.path / other.path != read)
         yield from contents.mount_points

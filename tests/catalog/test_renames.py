@@ -286,6 +286,15 @@ def test_copies_that_move_together_keep_their_names_apart(folder: Folder) -> Non
     assert folder.ids() == {key.replace("p/", "a/"): number for key, number in before.items()}
 
 
+def test_an_item_that_is_where_it_was_stays_although_there_is_a_copy_now(folder: Folder) -> None:
+    folder.write("z.png", 1)
+    folder.ingest()
+    folder.write("a/z.png", 1)
+    os.utime(folder.photos / "z.png", ns=(0, next(TIMES)))
+    folder.ingest()
+    assert folder.ids() == {"z.png": 1, "a/z.png": 2}
+
+
 # -- Rows of metadata ------------------------------------------------------------------------------
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 import pipeline
 from pipeline.errors import (
+    DamagedArtifactError,
     GateError,
     NotBuiltError,
+    PipelineError,
     QueryError,
 )
 from pipeline.maintenance.publications import publications
+from pipeline.maintenance.verify import verify
 from pipeline.publish import publish
 from pipeline.publish.publish import Verdict
 from pipeline.publish.store import Pointer, PublicationStore
@@ -243,3 +248,53 @@ def test_what_is_mended_takes_the_place_of_what_was_refused(shop: Shop) -> None:
     assert store(shop).numbers() == [1, 2, 3]
     assert nearest(shop, 2) == ["k1", "k2"]
     assert [one.refused for one in publications(shop.config)] == [(), (), ()]
+
+
+# -- What is damaged or lost -----------------------------------------------------------------------
+
+
+def test_a_pointer_that_is_lost_is_made_again(shop: Shop) -> None:
+    grown(shop, 3)
+    before = (shop.folder / "CURRENT").read_bytes()
+    (shop.folder / "CURRENT").unlink()
+    assert "nothing is published yet" in str(verify(shop.config).problems[0])
+    grown(shop, 3, first=3)
+    assert (shop.folder / "CURRENT").read_bytes() == before
+    assert verify(shop.config).problems == []
+
+
+def test_a_publication_that_is_deleted_is_followed_by_another(shop: Shop) -> None:
+    grown(shop, 2)
+    shutil.rmtree(store(shop).folder / "2")
+    with pytest.raises(DamagedArtifactError, match=r"publications/2/manifest.json: damaged: it is"):
+        nearest(shop)
+    assert "names publication 2, which is not here" in str(verify(shop.config).problems[0])
+    grown(shop, 2, first=2)
+    assert (store(shop).numbers(), nearest(shop)) == ([1, 3], ["k1", "k2"])
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "tags.json", "publications/1/manifest.json"])
+def test_what_says_which_one_answers_is_checked(shop: Shop, name: str) -> None:
+    grown(shop, 1)
+    store(shop).tag(1, "sale")
+    data = (shop.folder / name).read_bytes()
+    (shop.folder / name).write_bytes(data.replace(b"1", b"2", 1))
+    with pytest.raises(DamagedArtifactError, match=f"{name}: damaged: "):
+        nearest(shop, "sale" if name == "tags.json" else None)
+    assert [problem.where for problem in verify(shop.config).problems] == [shop.folder / name]
+
+
+@pytest.mark.parametrize("part", ["builds", "model"])
+def test_what_a_publication_lacks_is_told(shop: Shop, part: str) -> None:
+    grown(shop, 1)
+    shop.use_model("newer")
+    grown(shop, 2, first=2)
+    first = store(shop).get(1)
+    assert first is not None
+    engine = first.engines[ENGINE]
+    shutil.rmtree(shop.engine.folder / part / {"builds": engine.build, "model": engine.model}[part])
+    (problem,) = verify(shop.config).problems
+    assert (problem.where, "is missing" in problem.fault) == (store(shop).folder / "1", True)
+    with pytest.raises(PipelineError):
+        roll_back(shop.config, 1)
+    assert nearest(shop) == ["k1", "k2"]
