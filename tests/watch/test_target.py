@@ -246,13 +246,18 @@ def test_a_folder_that_is_away_is_said_once_and_found_again(scene: Scene) -> Non
     scene.play(
         [
             (20, lambda: scene.folder.rename(away)),
+            (60, scene.folder.mkdir),  # as a drive leaves it that is not mounted
+            (100, scene.folder.rmdir),
             (100, lambda: away.rename(scene.folder)),
         ],
         seconds=110,
     )
-    assert len(scene.said) == 2
-    assert "no such folder" in scene.said[0]
-    assert scene.said[1] == "works again"
+    gone, empty, back = scene.said
+    assert "held, nothing was changed: " in gone
+    assert "no such folder" in gone
+    assert "no photos below it" in empty
+    assert "`imgsearch publish --accept-removals`" in empty
+    assert back == "works again"
     assert scene.states("a.png") == scene.states("b.png") == [AVAILABLE]
 
 
