@@ -26,6 +26,7 @@ from pipeline.config.sources import (
     SampleSettings,
     TableSettings,
 )
+from pipeline.config.watch import WatchSettings
 
 __all__ = [
     "BUILT_IN",
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "TableSettings",
     "TrainingSettings",
+    "WatchSettings",
     "expand",
     "find_config",
     "load_config",

@@ -22,6 +22,7 @@ from pipeline.config.sources import (
     SourceSettings,
     TableSettings,
 )
+from pipeline.config.watch import WatchSettings
 
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT = "report.html"
@@ -105,6 +106,7 @@ class Config(Settings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    watch: WatchSettings = WatchSettings()
     query_set: CsvSettings = CsvSettings()
     """How the CSV file of `imgsearch evaluate --query-set` is written."""
 

@@ -141,6 +141,13 @@ ARTICLE = {
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
     "index": {"type": "flat", "keep_publications": 2},
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
+    "watch": {
+        "every": 15,
+        "quiet": 3,
+        "at_most": 60,
+        "use_events": True,
+        "retry_downloads": 86_400,
+    },
     "query_set": {"delimiter": None, "encoding": None, "escape": None},
 }
 
