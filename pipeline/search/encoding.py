@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,19 +20,17 @@ from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
-from pipeline.search.query import F32Vector, Item, Query, read_photo
+from pipeline.search.query import (
+    EncodedPhoto,
+    EncodedQuery,
+    F32Vector,
+    Item,
+    Query,
+    read_photo,
+)
 from pipeline.search.ranking import QueryVectors
 
 MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
-
-
-class EncodedQuery(NamedTuple):
-    """A query as vectors, and how far out of distribution its photo is."""
-
-    vectors: QueryVectors
-    ood_percentile: float | None = None
-    rounding: float = 0.0
-    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
 
 
 class QueryEncoder:
@@ -65,6 +63,8 @@ class QueryEncoder:
         try:
             if isinstance(query, Item):
                 return self._item(query.id)
+            if isinstance(query, EncodedPhoto):
+                return query.queries[self.engine.name]
             if isinstance(query, np.ndarray):
                 return EncodedQuery(QueryVectors(self._vector(query)[np.newaxis]))
             if isinstance(query, int | np.integer):

@@ -103,6 +103,11 @@ class EngineSearcher:
         """The model that made the vectors, loaded once, when a photo first needs it."""
         return self._encoder.model
 
+    @property
+    def encoder(self) -> QueryEncoder:
+        """What turns queries into vectors."""
+        return self._encoder
+
     def search(self, query: Query, k: int = 3, **filters: Unpack[Filters]) -> EngineResult:
         """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
 
@@ -218,9 +223,10 @@ class EngineSearcher:
         item, distance, row = ranked
         distance = distance if distance > rounding else 0.0
         record = self.catalog.item(item) or _unknown(item)
-        photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
+        sha256 = self.build.photos[row].tobytes()
+        photo = self.catalog.photo_path(sha256, item)
         percentile = self.calibration.percentile(distance, record.category)
-        return Hit(rank, distance, percentile, record, photo)
+        return Hit(rank, distance, percentile, record, photo, sha256.hex())
 
 
 def positive(k: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import QueryError, RejectedImage
 from pipeline.images import ImageLimits
+from pipeline.search.ranking import QueryVectors
 
 F32Vector = npt.NDArray[np.float32]
 
@@ -31,9 +33,26 @@ class Item:
         return str(self.id)
 
 
+class EncodedQuery(NamedTuple):
+    """A query as vectors, and how far out of distribution its photo is."""
+
+    vectors: QueryVectors
+    ood_percentile: float | None = None
+    rounding: float = 0.0
+    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
+
+
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """A photo that has been encoded for each engine; `Searcher.encode` makes them."""
+
+    queries: Mapping[str, EncodedQuery]
+
+
 Photo = Image.Image | Path | str | bytes
-Query = Photo | Item | F32Vector
-"""A photo (Pillow image, path or encoded bytes), an item, or a vector of one engine: (dim,)."""
+Query = Photo | EncodedPhoto | Item | F32Vector
+"""A photo (Pillow image, path, encoded bytes, or already encoded by `Searcher.encode`), an item, or
+a vector of one engine: (dim,)."""
 
 
 class Filters(TypedDict, total=False):

@@ -24,6 +24,8 @@ class Hit:
     item: ItemRecord
     photo: Path | None
     """The item's nearest photo; None if the ledger knows no file of it."""
+    sha256: str
+    """The SHA-256 of that photo's file, which names it: in hexadecimal."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -31,7 +33,7 @@ class Hit:
             "rank": self.rank,
             "distance": self.distance,
             "percentile": self.percentile,
-            **_item_and_photo(self.item, self.photo),
+            **_item_and_photo(self.item, self.photo, self.sha256),
         }
 
 
@@ -47,6 +49,8 @@ class FusedHit:
     item: ItemRecord
     photo: Path | None
     """The photo by which the first engine that lists the item found it."""
+    sha256: str
+    """The SHA-256 of that photo's file."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -54,7 +58,7 @@ class FusedHit:
             "rank": self.rank,
             "score": self.score,
             "ranks": dict(self.ranks),
-            **_item_and_photo(self.item, self.photo),
+            **_item_and_photo(self.item, self.photo, self.sha256),
         }
 
 
@@ -139,7 +143,7 @@ class SearchResult(Mapping[str, EngineResult]):
         return content
 
 
-def _item_and_photo(item: ItemRecord, photo: Path | None) -> dict[str, Any]:
+def _item_and_photo(item: ItemRecord, photo: Path | None, sha256: str) -> dict[str, Any]:
     return {
         "item": {
             "id": item.id,
@@ -149,4 +153,5 @@ def _item_and_photo(item: ItemRecord, photo: Path | None) -> dict[str, Any]:
             "metadata": dict(item.metadata),
         },
         "photo": None if photo is None else str(photo),
+        "sha256": sha256,
     }

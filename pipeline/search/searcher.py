@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self, Unpack
 
@@ -11,10 +11,22 @@ from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
+from pipeline.images import U8Image
 from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
 from pipeline.search.fusion import DEPTH, fuse
-from pipeline.search.query import Filters, Query, describe
+from pipeline.search.query import (
+    EncodedPhoto,
+    EncodedQuery,
+    Filters,
+    Photo,
+    Query,
+    describe,
+    read_photo,
+)
 from pipeline.search.result import EngineResult, SearchResult
+
+PreparedPhoto = Mapping[str, EncodedQuery | U8Image | PipelineError]
+"""Engine → what its encoder is given for one photo."""
 
 
 def open(config: Config, engines: Sequence[str] = ()) -> Searcher:  # noqa: A001  `pipeline.open`
@@ -63,6 +75,43 @@ class Searcher:
         """Close the indexes and the ledger."""
         self._resources.close()
 
+    def select(self, engines: Sequence[str]) -> Searcher:
+        """Return one that asks only these engines, of those that are open; closing it does nothing.
+
+        Raises:
+            QueryError: one of them is not open.
+        """
+        for name in engines:
+            if name not in self.engines:
+                there = f"there are {', '.join(self.engines)}"
+                raise QueryError(f"unknown engine {name!r}", hint=there)
+        chosen = {name: self.engines[name] for name in dict.fromkeys(engines)}
+        return Searcher(self.config, chosen or self.engines, ExitStack())
+
+    def prepare(self, photo: Photo) -> PreparedPhoto:
+        """Decode a photo, once for all engines, into the pixels that each of them takes.
+
+        Raises:
+            QueryError: there is no such file.
+            RejectedImage: the photo is not acceptable.
+        """
+        image = read_photo(photo, next(iter(self.engines.values())).limits)
+        return {name: engine.encoder.prepare(image) for name, engine in self.engines.items()}
+
+    def encode(self, photos: Sequence[PreparedPhoto]) -> list[EncodedPhoto | PipelineError]:
+        """Encode photos that are prepared for all open engines, in one batch.
+
+            (photo,) = searcher.encode([searcher.prepare("photo.jpg")])
+            searcher.search(photo)
+
+        An error takes the place of a photo in which an engine sees nothing.
+        """
+        by_engine = [
+            engine.encoder.encode([photo[name] for photo in photos])
+            for name, engine in self.engines.items()
+        ]
+        return [_encoded(self.engines, queries) for queries in zip(*by_engine, strict=True)]
+
     def search(
         self, query: Query, k: int = 3, *, fuse: bool = False, **filters: Unpack[Filters]
     ) -> SearchResult:
@@ -109,6 +158,17 @@ class Searcher:
             _combine(query, results, k, fuse, condition)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
+
+
+def _encoded(
+    engines: Iterable[str], queries: Sequence[EncodedQuery | PipelineError]
+) -> EncodedPhoto | PipelineError:
+    by_engine: dict[str, EncodedQuery] = {}
+    for name, query in zip(engines, queries, strict=True):
+        if isinstance(query, PipelineError):
+            return query
+        by_engine[name] = query
+    return EncodedPhoto(by_engine)
 
 
 def _combine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import random
@@ -225,8 +226,9 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     cap = shop.catalog.item(1)
     assert cap is not None
     assert (cap.name, cap.metadata) == ("A cap", {"price": 2.5})
-    assert found == Hit(1, 4.0, None, cap, path)
-    assert path.read_bytes() == png((5, 0, 0))
+    content = png((5, 0, 0))
+    assert found == Hit(1, 4.0, None, cap, path, hashlib.sha256(content).hexdigest())
+    assert path.read_bytes() == content
 
 
 def test_an_item_removed_since_the_build_is_still_found(shop: Shop) -> None:
@@ -243,7 +245,7 @@ def test_an_item_that_the_ledger_does_not_know_is_found_without_its_name(shop: S
     type(shop.catalog)(shop.folder, create=True).close()
     found = shop.searcher().search(vector((0, 0, 0))).hits
     unknown = ItemRecord(1, "", "", "", {}, State.REMOVED, "not in this catalog")
-    assert found == (Hit(1, 1.0, None, unknown, None),)
+    assert found == (Hit(1, 1.0, None, unknown, None, hashlib.sha256(png((1, 0, 0))).hexdigest()),)
 
 
 def test_an_open_search_keeps_answering_from_its_build(shop: Shop) -> None:
