@@ -21,8 +21,8 @@ from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
-from pipeline.search.encoding import EncodedQuery, QueryEncoder
-from pipeline.search.query import Filters, Query
+from pipeline.search.encoding import QueryEncoder
+from pipeline.search.query import EncodedQuery, Filters, Query
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
 

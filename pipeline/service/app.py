@@ -1,0 +1,97 @@
+"""The application: its routes, and what every request goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.service import catalog_api, pages, photo_files, search_api, status
+from pipeline.service.problems import Problem, respond
+from pipeline.service.published import PublishedState
+from pipeline.service.resources import Resources
+
+FORM_BYTES = 64 * 1024  # of a request beside its photo
+REFRESH_SECONDS = 1.0
+PAGE_FILES = Path(__file__).parent / "page"
+PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_ANSWERED = (Problem, PipelineError, ValidationError, HTTPException, Exception)
+_LOG = logging.getLogger("pipeline.service")
+
+
+def create_app(config: Config, published: PublishedState, *, shows_paths: bool = True) -> Starlette:
+    """Return the application for a published state, which it closes at its end.
+
+    uvicorn.run(create_app(config, PublishedState(config)))
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.resources = Resources.open(config, published, shows_paths=shows_paths)
+        refreshing = asyncio.create_task(_refresh_forever(published))
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            app.state.resources.close()
+
+    return Starlette(
+        routes=_routes(),
+        lifespan=lifespan,
+        exception_handlers=dict.fromkeys(_ANSWERED, respond),
+        max_body_size=config.images.max_bytes + FORM_BYTES,
+    )
+
+
+def _routes() -> list[Route]:
+    return [
+        Route("/", pages.index, methods=["GET"]),
+        Route("/", pages.search, methods=["POST"]),
+        Route("/search", pages.search, methods=["GET"]),
+        Route("/items/{id:int}", pages.item, methods=["GET"]),
+        Route("/static/{name}", static, methods=["GET"]),
+        Route("/api/search", search_api.search, methods=["GET", "POST"]),
+        Route("/api/items", catalog_api.list_items, methods=["GET"]),
+        Route("/api/items/{id:int}", catalog_api.get_item, methods=["GET"]),
+        Route("/api/items/{id:int}/similar", search_api.similar, methods=["GET"]),
+        Route("/api/catalog", catalog_api.get_catalog, methods=["GET"]),
+        Route("/photos/{sha256}", photo_files.get_photo, methods=["GET"]),
+        Route("/healthz", status.healthz, methods=["GET"]),
+        Route("/readyz", status.readyz, methods=["GET"]),
+    ]
+
+
+async def static(request: Request) -> Response:
+    """Answer `GET /static/{name}`: the files of the page that are not templates."""
+    path = PAGE_FILES / request.path_params["name"]
+    if path.parent != PAGE_FILES or path.suffix not in PAGE_TYPES or not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(
+        path, media_type=PAGE_TYPES[path.suffix], headers={"Cache-Control": "no-cache"}
+    )
+
+
+async def _refresh_forever(published: PublishedState) -> None:
+    """Look for a newer publication each second; one that cannot be opened is tried again."""
+    failed = ""
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        try:
+            if await asyncio.to_thread(published.refresh):
+                _LOG.info("publication %s answers now", published.name)
+            failed = ""
+        except (PipelineError, OSError) as error:
+            if str(error) != failed:
+                failed = str(error)
+                _LOG.warning("what was published cannot be opened: %s", failed)
