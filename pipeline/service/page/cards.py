@@ -29,10 +29,10 @@ def item_card(item: Json, photo: str | None, words: str = "", query: str = "") -
 
 
 def panels(answer: Json) -> list[dict[str, Any]]:
-    """Return the lists of an answer (`SearchResult.to_dict()`): the fused one first, if there is one.
+    """Return the lists of an answer (`SearchResult.to_dict()`), the fused one first.
 
-    Each has a name, a title, the engine's warning, and its cards, which link to the item's page with
-    the ranks that the engines gave it.
+    Each has a name, a title, the engine's warning, and its cards, which link to the item's
+    page with the ranks that the engines gave it.
     """
     ranks = _ranks(answer)
     lists = [
@@ -122,6 +122,6 @@ def ranks_in_words(ranks: Mapping[str, int]) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Return 1st, 2nd, 3rd, 4th, 11th, …"""
+    """Return 1st, 2nd, 3rd, 4th, 11th and so on."""
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"

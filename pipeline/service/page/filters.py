@@ -24,7 +24,7 @@ CHOSEN = (_IN, _MIN, _MAX)
 
 
 def condition(params: Params) -> str | None:
-    """Return the condition that is chosen, for `search(where=…)`; None if there is none.
+    r"""Return the condition that is chosen, for `search(where=…)`; None if there is none.
 
         condition([("in.category", "Bags"), ("max.price", "900")])
         # '"category" in (\'Bags\') and "price" <= 900'
@@ -74,8 +74,8 @@ def _number(column: str, text: str) -> int | float:
 def fields(columns: Iterable[Json], params: Params) -> dict[str, Any]:
     """Return the fields that a catalog's columns (of `/api/catalog`) make, filled in.
 
-    `choices`: columns with few values, each a check box with its count. `ranges`: columns of numbers.
-    `groups`: columns by which items can be grouped.
+    `choices`: columns with few values, each a check box with its count. `ranges`: columns of
+    numbers. `groups`: columns by which items can be grouped.
     """
     distinct = _without_copies(columns)
     return {
@@ -87,7 +87,7 @@ def fields(columns: Iterable[Json], params: Params) -> dict[str, Any]:
 
 def _without_copies(columns: Iterable[Json]) -> list[Json]:
     """Leave out columns that hold what an earlier one holds."""
-    by_content = {}
+    by_content: dict[tuple[int, int, str], Json] = {}
     for column in columns:
         content = (column["items"], column["distinct"], str(column["values"]))
         by_content.setdefault(content, column)
@@ -96,11 +96,11 @@ def _without_copies(columns: Iterable[Json]) -> list[Json]:
 
 def _is_choice(column: Json) -> bool:
     most = MAX_NUMBERS if column["kind"] == "number" else MAX_CHOICES
-    return column["kind"] != "structured" and 1 < column["distinct"] <= most
+    return bool(column["kind"] != "structured" and 1 < column["distinct"] <= most)
 
 
 def _is_range(column: Json) -> bool:
-    return column["kind"] == "number" and column["distinct"] > MAX_NUMBERS
+    return bool(column["kind"] == "number" and column["distinct"] > MAX_NUMBERS)
 
 
 def _is_group(column: Json) -> bool:
@@ -114,9 +114,13 @@ def _choices(column: Json, params: Params) -> dict[str, Any]:
         "column": name,
         "choices": [
             {"value": str(value), "count": count, "checked": str(value) in checked}
-            for value, count in column["values"]
+            for value, count in _values(column)
         ],
     }
+
+
+def _values(column: Json) -> list[tuple[Any, int]]:
+    return [(entry["value"], entry["items"]) for entry in column["values"]]
 
 
 def _range(column: Json, params: Params) -> dict[str, Any]:

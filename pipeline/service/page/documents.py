@@ -1,4 +1,4 @@
-"""What the API answers → pages."""
+"""What the API answers → HTML documents."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Shop:
     """Pixels of the longer side of a photo from which on the engines see no more."""
     keep_uploads: int = 0
     max_k: int = 1000
-    publication: int | None = None
+    publication: str = ""
     base: str = ""
     """Path below which the service is reached, without a slash at its end."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ShownQuery:
     """What is searched with, as the page shows it."""
 
     kind: str
@@ -79,7 +79,6 @@ class Failure:
     status: int
     message: str
     hint: str = ""
-    retry_after: str = ""
 
     @property
     def title(self) -> str:
@@ -100,7 +99,7 @@ def home_page(shop: Shop, items: Sequence[tuple[Json, str | None]]) -> str:
 
 def search_page(
     shop: Shop,
-    asked: Asked,
+    query: ShownQuery,
     params: Params,
     answer: Json | None,
     *,
@@ -117,7 +116,7 @@ def search_page(
     return _render(
         "search.html.jinja",
         shop,
-        query={**vars(asked), "region": given.get("region", "")},
+        query={**vars(query), "region": given.get("region", "")},
         panels=shown,
         views=views(shown),
         view=_view(given.get("view", ""), shown),
@@ -192,8 +191,8 @@ def counted(number: int, noun: str) -> str:
 
 def _render(template: str, shop: Shop, **content: Any) -> str:
     privacy = (
-        f"the last {counted(shop.keep_uploads, 'photo')} searched with are kept, so that the address"
-        " of an answer can be shared"
+        f"the last {counted(shop.keep_uploads, 'photo')} searched with are kept, so that the"
+        " address of an answer can be shared"
         if shop.keep_uploads
         else "photos that you search with are not kept"
     )
