@@ -36,8 +36,10 @@ from pipeline.service.resources import Resources
 
 HOME_ITEMS = 12
 SIMILAR_ITEMS = 12
+MIN_SIDE = 1024
 PARTS = 4
-"""A part of a photo, 1 / PARTS of its side, still has the pixels that the engines take."""
+"""Photos are scaled down before they are sent: to a size that still shows well, and of which a part,
+1 / PARTS of its side, still has the pixels that the engines take."""
 _REFUSALS = (PipelineError, Problem, ValidationError, HTTPException)
 _PASSED_ON = ("item", "url", "k", "group_by", "region")
 _PHOTO = ShownQuery("photo", "", "", "Looks like this photo")
@@ -251,7 +253,7 @@ def _shop(resources: Resources, published: Published, base: str) -> Shop:
         content["items"],
         [engine["name"] for engine in content["engines"]],
         content["columns"],
-        side=PARTS * max(sides),
+        side=max(MIN_SIDE, PARTS * max(sides)),
         keep_uploads=resources.config.serve.keep_uploads,
         max_k=content["limits"]["max_k"],
         publication=published.name,

@@ -5,7 +5,7 @@ const LEAST = 0.03; // side of the smallest part
 const DRAGGED = 6; // pixels from which on a press is a drag
 const PAUSE = 700; // ms after the last key
 
-const HINT = "Drag over a part of the photo, or tap two of its corners, to search with that part only.";
+const HINT = "Drag over a part, or tap two corners, to search with that part.";
 const SECOND = "Now tap the opposite corner.";
 const KEYS = "Arrow keys move the part, with Shift they change its size, Escape takes the whole photo.";
 const CORNERS = [[0, 0], [1, 0], [0, 1], [1, 1]];

@@ -97,8 +97,10 @@ function turn(page, url, { replace, stay }) {
   else old.replaceWith(next);
   attach();
   say(document.querySelector("[data-say]")?.dataset.say ?? page.title);
-  if (isSame || stay) {
-    refocus(focused, cards);
+  const wrong = main().querySelector("[aria-invalid]");
+  if (isSame || stay || wrong) {
+    if (wrong) wrong.focus();
+    else refocus(focused, cards);
     return;
   }
   main().focus({ preventScroll: true });
