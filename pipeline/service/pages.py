@@ -41,7 +41,9 @@ _TEMPLATES = Environment(
 
 
 async def index(request: Request) -> Response:
-    """Answer `GET /`: the form, and the catalog to browse, as far as the address asks for it."""
+    """Answer `GET /`: the form, and the catalog to browse; `POST /`, which sends the form."""
+    if request.method == "POST":
+        return await search(request)
     resources: Resources = request.app.state.resources
     with resources.published.current() as published:
         fields = request.query_params.multi_items()
