@@ -6,6 +6,7 @@ import asyncio
 import io
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -32,8 +33,9 @@ async def answer(resources: Resources, published: Published, asked: Asked) -> di
         message = f"k is {options.k}, the limit is {resources.config.serve.max_k}"
         raise Problem(400, "query", message, "use `where` to ask for fewer items")
     searcher = published.searcher.select(options.engines)
-    query = await _query(resources, searcher, asked)
-    return await in_search_pool(resources, lambda: _search(resources, searcher, query, options))
+    query, upload = await _query(resources, searcher, asked)
+    result = await in_search_pool(resources, lambda: _search(resources, searcher, query, options))
+    return result | ({"upload": upload} if upload else {})
 
 
 async def in_search_pool(resources: Resources, work: Callable[[], T]) -> T:
@@ -41,27 +43,36 @@ async def in_search_pool(resources: Resources, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(resources.search_pool, work)
 
 
-async def _query(resources: Resources, searcher: Searcher, asked: Asked) -> Query:
+async def _query(
+    resources: Resources, searcher: Searcher, asked: Asked
+) -> tuple[Query, str | None]:
+    """Return what is searched with, and the name of its photo, if that is kept."""
     if asked.photo is not None:
         return await _encode(resources, searcher, asked.photo)
     request = asked.request
     if request.url is not None:
         data = await resources.fetcher.fetch(request.url)
         return await _encode(resources, searcher, io.BytesIO(data))
+    if request.upload is not None:
+        data = await in_search_pool(resources, partial(resources.uploads.read, request.upload))
+        return await _encode(resources, searcher, io.BytesIO(data))
     if request.item is not None:
-        return Item(request.item)
-    return np.array(request.vector, np.float32)
+        return Item(request.item), None
+    return np.array(request.vector, np.float32), None
 
 
-async def _encode(resources: Resources, searcher: Searcher, photo: BinaryIO) -> Query:
+async def _encode(
+    resources: Resources, searcher: Searcher, photo: BinaryIO
+) -> tuple[Query, str | None]:
     limits = resources.limits
 
-    def prepare(data: bytes) -> PreparedPhoto:
+    def prepare(data: bytes) -> tuple[PreparedPhoto, str | None]:
         with resources.encoder.announced():
-            return searcher.prepare(data)
+            prepared = searcher.prepare(data)
+        return prepared, resources.uploads.keep(data) if resources.uploads.is_on else None
 
-    prepared = await resources.decoder.run(lambda: read_all(photo, limits), limits, prepare)
-    return await resources.encoder.encode(searcher, prepared)
+    prepared, upload = await resources.decoder.run(lambda: read_all(photo, limits), limits, prepare)
+    return await resources.encoder.encode(searcher, prepared), upload
 
 
 def _search(
@@ -74,7 +85,7 @@ def _search(
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
     }
     result = searcher.search(query, options.k, fuse=options.fuse, **filters).to_dict()
-    if not resources.shows_paths:
+    if not resources.config.serve.show_paths:
         lists = [found["hits"] for found in result["engines"].values()]
         for hit in (hit for hits in [*lists, result.get("fused", [])] for hit in hits):
             hit["photo"] = None

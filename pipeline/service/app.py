@@ -10,17 +10,25 @@ from contextlib import asynccontextmanager
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from pipeline.config import Config
+from pipeline.config import Config, ServeSettings
 from pipeline.errors import PipelineError
-from pipeline.service import catalog_api, pages, photo_files, search_api, status
+from pipeline.service import catalog_api, documents, pages, photo_files, search_api, status
+from pipeline.service.access import AccessLog
+from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
+from pipeline.service.guards import BodyGuard, SecurityHeaders
+from pipeline.service.metrics import Metrics
 from pipeline.service.page.render import STATIC
 from pipeline.service.problems import Problem, respond
 from pipeline.service.published import PublishedState
+from pipeline.service.replies import PUBLICATION_HEADER
 from pipeline.service.resources import Resources
+from pipeline.service.tokens import TokenGuard, login
 
 FORM_BYTES = 64 * 1024  # of a request beside its photo
 REFRESH_SECONDS = 1.0
@@ -29,16 +37,17 @@ _ANSWERED = (Problem, PipelineError, ValidationError, HTTPException, Exception)
 _LOG = logging.getLogger("pipeline.service")
 
 
-def create_app(config: Config, published: PublishedState, *, shows_paths: bool = True) -> Starlette:
+def create_app(config: Config, published: PublishedState) -> Starlette:
     """Return the application for a published state, which it closes at its end.
 
     uvicorn.run(create_app(config, PublishedState(config)))
     """
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.resources = Resources.open(config, published, shows_paths=shows_paths)
-        refreshing = asyncio.create_task(_refresh_forever(published))
+        app.state.resources = Resources.open(config, published, metrics)
+        refreshing = asyncio.create_task(_refresh_forever(published, metrics))
         try:
             yield
         finally:
@@ -48,9 +57,37 @@ def create_app(config: Config, published: PublishedState, *, shows_paths: bool =
     return Starlette(
         routes=_routes(),
         lifespan=lifespan,
+        middleware=_middleware(config.serve, metrics),
         exception_handlers=dict.fromkeys(_ANSWERED, respond),
         max_body_size=config.images.max_bytes + FORM_BYTES,
     )
+
+
+def _middleware(settings: ServeSettings, metrics: Metrics) -> list[Middleware]:
+    """What every request goes through, the first one first."""
+    origins = settings.cors_origins
+    layers = [
+        Middleware(ClientGuard, trusted=settings.trusted_proxies),
+        Middleware(AccessLog, metrics=metrics, style=settings.access_log),
+        Middleware(SecurityHeaders, resource_policy="cross-origin" if origins else "same-origin"),
+        Middleware(BodyGuard, seconds=settings.body_timeout),
+    ]
+    if origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type"],
+                expose_headers=[PUBLICATION_HEADER, "Retry-After"],
+            )
+        )
+    if settings.requests_per_second is not None:
+        limit = RateLimit(settings.requests_per_second, settings.burst)
+        layers.append(Middleware(RateGuard, limit=limit))
+    if settings.token_hashes:
+        layers.append(Middleware(TokenGuard, hashes=settings.token_hashes))
+    return layers
 
 
 def _routes() -> list[Route]:
@@ -66,8 +103,14 @@ def _routes() -> list[Route]:
         Route("/api/items/{id:int}/similar", search_api.similar, methods=["GET"]),
         Route("/api/catalog", catalog_api.get_catalog, methods=["GET"]),
         Route("/photos/{sha256}", photo_files.get_photo, methods=["GET"]),
+        Route("/uploads/{name}", photo_files.get_upload, methods=["GET"]),
+        Route("/report", documents.report, methods=["GET"]),
+        Route("/audit", documents.audit, methods=["GET"]),
+        Route("/login", login, methods=["GET", "POST"]),
         Route("/healthz", status.healthz, methods=["GET"]),
         Route("/readyz", status.readyz, methods=["GET"]),
+        Route("/metrics", status.metrics, methods=["GET"]),
+        Route("/openapi.json", status.openapi, methods=["GET"]),
     ]
 
 
@@ -81,13 +124,14 @@ async def static(request: Request) -> Response:
     )
 
 
-async def _refresh_forever(published: PublishedState) -> None:
+async def _refresh_forever(published: PublishedState, metrics: Metrics) -> None:
     """Look for a newer publication each second; one that cannot be opened is tried again."""
     failed = ""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
             if await asyncio.to_thread(published.refresh):
+                metrics.publications.inc()
                 _LOG.info("publication %s answers now", published.name)
             failed = ""
         except (PipelineError, OSError) as error:

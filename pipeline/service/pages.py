@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
@@ -41,9 +42,9 @@ PARTS = 4
 """Photos are scaled down before they are sent: to a size that still shows well, and of which a part,
 1 / PARTS of its side, still has the pixels that the engines take."""
 _REFUSALS = (PipelineError, Problem, ValidationError, HTTPException)
-_PASSED_ON = ("item", "url", "k", "group_by", "region")
+_PASSED_ON = ("item", "url", "upload", "k", "group_by", "region")
+_QUERIES = {"item", "url", "upload"}
 _PHOTO = ShownQuery("photo", "", "", "Looks like this photo")
-_NOT_KEPT = Problem(404, "not_found", "This photo is not kept here.", "Choose it again.")
 
 Json = dict[str, Any]
 Cards = list[tuple[Mapping[str, Any], str | None]]
@@ -106,19 +107,18 @@ async def search(request: Request) -> Response:
     resources: Resources = request.app.state.resources
     params = request.query_params.multi_items()
     names = {name for name, value in params if value}
-    if request.method != "POST" and not names & {"item", "url", "photo"}:
+    if request.method != "POST" and not names & _QUERIES:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/")
     shown, result, failure, where_error = _PHOTO, None, None, ""
     with resources.published.current() as published:
         try:
             with resources.admission.enter():
                 where, where_error = _condition(params)
-                if request.method != "POST" and not names & {"item", "url"}:
-                    raise _NOT_KEPT
                 asked = await read_request(request, _fields(params, where, published))
                 try:
                     shown = await _shown(resources, published, asked, request)
                     result = None if where_error else await answer(resources, published, asked)
+                    shown = _kept(shown, result, request)
                 finally:
                     if asked.photo is not None:
                         asked.photo.close()
@@ -176,6 +176,8 @@ async def _shown(
         return ShownQuery("photo", key, "", _PHOTO.title, uploaded=True)
     if (url := asked.request.url) is not None:
         return ShownQuery("url", url, url, _PHOTO.title)
+    if (name := asked.request.upload) is not None:
+        return ShownQuery("photo", name, "", _PHOTO.title, uploaded=True)
     number, base = asked.request.item or 0, request.scope.get("root_path", "")
     catalog = published.searcher.catalog
     record = await in_search_pool(resources, lambda: known_item(catalog, number))
@@ -190,6 +192,14 @@ async def _shown(
         full=photo_url,
         item=number,
     )
+
+
+def _kept(shown: ShownQuery, result: Json | None, request: Request) -> ShownQuery:
+    """Return the same with the address of the photo, where the service has kept it."""
+    if not (result and "upload" in result):
+        return shown
+    picture = f"{request.scope.get('root_path', '')}/uploads/{result['upload']}"
+    return replace(shown, picture=picture, uploaded=False)
 
 
 def _sha256(file: BinaryIO) -> str:

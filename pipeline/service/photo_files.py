@@ -30,8 +30,7 @@ async def get_photo(request: Request) -> Response:
     """Answer `GET /photos/{sha256}`."""
     resources: Resources = request.app.state.resources
     name = request.path_params["sha256"]
-    wanted = parse_fields(PhotoQuery, request.query_params.multi_items()).w
-    width = next(width for width in WIDTHS if width >= wanted)
+    width = _width(request)
     sha256 = _parse_sha256(name)
     with resources.published.current() as published:
         catalog = published.searcher.catalog
@@ -47,6 +46,26 @@ async def get_photo(request: Request) -> Response:
     except FileNotFoundError as error:
         raise Problem(404, "not_found", "the photo's file is no longer there") from error
     return Response(data, media_type="image/jpeg", headers=headers)
+
+
+async def get_upload(request: Request) -> Response:
+    """Answer `GET /uploads/{name}`: a photo that was searched with, where those are kept."""
+    resources: Resources = request.app.state.resources
+    name = request.path_params["name"]
+    width = _width(request)
+
+    def read() -> bytes:
+        return resources.uploads.read(name)
+
+    data = await resources.thumbnails.make(read, width)
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _width(request: Request) -> int:
+    """The size to send: what the address asks for, rounded up to one of a few."""
+    wanted = parse_fields(PhotoQuery, request.query_params.multi_items()).w
+    return next(width for width in WIDTHS if width >= wanted)
 
 
 def _parse_sha256(name: str) -> bytes:

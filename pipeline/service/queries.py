@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from pipeline.service.problems import Problem
+from pipeline.service.uploads import NAME
 
 SPOOL_BYTES = 256 * 1024  # of a body that stays in memory; the rest goes to a file without a name
 MAX_JSON_BYTES = 1024 * 1024
@@ -47,18 +48,21 @@ class SearchRequest(SearchOptions):
 
     url: ShortText | None = Field(None, description="of a photo, which is fetched")
     item: int | None = Field(None, ge=1, le=2**63 - 1, description="an item's id")
+    upload: Annotated[str, StringConstraints(pattern=f"^{NAME}$")] | None = Field(
+        None, description="a photo that was searched with, where those are kept"
+    )
     vector: tuple[Number, ...] | None = Field(None, min_length=1, max_length=MAX_VECTOR)
 
     @model_validator(mode="after")
     def _one_query(self) -> SearchRequest:
         if len(self.given) != 1:
-            raise ValueError("give one of url, item and vector, or send a photo")
+            raise ValueError("give one of url, item, upload and vector, or send a photo")
         return self
 
     @property
     def given(self) -> list[str]:
         """The names of what it would search with."""
-        names = ("url", "item", "vector")
+        names = ("url", "item", "upload", "vector")
         return [name for name in names if getattr(self, name) is not None]
 
 

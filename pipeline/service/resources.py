@@ -10,11 +10,14 @@ from pipeline.config import Config
 from pipeline.engine import image_limits
 from pipeline.images import ImageLimits
 from pipeline.service.admission import Admission
+from pipeline.service.audits import AuditPages
 from pipeline.service.batching import BatchEncoder
 from pipeline.service.decoding import Decoder, PixelBudget
 from pipeline.service.fetching import PhotoFetcher
+from pipeline.service.metrics import Metrics
 from pipeline.service.published import PublishedState
 from pipeline.service.thumbnails import Thumbnails
+from pipeline.service.uploads import Uploads
 
 THUMBNAILS_PER_SEARCH = 32  # requests for thumbnails that may wait, for each search that may
 
@@ -32,7 +35,9 @@ class Resources:
     search_pool: ThreadPoolExecutor
     fetcher: PhotoFetcher
     thumbnails: Thumbnails
-    shows_paths: bool
+    audits: AuditPages
+    uploads: Uploads
+    metrics: Metrics
 
     @property
     def photo_caching(self) -> str:
@@ -41,9 +46,7 @@ class Resources:
         return f"{who}, max-age=31536000, immutable"
 
     @classmethod
-    def open(
-        cls, config: Config, published: PublishedState, *, shows_paths: bool = True
-    ) -> Resources:
+    def open(cls, config: Config, published: PublishedState, metrics: Metrics) -> Resources:
         """Start what the requests for a published state need."""
         limits = image_limits(config)
         budget = PixelBudget(limits.max_pixels)
@@ -54,16 +57,19 @@ class Resources:
             limits,
             Admission(queue),
             Decoder(config.embedding.decoders, budget),
-            BatchEncoder(),
+            BatchEncoder(metrics.batches.observe),
             ThreadPoolExecutor(max(2, cores()), thread_name_prefix="search"),
             PhotoFetcher(config),
             Thumbnails(Decoder(1, budget), Admission(queue * THUMBNAILS_PER_SEARCH), limits),
-            shows_paths,
+            AuditPages(config),
+            Uploads(config.folder / "uploads", config.serve.keep_uploads),
+            metrics,
         )
 
     def close(self) -> None:
         """End all threads, and close what is published."""
         self.decoder.close()
+        self.audits.close()
         self.thumbnails.close()
         self.encoder.close()
         self.search_pool.shutdown()

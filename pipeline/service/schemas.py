@@ -99,6 +99,7 @@ class SearchBody(BaseModel):
     engines: dict[str, EngineBody]
     notes: list[str]
     fused: list[FusedHitBody] | None = None
+    upload: str | None = Field(None, description="the photo's name, where photos are kept")
 
 
 class ColumnValue(BaseModel):

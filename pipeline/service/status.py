@@ -1,10 +1,12 @@
-"""`/healthz`, `/readyz`: whether it runs, whether it answers."""
+"""`/healthz`, `/readyz`, `/metrics`, `/openapi.json`: what machines ask about the service."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from pipeline.service.metrics import CONTENT_TYPE_LATEST
+from pipeline.service.openapi import describe
 from pipeline.service.replies import reply
 from pipeline.service.resources import Resources
 
@@ -19,3 +21,15 @@ async def readyz(request: Request) -> Response:
     resources: Resources = request.app.state.resources
     with resources.published.current() as published:
         return reply(published, {"ready": True})
+
+
+async def metrics(request: Request) -> Response:
+    """Tell Prometheus what was counted."""
+    resources: Resources = request.app.state.resources
+    resources.metrics.searches.set(resources.admission.inside)
+    return Response(resources.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def openapi(_: Request) -> Response:
+    """Describe the API for machines."""
+    return JSONResponse(describe())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import images
@@ -43,13 +44,22 @@ class Thumbnails:
                 raise RejectedImage("photo changed since it was ingested", sha256.hex())
             return data
 
-        def make(data: bytes) -> bytes:
+        thumbnail = await self.make(read, width)
+        self._keep(name, thumbnail)
+        return thumbnail
+
+    async def make(self, read: Callable[[], bytes], width: int) -> bytes:
+        """Return a photo as a JPEG file, its longer side at most `width`.
+
+        Raises:
+            RejectedImage: it is no acceptable photo.
+        """
+
+        def work(data: bytes) -> bytes:
             return images.encode_jpeg(images.decode(data, self._limits), f"fit {width}", QUALITY)
 
         with self._admission.enter():
-            thumbnail = await self._decoder.run(read, self._limits, make)
-        self._keep(name, thumbnail)
-        return thumbnail
+            return await self._decoder.run(read, self._limits, work)
 
     def _keep(self, name: str, thumbnail: bytes) -> None:
         if name not in self._kept:

@@ -85,12 +85,12 @@ class Client:
 
 
 @contextmanager
-def running(config: Config, **options: Any) -> Iterator[Client]:
+def running(config: Config) -> Iterator[Client]:
     """Run a service on a thread, within the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = create_app(config, PublishedState(config), **options)
+    app = create_app(config, PublishedState(config))
     server = Server(app, Address("127.0.0.1", port), grace=5)
     thread = threading.Thread(target=server.run)
     thread.start()

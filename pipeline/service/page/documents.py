@@ -24,7 +24,7 @@ from pipeline.service.page.render import render
 Json = Mapping[str, Any]
 
 PAGE = 24  # items of a page, and how many more a search shows
-_CARRIED = ("item", "url", "photo", "region", "q")
+_CARRIED = ("item", "url", "upload", "region", "q")
 """Parameters that stay when filters change."""
 _TITLES = {
     404: "Not found",
@@ -110,6 +110,8 @@ def search_page(
 
     `where_error` is what is wrong with the condition; it is shown under its field.
     """
+    if query.kind == "photo" and query.key:
+        params = [*((n, v) for n, v in params if n != "upload"), ("upload", query.key)]
     given = dict(params)
     shown = panels(answer) if answer else []
     total = max((len(panel["hits"]) for panel in shown), default=0)

@@ -8,7 +8,7 @@ export async function answered(url, photo, signal, busy) {
   const target = new URL(url);
   let body;
   if (photo) {
-    target.searchParams.delete("photo");
+    target.searchParams.delete("upload");
     body = new FormData();
     body.set("photo", photo, photo.name ?? "photo");
   }

@@ -28,14 +28,18 @@ export async function visit(address, { photo, replace = false, stay = false } = 
   say("Searching");
   const slow = setTimeout(() => say("Still searching"), SLOW);
   try {
-    const sent = photo ? await scaledDown(photo, SIDE) : kept(url.searchParams.get("photo"));
+    const sent = photo ? await scaledDown(photo, SIDE) : kept(url.searchParams.get("upload"));
     const busy = () => say("Many are searching just now; trying again");
     const page = await pageOf(await answered(url, sent, signal, busy));
     signal.throwIfAborted();
+    if (!page.querySelector("main")) {
+      location.assign(url); // a page of another kind, such as the one that asks for a token
+      return;
+    }
     const key = page.querySelector(".query")?.dataset.key;
     if (sent && key) {
       keep(key, sent);
-      url.searchParams.set("photo", key);
+      url.searchParams.set("upload", key);
     }
     turn(page, url, { replace: replace || Boolean(photo), stay });
   } catch (error) {
@@ -177,7 +181,7 @@ export function start() {
   history.scrollRestoration = "manual";
   attach();
   const figure = document.querySelector(".query");
-  if (figure && !figure.dataset.key && kept(new URL(location).searchParams.get("photo"))) {
+  if (figure && !figure.dataset.key && kept(new URL(location).searchParams.get("upload"))) {
     visit(location, { replace: true });
   }
 }
