@@ -39,8 +39,8 @@ HOME_ITEMS = 12
 SIMILAR_ITEMS = 12
 MIN_SIDE = 1024
 PARTS = 4
-"""Photos are scaled down before they are sent: to a size that still shows well, and of which a part,
-1 / PARTS of its side, still has the pixels that the engines take."""
+"""Photos are scaled down before they are sent: to a size that still shows well, and of which a
+part, 1 / PARTS of its side, still has the pixels that the engines take."""
 _REFUSALS = (PipelineError, Problem, ValidationError, HTTPException)
 _PASSED_ON = ("item", "url", "upload", "k", "group_by", "region")
 _QUERIES = {"item", "url", "upload"}

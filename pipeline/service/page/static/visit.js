@@ -1,6 +1,6 @@
 // From one page to the next without leaving it: photos and earlier pages stay at hand.
 
-import { answered, failure, pageOf } from "./answers.js";
+import { answered, failure, pageOf, Refusal } from "./answers.js";
 import { attachCrop } from "./crop.js";
 import { keep, kept, pictureOf, scaledDown } from "./photo.js";
 import { attachViews } from "./views.js";
@@ -44,8 +44,10 @@ export async function visit(address, { photo, replace = false, stay = false } = 
     turn(page, url, { replace: replace || Boolean(photo), stay });
   } catch (error) {
     if (signal.aborted) return;
-    if (!(error instanceof TypeError)) throw error; // which is what `fetch` throws
-    unreachable(() => visit(url, { photo, replace: replace || Boolean(photo), stay }));
+    // A TypeError is what `fetch` throws.
+    if (!(error instanceof TypeError || error instanceof Refusal)) throw error;
+    const again = () => visit(url, { photo, replace: replace || Boolean(photo), stay });
+    fail(error instanceof Refusal ? error.message : "", again);
   } finally {
     clearTimeout(slow);
   }
@@ -63,9 +65,9 @@ function show(photo, url, replace) {
   scrollTo(0, 0);
 }
 
-function unreachable(again) {
+function fail(text, again) {
   const results = document.querySelector("#results") ?? main();
-  results.replaceChildren(failure());
+  results.replaceChildren(failure(text));
   results.querySelector("[data-again]").addEventListener("click", (event) => {
     event.preventDefault();
     again();
@@ -179,9 +181,9 @@ export function back(state) {
 export function start() {
   history.replaceState({ entry }, "");
   history.scrollRestoration = "manual";
+  const isMissing = document.querySelector(".query .none") !== null;
   attach();
-  const figure = document.querySelector(".query");
-  if (figure && !figure.dataset.key && kept(new URL(location).searchParams.get("upload"))) {
+  if (isMissing && kept(new URL(location).searchParams.get("upload"))) {
     visit(location, { replace: true });
   }
 }
