@@ -27,18 +27,24 @@ from pipeline.images.jpeg import Jpeg, load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
 from pipeline.images.opening import open_image
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
+from pipeline.images.region import AUTO, Auto, Region, as_region, take_region
 from pipeline.images.silence import silence
 
 __all__ = [
+    "AUTO",
+    "Auto",
     "ImageLimits",
+    "Region",
     "Reject",
     "U8Image",
+    "as_region",
     "decode",
     "encode_jpeg",
     "read_bytes",
     "resize",
     "sniff",
     "suffix",
+    "take_region",
     "to_rgb",
 ]
 
