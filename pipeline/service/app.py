@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -24,6 +23,7 @@ from pipeline.service.access import AccessLog
 from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
 from pipeline.service.guards import BodyGuard, SecurityHeaders
 from pipeline.service.metrics import Metrics
+from pipeline.service.page.render import STATIC
 from pipeline.service.problems import Problem, respond
 from pipeline.service.published import PublishedState
 from pipeline.service.replies import PUBLICATION_HEADER
@@ -32,7 +32,6 @@ from pipeline.service.tokens import TokenGuard, login
 
 FORM_BYTES = 64 * 1024  # of a request beside its photo
 REFRESH_SECONDS = 1.0
-PAGE_FILES = Path(__file__).parent / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _ANSWERED = (Problem, PipelineError, ValidationError, HTTPException, Exception)
 _LOG = logging.getLogger("pipeline.service")
@@ -93,8 +92,9 @@ def _middleware(settings: ServeSettings, metrics: Metrics) -> list[Middleware]:
 
 def _routes() -> list[Route]:
     return [
-        Route("/", pages.index, methods=["GET", "POST"]),
-        Route("/search", pages.search, methods=["GET"]),
+        Route("/", pages.home, methods=["GET"]),
+        Route("/browse", pages.browse, methods=["GET"]),
+        Route("/search", pages.search, methods=["GET", "POST"]),
         Route("/items/{id:int}", pages.item, methods=["GET"]),
         Route("/static/{name}", static, methods=["GET"]),
         Route("/api/search", search_api.search, methods=["GET", "POST"]),
@@ -116,8 +116,8 @@ def _routes() -> list[Route]:
 
 async def static(request: Request) -> Response:
     """Answer `GET /static/{name}`: the files of the page that are not templates."""
-    path = PAGE_FILES / request.path_params["name"]
-    if path.parent != PAGE_FILES or path.suffix not in PAGE_TYPES or not path.is_file():
+    path = STATIC / request.path_params["name"]
+    if path.parent != STATIC or path.suffix not in PAGE_TYPES or not path.is_file():
         raise HTTPException(404)
     return FileResponse(
         path, media_type=PAGE_TYPES[path.suffix], headers={"Cache-Control": "no-cache"}

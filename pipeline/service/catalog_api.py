@@ -109,7 +109,7 @@ def catalog_content(published: Published, config: Config) -> dict[str, Any]:
     searcher = published.searcher
     return {
         "name": config.catalog,
-        "items": find_items(searcher.catalog, limit=0).total,
+        "items": published.item_count,
         "photos": searcher.catalog.photo_count(),
         "columns": [
             asdict(column)

@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from pipeline.catalog.browse import Column, columns
+from pipeline.catalog.browse import Column, columns, find_items
 from pipeline.config import Config
 from pipeline.engine import get_engine
 from pipeline.search.searcher import Searcher
@@ -33,6 +33,11 @@ class Published:
     def columns(self) -> list[Column]:
         """What the columns of the catalog hold."""
         return columns(self.searcher.catalog)
+
+    @cached_property
+    def item_count(self) -> int:
+        """How many items the catalog has that can be found."""
+        return find_items(self.searcher.catalog, limit=0).total
 
     def warm(self) -> None:
         """Load the models, and encode a gray photo, so that the first query does not wait."""

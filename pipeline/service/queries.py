@@ -23,6 +23,7 @@ MAX_VECTOR = 16_384  # numbers
 _LISTS = ("engines", "region", "vector")  # what an address writes with commas
 
 T = TypeVar("T", bound=BaseModel)
+Fields = Iterable[tuple[str, str]]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -84,8 +85,8 @@ class Asked(NamedTuple):
         return cast(SearchRequest, self.options)
 
 
-async def read_request(request: Request) -> Asked:
-    """Read a search from a request of any kind.
+async def read_request(request: Request, fields: Fields | None = None) -> Asked:
+    """Read a search from a request of any kind; `fields` stand for those of its address.
 
     The photo is an open file, in memory as long as it is small; whoever has it closes it.
 
@@ -94,7 +95,7 @@ async def read_request(request: Request) -> Asked:
         HTTPException: its body is too large.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    fields = list(request.query_params.multi_items())
+    fields = list(request.query_params.multi_items() if fields is None else fields)
     if request.method in ("GET", "HEAD"):
         return Asked(parse_fields(SearchRequest, fields))
     if kind == "application/json":
@@ -109,7 +110,7 @@ async def read_request(request: Request) -> Asked:
     return Asked(options, await _raw_body(request))
 
 
-def parse_fields(model: type[T], fields: Iterable[tuple[str, str]]) -> T:
+def parse_fields(model: type[T], fields: Fields) -> T:
     """Read texts, as of an address or a form; empty ones are as good as left out.
 
     parse_fields(SearchOptions, [("k", "5"), ("engines", "vgg16")])
