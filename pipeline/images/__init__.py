@@ -30,12 +30,17 @@ from pipeline.images.jpeg import Jpeg, load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
 from pipeline.images.opening import open_image
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
+from pipeline.images.region import AUTO, Auto, Region, as_region, take_region
 from pipeline.images.silence import silence
 
 __all__ = [
+    "AUTO",
+    "Auto",
     "ImageLimits",
+    "Region",
     "Reject",
     "U8Image",
+    "as_region",
     "decode",
     "encode_jpeg",
     "pixel_count",
@@ -43,6 +48,7 @@ __all__ = [
     "resize",
     "sniff",
     "suffix",
+    "take_region",
     "to_rgb",
 ]
 

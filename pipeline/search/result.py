@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.records import ItemRecord
+from pipeline.images import Region
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ class EngineResult:
     """Identity of the model that the index was built with."""
     warning: str | None
     """What to know before believing the answer."""
+    region: Region | None = None
+    """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
+    None if that was the whole, or no photo."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""
@@ -110,7 +114,7 @@ class SearchResult(Mapping[str, EngineResult]):
     """All engines' lists as one; None unless the search asked for it."""
     notes: tuple[str, ...] = ()
     """What to know of the condition: which items it could not judge, and, where nothing meets it,
-    the values that are nearest to those it asked for."""
+    the values that are nearest to those it asked for. And if no region was found for `auto`."""
 
     def __getitem__(self, engine: str) -> EngineResult:
         return self.engines[engine]
@@ -120,6 +124,11 @@ class SearchResult(Mapping[str, EngineResult]):
 
     def __len__(self) -> int:
         return len(self.engines)
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the photo that was searched with, (x, y, w, h) in 0..1; None if the whole."""
+        return next((found.region for found in self.engines.values()), None)
 
     @property
     def warnings(self) -> dict[str, str]:
@@ -135,6 +144,7 @@ class SearchResult(Mapping[str, EngineResult]):
         """Return JSON-able values; what `imgsearch query --json` prints."""
         content: dict[str, Any] = {
             "query": self.query,
+            "region": None if self.region is None else list(self.region),
             "engines": {name: found.to_dict() for name, found in self.engines.items()},
             "notes": list(self.notes),
         }

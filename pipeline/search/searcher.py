@@ -11,7 +11,8 @@ from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
-from pipeline.images import U8Image
+from pipeline.images import AUTO, as_region
+from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import (
@@ -20,13 +21,15 @@ from pipeline.search.query import (
     Filters,
     Photo,
     Query,
+    RegionOf,
     describe,
     read_photo,
 )
 from pipeline.search.result import EngineResult, SearchResult
 
-PreparedPhoto = Mapping[str, EncodedQuery | U8Image | PipelineError]
+PreparedQueries = Mapping[str, PreparedQuery]
 """Engine → what its encoder is given for one photo."""
+_NO_REGION = "no plain background was found, so the whole photo was searched with"
 
 
 def open(config: Config, engines: Sequence[str] = ()) -> Searcher:  # noqa: A001  `pipeline.open`
@@ -88,17 +91,21 @@ class Searcher:
         chosen = {name: self.engines[name] for name in dict.fromkeys(engines)}
         return Searcher(self.config, chosen or self.engines, ExitStack())
 
-    def prepare(self, photo: Photo) -> PreparedPhoto:
+    def prepare(self, photo: Photo, region: RegionOf | None = None) -> PreparedQueries:
         """Decode a photo, once for all engines, into the pixels that each of them takes.
 
         Raises:
-            QueryError: there is no such file.
+            QueryError: there is no such file or region.
             RejectedImage: the photo is not acceptable.
         """
-        image = read_photo(photo, next(iter(self.engines.values())).limits)
-        return {name: engine.encoder.prepare(image) for name, engine in self.engines.items()}
+        limits = next(iter(self.engines.values())).limits
+        part, used = read_photo(photo, limits, None if region is None else as_region(region))
+        return {
+            name: PreparedPhoto(engine.model.prepare(part), used)
+            for name, engine in self.engines.items()
+        }
 
-    def encode(self, photos: Sequence[PreparedPhoto]) -> list[EncodedPhoto | PipelineError]:
+    def encode(self, photos: Sequence[PreparedQueries]) -> list[EncodedPhoto | PipelineError]:
         """Encode photos that are prepared for all open engines, in one batch.
 
             (photo,) = searcher.encode([searcher.prepare("photo.jpg")])
@@ -113,18 +120,26 @@ class Searcher:
         return [_encoded(self.engines, queries) for queries in zip(*by_engine, strict=True)]
 
     def search(
-        self, query: Query, k: int = 3, *, fuse: bool = False, **filters: Unpack[Filters]
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        region: RegionOf | None = None,
+        fuse: bool = False,
+        **filters: Unpack[Filters],
     ) -> SearchResult:
         """Return the k nearest items by each engine: `search("photo.jpg", k=3, where="id < 9")`.
 
         `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, or a vector of the one
-        engine that is open. With `fuse` the result has one list more, all engines' lists fused.
+        engine that is open. With `region=(x, y, w, h)`, fractions of the upright photo, only that
+        part is searched with, and with `region="auto"` what stands out from a plain background.
+        With `fuse` the result has one list more, all engines' lists fused.
 
         Raises:
-            QueryError: k is not positive, or there is no such file, item, vector or column.
+            QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, fuse=fuse, **filters)
+        (result,) = self.search_all([query], k, region=region, fuse=fuse, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -134,6 +149,7 @@ class Searcher:
         queries: Iterable[Query],
         k: int = 3,
         *,
+        region: RegionOf | None = None,
         fuse: bool = False,
         **filters: Unpack[Filters],
     ) -> Iterator[SearchResult | PipelineError]:
@@ -149,13 +165,14 @@ class Searcher:
         depth = max(positive(k), DEPTH) if fuse else k
         originals, *copies = shared(queries, 1 + len(self.engines))
         streams = [
-            engine.search_all(copy, depth, **filters)
+            engine.search_all(copy, depth, region=region, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
         where = filters.get("where")
         condition = None if where is None else Condition(self.catalog, where)
+        is_auto = region is not None and as_region(region) == AUTO
         return (
-            _combine(query, results, k, fuse, condition)
+            _combine(query, results, k, fuse, condition, is_auto)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
 
@@ -177,6 +194,7 @@ def _combine(
     k: int,
     fused: bool,
     condition: Condition | None,
+    is_auto: bool,
 ) -> SearchResult | PipelineError:
     """Put the engines' answers to one query together; the first error stands for all."""
     answers: dict[str, EngineResult] = {}
@@ -185,11 +203,12 @@ def _combine(
             return result
         answers[result.engine] = result
     lists = {name: result.hits for name, result in answers.items()}
+    found_none = is_auto and all(result.region is None for result in answers.values())
     return SearchResult(
         describe(query),
         {name: result.first(k) for name, result in answers.items()},
         fuse(lists, k) if fused else None,
-        _notes(condition, any(lists.values())),
+        (*([_NO_REGION] if found_none else []), *_notes(condition, any(lists.values()))),
     )
 
 

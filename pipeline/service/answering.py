@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from pipeline.search.query import Filters, Item, Query
-from pipeline.search.searcher import PreparedPhoto, Searcher
+from pipeline.search.query import Filters, Item, Query, RegionOf
+from pipeline.search.searcher import PreparedQueries, Searcher
 from pipeline.service.decoding import read_all
 from pipeline.service.problems import Problem
 from pipeline.service.published import Published
@@ -47,28 +47,29 @@ async def _query(
     resources: Resources, searcher: Searcher, asked: Asked
 ) -> tuple[Query, str | None]:
     """Return what is searched with, and the name of its photo, if that is kept."""
+    region = asked.options.region
     if asked.photo is not None:
-        return await _encode(resources, searcher, asked.photo)
+        return await _encode(resources, searcher, asked.photo, region)
     request = asked.request
     if request.url is not None:
         data = await resources.fetcher.fetch(request.url)
-        return await _encode(resources, searcher, io.BytesIO(data))
+        return await _encode(resources, searcher, io.BytesIO(data), region)
     if request.upload is not None:
         data = await in_search_pool(resources, partial(resources.uploads.read, request.upload))
-        return await _encode(resources, searcher, io.BytesIO(data))
+        return await _encode(resources, searcher, io.BytesIO(data), region)
     if request.item is not None:
         return Item(request.item), None
     return np.array(request.vector, np.float32), None
 
 
 async def _encode(
-    resources: Resources, searcher: Searcher, photo: BinaryIO
+    resources: Resources, searcher: Searcher, photo: BinaryIO, region: RegionOf | None
 ) -> tuple[Query, str | None]:
     limits = resources.limits
 
-    def prepare(data: bytes) -> tuple[PreparedPhoto, str | None]:
+    def prepare(data: bytes) -> tuple[PreparedQueries, str | None]:
         with resources.encoder.announced():
-            prepared = searcher.prepare(data)
+            prepared = searcher.prepare(data, region)
         return prepared, resources.uploads.keep(data) if resources.uploads.is_on else None
 
     prepared, upload = await resources.decoder.run(lambda: read_all(photo, limits), limits, prepare)
@@ -84,7 +85,8 @@ def _search(
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
     }
-    result = searcher.search(query, options.k, fuse=options.fuse, **filters).to_dict()
+    found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **filters)
+    result = found.to_dict()
     if not resources.config.serve.show_paths:
         lists = [found["hits"] for found in result["engines"].values()]
         for hit in (hit for hits in [*lists, result.get("fused", [])] for hit in hits):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeline.errors import PipelineError
 from pipeline.search.query import EncodedPhoto
-from pipeline.search.searcher import PreparedPhoto, Searcher
+from pipeline.search.searcher import PreparedQueries, Searcher
 
 MAX_BATCH = 16  # photos
 MAX_WAIT = 0.008  # seconds that a photo waits for others that are being decoded
@@ -22,7 +22,7 @@ MAX_WAIT = 0.008  # seconds that a photo waits for others that are being decoded
 
 class _Waiting(NamedTuple):
     searcher: Searcher
-    photo: PreparedPhoto
+    photo: PreparedQueries
     encoded: Future[EncodedPhoto]
 
 
@@ -52,7 +52,7 @@ class BatchEncoder:
             with self._lock:
                 self._coming -= 1
 
-    async def encode(self, searcher: Searcher, photo: PreparedPhoto) -> EncodedPhoto:
+    async def encode(self, searcher: Searcher, photo: PreparedQueries) -> EncodedPhoto:
         """Encode a photo that `searcher.prepare` made, together with those of other requests.
 
         Raises:

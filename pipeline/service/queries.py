@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from pipeline.images import AUTO
 from pipeline.service.problems import Problem
 from pipeline.service.uploads import NAME
 
@@ -19,12 +20,13 @@ MAX_JSON_BYTES = 1024 * 1024
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 16 * 1024
 MAX_VECTOR = 16_384  # numbers
-_LISTS = ("engines", "vector")  # what an address writes with commas
+_LISTS = ("engines", "region", "vector")  # what an address writes with commas
 
 T = TypeVar("T", bound=BaseModel)
 Fields = Iterable[tuple[str, str]]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class SearchOptions(BaseModel):
@@ -40,6 +42,11 @@ class SearchOptions(BaseModel):
     )
     min_distance: Number = Field(0.0, ge=0)
     max_distance: Number | None = Field(None, ge=0)
+    region: tuple[Fraction, Fraction, Fraction, Fraction] | Literal["auto"] | None = Field(
+        None,
+        description="x,y,w,h of the upright photo, which is 1 wide and 1 high; or what stands out"
+        " from a plain background",
+    )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
 
 
@@ -115,7 +122,7 @@ def parse_fields(model: type[T], fields: Fields) -> T:
     for name, text in fields:
         if not text:
             continue
-        if name in _LISTS:
+        if name in _LISTS and text != AUTO:
             values.setdefault(name, []).extend(text.split(","))
         elif name in values:
             raise Problem(400, "invalid", f"{name} is given twice")

@@ -96,6 +96,7 @@ class SearchBody(BaseModel):
 
     publication: str
     query: str
+    region: list[float] | None
     engines: dict[str, EngineBody]
     notes: list[str]
     fused: list[FusedHitBody] | None = None

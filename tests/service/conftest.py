@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,23 +86,18 @@ class Client:
 @contextmanager
 def running(config: Config) -> Iterator[Client]:
     """Run a service on a thread, within the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = create_app(config, PublishedState(config))
-    server = Server(app, Address("127.0.0.1", port), grace=5)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started and thread.is_alive():
-        thread.join(0.01)
-    try:
-        yield Client(port)
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-Serve = Callable[..., AbstractContextManager[Client]]
+    address = Address("127.0.0.1", 0)
+    with address.listen() as listener:
+        server = Server(create_app(config, PublishedState(config)), address, grace=5)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started and thread.is_alive():
+            thread.join(0.01)
+        try:
+            yield Client(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def with_settings(config: Config, **serve: Any) -> Config:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 from typing import Any
+from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 
 import pipeline
@@ -23,6 +25,7 @@ OPTIONS = [
     {"min_distance": 5.0, "max_distance": 200.0},
     {"engines": ["mixed"], "k": 2},
 ]
+REGIONS = [{"region": (0.25, 0, 0.5, 1)}, {"region": "auto", "k": 2}]
 
 
 def in_process(fair: Fair, query: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -32,13 +35,17 @@ def in_process(fair: Fair, query: Any, options: dict[str, Any]) -> dict[str, Any
 
 
 def address(options: dict[str, Any]) -> str:
-    from urllib.parse import urlencode
-
-    texts = {n: ",".join(v) if isinstance(v, list) else v for n, v in options.items()}
-    return f"/api/search?{urlencode(texts)}"
+    return f"/api/search?{urlencode(texts(options))}"
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+def texts(options: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in options.items()
+    }
+
+
+@pytest.mark.parametrize("options", OPTIONS + REGIONS)
 def test_a_photo_is_answered_as_in_process(
     fair: Fair, client: Client, options: dict[str, Any]
 ) -> None:
@@ -47,7 +54,7 @@ def test_a_photo_is_answered_as_in_process(
         photo = png((rng.randrange(256), rng.randrange(256), rng.randrange(256)))
         expected = in_process(fair, photo, options)
         raw = client.post(address(options), photo)
-        form = client.send_form("/api/search", dict(map(_text, options.items())), photo)
+        form = client.send_form("/api/search", texts(options), photo)
         for answer in (raw, form):
             assert answer.status == 200, answer.body
             assert answer.headers["publication"] == answer.json.pop("publication")
@@ -56,14 +63,7 @@ def test_a_photo_is_answered_as_in_process(
             assert content == expected
 
 
-def _text(option: tuple[str, Any]) -> tuple[str, str]:
-    name, value = option
-    return name, ",".join(value) if isinstance(value, list) else str(value)
-
-
 def test_items_and_vectors_are_answered_as_in_process(fair: Fair, client: Client) -> None:
-    import numpy as np
-
     for item, options in itertools.product(range(1, 7), OPTIONS):
         content = client.ask(item=item, **options).json
         assert content.pop("publication")
