@@ -113,8 +113,10 @@ function turn(page, url, { replace, stay }) {
   scrollTo(0, 0);
 }
 
+/** The hits of the first list that can be seen. */
 const shownCards = () =>
-  [...document.querySelectorAll(".panel .card")].filter((card) => card.offsetParent);
+  [...document.querySelectorAll(".panel")].find((panel) => panel.offsetParent)
+    ?.querySelectorAll(".card") ?? [];
 
 const isSameQuery = (old, next) => {
   const [a, b] = [old, next].map((page) => page.querySelector(".query")?.dataset);
