@@ -132,7 +132,7 @@ async def _refresh_forever(published: PublishedState, metrics: Metrics) -> None:
         try:
             if await asyncio.to_thread(published.refresh):
                 metrics.publications.inc()
-                _LOG.info("publication %s answers now", published.name)
+                _LOG.info("publication %d answers now", published.number)
             failed = ""
         except (PipelineError, OSError) as error:
             if str(error) != failed:
