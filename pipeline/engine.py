@@ -11,12 +11,14 @@ from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config
+from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
-from pipeline.index.build import build_index
+from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build, BuildStore
+from pipeline.index.parent import find_parent
 from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
@@ -56,7 +58,7 @@ class Engine:
 
     def embeddings(self, fingerprint: str) -> EmbeddingStore:
         """Return its vectors by the model with this fingerprint."""
-        return EmbeddingStore(self.folder / "embeddings" / fingerprint)
+        return EmbeddingStore(self.folder / "embeddings" / fingerprint, self.builds.segments)
 
     @property
     def teacher(self) -> Engine | None:
@@ -91,7 +93,7 @@ class Engine:
         return model
 
     def current_build(self) -> Build:
-        """Return the index that answers queries.
+        """Return the index that was made last.
 
         Raises:
             NotBuiltError: there is none yet.
@@ -103,24 +105,15 @@ class Engine:
         return build
 
     def model_of(self, build: Build) -> ModelFolder:
-        """Return the model that made a build's vectors.
+        """Return the model that made a build's vectors, whatever the settings are now.
 
         Raises:
-            StaleIndexError: it is gone, or not the model that the settings describe.
+            StaleIndexError: it is gone, or has become another one.
         """
         model = self.models.get(build.manifest["model"])
-        if model and model.fingerprint == build.fingerprint and self.matches_settings(model):
+        if model and model.fingerprint == build.fingerprint:
             return model
-        if model is None:
-            now = "no longer there"
-        elif model.fingerprint != build.fingerprint:
-            now = model.fingerprint
-        else:
-            current = self.models.current()
-            is_made = current is not None and self.matches_settings(current)
-            now = (
-                f"{current.fingerprint if current and is_made else 'not yet made'}, by the settings"
-            )
+        now = model.fingerprint if model else "no longer there"
         raise StaleIndexError(
             f"made by model {build.fingerprint}, the model of {self.name} is {now}",
             where=build.path,
@@ -195,8 +188,10 @@ class Engine:
         spec = folder.embedding
         side = folder.input_size
         decoded = PixelFolder(self.models.folder, side, spec["resize"])
-        embedded = store.photos()
-        if all(photo.sha256 in embedded for photo in catalog.photos()):
+        description = describe(self.name, folder, self.config.index)
+        items = find_parent(catalog, self.builds, store, description).changed
+        photos = [photo.sha256 for photo in catalog.photos(items)]
+        if store.present(to_hashes(b"".join(photos))).all():
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
             model = models.load_on_gpu(self.name, folder) or models.load(self.name, folder)
@@ -211,6 +206,7 @@ class Engine:
                 shard_size=settings.shard_size,
                 decoders=settings.decoders,
                 decoded=decoded,
+                items=items,
                 progress=progress,
             )
         decoded.remove()
@@ -229,7 +225,10 @@ class Engine:
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
-        places = (self.folder, self.models.folder, self.builds.folder, *self.embedding_folders)
+        places = (
+            *(self.folder, self.models.folder, self.builds.folder, self.builds.segments.folder),
+            *self.embedding_folders,
+        )
         for folder in places:
             sweep(folder)
 

@@ -13,6 +13,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
     ├── BusyError              another process is writing this catalog
+    ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
         └── NothingToMeasureError    no item has a label, or no two have one in common
 """
@@ -111,6 +112,12 @@ class BusyError(PipelineError):
     """Another process is writing this catalog."""
 
     code = "busy"
+
+
+class GateError(PipelineError):
+    """What was built is worse than what answers; it is kept aside, and does not answer."""
+
+    code = "gate"
 
 
 class QueryError(PipelineError):

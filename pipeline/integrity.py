@@ -218,6 +218,35 @@ def damaged_files(folder: Path) -> Iterator[tuple[Path, DamagedArtifactError | O
             yield folder / name, error
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a published folder is there; a damaged one is removed, to be made again.
+
+    Large files that were compared before and have not changed since are not read again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not os.path.lexists(folder):
+        return False
+    try:
+        check_folder(folder)
+    except DamagedArtifactError:
+        remove(folder)
+        return False
+    return True
+
+
+def check_folder(folder: Path) -> None:
+    """Compare all files of a published folder with its manifest, as `check_published` does.
+
+    Raises:
+        DamagedArtifactError, OSError: as `read_published`.
+    """
+    manifest = read_manifest(folder)
+    for name in manifest["files"]:
+        check_published(folder, manifest, name)
+
+
 def drop_file(path: Path) -> None:
     """Delete a file of a published folder that is as good without it, and take it off the list.
 

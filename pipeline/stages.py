@@ -1,6 +1,6 @@
 """Every stage in order, each only where it is out of date. Read this first.
 
-source → photos → models → vectors → indexes
+source → photos → models → vectors → indexes → a publication, which answers
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal, get_args
 
 from pipeline.artifacts import write_atomic, write_sealed
@@ -16,10 +17,13 @@ from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.embeddings.embed import EmbedReport
+from pipeline.engine import Engine
 from pipeline.errors import SourceError
+from pipeline.evaluation.gate import judge
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.publish import PublishReport, publish
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -54,6 +58,7 @@ class BuildReport:
     ingest: IngestReport | None = None
     download: DownloadReport | None = None
     engines: dict[str, EngineReport] = field(default_factory=dict)
+    publication: PublishReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -63,6 +68,8 @@ class BuildReport:
         if self.download:
             content["download"] = asdict(self.download)
         content["engines"] = {name: engine.to_dict() for name, engine in self.engines.items()}
+        if self.publication:
+            content["publication"] = self.publication.to_dict()
         return content
 
 
@@ -106,15 +113,26 @@ def build(
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
         for engine in ws.engines_teachers_first:
-            done = report.engines[engine.name]
-            if "train" in stages and engine.is_trained:
-                done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
-            if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
-                done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
-            if "index" in stages:
-                done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
+            _run_engine(ws, engine, stages, report.engines[engine.name], progress)
+        if "index" in stages:
+            report.publication = publish(ws, partial(judge, config))
     _warn_of_random_weights(report, progress)
     return report
+
+
+def _run_engine(
+    ws: Workspace,
+    engine: Engine,
+    stages: Collection[Stage],
+    done: EngineReport,
+    progress: Progress,
+) -> None:
+    if "train" in stages and engine.is_trained:
+        done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
+    if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
+        done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
+    if "index" in stages:
+        done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
 
 
 def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline import sources
-from pipeline.artifacts import sweep
+from pipeline.artifacts import remove, sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
+from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
 from pipeline.locks import lock
@@ -54,14 +55,14 @@ class Workspace:
             sources.create(config.source)
         else:
             Catalog(config.folder).close()
-        with (
-            lock(config.folder),
-            ledger_copy.writing(config.folder),
-            Catalog(config.folder, create=True) as catalog,
-        ):
-            workspace = cls(config, catalog)
-            workspace.sweep()
-            yield workspace
+        with lock(config.folder), ledger_copy.writing(config.folder):
+            is_new = not (config.folder / LEDGER).exists()
+            with Catalog(config.folder, create=True) as catalog:
+                workspace = cls(config, catalog)
+                workspace.sweep()
+                if is_new:
+                    workspace.forget_publications()
+                yield workspace
 
     @cached_property
     def source(self) -> Source:
@@ -101,5 +102,13 @@ class Workspace:
         """Remove what killed runs left unfinished."""
         sweep(self.config.folder)
         sweep(self.config.folder / "images")
+        sweep(self.config.folder / PUBLICATIONS)
         for engine in self.engines.values():
             engine.sweep()
+
+    def forget_publications(self) -> None:
+        """Remove what was published of a ledger that is lost: its ids now mean other items."""
+        for name in (POINTER, TAGS, PUBLICATIONS):
+            remove(self.config.folder / name)
+        for engine in self.engines.values():
+            remove(engine.builds.current_file)

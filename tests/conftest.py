@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,23 @@ import pytest
 from PIL import Image
 
 from pipeline import images, models
-from pipeline.artifacts import digest, publish
+from pipeline.artifacts import digest
+from pipeline.artifacts import publish as publish_folder
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.engine import Engine
+from pipeline.evaluation.gate import judge
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
+from pipeline.publish import publish
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import SourceItem, SourcePhoto
+from pipeline.workspace import Workspace
 
 Color = tuple[int, int, int]
 ENGINE = "color"
@@ -123,7 +128,7 @@ class Shop:
         }
         store = self.engine.models
         name = digest(content)
-        with publish(store.folder / name, content) as aside:
+        with publish_folder(store.folder / name, content) as aside:
             (aside / WEIGHTS).write_text(weights)
         self.model = store.use(store.open(name))
         return self.model
@@ -145,16 +150,20 @@ class Shop:
         store = self.engine.embeddings(self.model.fingerprint)
         return embed(ColorModel(), self.catalog, store, self.limits, shard_size=shard_size)
 
-    def index(self, keep_builds: int = 2) -> Build:
-        settings = self.config.index.model_copy(update={"keep_builds": keep_builds})
+    def index(self, keep: int = 2) -> Build:
+        """Build the index, and publish it; `keep` publications stay."""
+        settings = self.config.index.model_copy(update={"keep_publications": keep})
         vectors = self.engine.embeddings(self.model.fingerprint)
-        return build_index(ENGINE, self.model, self.catalog, vectors, self.engine.builds, settings)
+        build = build_index(ENGINE, self.model, self.catalog, vectors, self.engine.builds, settings)
+        config = self.config.model_copy(update={"index": settings})
+        publish.publish(Workspace(config, self.catalog), partial(judge, config))
+        return build
 
-    def build(self, items: Mapping[str, Sequence[Color]], keep_builds: int = 2) -> Build:
+    def build(self, items: Mapping[str, Sequence[Color]], keep: int = 2) -> Build:
         """All stages."""
         self.offer(items)
         self.embed()
-        return self.index(keep_builds)
+        return self.index(keep)
 
     def searcher(self) -> EngineSearcher:
         return open_engine(self.config, ENGINE)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from pipeline import models
-from pipeline.artifacts import digest, publish
+from pipeline.artifacts import digest
+from pipeline.artifacts import publish as publish_folder
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
@@ -21,8 +22,11 @@ from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
+from pipeline.publish import publish
+from pipeline.publish.publish import Verdict
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import SourceItem, SourcePhoto
+from pipeline.workspace import Workspace
 from tests.conftest import Color, ColorModel, ListSource, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -88,12 +92,19 @@ class Fair:
         engine = Engine(name, self.config)
         recipe = models.recipe(self.config.engines[name])
         content = {"recipe": recipe, "embedding": {"type": "pretrained"}, "dim": 3, "weights": name}
-        with publish(engine.models.folder / digest(content), content) as aside:
+        with publish_folder(engine.models.folder / digest(content), content) as aside:
             (aside / WEIGHTS).write_text(name)
         model = engine.models.use(engine.models.open(digest(content)))
         vectors = engine.embeddings(model.fingerprint)
         embed(ViewModel(name), self.catalog, vectors, ImageLimits())
         build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
+        self.publish()
+
+    def publish(self) -> None:
+        """Publish whatever indexes there are, once every engine has one."""
+        ws = Workspace(self.config, self.catalog)
+        if all(engine.builds.current() for engine in ws.engines.values()):
+            publish.publish(ws, lambda *_: Verdict({}))
 
     def searcher(self, name: str) -> EngineSearcher:
         return open_engine(self.config, name)

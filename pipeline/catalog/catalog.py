@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import write_atomic
-from pipeline.catalog.ledger import Ledger
+from pipeline.catalog.generations import Generations
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
 __all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
@@ -29,7 +29,7 @@ _PUT_IMAGE = (
 )
 
 
-class Catalog(Ledger):
+class Catalog(Generations):
     """The ledger in `folder/catalog.sqlite` and the stored photos in `folder/images/`.
 
     Items are written within a `transaction()`.
@@ -222,17 +222,19 @@ class Catalog(Ledger):
         query = "SELECT COUNT(DISTINCT sha256) FROM images WHERE state = 'available'"
         return int(self._db.execute(query).fetchone()[0])
 
-    def photos(self) -> Iterator[Photo]:
+    def photos(self, items: Iterable[int] | None = None) -> Iterator[Photo]:
         """Stream the distinct available photos in the order of the first image that shows each.
 
-        The catalog may be written to while this is read.
+        With `items`, only those photos whose first image is one of theirs. The catalog may be
+        written to while this is read.
         """
         folder = str(self.folder)
+        among, parameters = _among(items)
         rows = self.select_pages(
             "SELECT id, sha256, path FROM images AS image WHERE state = 'available' AND id > :after"
-            " AND NOT EXISTS (SELECT 1 FROM images WHERE sha256 = image.sha256"
-            "                 AND id < image.id AND state = 'available')",
-            {},
+            f" {among} AND NOT EXISTS (SELECT 1 FROM images WHERE sha256 = image.sha256"
+            "                          AND id < image.id AND state = 'available')",
+            parameters,
         )
         for image, sha256, path in rows:
             yield Photo(image, sha256, os.path.join(folder, path))  # noqa: PTH118
@@ -254,10 +256,14 @@ class Catalog(Ledger):
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
 
-    def photo_item_pairs(self) -> Iterator[tuple[bytes, int]]:
-        """Stream (photo's SHA-256, item id) for every available image, in the order of images."""
-        query = "SELECT sha256, item FROM images WHERE state = 'available' ORDER BY id"
-        yield from map(tuple, self.select(query))
+    def photo_item_pairs(self, items: Iterable[int] | None = None) -> Iterator[tuple[bytes, int]]:
+        """Stream (photo's SHA-256, item id) for every available image, in the order of images.
+
+        With `items`, only for theirs.
+        """
+        among, parameters = _among(items)
+        query = f"SELECT sha256, item FROM images WHERE state = 'available' {among} ORDER BY id"  # noqa: S608
+        yield from map(tuple, self.select(query, parameters))
 
     def photo_path(self, sha256: bytes, item: int | None = None) -> Path | None:
         """Return where a photo can be read; None if the ledger never had it.
@@ -278,6 +284,15 @@ class Catalog(Ledger):
         query = f"SELECT path FROM images WHERE {condition} LIMIT 1"  # noqa: S608
         row = self._db.execute(query, values).fetchone()
         return None if row is None else self.folder / row[0]
+
+
+def _among(items: Iterable[int] | None) -> tuple[str, dict[str, str]]:
+    """A condition that images belong to these items, and its parameters."""
+    if items is None:
+        return "", {}
+    return "AND item IN (SELECT value FROM json_each(:items))", {
+        "items": json.dumps([int(item) for item in items])
+    }
 
 
 def _item_state(images: list[ImageRecord], without_photo: str = "no photo") -> tuple[State, str]:

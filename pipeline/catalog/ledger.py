@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pipeline.artifacts import damaged, open_file, remove
 from pipeline.catalog import ledger_copy
+from pipeline.catalog.history import HISTORY_SCHEMA, NEW_COLUMN
 from pipeline.catalog.records import State
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
@@ -18,17 +19,18 @@ from pipeline.errors import DamagedArtifactError, NotBuiltError
 Rows = Iterator[sqlite3.Row]
 PAGE_SIZE = 1000  # rows that `select_pages` reads at a time
 
-_VERSION = 2
+_VERSION = 3
 _NEW_COLUMNS = {  # since the first version
     "images": "status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, tried_at TEXT, seconds REAL, "
-    "ctime_ns INTEGER",
+    f"ctime_ns INTEGER, {NEW_COLUMN}",
+    "items": NEW_COLUMN,
     "skipped": "key TEXT NOT NULL DEFAULT ''",
 }
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, category TEXT NOT NULL, metadata TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL
+    state TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL, {_NEW_COLUMNS["items"]}
 );
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,7 +40,8 @@ CREATE TABLE IF NOT EXISTS images (
     UNIQUE (item, position)
 );
 DROP INDEX IF EXISTS images_by_content;
-CREATE INDEX IF NOT EXISTS images_by_photo ON images (sha256, state);
+DROP INDEX IF EXISTS images_by_photo;
+CREATE INDEX IF NOT EXISTS images_by_sha256 ON images (sha256, state, since);
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri, state);
 CREATE TABLE IF NOT EXISTS downloads (
@@ -55,6 +58,7 @@ CREATE TABLE IF NOT EXISTS left_out (
 CREATE INDEX IF NOT EXISTS left_out_unread ON left_out (path) WHERE is_unread;
 CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY, run INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+{HISTORY_SCHEMA}
 PRAGMA user_version = {_VERSION};
 """
 _STATES = ", ".join(f"'{state}'" for state in State)

@@ -126,7 +126,8 @@ def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = 
             print_line(str(problem))
         talk(
             f"checked {counted(verdict.photos, 'photo')}, {counted(verdict.models, 'model')},"
-            f" {counted(verdict.shards, 'shard')} and {counted(verdict.builds, 'build')}:"
+            f" {counted(verdict.shards, 'shard')}, {counted(verdict.segments, 'segment')} and"
+            f" {counted(verdict.builds, 'build')}:"
             f" {counted(len(verdict.problems), 'problem') if verdict.problems else 'no problems'}"
         )
         if verdict.problems:

@@ -42,7 +42,7 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     Without a path, the settings of the current folder are read (`find_config`); where it has none,
     every setting has its default, which is the drawn sample catalog.
 
-        load_config("config/catalog.yaml", ["source.path=photos", "index.keep_builds=3"])
+        load_config("config/catalog.yaml", ["source.path=photos", "index.keep_publications=3"])
 
     Raises:
         ConfigError: naming the file, the key's path and, for an unknown key, the nearest one.

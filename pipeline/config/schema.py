@@ -26,9 +26,11 @@ from pipeline.config.sources import (
 
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT = "report.html"
+POINTER, PUBLICATIONS, TAGS = "CURRENT", "publications", "tags.json"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
+    *(POINTER, PUBLICATIONS, TAGS),
     *("images", "download.json", "download.md", "uploads", REPORT),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
@@ -69,9 +71,9 @@ class IndexSettings(Settings):
     query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
     others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
     elsewhere it is flat"""
-    keep_builds: int = Field(
-        2, ge=1, le=MAX_COUNT, description="builds kept, the current one included"
-    )
+    keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
+    """publications kept with their builds, the one that answers included; what is tagged or in use
+    stays besides"""
 
 
 class SearchSettings(Settings):

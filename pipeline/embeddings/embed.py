@@ -6,7 +6,7 @@ vector yet. While the network runs, other threads decode photos and write the sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.catalog.catalog import Catalog, Photo
 from pipeline.catalog.photos import Prepared, prepare_all
+from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.store import EmbeddingStore, Shard
 from pipeline.errors import RejectedImage, WeightsError
 from pipeline.images import ImageLimits, U8Image
@@ -42,11 +43,12 @@ def embed(
     shard_size: int = 1024,
     decoders: int = 2,
     decoded: Mapping[bytes, U8Image] | None = None,
+    items: Collection[int] | None = None,
     progress: Progress = SILENT,
 ) -> EmbedReport:
     """Give every available photo of the catalog its vector.
 
-    Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
+    With `items`, the photos of all others are known to have theirs. Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
     that cannot be read any more is marked `failed` in the ledger and counted.
 
         report = embed(model, catalog, store, ImageLimits(), batch_size=32)
@@ -54,16 +56,18 @@ def embed(
     Raises:
         WeightsError: the model gives numbers that are not finite.
     """
-    done = store.photos()
     total = catalog.photo_count()
-    already = sum(photo.sha256 in done for photo in catalog.photos()) if done else 0
+    photos = [photo.sha256 for photo in catalog.photos(items)]
+    is_done = store.present(to_hashes(b"".join(photos)))
+    done = {photo for photo, has_vector in zip(photos, is_done, strict=True) if has_vector}
+    already = total - len(photos) + len(done)
     embedded = 0
     ahead = 2 * min(batch_size, shard_size)
     with progress.task(f"{model.name}: embedding", total - already, "photos") as advance:
         # Once more where photos failed: another file of the same content may be readable.
-        while any(_missing(catalog, done)):
-            photos = _missing(catalog, done)
-            prepared = prepare_all(photos, model.prepare, limits, decoders, ahead, decoded)
+        while any(_missing(catalog, items, done)):
+            missing = _missing(catalog, items, done)
+            prepared = prepare_all(missing, model.prepare, limits, decoders, ahead, decoded)
             readable = _readable(catalog, prepared)
             writing: Future[Shard] | None = None
             # Closed here, not by garbage collection, which may deadlock in waiting for threads.
@@ -79,8 +83,8 @@ def embed(
     return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
-def _missing(catalog: Catalog, done: set[bytes]) -> Iterator[Photo]:
-    return (photo for photo in catalog.photos() if photo.sha256 not in done)
+def _missing(catalog: Catalog, items: Collection[int] | None, done: set[bytes]) -> Iterator[Photo]:
+    return (photo for photo in catalog.photos(items) if photo.sha256 not in done)
 
 
 def _readable(catalog: Catalog, prepared: Iterable[Prepared]) -> Iterator[tuple[bytes, U8Image]]:

@@ -1,8 +1,10 @@
-"""Vectors of photos, in shards: `embeddings/<fingerprint>/00000.npy` + `00000.json`.
+"""Vectors of photos: in shards, and once they are indexed in segments.
 
-A vector belongs to the content of a photo, so each shard lists the SHA-256 of the photos whose
-vectors it holds, row by row, and a checksum of each row. The JSON file is written last: without it
-a shard does not exist.
+A shard is `embeddings/<fingerprint>/00000.npy` + `00000.json`. A vector belongs to the content of a
+photo, so each shard lists the SHA-256 of the photos whose vectors it holds, row by row, and a
+checksum of each row. The JSON file is written last: without it a shard does not exist.
+
+When a build holds the vectors of a shard, the shard goes: they are on the disk once, in `segment`s.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.artifacts import (
     damaged,
@@ -25,10 +28,15 @@ from pipeline.artifacts import (
     write_atomic,
     write_sealed,
 )
+from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids, Mask, find_rows, to_hashes
+from pipeline.embeddings.segment import (
+    CHECKSUM_BYTES,
+    Checksums,
+    Segment,
+    SegmentStore,
+    row_checksums,
+)
 from pipeline.integrity import CHANGED
-
-F32Matrix = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,28 @@ class Shard:
         vectors: F32Matrix = np.load(io.BytesIO(data), allow_pickle=False)
         return vectors
 
+    @cached_property
+    def hashes(self) -> Hashes:
+        """(rows, 32) uint8: `photos`, as an array."""
+        return to_hashes(b"".join(self.photos))
+
+    @property
+    def checksums(self) -> Checksums:
+        """(rows, 8) uint8: `row_checksums`, as an array."""
+        checksums = bytes.fromhex("".join(self.row_checksums))
+        return np.frombuffer(checksums, np.uint8).reshape(-1, CHECKSUM_BYTES)
+
+    def blocks(self, rows: Ids) -> Iterator[tuple[Ids, F32Matrix]]:
+        """Like `Segment.blocks`: all of them at once."""
+        yield np.arange(len(rows)), self.vectors()[rows]
+
 
 class EmbeddingStore:
-    """The shards of one engine's one fingerprint."""
+    """The vectors of one engine by one model: its shards, and its segments of that model."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, segments: SegmentStore | None = None) -> None:
+        """Take the folder of the shards, which is named by the model's fingerprint."""
+        self.folder, self._segments = folder, segments
 
     def shards(self) -> Iterator[Shard]:
         """Yield the complete shards in the order in which they were written.
@@ -77,62 +101,76 @@ class EmbeddingStore:
         """Return the JSON file of each complete shard."""
         return sorted(self.folder.glob("[0-9]*.json"))
 
-    def photos(self) -> set[bytes]:
-        """Return the SHA-256 of every photo that has a vector."""
-        return {photo for shard in self.shards() for photo in shard.photos}
-
-    def checksum(self, rows: Mapping[bytes, int]) -> str:
-        """Return what changes whenever one of these photos' vectors does, whatever their shards.
-
-        store.checksum({photo: row for row, photo in enumerate(photos)})
-        """
-        checksums = [""] * len(rows)
-        for shard in self.shards():
-            for photo, checksum in zip(shard.photos, shard.row_checksums, strict=True):
-                if photo in rows:
-                    checksums[rows[photo]] = checksum
-        return hashlib.sha256(" ".join(checksums).encode()).hexdigest()
-
-    def select(self, rows: Mapping[bytes, int]) -> Iterator[tuple[Shard, Ids, F32Matrix]]:
-        """Read the vectors of some photos, given the row (0 … n − 1) of each by its SHA-256.
-
-        Yields, for each shard that has some of them, (shard, rows, vectors): (m,) int64 and
-        (m, dim) float32. A photo without a vector is left out. Memory holds one shard.
-
-            for _, rows, vectors in store.select({photo: row for row, photo in enumerate(photos)}):
-                matrix[rows] = vectors
+    def sources(self) -> Iterator[Shard | Segment]:
+        """Yield all that holds vectors; some photos may be in several.
 
         Raises:
-            DamagedArtifactError: a shard is missing, or has changed.
+            DamagedArtifactError: the description of one is not what was written.
         """
-        for shard in self.shards():
-            pairs = [(rows[photo], i) for i, photo in enumerate(shard.photos) if photo in rows]
-            if pairs:
-                selected, positions = np.array(pairs, np.int64).T
-                yield shard, selected, shard.vectors()[positions]
+        yield from self.shards()
+        if self._segments is not None:
+            yield from self._segments.of_model(self.folder.name)
 
-    def gather(self, photos: npt.NDArray[np.uint8]) -> F32Matrix:
+    def photos(self) -> set[bytes]:
+        """Return the SHA-256 of every photo that has a vector."""
+        return {photo.tobytes() for source in self.sources() for photo in source.hashes}
+
+    def present(self, photos: Hashes) -> Mask:
+        """(n, 32) SHA-256 of photos → (n,): which of them have a vector."""
+        mask = np.zeros(len(photos), np.bool_)
+        for _, positions, _ in self._find(photos):
+            mask[positions] = True
+        return mask
+
+    def checksums(self, photos: Hashes) -> Checksums:
+        """(n, 32) SHA-256 of photos → (n, 8): the checksums of their vectors; 0 where there is none.
+
+        They change whenever a vector does, whatever holds it.
+        """
+        checksums = np.zeros((len(photos), CHECKSUM_BYTES), np.uint8)
+        for source, positions, rows in self._find(photos):
+            checksums[positions] = source.checksums[rows]
+        return checksums
+
+    def select(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
+        """Read the vectors of (n, 32) photos: yield positions among them, and (m, dim) vectors.
+
+        A photo without a vector is left out. Memory holds one shard, or a part of a segment.
+
+            for positions, vectors in store.select(photos): matrix[positions] = vectors
+
+        Raises:
+            DamagedArtifactError: a shard or a segment is missing, or has changed.
+        """
+        for source, positions, rows in self._find(photos):
+            for block, vectors in source.blocks(rows):
+                yield positions[block], vectors
+
+    def gather(self, photos: Hashes) -> F32Matrix:
         """(n, 32) uint8 SHA-256 of photos → (n, dim) float32; zeros where there is no vector.
 
         The result is (0, 0) if the store is empty.
         """
-        first = next(self.shards(), None)
+        first = next((source for source in self.sources() if len(source.hashes)), None)
         if first is None:
             return np.zeros((0, 0), np.float32)
-        matrix = np.zeros((len(photos), first.vectors().shape[1]), np.float32)
-        for _, rows, vectors in self.select({p.tobytes(): row for row, p in enumerate(photos)}):
-            matrix[rows] = vectors
+        _, sample = next(first.blocks(np.zeros(1, np.int64)))
+        matrix = np.zeros((len(photos), sample.shape[1]), np.float32)
+        for positions, vectors in self.select(photos):
+            matrix[positions] = vectors
         return matrix
 
-    def without_direction(self, dim: int) -> set[bytes]:
-        """Return the SHA-256 of every photo whose vector, of `dim` entries, is zero."""
-        zeros = _row_checksum(np.zeros(dim, np.float32))
-        return {
-            photo
-            for shard in self.shards()
-            for photo, checksum in zip(shard.photos, shard.row_checksums, strict=True)
-            if checksum == zeros
-        }
+    def _find(self, photos: Hashes) -> Iterator[tuple[Shard | Segment, Ids, Ids]]:
+        """Yield (source, positions of photos, their rows in it), each photo at most once."""
+        missing = np.arange(len(photos))
+        for source in self.sources():
+            if not len(missing):
+                return
+            rows = find_rows(source.hashes, photos[missing])
+            is_here = rows >= 0
+            if is_here.any():
+                yield source, missing[is_here], rows[is_here]
+            missing = missing[~is_here]
 
     def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
         """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.
@@ -148,15 +186,22 @@ class EmbeddingStore:
         if not file.is_file():
             remove(file)  # a folder would not give way
         write_atomic(file, buffer.getvalue())
-        rows = [_row_checksum(vector) for vector in vectors]
+        rows = [checksum.tobytes().hex() for checksum in row_checksums(vectors)]
         sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
         content = {"photos": [photo.hex() for photo in photos], "rows": rows, "sha256": sha256}
         write_sealed(file.with_suffix(".json"), {**content, "runtime": runtime})
         return Shard(file, tuple(photos), tuple(rows), sha256)
 
-
-def _row_checksum(vector: npt.NDArray[np.float32]) -> str:
-    return hashlib.sha256(vector.tobytes()).hexdigest()[:16]
+    def drop_shards(self, markers: Iterable[Path]) -> None:
+        """Delete shards, given by their JSON files, whose vectors a build holds."""
+        for marker in markers:
+            marker.unlink(missing_ok=True)
+            marker.with_suffix(".npy").unlink(missing_ok=True)
+        for file in self.folder.glob("[0-9]*.npy"):  # of which a killed run left the vectors
+            if not file.with_suffix(".json").exists():
+                file.unlink()
+        with suppress(OSError):  # more is in it
+            self.folder.rmdir()
 
 
 def read_shard(marker: Path) -> Shard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +16,8 @@ from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.exclusions import SharedValues
 from pipeline.evaluation.labels import values_of
-from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import Item, Query
 from pipeline.search.result import FusedHit, Hit
@@ -131,9 +131,8 @@ def compare(config: Config, options: ComparisonOptions = _DEFAULTS) -> Compariso
     for name, number in (("k", options.k), ("sample", options.sample)):
         if number < 1:
             raise QueryError(f"{name} is {number}", hint="give at least 1")
-    with ExitStack() as opened:
-        searchers = [opened.enter_context(open_engine(config, name)) for name in names]
-        return _Comparer(config, options, searchers).run()
+    with search.open(config, names) as searcher:
+        return _Comparer(config, options, list(searcher.engines.values())).run()
 
 
 class _Comparer:

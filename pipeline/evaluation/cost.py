@@ -92,7 +92,7 @@ def measure(
         searcher.name,
         _embedding_speed(model, sample, limits, embedding),
         index.dim * 4,
-        sum(file.stat().st_size for file in searcher.build.path.iterdir()),
+        sum(file.stat().st_size for folder in searcher.build.folders for file in folder.iterdir()),
         median_ms(lambda query: index.search(query, K), lookups),
         median_ms(lambda path: searcher.search(path, K), paths),
         recall(index, index.vectors(choose(index.rows, RECALL_ROWS))),

@@ -23,7 +23,8 @@ from pipeline.evaluation.results import Evaluation, EvaluationDetails
 from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
 from pipeline.evaluation.summary import Summary
 from pipeline.progress import SILENT, Progress
-from pipeline.search.engine_searcher import EngineSearcher, open_engine
+from pipeline.search import searcher as search
+from pipeline.search.engine_searcher import EngineSearcher
 
 __all__ = ["Evaluation", "EvaluationOptions", "evaluate", "evaluate_detailed"]
 
@@ -62,8 +63,9 @@ def evaluate_detailed(
     """
     options.check()
     with ExitStack() as opened:
-        names = dict.fromkeys(options.engines or config.engines)
-        searchers = searchers or [opened.enter_context(open_engine(config, n)) for n in names]
+        if not searchers:
+            searcher = opened.enter_context(search.open(config, options.engines))
+            searchers = list(searcher.engines.values())
         return _Evaluator(config, options, searchers, progress).run()
 
 

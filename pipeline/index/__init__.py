@@ -1,6 +1,6 @@
 """Vectors → an index that finds the nearest ones.
 
-A folder of an index always holds the vectors as a plain FAISS file, which `flat` searches
+A segment's folder always holds the vectors as a plain FAISS file, which `flat` searches
 exhaustively. A type of index is what is written beside them, and how they are then searched: one
 new module here and one line in `INDEX_TYPES` (and its name in `config`'s `IndexSettings.type`,
 which refuses what is not there).
@@ -8,17 +8,21 @@ which refuses what is not there).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.embeddings.flat_file import write_flat
+from pipeline.embeddings.segment import INDEX_FILE, Segment
 from pipeline.errors import DamagedArtifactError
-from pipeline.index.base import F32Matrix, Ids, VectorIndex
-from pipeline.index.builds import INDEX_FILE, Build
+from pipeline.index.base import F32Matrix, Ids, Mask, VectorIndex
+from pipeline.index.builds import Build
 from pipeline.index.flat import FlatIndex
 from pipeline.index.pruned import PrunedIndex, write_pruned
-from pipeline.index.vectors import VectorFile, write_flat
+from pipeline.index.segment_rows import row_starts
+from pipeline.index.segmented import LiveIndex, SegmentedIndex
+from pipeline.index.vectors import VectorFile
 from pipeline.index.watched import WatchedIndex
 from pipeline.integrity import Watch
 
@@ -71,17 +75,43 @@ def open_index(kind: str, folder: Path) -> VectorIndex:
     return INDEX_TYPES[kind].open(folder, flat.file, flat)
 
 
-def open_build(build: Build) -> VectorIndex:
-    """Open the index of a build, whose files are compared with their checksums.
-
-        index = open_build(engine.current_build())
+def open_segment(segment: Segment) -> VectorIndex:
+    """Open the index of a segment, whose files are compared with their checksums.
 
     Raises:
         DamagedArtifactError: a file is not what was written; searching may raise this too.
     """
     with ExitStack() as opened:
-        watch = opened.enter_context(closing(Watch(build.path, build.manifest, build.index_files)))
+        watch = opened.enter_context(
+            closing(Watch(segment.path, segment.manifest, segment.index_files))
+        )
         with watch:
-            index = opened.enter_context(closing(open_index(build.kind, build.path)))
+            kind = str(segment.manifest["index"]["type"])
+            index = opened.enter_context(closing(open_index(kind, segment.path)))
         opened.pop_all()
         return WatchedIndex(index, watch)
+
+
+def open_segments(segments: Sequence[Segment], is_live: Mask) -> VectorIndex:
+    """Open segments, one or more, as one index of those of their rows that are live.
+
+    `is_live` is (n,), for the rows of all segments one after another. Raises as `open_segment`.
+    """
+    starts = row_starts(segments)
+    with ExitStack() as opened:
+        indexes: list[VectorIndex] = []
+        for segment, start in zip(segments, starts[:-1], strict=True):
+            index = opened.enter_context(closing(open_segment(segment)))
+            is_live_here = is_live[start : start + segment.rows]
+            indexes.append(index if is_live_here.all() else LiveIndex(index, is_live_here))
+        opened.pop_all()
+        return indexes[0] if len(indexes) == 1 else SegmentedIndex(indexes)
+
+
+def open_build(build: Build) -> VectorIndex:
+    """Open the index of a build: `open_build(engine.current_build())`.
+
+    Raises:
+        DamagedArtifactError: a file is not what was written; searching may raise this too.
+    """
+    return open_segments(build.segments, build.segment_rows.is_live)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from pipeline.artifacts import damaged
 
 F32Matrix = npt.NDArray[np.float32]
 F32Vector = npt.NDArray[np.float32]
@@ -49,18 +45,3 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Close the index's files and maps; it cannot be used afterwards."""
-
-
-def parse_matrix(path: Path, data: bytes, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Parse the matrix of that type that was read from a `.npy` file.
-
-    Raises:
-        DamagedArtifactError: the file holds something else.
-    """
-    try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise damaged(path, "it is not an array") from error
-    if array.dtype != dtype or array.ndim != 2:
-        raise damaged(path, "it has another shape or type")
-    return array

@@ -1,22 +1,29 @@
-"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that answers queries."""
+"""Builds: `builds/<id>/` is one immutable index; `CURRENT` names the one that was built last.
+
+A build names the segments that hold its vectors, which builds share, and says which of their rows
+have been changed since they were sealed: `changes.npy`, (row, item id).
+"""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, write_atomic
-from pipeline.index.base import Ids, parse_matrix
+from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, remove, write_atomic
+from pipeline.embeddings.arrays import Hashes, Ids, parse_matrix
+from pipeline.embeddings.segment import Segment, SegmentStore
+from pipeline.errors import DamagedArtifactError
+from pipeline.index.segment_rows import SegmentRows
 from pipeline.integrity import read_current, read_published
 
-INDEX_FILE, PHOTOS_FILE, IDS_FILE = "index.faiss", "photos.npy", "ids.npy"
-CALIBRATION_FILE = "calibration.json"
-_FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index"}
+CHANGES_FILE, CALIBRATION_FILE = "changes.npy", "calibration.json"
+SEGMENTS = "segments"
+"""The folder of an engine's segments, beside those of its builds and models."""
+_FIELDS = {"engine", "fingerprint", "model", "dim", "rows", "items", "index", "segments"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,17 @@ class RowItems:
         return np.repeat(first, counts) + positions, counts
 
     @cached_property
+    def first(self) -> Ids:
+        """(rows,): the first item of each row, if every row has one."""
+        first: Ids = self.ids[self._starts[:-1], 1]
+        return first
+
+    @cached_property
+    def counts(self) -> Ids:
+        """(rows,): how many items show each row."""
+        return np.diff(self._starts)
+
+    @cached_property
     def _starts(self) -> Ids:
         """(rows + 1,): where the entries of each row begin in `ids`."""
         return np.searchsorted(self.ids[:, 0], np.arange(self.rows + 1))
@@ -54,10 +72,20 @@ class Build:
         """Fingerprint of the model whose vectors it holds."""
         return str(self.manifest["fingerprint"])
 
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """What holds its vectors.
+
+        Raises:
+            DamagedArtifactError: one is missing, or its manifest is not what was written.
+        """
+        store = SegmentStore(self.path.parent.parent / SEGMENTS)
+        return [store.open(name) for name in self.manifest["segments"]]
+
     @property
-    def index_file(self) -> Path:
-        """The vectors, as a plain FAISS file."""
-        return self.path / INDEX_FILE
+    def folders(self) -> list[Path]:
+        """Where its files are: its own folder, and those of its segments."""
+        return [self.path, *(segment.path for segment in self.segments)]
 
     @property
     def without_direction(self) -> int:
@@ -70,23 +98,24 @@ class Build:
         return str(self.manifest["index"]["type"])
 
     @cached_property
-    def photos(self) -> npt.NDArray[np.uint8]:
+    def segment_rows(self) -> SegmentRows:
+        """The rows of its segments, of which the live ones are its own."""
+        changes = parse_matrix(self.path / CHANGES_FILE, self.read_file(CHANGES_FILE), np.int64)
+        return SegmentRows.of(self.segments, changes)
+
+    @cached_property
+    def photos(self) -> Hashes:
         """(rows, 32) uint8: SHA-256 of the photo of each row."""
-        return parse_matrix(self.path / PHOTOS_FILE, self.read_file(PHOTOS_FILE), np.uint8)
+        return self.segment_rows.live_hashes
 
     @cached_property
     def ids(self) -> Ids:
         """(m, 2) int64: (row, item id), sorted; the items that show each row's photo."""
-        return parse_matrix(self.path / IDS_FILE, self.read_file(IDS_FILE), np.int64)
+        return self.segment_rows.live_ids
 
     def read_file(self, name: str) -> bytes:
         """Read a small file of it; raises as `integrity.read_published` does."""
         return read_published(self.path, self.manifest, name)
-
-    @property
-    def index_files(self) -> list[str]:
-        """The names of its files that belong to the index, and are read in place."""
-        return sorted(self.manifest["files"].keys() - {PHOTOS_FILE, IDS_FILE, CALIBRATION_FILE})
 
     def read(self) -> Build:
         """Read the arrays now, so that later only the index is read from the disk."""
@@ -100,10 +129,11 @@ class Build:
 
     def expand_rows(self, rows: Ids) -> tuple[Ids, Ids]:
         """Like `RowItems.expand_rows`."""
-        return self._row_items.expand_rows(rows)
+        return self.row_items.expand_rows(rows)
 
     @cached_property
-    def _row_items(self) -> RowItems:
+    def row_items(self) -> RowItems:
+        """Which items show the photo of each row."""
         return RowItems(len(self.photos), self.ids)
 
 
@@ -112,10 +142,11 @@ class BuildStore:
 
     def __init__(self, engine_folder: Path) -> None:
         self.folder = engine_folder / "builds"
+        self.segments = SegmentStore(engine_folder / SEGMENTS)
         self.current_file = engine_folder / "CURRENT"
 
     def current(self) -> Build | None:
-        """Return the build that answers queries, or None if there is none yet.
+        """Return the build that was made last, or None if there is none yet.
 
         Raises:
             DamagedArtifactError: it is incomplete.
@@ -123,6 +154,10 @@ class BuildStore:
         name = self.current_name()
         if name is None or not (self.folder / name).is_dir():
             return None
+        return self.open(name)
+
+    def open(self, name: str) -> Build:
+        """Return the build of this name; raises as `current` does."""
         folder = self.folder / name
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
@@ -130,7 +165,7 @@ class BuildStore:
         return Build(folder, manifest)
 
     def current_name(self) -> str | None:
-        """Return the name of the build that answers queries, which may be gone; None if none."""
+        """Return the name of the build that was made last, which may be gone; None if none."""
         return read_current(self.current_file)
 
     def all(self) -> list[Path]:
@@ -138,10 +173,22 @@ class BuildStore:
         folders = [path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()]
         return sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
-    def use(self, name: str, keep: int) -> None:
-        """Make a build the current one, and delete all but the latest `keep`."""
+    def use(self, name: str) -> None:
+        """Make a build the current one."""
         (self.folder / name).touch()  # the latest is the one last used
-        write_atomic(self.current_file, f"{name}\n".encode())
-        others = [path for path in self.all() if path.name != name]  # whatever the clock says
-        for path in others[: max(0, len(others) + 1 - keep)]:
-            shutil.rmtree(path, ignore_errors=True)
+        if self.current_name() != name:
+            write_atomic(self.current_file, f"{name}\n".encode())
+
+    def remove_unneeded(self, kept_builds: Collection[str]) -> None:
+        """Delete all builds but these and the current one, and the segments that no build needs."""
+        for path in self.all():
+            if path.name not in kept_builds and path.name != self.current_name():
+                remove(path)
+        try:
+            kept = [self.open(path.name) for path in self.all()]
+        except DamagedArtifactError:
+            return  # which segments it needs cannot be told
+        needed = {name for build in kept for name in build.manifest[SEGMENTS]}
+        for path in self.segments.paths():
+            if path.name not in needed:
+                remove(path)

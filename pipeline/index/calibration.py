@@ -10,15 +10,16 @@ World, §2.3).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.artifacts import damaged, parse_json, write_json
+from pipeline.embeddings.arrays import Hashes, find_rows, sort_keys, to_hashes
 from pipeline.index.base import F64Vector, Ids, Mask, VectorIndex
 from pipeline.index.builds import CALIBRATION_FILE, Build, RowItems
 
@@ -81,14 +82,40 @@ class Calibration:
         distances = self.by_category.get(category, _NO_DISTANCES)
         return distances if len(distances) >= MIN_CATEGORY_PHOTOS else self.distances
 
-    def write(self, folder: Path) -> None:
-        """Write it into a build's folder."""
-        distances = {name: values.tolist() for name, values in self.by_category.items()}
-        write_json(folder / CALIBRATION_FILE, {"distances": distances})
+    @classmethod
+    def of(cls, queries: Iterable[NearestOther]) -> Calibration:
+        """Sort the distances by category."""
+        distances: dict[str, list[float]] = defaultdict(list)
+        for query in queries:
+            distances[query.category].append(query.distance)
+        return cls({name: np.sort(values) for name, values in sorted(distances.items())})
+
+
+class NearestOther(NamedTuple):
+    """A photo of the catalog that was searched with, and what it found."""
+
+    photo: str
+    """Its SHA-256, in hexadecimal digits."""
+    category: str
+    """What it is filed under: the category of the first item that shows it."""
+    distance: float
+    """From the nearest photo that none of its items shows."""
+    neighbor: str
+    """SHA-256 of that one."""
+
+
+def write_calibration(folder: Path, queries: Sequence[NearestOther]) -> None:
+    """Write into a build's folder what its photos found."""
+    write_json(folder / CALIBRATION_FILE, {"queries": queries})
 
 
 def read_calibration(build: Build) -> Calibration:
-    """Read what `Calibration.write` wrote into a build's folder.
+    """Read the calibration of a build; raises as `read_queries` does."""
+    return Calibration.of(read_queries(build))
+
+
+def read_queries(build: Build) -> list[NearestOther]:
+    """Read what `write_calibration` wrote into a build's folder.
 
     Raises:
         DamagedArtifactError: the file is missing or has changed.
@@ -96,74 +123,137 @@ def read_calibration(build: Build) -> Calibration:
     file = build.path / CALIBRATION_FILE
     content = parse_json(file, build.read_file(CALIBRATION_FILE))
     try:
-        distances = content["distances"].items()
-        return Calibration({name: np.array(values, np.float64) for name, values in distances})
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        return [
+            NearestOther(str(photo), str(category), float(distance), str(neighbor))
+            for photo, category, distance, neighbor in content["queries"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
         raise damaged(file, "it holds no distances") from error
 
 
 def choose_queries(
-    photos: npt.NDArray[np.uint8],
-    trained_on: npt.NDArray[np.uint8],
+    photos: Hashes,
+    trained_on: Hashes,
     *,
     max_queries: int = MAX_QUERIES,
     min_held_out: int = MIN_HELD_OUT,
-) -> list[int]:
+) -> Ids:
     """(rows, 32) hashes of a build's photos → the rows to search with, ascending.
 
     Photos that the model was trained on, (n, 32) `trained_on`, are no queries if enough others
     are there: they may lie nearer to each other than new photos do.
     """
-    hashes = [photo.tobytes() for photo in photos]
-    trained = {photo.tobytes() for photo in trained_on}
-    held_out = [row for row, photo in enumerate(hashes) if photo not in trained]
-    rows = held_out if len(held_out) >= min_held_out else range(len(hashes))
+    is_held_out = np.ones(len(photos), np.bool_)
+    trained = find_rows(photos, trained_on)
+    is_held_out[trained[trained >= 0]] = False
+    is_enough = np.count_nonzero(is_held_out) >= min_held_out
+    rows = np.flatnonzero(is_held_out) if is_enough else np.arange(len(photos))
     # Of the lowest hashes: a sample that stays nearly the same when photos come and go.
-    return sorted(sorted(rows, key=hashes.__getitem__)[:max_queries])
+    if len(rows) > max_queries:
+        keys = sort_keys(photos[rows])
+        rows = rows[keys <= np.partition(keys, max_queries - 1)[max_queries - 1]]
+        rows = np.array(sorted(rows.tolist(), key=lambda row: photos[row].tobytes()))
+    return np.sort(rows[:max_queries])
+
+
+@dataclass(frozen=True)
+class PhotoSearch:
+    """Searches a build with its own photos, each as if it were new: its items are not found."""
+
+    index: VectorIndex
+    row_items: RowItems
+    query_block: int = QUERY_BLOCK
+    first_neighbors: int = FIRST_NEIGHBORS
+
+    def nearest(self, rows: Ids, among: Ids | None = None) -> dict[int, tuple[float, int]]:
+        """Each row → the distance and row of the nearest that shows none of its items.
+
+        Rows without any such are left out. With `among`, only those rows are looked at.
+        """
+        available = self.index.rows if among is None else len(among)
+        blocks = (rows[at : at + self.query_block] for at in range(0, len(rows), self.query_block))
+        return {
+            row: (distance, neighbor)
+            for block in blocks
+            for row, distance, neighbor in self._nearest(block, among, available)
+        }
+
+    def _nearest(
+        self, rows: Ids, among: Ids | None, available: int
+    ) -> Iterator[tuple[int, float, int]]:
+        neighbors = self.first_neighbors
+        while len(rows) and available:
+            result = self.index.search(self.index.vectors(rows), neighbors, among)
+            is_other = ~_share_items(self.row_items, rows, result.rows)
+            has_other = is_other.any(axis=1)
+            for i in np.flatnonzero(has_other).tolist():
+                first = np.argmax(is_other[i])
+                yield int(rows[i]), float(result.distances[i, first]), int(result.rows[i, first])
+            if neighbors >= available:
+                return
+            rows, neighbors = rows[~has_other], 8 * neighbors
 
 
 def calibrate(
-    index: VectorIndex,
-    row_items: RowItems,
-    rows: Sequence[int],
+    search: PhotoSearch,
+    photos: Hashes,
+    rows: Ids,
     categories: Sequence[str],
-    *,
-    query_block: int = QUERY_BLOCK,
-    first_neighbors: int = FIRST_NEIGHBORS,
-) -> Calibration:
-    """Search with photos of a build, each as if it were new: its own items are not found.
+    known: Iterable[NearestOther] = (),
+    is_changed: Mask | None = None,
+) -> list[NearestOther]:
+    """Search with some photos of a build, and return what each finds, if there is anything.
 
-    `rows` are those photos' rows, `categories` what each is filed under.
+    `rows` are those photos' rows, `categories` what each is filed under, `photos` the (n, 32)
+    hashes of all rows. What photos of an earlier build found is `known`: it still holds where
+    neither the photo's row nor its neighbor's are among the (n,) rows that have changed since, and
+    no row that has changed is nearer.
     """
-    category = dict(zip(rows, categories, strict=True))
-    distances: dict[str, list[float]] = defaultdict(list)
-    for start in range(0, len(rows), query_block):
-        block = np.array(rows[start : start + query_block])
-        for row, distance in _nearest(index, row_items, block, first_neighbors):
-            distances[category[row]].append(distance)
-    return Calibration({name: np.sort(values) for name, values in sorted(distances.items())})
+    changed = np.arange(len(photos)) if is_changed is None else np.flatnonzero(is_changed)
+    found = {
+        row: (distance, neighbor)
+        for row, distance, neighbor in _still_near(photos, list(known), changed)
+    }
+    still = np.array([row for row in rows.tolist() if row in found], np.int64)
+    for row, nearer in search.nearest(still, changed).items():
+        found[row] = min(found[row], nearer)
+    found |= search.nearest(np.array([row for row in rows.tolist() if row not in found], np.int64))
+    return [
+        NearestOther(_hex(photos, row), category, found[row][0], _hex(photos, found[row][1]))
+        for row, category in zip(rows.tolist(), categories, strict=True)
+        if row in found
+    ]
 
 
-def _nearest(
-    index: VectorIndex, row_items: RowItems, rows: Ids, neighbors: int
-) -> Iterator[tuple[int, float]]:
-    """Yield each row with its distance to the nearest row that shows none of its items."""
-    while len(rows):
-        result = index.search(index.vectors(rows), neighbors)
-        unanswered = []
-        for i, row in enumerate(rows.tolist()):
-            is_other = ~_share_item(row_items, row, result.rows[i])
-            if is_other.any():
-                yield row, float(result.distances[i, np.argmax(is_other)])
-            elif neighbors < index.rows:
-                unanswered.append(row)
-        rows, neighbors = np.array(unanswered, np.int64), 8 * neighbors
+def _still_near(
+    photos: Hashes, known: Sequence[NearestOther], changed: Ids
+) -> Iterator[tuple[int, float, int]]:
+    """Yield (row, distance, neighbor's row) of what is known of rows that have not changed."""
+    is_changed = np.zeros(len(photos), np.bool_)
+    is_changed[changed] = True
+    at = find_rows(photos, _hashes([query.photo for query in known]))
+    neighbors = find_rows(photos, _hashes([query.neighbor for query in known]))
+    for query, row, neighbor in zip(known, at.tolist(), neighbors.tolist(), strict=True):
+        if min(row, neighbor) >= 0 and not (is_changed[row] or is_changed[neighbor]):
+            yield row, query.distance, neighbor
 
 
-def _share_item(row_items: RowItems, row: int, others: Ids) -> Mask:
-    """(n,): whether each of these rows shows an item that `row` shows too."""
-    items = row_items.ids[row_items.expand_rows(np.array([row]))[0], 1]
-    entries, counts = row_items.expand_rows(others)
-    is_shared = np.isin(row_items.ids[entries, 1], items)
-    # Every row shows an item, so no segment is empty.
-    return np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)
+def _hashes(photos: Sequence[str]) -> Hashes:
+    return to_hashes(bytes.fromhex("".join(photos)))
+
+
+def _hex(photos: Hashes, row: int) -> str:
+    return bytes(photos[row]).hex()
+
+
+def _share_items(row_items: RowItems, rows: Ids, others: Ids) -> Mask:
+    """(n,) rows, (n, k) others → (n, k): whether each of these shows an item that the row shows."""
+    share: Mask = row_items.first[rows][:, np.newaxis] == row_items.first[others]
+    has_several = row_items.counts > 1
+    for i in np.flatnonzero(has_several[rows] | has_several[others].any(axis=1)).tolist():
+        items = row_items.ids[row_items.expand_rows(rows[i : i + 1])[0], 1]
+        entries, counts = row_items.expand_rows(others[i])
+        is_shared = np.isin(row_items.ids[entries, 1], items)
+        # Every row shows an item, so no part is empty.
+        share[i] = np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)
+    return share

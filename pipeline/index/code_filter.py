@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts import damaged, read_file, read_json, write_json
-from pipeline.index.base import F32Matrix, F64Vector, Ids, parse_matrix
+from pipeline.embeddings.arrays import parse_matrix
+from pipeline.index.base import F32Matrix, F64Vector, Ids
 from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
 from pipeline.index.vectors import VectorFile, import_faiss, selector
 

@@ -13,6 +13,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
+from pipeline.index.builds import SEGMENTS
 from pipeline.locks import lock
 from pipeline.maintenance.info import size_on_disk
 
@@ -81,7 +82,12 @@ def _unused(config: Config) -> Iterator[Path]:
         used = {model.path.name, model.fingerprint} if model else set()
         if build:
             used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
-        for parent in (engine.models.folder, engine.folder / "embeddings", engine.builds.folder):
+            used |= set(build.manifest[SEGMENTS])
+        builds = engine.builds
+        for parent in (
+            *(engine.models.folder, engine.folder / "embeddings"),
+            *(builds.folder, builds.segments.folder),
+        ):
             if parent.is_dir():
                 yield from sorted(p for p in parent.iterdir() if p.is_dir() and p.name not in used)
 

@@ -140,6 +140,6 @@ def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
         items=build.manifest["items"],
         dim=build.manifest["dim"],
         fingerprint=build.fingerprint,
-        bytes=size_on_disk(build.path),
+        bytes=sum(map(size_on_disk, build.folders)),
         matches_model=model is not None and build.fingerprint == model.fingerprint,
     )

@@ -15,6 +15,7 @@ class Remedy(StrEnum):
     BUILD = "build"  # the next build does
     READ_AGAIN = "read again"  # the next build does, once it has read this photo anew
     DELETE = "delete"  # what is named is deleted, and made again by the next build
+    SALVAGE = "salvage"  # its intact vectors are kept, the others are made again by the next build
     DROP = "drop"  # only people look at it: the folder is as good without it
     NONE = "none"  # nothing is known to be damaged, it cannot be read
 
@@ -35,6 +36,7 @@ class Problem:
         target = self.target or "it"
         advice = {
             Remedy.DELETE: f"delete {target} and run `imgsearch {self.command}`",
+            Remedy.SALVAGE: "run `imgsearch repair`, which keeps the vectors in it that are intact",
             Remedy.DROP: "run `imgsearch repair`, which takes it off the list of files",
             Remedy.NONE: "let this user read it, it may be intact",
         }

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.artifacts import remove
 from pipeline.config import Config
+from pipeline.embeddings.salvage import salvage
 from pipeline.integrity import drop_file
 from pipeline.locks import lock
 from pipeline.maintenance.problems import Problem, Remedy
@@ -61,6 +62,8 @@ def _apply(problems: list[Problem], config: Config) -> None:
             target = problem.target or problem.where
             if problem.remedy is Remedy.DELETE:
                 remove(target)
+            elif problem.remedy is Remedy.SALVAGE and target.is_dir():
+                salvage(target, target.parent.parent / "embeddings")
             elif problem.remedy is Remedy.DROP:
                 drop_file(target)
     photos = [problem.where for problem in problems if problem.remedy is Remedy.READ_AGAIN]

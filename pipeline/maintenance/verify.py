@@ -19,11 +19,12 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFile
 from pipeline.config import Config
 from pipeline.config.schema import LEDGER, REPORT
+from pipeline.embeddings.segment import SegmentStore
 from pipeline.embeddings.store import EmbeddingStore, read_shard
 from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_build
-from pipeline.index.builds import Build
+from pipeline.index.builds import SEGMENTS, Build
 from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
 from pipeline.maintenance.problems import Problem, Remedy, problem_of
 from pipeline.models.store import FOR_PEOPLE
@@ -39,6 +40,7 @@ class Verdict:
     photos: int = 0
     models: int = 0
     shards: int = 0
+    segments: int = 0
     builds: int = 0
     problems: list[Problem] = field(default_factory=list)
 
@@ -67,6 +69,14 @@ def _trying(check: Callable[[Path], object], path: Path) -> Problems:
     """The problem that the check of a file ends with, if it does."""
     try:
         check(path)
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, path)
+
+
+def _trying_all(check: Callable[[], Problems], path: Path) -> Problems:
+    """The problems that a check finds, and the one that it ends with, if it does."""
+    try:
+        yield from check()
     except (DamagedArtifactError, OSError) as error:
         yield problem_of(error, path)
 
@@ -158,23 +168,57 @@ def _engine(
     engine: Engine, pairs: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
 ) -> Problems:
     yield from _models(engine, verdict)
-    with progress.task(f"{engine.name}: verifying vectors", None, "shards") as advance:
+    yield from _vectors(engine, verdict, progress)
+    try:
+        build = engine.builds.current()
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, engine.builds.current_file)
+        build = None
+    else:
+        if build is None:
+            yield Problem(engine.folder, "no index here yet")
+    for path in engine.builds.all():
+        verdict.builds += 1
+        yield from _published(path)
+        yield from _missing_segments(engine, path, build)
+    if build is not None:
+        yield from _trying_all(lambda: _disagreements(engine, build, pairs), build.path)
+
+
+def _vectors(engine: Engine, verdict: Verdict, progress: Progress) -> Problems:
+    """Shards and segments."""
+    with progress.task(f"{engine.name}: verifying vectors", None, "files") as advance:
         for folder in engine.embedding_folders:
             for marker in EmbeddingStore(folder).markers():
                 verdict.shards += 1
                 yield from _trying(lambda path: read_shard(path).vectors(), marker)
                 advance(1)
-    for path in engine.builds.all():
-        verdict.builds += 1
-        yield from _published(path)
+        for path in engine.builds.segments.paths():
+            verdict.segments += 1
+            damages = [*_published(path)] or [*_trying(_check_rows, path)]
+            for problem in damages:
+                is_damaged = problem.remedy is Remedy.DELETE and problem.target == path
+                yield replace(problem, remedy=Remedy.SALVAGE) if is_damaged else problem
+            advance(1)
+
+
+def _check_rows(folder: Path) -> None:
+    """Compare each vector of a segment with its checksum."""
+    segment = SegmentStore(folder.parent).open(folder.name)
+    for _ in segment.blocks(np.arange(segment.rows)):
+        pass
+
+
+def _missing_segments(engine: Engine, path: Path, current: Build | None) -> Problems:
     try:
-        build = engine.builds.current()
-        if build is None:
-            yield Problem(engine.folder, "no index here yet")
-        else:
-            yield from _disagreements(engine, build, pairs)
-    except (DamagedArtifactError, OSError) as error:
-        yield problem_of(error, engine.builds.current_file)
+        names = engine.builds.open(path.name).manifest[SEGMENTS]
+    except (DamagedArtifactError, OSError):
+        return  # this is told already
+    is_current = current is not None and path == current.path
+    for name in names:
+        if not os.path.lexists(engine.builds.segments.folder / name):
+            remedy = Remedy.BUILD if is_current else Remedy.DELETE
+            yield Problem(path, f"its segment {name} is missing", remedy)
 
 
 def _models(engine: Engine, verdict: Verdict) -> Problems:
@@ -220,28 +264,13 @@ def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) 
     if model is None or model.fingerprint != build.fingerprint:
         now = model.fingerprint if model else "missing"
         yield Problem(build.path, f"made by model {build.fingerprint}, which is {now} now")
-    photos = [row.tobytes() for row in build.photos]
-    if build.without_direction:
-        left_out = engine.embeddings(build.fingerprint).without_direction(build.manifest["dim"])
-        pairs = {pair for pair in pairs if pair[0] not in left_out}
-    indexed = {(photos[row], item) for row, item in build.ids.tolist() if row < len(photos)}
+    rows, index = build.segment_rows, open_build(build)
+    index.close()
+    if (index.rows, index.dim) != (build.manifest["rows"], build.manifest["dim"]):
+        fault = f"{index.rows} vectors of {index.dim} numbers in its index"
+        yield Problem(build.path, fault, Remedy.DELETE)
+        return
+    indexed = {(rows.hashes[row].tobytes(), item) for row, item in rows.ids.tolist()}
     if indexed != pairs:
         extra, missing = len(indexed - pairs), len(pairs - indexed)
         yield Problem(build.path, f"{extra} photos too many and {missing} too few")
-    index = open_build(build)
-    try:
-        if (index.rows, index.dim) != (len(photos), build.manifest["dim"]):
-            fault = f"{index.rows} vectors of {index.dim} numbers in its index"
-            yield Problem(build.path, fault, Remedy.DELETE)
-            return
-        rows = {photo: row for row, photo in enumerate(photos)}
-        has_no_vector = np.ones(len(rows), bool)
-        for shard, selected, vectors in engine.embeddings(build.fingerprint).select(rows):
-            has_no_vector[selected] = False
-            if not np.array_equal(index.vectors(selected), vectors):
-                fault = f"its vectors differ from those in {shard.file}"
-                yield Problem(build.index_file, fault, Remedy.DELETE, build.path)
-        if has_no_vector.any():
-            yield Problem(build.path, f"{has_no_vector.sum()} of its photos have no vector on disk")
-    finally:
-        index.close()

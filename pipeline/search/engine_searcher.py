@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from math import inf
@@ -10,7 +11,6 @@ from typing import Self, Unpack
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalog, ItemRecord, State
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import ordered_map
@@ -23,6 +23,7 @@ from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
+from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.search.encoding import QueryEncoder
 from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
@@ -31,22 +32,19 @@ from pipeline.search.result import EngineResult, Hit
 GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
 
 
-def open_engine(config: Config, name: str) -> EngineSearcher:
-    """Open an engine's current index.
+def open_engine(config: Config, name: str, publication: int | str | None = None) -> EngineSearcher:
+    """Open the index of one engine, of the publication that answers, or of another by its name.
 
     Raises:
-        QueryError: the configuration has no such engine.
-        NotBuiltError: it has no index yet.
-        StaleIndexError: the model of the settings is not the one that the index was built with.
+        QueryError: the configuration has no such engine, or there is no such publication.
+        NotBuiltError: nothing is published yet, or not with this engine.
+        StaleIndexError: the model is not the one that the index was built with.
         DamagedArtifactError: its files are not what was written.
     """
     engine = get_engine(config, name)
-    catalog = Catalog(config.folder, any_thread=True)
-    try:
-        return EngineSearcher(engine, catalog)
-    except BaseException:
-        catalog.close()
-        raise
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_publication(config, publication))
+        return EngineSearcher(engine, opened, stack)
 
 
 class EngineSearcher:
@@ -56,27 +54,23 @@ class EngineSearcher:
     `open_engine`.
     """
 
-    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+    def __init__(
+        self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
+    ) -> None:
+        """Open the index of an engine; `resources` are taken over, and closed with it."""
         self.engine = engine
         self.config = engine.config
-        self.catalog = catalog
+        self.publication = opened.publication
+        self.catalog = opened.catalog
         self.limits = image_limits(engine.config)
-        self._open_build()
-        self._encoder = QueryEncoder(engine, catalog, self.model_folder, self.build, self.index)
-
-    def _open_build(self) -> None:
-        """Open the current build; if that is replaced and removed meanwhile, the next one."""
-        name = self.engine.builds.current_name()
-        try:
-            # Read now: a later build may remove this one's files.
-            self.build = self.engine.current_build().read()
-            self.model_folder = self.engine.model_of(self.build)
-            self.calibration = read_calibration(self.build)
-            self.index: VectorIndex = open_build(self.build)
-        except (PipelineError, FileNotFoundError):
-            if self.engine.builds.current_name() == name:
-                raise
-            self._open_build()
+        self.build = opened.build_of(engine).read()
+        self.model_folder = engine.model_of(self.build)
+        self.calibration = read_calibration(self.build)
+        self.index: VectorIndex = open_build(self.build)
+        self._encoder = QueryEncoder(
+            engine, self.catalog, self.model_folder, self.build, self.index
+        )
+        self._resources = resources.pop_all() if resources else ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +79,9 @@ class EngineSearcher:
         self.close()
 
     def close(self) -> None:
-        """Close the ledger and the index."""
-        self.catalog.close()
+        """Close the index; and the publication, if it was opened for this engine alone."""
         self.index.close()
+        self._resources.close()
 
     @property
     def name(self) -> str:
@@ -97,8 +91,14 @@ class EngineSearcher:
     @property
     def warning(self) -> str | None:
         """What to know before believing an answer."""
-        is_random = self.build.manifest.get("random_weights")
-        return random_weights_warning(self.name) if is_random else None
+        if self.build.manifest.get("random_weights"):
+            return random_weights_warning(self.name)
+        if self.engine.matches_settings(self.model_folder):
+            return None
+        return (
+            f"{self.name}: publication {self.publication.number} answers by the model that it was"
+            " published with; the settings are other ones since"
+        )
 
     @property
     def model(self) -> EmbeddingModel:
@@ -242,7 +242,9 @@ class EngineSearcher:
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:
         item, distance, row = ranked
         distance = distance if distance > rounding else 0.0
-        record = self.catalog.item(item) or _unknown(item)
+        record = self.catalog.item(item)
+        if record is None:
+            raise self.catalog.damaged(f"it has no item {item}, which is in {self.build.path}")
         sha256 = self.build.photos[row].tobytes()
         photo = self.catalog.photo_path(sha256, item)
         percentile = self.calibration.percentile(distance, record.category)
@@ -258,8 +260,3 @@ def positive(k: int) -> int:
     if k <= 0:
         raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
     return k
-
-
-def _unknown(item: int) -> ItemRecord:
-    """Stand in for an item whose catalog was deleted and made anew since the build."""
-    return ItemRecord(item, "", "", "", {}, State.REMOVED, "not in this catalog")

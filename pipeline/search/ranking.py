@@ -128,7 +128,9 @@ class Ranking:
         entries, counts = self.build.expand_rows(rows.ravel())
         items = self.build.ids[entries, 1]
         item_distances = np.repeat(distances.ravel(), counts)
-        order = np.lexsort((items, item_distances))
+        # Of an item's equally near photos the one with the lowest hash, wherever their rows are.
+        photos = self.build.photos[rows.ravel()].view("S32").ravel()
+        order = np.lexsort((np.repeat(photos, counts), items, item_distances))
         _, first = np.unique(items[order], return_index=True)
         nearest = order[np.sort(first)]
         nearest = nearest[self._in_range(item_distances[nearest])]

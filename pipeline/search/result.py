@@ -109,12 +109,15 @@ class SearchResult(Mapping[str, EngineResult]):
 
     query: str
     """The photo's path, or a description of what was searched with."""
+    publication: int
+    """The number of the publication that everything in the answer comes from."""
     engines: Mapping[str, EngineResult]
     fused: tuple[FusedHit, ...] | None = None
     """All engines' lists as one; None unless the search asked for it."""
     notes: tuple[str, ...] = ()
-    """What to know of the condition: which items it could not judge, and, where nothing meets it,
-    the values that are nearest to those it asked for. And if no region was found for `auto`."""
+    """What to know of the answer: which items a condition could not judge, and, where nothing meets
+    it, the values that are nearest to those it asked for; which engines do not answer;
+    and if no region was found for `auto`."""
 
     def __getitem__(self, engine: str) -> EngineResult:
         return self.engines[engine]
@@ -144,6 +147,7 @@ class SearchResult(Mapping[str, EngineResult]):
         """Return JSON-able values; what `imgsearch query --json` prints."""
         content: dict[str, Any] = {
             "query": self.query,
+            "publication": self.publication,
             "region": None if self.region is None else list(self.region),
             "engines": {name: found.to_dict() for name, found in self.engines.items()},
             "notes": list(self.notes),

@@ -10,10 +10,13 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
+from pipeline.engine import get_engine
 from pipeline.errors import PipelineError, QueryError
 from pipeline.images import AUTO, as_region
+from pipeline.publish.opening import open_publication
+from pipeline.publish.publication import Publication
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
-from pipeline.search.engine_searcher import EngineSearcher, open_engine, positive
+from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import (
     EncodedPhoto,
@@ -32,40 +35,65 @@ PreparedQueries = Mapping[str, PreparedQuery]
 _NO_REGION = "no plain background was found, so the whole photo was searched with"
 
 
-def open(config: Config, engines: Sequence[str] = ()) -> Searcher:  # noqa: A001  `pipeline.open`
-    """Open the current indexes of a catalog's engines, of all or of those named.
+def open(  # noqa: A001  `pipeline.open`
+    config: Config, engines: Sequence[str] = (), publication: int | str | None = None
+) -> Searcher:
+    """Open what is published: the indexes of all engines, or of those named, and the ledger.
+
+    `publication` is a number or a tag; else it is the one that answers now, and goes on to answer
+    here whatever is published later: `PublicationStore(config).current_number()` tells when.
 
     `with pipeline.open(config) as searcher: searcher.search("photo.jpg", k=3)`
 
     Raises:
-        QueryError: the configuration has no such engine.
-        NotBuiltError: an engine has no index yet.
-        StaleIndexError: the model of the settings is not the one that an index was built with.
+        QueryError: the configuration has no such engine, or there is no such publication.
+        NotBuiltError: nothing is published yet, or not with an engine that was named.
+        StaleIndexError: a model is not the one that an index was built with.
         DamagedArtifactError: an index's files are not what was written.
     """
+    wanted = [get_engine(config, name) for name in dict.fromkeys(engines or config.engines)]
     with ExitStack() as stack:
-        names = dict.fromkeys(engines or config.engines)
-        opened = {name: stack.enter_context(open_engine(config, name)) for name in names}
-        return Searcher(config, opened, stack.pop_all())
+        opened = stack.enter_context(open_publication(config, publication))
+        published = opened.publication.engines
+        missing = [] if engines else [one for one in wanted if one.name not in published]
+        if len(missing) < len(wanted):
+            wanted = [engine for engine in wanted if engine not in missing]
+        searchers = {
+            engine.name: stack.enter_context(EngineSearcher(engine, opened)) for engine in wanted
+        }
+        number = opened.publication.number
+        notes = [f"publication {number} has no index of {engine.name}" for engine in missing]
+        return Searcher(config, searchers, stack.pop_all(), notes)
 
 
 class Searcher:
-    """Answers queries by several engines; it may serve several threads.
+    """Answers queries by several engines from one publication; it may serve several threads.
 
     Close it, or use it in a `with` block.
     """
 
     def __init__(
-        self, config: Config, engines: dict[str, EngineSearcher], resources: ExitStack
+        self,
+        config: Config,
+        engines: dict[str, EngineSearcher],
+        resources: ExitStack,
+        notes: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.engines = engines
         """Name → the searcher of one engine."""
+        self.notes = tuple(notes)
+        """What every answer says of itself: which engines were not published."""
         self._resources = resources
 
     @property
+    def publication(self) -> Publication:
+        """What all answers come from."""
+        return next(iter(self.engines.values())).publication
+
+    @property
     def catalog(self) -> Catalog:
-        """The ledger that all engines read."""
+        """Its state of the ledger, which all engines read."""
         return next(iter(self.engines.values())).catalog
 
     def __enter__(self) -> Self:
@@ -75,7 +103,7 @@ class Searcher:
         self.close()
 
     def close(self) -> None:
-        """Close the indexes and the ledger."""
+        """Close the indexes and the ledger, and let the publication be removed some day."""
         self._resources.close()
 
     def select(self, engines: Sequence[str]) -> Searcher:
@@ -89,7 +117,7 @@ class Searcher:
                 there = f"there are {', '.join(self.engines)}"
                 raise QueryError(f"unknown engine {name!r}", hint=there)
         chosen = {name: self.engines[name] for name in dict.fromkeys(engines)}
-        return Searcher(self.config, chosen or self.engines, ExitStack())
+        return Searcher(self.config, chosen or self.engines, ExitStack(), self.notes)
 
     def prepare(self, photo: Photo, region: RegionOf | None = None) -> PreparedQueries:
         """Decode a photo, once for all engines, into the pixels that each of them takes.
@@ -172,8 +200,34 @@ class Searcher:
         condition = None if where is None else Condition(self.catalog, where)
         is_auto = region is not None and as_region(region) == AUTO
         return (
-            _combine(query, results, k, fuse, condition, is_auto)
+            self._combine(query, results, k, fuse, condition, is_auto)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
+        )
+
+    def _combine(
+        self,
+        query: Query,
+        results: Sequence[EngineResult | PipelineError],
+        k: int,
+        fused: bool,
+        condition: Condition | None,
+        is_auto: bool,
+    ) -> SearchResult | PipelineError:
+        """Put the engines' answers to one query together; the first error stands for all."""
+        answers: dict[str, EngineResult] = {}
+        for result in results:
+            if isinstance(result, PipelineError):
+                return result
+            answers[result.engine] = result
+        lists = {name: result.hits for name, result in answers.items()}
+        found_none = is_auto and all(result.region is None for result in answers.values())
+        region_notes = [_NO_REGION] if found_none else []
+        return SearchResult(
+            describe(query),
+            self.publication.number,
+            {name: result.first(k) for name, result in answers.items()},
+            fuse(lists, k) if fused else None,
+            (*region_notes, *_notes(condition, any(lists.values())), *self.notes),
         )
 
 
@@ -186,30 +240,6 @@ def _encoded(
             return query
         by_engine[name] = query
     return EncodedPhoto(by_engine)
-
-
-def _combine(
-    query: Query,
-    results: Sequence[EngineResult | PipelineError],
-    k: int,
-    fused: bool,
-    condition: Condition | None,
-    is_auto: bool,
-) -> SearchResult | PipelineError:
-    """Put the engines' answers to one query together; the first error stands for all."""
-    answers: dict[str, EngineResult] = {}
-    for result in results:
-        if isinstance(result, PipelineError):
-            return result
-        answers[result.engine] = result
-    lists = {name: result.hits for name, result in answers.items()}
-    found_none = is_auto and all(result.region is None for result in answers.values())
-    return SearchResult(
-        describe(query),
-        {name: result.first(k) for name, result in answers.items()},
-        fuse(lists, k) if fused else None,
-        (*([_NO_REGION] if found_none else []), *_notes(condition, any(lists.values()))),
-    )
 
 
 def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:

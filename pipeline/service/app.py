@@ -12,11 +12,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from pipeline.config import Config, ServeSettings
+from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.service import catalog_api, documents, pages, photo_files, search_api, status
 from pipeline.service.access import AccessLog
@@ -24,7 +24,7 @@ from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
 from pipeline.service.guards import BodyGuard, SecurityHeaders
 from pipeline.service.metrics import Metrics
 from pipeline.service.page.render import STATIC
-from pipeline.service.problems import Problem, respond
+from pipeline.service.problems import Problem, gone, respond
 from pipeline.service.published import PublishedState
 from pipeline.service.replies import PUBLICATION_HEADER
 from pipeline.service.resources import Resources
@@ -33,7 +33,7 @@ from pipeline.service.tokens import TokenGuard, login
 FORM_BYTES = 64 * 1024  # of a request beside its photo
 REFRESH_SECONDS = 1.0
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_ANSWERED = (Problem, PipelineError, ValidationError, HTTPException, Exception)
+_REFUSALS = (Problem, PipelineError, ValidationError, HTTPException, Exception)
 _LOG = logging.getLogger("pipeline.service")
 
 
@@ -57,20 +57,20 @@ def create_app(config: Config, published: PublishedState) -> Starlette:
     return Starlette(
         routes=_routes(),
         lifespan=lifespan,
-        middleware=_middleware(config.serve, metrics),
-        exception_handlers=dict.fromkeys(_ANSWERED, respond),
-        max_body_size=config.images.max_bytes + FORM_BYTES,
+        middleware=_middleware(config, metrics),
+        exception_handlers={**dict.fromkeys(_REFUSALS, respond), ClientDisconnect: gone},
     )
 
 
-def _middleware(settings: ServeSettings, metrics: Metrics) -> list[Middleware]:
+def _middleware(config: Config, metrics: Metrics) -> list[Middleware]:
     """What every request goes through, the first one first."""
+    settings, max_bytes = config.serve, config.images.max_bytes + FORM_BYTES
     origins = settings.cors_origins
     layers = [
         Middleware(ClientGuard, trusted=settings.trusted_proxies),
         Middleware(AccessLog, metrics=metrics, style=settings.access_log),
         Middleware(SecurityHeaders, resource_policy="cross-origin" if origins else "same-origin"),
-        Middleware(BodyGuard, seconds=settings.body_timeout),
+        Middleware(BodyGuard, max_bytes=max_bytes, seconds=settings.body_timeout),
     ]
     if origins:
         layers.append(
@@ -132,7 +132,7 @@ async def _refresh_forever(published: PublishedState, metrics: Metrics) -> None:
         try:
             if await asyncio.to_thread(published.refresh):
                 metrics.publications.inc()
-                _LOG.info("publication %s answers now", published.name)
+                _LOG.info("publication %d answers now", published.number)
             failed = ""
         except (PipelineError, OSError) as error:
             if str(error) != failed:

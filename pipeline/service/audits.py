@@ -18,10 +18,10 @@ class AuditPages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="audit")
-        self._publication = ""
+        self._publication = 0
         self._page: asyncio.Future[str] | None = None
 
-    def get(self, publication: str) -> str:
+    def get(self, publication: int) -> str:
         """Return the page.
 
         Raises:

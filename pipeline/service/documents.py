@@ -31,7 +31,7 @@ async def report(request: Request) -> Response:
 async def audit(request: Request) -> Response:
     """Answer `GET /audit`: faulty photos of the catalog."""
     resources: Resources = request.app.state.resources
-    return _document(resources.audits.get(resources.published.name))
+    return _document(resources.audits.get(resources.published.number))
 
 
 def _document(page: str) -> Response:

@@ -250,7 +250,7 @@ async def _page(
     resources: Resources = request.app.state.resources
     base = request.scope.get("root_path", "")
     html = await in_search_pool(resources, lambda: render(_shop(resources, published, base)))
-    headers = {PUBLICATION_HEADER: published.name, "Cache-Control": "no-cache"}
+    headers = {PUBLICATION_HEADER: str(published.number), "Cache-Control": "no-cache"}
     headers |= problem.headers if problem else {}
     return HTMLResponse(html, problem.status if problem else 200, headers)
 
@@ -266,6 +266,6 @@ def _shop(resources: Resources, published: Published, base: str) -> Shop:
         side=max(MIN_SIDE, PARTS * max(sides)),
         keep_uploads=resources.config.serve.keep_uploads,
         max_k=content["limits"]["max_k"],
-        publication=published.name,
+        publication=str(published.number),
         base=base,
     )

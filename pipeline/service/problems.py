@@ -24,7 +24,6 @@ _OF_STATUS = {
     400: ("bad_request", "the request is not understood", "see /openapi.json"),
     404: ("not_found", "there is nothing at this address", "see /openapi.json"),
     405: ("method", "this address does not take that method", "see /openapi.json"),
-    413: ("too_large", "the request has too many bytes", "send a smaller photo"),
 }
 _OF_REJECTS: dict[str, int] = {
     Reject.TOO_MANY_BYTES: 413,
@@ -80,6 +79,11 @@ def problem_of(error: Exception) -> Problem:
 async def respond(_request: Request, error: Exception) -> Response:
     """Answer with a problem; what Starlette calls for an exception."""
     return problem_of(error).response()
+
+
+async def gone(_request: Request, _error: Exception) -> Response:
+    """Answer a client that has gone, which is to say the log."""
+    return Response(status_code=499)
 
 
 def _first(error: ValidationError) -> str:

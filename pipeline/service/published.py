@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.catalog.browse import Column, columns, find_items
 from pipeline.config import Config
-from pipeline.engine import get_engine
+from pipeline.publish.store import PublicationStore
 from pipeline.search.searcher import Searcher
 from pipeline.search.searcher import open as open_searcher
 
@@ -21,10 +21,10 @@ _WARM_SIDE = 64  # pixels of the photo that loads a model
 class Published:
     """One published state, opened; it closes when it is retired and its last request has ended."""
 
-    def __init__(self, name: str, searcher: Searcher) -> None:
-        self.name = name
-        """By which answers name it."""
+    def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
+        self.number = searcher.publication.number
+        """By which answers name it."""
         self._lock = Lock()
         self._users = 0
         self._is_retired = False
@@ -82,6 +82,7 @@ class PublishedState:
             NotBuiltError: nothing is.
         """
         self.config = config
+        self._store = PublicationStore(config)
         self._lock = Lock()
         self._now = self._open()
 
@@ -98,13 +99,13 @@ class PublishedState:
             used.__exit__(None, None, None)
 
     @property
-    def name(self) -> str:
-        """The name of the state that answers now."""
-        return self._now.name
+    def number(self) -> int:
+        """The number of the publication that answers now."""
+        return self._now.number
 
     def refresh(self) -> bool:
         """Open what has been published since, and let it answer; return whether there was."""
-        if self._published_name() == self._now.name:
+        if self._store.current_number() in (None, self._now.number):
             return False
         new = self._open()
         with self._lock:
@@ -118,15 +119,10 @@ class PublishedState:
 
     def _open(self) -> Published:
         searcher = open_searcher(self.config)
-        builds = [engine.build.path.name for engine in searcher.engines.values()]
-        published = Published("-".join(builds), searcher)
+        published = Published(searcher)
         try:
             published.warm()
         except BaseException:
             searcher.close()
             raise
         return published
-
-    def _published_name(self) -> str:
-        engines = [get_engine(self.config, name) for name in self.config.engines]
-        return "-".join(engine.builds.current_name() or "" for engine in engines)

@@ -16,9 +16,9 @@ PUBLICATION_HEADER = "Publication"
 def reply(published: Published, content: Mapping[str, Any]) -> Response:
     """Send content as JSON; the publication is named in the body and in a header."""
     return Response(
-        to_json({"publication": published.name, **content}),
+        to_json({"publication": published.number, **content}),
         media_type="application/json",
-        headers={PUBLICATION_HEADER: published.name, "Cache-Control": "no-cache"},
+        headers={PUBLICATION_HEADER: str(published.number), "Cache-Control": "no-cache"},
     )
 
 

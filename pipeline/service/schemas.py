@@ -42,7 +42,7 @@ class ItemPhoto(BaseModel):
 class ItemDetail(BaseModel):
     """One item with all of its photos."""
 
-    publication: str
+    publication: int
     item: ItemBody
     state: str
     photos: list[ItemPhoto]
@@ -51,7 +51,7 @@ class ItemDetail(BaseModel):
 class ItemList(BaseModel):
     """A page of items."""
 
-    publication: str
+    publication: int
     total: int
     page: int
     pages: int
@@ -94,7 +94,7 @@ class EngineBody(BaseModel):
 class SearchBody(BaseModel):
     """All engines' answers: `SearchResult.to_dict()`, and by which publication."""
 
-    publication: str
+    publication: int
     query: str
     region: list[float] | None
     engines: dict[str, EngineBody]
@@ -147,7 +147,7 @@ class CatalogLimits(BaseModel):
 class CatalogBody(BaseModel):
     """The catalog as a whole."""
 
-    publication: str
+    publication: int
     name: str
     items: int
     photos: int
@@ -161,4 +161,4 @@ class ReadyBody(BaseModel):
     """Whether searches are answered."""
 
     ready: bool
-    publication: str
+    publication: int

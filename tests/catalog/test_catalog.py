@@ -437,11 +437,24 @@ def test_text_that_was_not_written_so_is_damage(catalog: Catalog, table: str, ch
         read(2)
 
 
+def drop_history(database: sqlite3.Connection) -> None:
+    """Leave of a ledger what versions before the third had."""
+    for kind, pattern in (("TRIGGER", "%"), ("INDEX", "%_changed"), ("TABLE", "%_history")):
+        query = "SELECT name FROM sqlite_master WHERE type = ? AND name LIKE ?"
+        for (name,) in database.execute(query, (kind.lower(), pattern)).fetchall():
+            database.execute(f"DROP {kind} {name}")
+    database.executescript(
+        "DROP TABLE generations; DROP INDEX images_by_sha256;"
+        " ALTER TABLE items DROP COLUMN since; ALTER TABLE images DROP COLUMN since;"
+    )
+
+
 def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
     with Catalog(tmp_path / "shop", create=True) as catalog:
         put(catalog, 1, "a", image("a"))
         catalog.skip(3, "blank row")
         with sqlite3.connect(catalog.file) as other:
+            drop_history(other)
             other.executescript(
                 "ALTER TABLE images DROP COLUMN ctime_ns; ALTER TABLE skipped DROP COLUMN key;"
                 " DROP TABLE left_out; DROP TABLE mount_points; PRAGMA user_version = 1;"
@@ -450,4 +463,6 @@ def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
         assert catalog.images(1) == [image("a")]
         assert rows(catalog, "SELECT * FROM skipped") == [(3, "blank row", "")]
         assert rows(catalog, "SELECT * FROM left_out") == []
+        assert catalog.seal_generation() == 1
+        assert catalog.changed_items(0).tolist() == [1]
         catalog.skip(4, "duplicate id", "a")

@@ -368,7 +368,7 @@ def test_options_that_are_not_utf_8_are_refused_in_one_line(
             "--set",
             f"embedding.shard_size={2**62}",
         ),
-        ("index", "--set", f"index.keep_builds={2**70}"),
+        ("index", "--set", f"index.keep_publications={2**70}"),
         ("info", "--set", f"images.max_pixels={2**70}"),
     ],
 )

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
         "",
         "index.type=pruned",
         "source={type: folder, path: /p}",
-        "source.path=/my 'own'  \"photos\" name=shop\nindex.keep_builds=3",
+        "source.path=/my 'own'  \"photos\" name=shop\nindex.keep_publications=3",
         "source.path=/a;b|c&d `x` *",
     ],
 )

@@ -139,7 +139,7 @@ ARTICLE = {
         },
     },
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
-    "index": {"type": "flat", "keep_builds": 2},
+    "index": {"type": "flat", "keep_publications": 2},
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
     "query_set": {"delimiter": None, "encoding": None, "escape": None},
 }
@@ -299,7 +299,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("source={type: folder}", "source.path: "),
         ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
         ("index.type=ivf", "index.type: "),
-        ("index.keep_builds=0", "index.keep_builds: "),
+        ("index.keep_publications=0", "index.keep_publications: "),
         ("name=no", "name: it is False: YAML reads yes, no, on and off as true or false; to"),
         ("name=[5]", "name: "),
         ("root=on", "root: it is True: YAML reads"),
@@ -529,7 +529,7 @@ KEYS = st.sampled_from(
         "epochs",
         "layer",
         "batch_size",
-        "keep_builds",
+        "keep_publications",
         "nonsense",
     ]
 )

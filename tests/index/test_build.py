@@ -13,7 +13,6 @@ import pytest
 import pipeline
 from pipeline.config import Config
 from pipeline.errors import DamagedArtifactError, NotBuiltError, QueryError
-from pipeline.index.build import snapshot
 from pipeline.index.builds import Build
 from pipeline.maintenance.info import catalog_info
 from pipeline.maintenance.verify import verify
@@ -25,12 +24,17 @@ A, B, C, D = (10, 0, 0), (20, 0, 0), (30, 0, 0), (40, 0, 0)
 
 def colors(build: Build) -> list[Color]:
     """The colors of the rows, as another FAISS program reads them."""
-    index = faiss.read_index(str(build.index_file))
-    return [(int(r), int(g), int(b)) for r, g, b in index.reconstruct_n(0, index.ntotal)]
+    indexes = [faiss.read_index(str(segment.file)) for segment in build.segments]
+    vectors = np.concatenate([index.reconstruct_n(0, index.ntotal) for index in indexes])
+    return [(int(r), int(g), int(b)) for r, g, b in vectors[build.segment_rows.is_live]]
 
 
 def current(shop: Shop) -> str:
     return (shop.engine.folder / "CURRENT").read_text().strip()
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
@@ -42,12 +46,15 @@ def test_rows_are_distinct_photos_and_each_knows_its_items(shop: Shop) -> None:
 
 
 def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
-    build = shop.build({"a": [A, B], "b": [B], "c": []}, keep_builds=5)
+    build = shop.build({"a": [A, B], "b": [B], "c": []}, keep=5)
     manifest = json.loads((build.path / "manifest.json").read_bytes())
     assert len(manifest.pop("checksum")) == 64
-    assert sorted(manifest.pop("files")) == [
-        *("calibration.json", "ids.npy", "index.faiss", "photos.npy")
-    ]
+    assert sorted(manifest.pop("files")) == ["calibration.json", "changes.npy"]
+    (segment,) = build.segments
+    assert manifest.pop("segments") == [segment.name]
+    assert manifest.pop("generation") == shop.catalog.seal_generation()
+    assert segment.index_files == ["index.faiss"]
+    assert (segment.rows, segment.manifest["fingerprint"]) == (2, shop.model.fingerprint)
     assert manifest == {
         "engine": ENGINE,
         "fingerprint": shop.model.fingerprint,
@@ -56,6 +63,7 @@ def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
         "dim": 3,
         "rows": 2,
         "without_direction": 0,
+        "without_vector": 0,
         "items": 2,
         "index": {"type": "flat"},
         "metric": "Euclidean",
@@ -65,28 +73,29 @@ def test_the_manifest_says_what_the_build_holds(shop: Shop) -> None:
 def test_the_same_catalog_and_vectors_make_the_same_build(shop: Shop) -> None:
     items = {"a": [A, B], "b": [C], "c": [D]}
     build = shop.build(items)
-    files = tree(build.path)
+    files = tree(shop.engine.folder)
     made = build.path.stat().st_ino
     again = shop.build(items)
     assert again.path == build.path
     assert again.path.stat().st_ino == made, "it was made again though it was there"
-    shutil.rmtree(shop.engine.folder / "embeddings")
+    shutil.rmtree(shop.engine.builds.segments.folder)
     shutil.rmtree(build.path)
     shop.embed(shard_size=1)
-    third = shop.index(keep_builds=1)
+    third = shop.index(keep=1)
     assert third.path == build.path
-    assert tree(third.path) == files
+    assert tree(shop.engine.folder) == files
 
 
 def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -> None:
-    first = shop.build({"a": [A], "b": [B]}, keep_builds=9)
+    first = shop.build({"a": [A], "b": [B]}, keep=9)
     before = tree(first.path)
-    added = shop.build({"a": [A], "b": [B], "c": [C]}, keep_builds=9)
-    changed = shop.build({"a": [A], "b": [D], "c": [C]}, keep_builds=9)
-    removed = shop.build({"b": [D], "c": [C]}, keep_builds=9)
+    added = shop.build({"a": [A], "b": [B], "c": [C]}, keep=9)
+    changed = shop.build({"a": [A], "b": [D], "c": [C]}, keep=9)
+    removed = shop.build({"b": [D], "c": [C]}, keep=9)
     builds = [first, added, changed, removed]
     assert len({build.path for build in builds}) == 4
-    assert [colors(build) for build in builds] == [[A, B], [A, B, C], [A, D, C], [D, C]]
+    shown = [[A, B], [A, B, C], [A, C, D], [C, D]]
+    assert [sorted(colors(build)) for build in builds] == shown
     assert current(shop) == removed.path.name
     assert shop.engine.builds.all() == [build.path for build in builds]
     assert tree(first.path) == before
@@ -95,9 +104,9 @@ def test_adding_changing_and_removing_items_publish_further_builds(shop: Shop) -
 def test_another_vector_of_a_photo_makes_another_build(shop: Shop) -> None:
     first = shop.build({"a": [A], "b": [B]})
     vectors = shop.engine.embeddings(shop.model.fingerprint)
-    (shard,) = vectors.shards()
-    shard.file.with_suffix(".json").unlink()
-    vectors.write(shard.photos, np.float32([[1, 2, 3], B]))
+    photos = [*map(bytes, first.photos)]
+    shutil.rmtree(shop.engine.builds.segments.folder)
+    vectors.write(photos, np.float32([[1, 2, 3], B]))
     second = shop.index()
     assert first.path != second.path
     assert colors(second)[1] == B
@@ -120,10 +129,10 @@ def test_items_that_show_other_photos_make_another_build(shop: Shop) -> None:
 
 
 def test_going_back_uses_the_build_that_is_there(shop: Shop) -> None:
-    first = shop.build({"a": [A]}, keep_builds=2)
+    first = shop.build({"a": [A]}, keep=2)
     made = first.path.stat().st_ino
-    shop.build({"a": [A], "b": [B]}, keep_builds=2)
-    assert shop.build({"a": [A]}, keep_builds=2).path == first.path
+    shop.build({"a": [A], "b": [B]}, keep=2)
+    assert shop.build({"a": [A]}, keep=2).path == first.path
     assert first.path.stat().st_ino == made
     assert current(shop) == first.path.name
 
@@ -138,8 +147,9 @@ def test_a_pruned_index_answers_as_the_flat_one(shop: Shop) -> None:
     shop.config = Config.model_validate(settings)
     pruned = shop.index()
     assert pruned.path != flat.path
-    assert pruned.index_file.read_bytes() == flat.index_file.read_bytes()
-    assert "bounds.json" in pruned.manifest["files"]
+    (ours,), (theirs,) = pruned.segments, flat.segments
+    assert ours.file.read_bytes() == theirs.file.read_bytes()
+    assert "bounds.json" in ours.manifest["files"]
     with shop.searcher() as searcher:
         assert searcher.search(query, 20).hits == expected
     assert verify(shop.config).problems == []
@@ -150,7 +160,7 @@ def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
     builds = []
     for number in range(4):
         items[str(number)] = [(number, 0, 0)]
-        builds.append(shop.build(items, keep_builds=2).path)
+        builds.append(shop.build(items, keep=2).path)
         assert shop.engine.builds.all() == builds[-2:]
 
 
@@ -203,16 +213,14 @@ def test_vectors_without_items_are_left_out(shop: Shop) -> None:
     assert colors(shop.build({"c": [C]})) == [C]
 
 
-def test_a_snapshot_has_the_order_of_the_ledger_and_not_of_the_shards(shop: Shop) -> None:
-    shop.build({"b": [B]})
-    shop.build({"a": [A], "b": [B]})
-    shop.build({"a": [A], "b": [C, B]})
-    now = snapshot(shop.catalog, shop.engine.embeddings(shop.model.fingerprint))
-    assert list(now.rows.values()) == [0, 1, 2]
-    shown = {photo.sha256: photo.path.read_bytes() for photo in shop.catalog.photos()}
-    assert [shown[sha256] for sha256 in now.rows] == [png(C), png(A), png(B)]
+def test_rows_have_the_order_of_the_ledger_and_not_of_the_shards(shop: Shop) -> None:
+    for items in ({"b": [B]}, {"a": [A], "b": [B]}, {"a": [A], "b": [C, B]}):
+        shop.offer(items)
+        shop.embed()
+    build = shop.index()
+    assert colors(build) == [C, A, B]
     a, b = shop.id_of("a"), shop.id_of("b")
-    assert now.ids.tolist() == [[0, b], [1, a], [2, b]]
+    assert build.ids.tolist() == [[0, b], [1, a], [2, b]]
 
 
 def test_without_vectors_there_is_nothing_to_index(shop: Shop) -> None:
@@ -222,7 +230,7 @@ def test_without_vectors_there_is_nothing_to_index(shop: Shop) -> None:
     assert not (shop.engine.folder / "CURRENT").exists()
 
 
-@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "photos.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["changes.npy", "calibration.json", "manifest.json"])
 def test_a_damaged_build_is_made_again(shop: Shop, name: str) -> None:
     build = shop.build({"a": [A], "b": [B]})
     files = tree(build.path)
@@ -244,23 +252,22 @@ def test_a_damaged_shard_publishes_nothing(shop: Shop) -> None:
         shop.index()
     assert current(shop) == first.path.name
     assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
+    assert shop.engine.builds.segments.paths() == [one.path for one in first.segments]
 
 
+@pytest.mark.parametrize(
+    "step", ["sealing.write_index", "build.write_calibration", "builds.write_atomic"]
+)
 def test_current_moves_only_when_the_build_is_whole(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     first = shop.build({"a": [A]})
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for step in ("pipeline.index.build.write_index", "pipeline.index.builds.write_atomic"):
-        with monkeypatch.context() as patch:
-            patch.setattr(step, die)
-            with pytest.raises(KeyboardInterrupt):
-                shop.build({"a": [A], "b": [B]})
-        assert current(shop) == first.path.name
-        assert shop.searcher().build.path == first.path
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeline.index.{step}", die)
+        with pytest.raises(KeyboardInterrupt):
+            shop.build({"a": [A], "b": [B]})
+    assert current(shop) == first.path.name
+    assert shop.searcher().build.path == first.path
     assert colors(shop.index()) == [A, B]
     assert list(Path(shop.folder).rglob(".*.tmp")) == []
 

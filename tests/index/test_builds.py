@@ -20,15 +20,21 @@ from pipeline.models.store import (
     save_arrays,
 )
 
-PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [3, 2], [3, 7]], np.int64)  # row 2 has no item
+PAIRS = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [2, 4], [3, 2]], np.int64)
+CHANGES = np.array([[2, -1], [3, 2], [3, 7]], np.int64)  # row 2 is shown no more, row 3 by 7 too
+NOW = np.array([[0, 7], [1, 2], [1, 3], [1, 9], [2, 2], [2, 7]], np.int64)  # without row 2
 
 
 def make_build(store: BuildStore, name: str, **content: Any) -> Path:
     manifest = {"engine": "e", "fingerprint": f"of {name}", "model": "m", "dim": 3, "index": {}}
     counts = {"rows": 4, "items": 4}
-    with publish(store.folder / name, {**manifest, **counts, **content}) as aside:
+    segment = {"fingerprint": "f", "dim": 3, "rows": 4, "index": {}, "without_direction": []}
+    segments = {"segments": ["5e9"]}
+    with publish(store.segments.folder / "5e9", segment) as aside:
         np.save(aside / "ids.npy", PAIRS)
         np.save(aside / "photos.npy", np.arange(4 * 32, dtype=np.uint8).reshape(4, 32))
+    with publish(store.folder / name, {**manifest, **counts, **segments, **content}) as aside:
+        np.save(aside / "changes.npy", CHANGES)
     return store.folder / name
 
 
@@ -45,7 +51,7 @@ def builds(tmp_path: Path) -> BuildStore:
 @pytest.fixture
 def build(builds: BuildStore) -> Build:
     make_build(builds, "a1")
-    builds.use("a1", keep=2)
+    builds.use("a1")
     current = builds.current()
     assert current is not None
     return current
@@ -63,12 +69,13 @@ def test_the_build_in_use_is_the_one_that_current_names(builds: BuildStore) -> N
     make_build(builds, "a1")
     make_build(builds, "b2")
     assert builds.current() is None
-    builds.use("a1", keep=2)
+    builds.use("a1")
     assert builds.current_file.read_text() == "a1\n"
     current = builds.current()
     assert current is not None
     assert (current.path, current.fingerprint) == (builds.folder / "a1", "of a1")
-    assert current.index_file == builds.folder / "a1" / "index.faiss"
+    (segment,) = current.segments
+    assert segment.file == builds.segments.folder / "5e9" / "index.faiss"
 
 
 def test_a_current_build_that_was_deleted_is_no_build(builds: BuildStore) -> None:
@@ -91,44 +98,19 @@ def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build:
 def test_a_manifest_that_describes_no_index_is_refused(builds: BuildStore) -> None:
     with publish(builds.folder / "a1", {"engine": "e"}):
         pass
-    builds.use("a1", keep=1)
+    builds.use("a1")
     with pytest.raises(
         DamagedArtifactError, match=r"manifest.json: damaged: it describes no index"
     ):
         builds.current()
 
 
-@pytest.mark.parametrize(("keep", "kept"), [(1, "d"), (2, "cd"), (3, "bcd"), (9, "abcd")])
-def test_the_latest_builds_are_kept(builds: BuildStore, keep: int, kept: str) -> None:
-    for second, name in enumerate("abc"):
-        age(make_build(builds, name), second)
-    make_build(builds, "d")
-    builds.use("d", keep)
-    assert [path.name for path in builds.all()] == list(kept)
-
-
-@pytest.mark.parametrize("keep", range(1, 10))
-def test_as_many_builds_are_kept_as_there_may_be(builds: BuildStore, keep: int) -> None:
-    for made in range(1, 13):
-        make_build(builds, f"a{made}")
-        builds.use(f"a{made}", keep)
-        assert len(builds.all()) == min(made, keep)
-
-
-@pytest.mark.parametrize("keep", [1, 2])
-def test_the_build_in_use_is_kept_though_the_clock_went_back(builds: BuildStore, keep: int) -> None:
-    for second, name in enumerate("ab"):
-        age(make_build(builds, name), 4_000_000_000 + second)
-    make_build(builds, "c")
-    builds.use("c", keep)
-    assert {path.name for path in builds.all()} == set("cb"[:keep])
-
-
-def test_a_build_used_again_is_the_latest(builds: BuildStore) -> None:
-    for second, name in enumerate("abc"):
-        age(make_build(builds, name), second)
-    builds.use("a", keep=2)
-    assert [path.name for path in builds.all()] == ["c", "a"]
+def test_builds_that_are_not_needed_are_removed(builds: BuildStore) -> None:
+    for name in "abcd":
+        make_build(builds, name)
+    builds.use("b")
+    builds.remove_unneeded({"c", "e"})
+    assert {path.name for path in builds.all()} == {"b", "c"}
 
 
 def test_an_unfinished_build_is_not_listed(builds: BuildStore, build: Build) -> None:
@@ -137,19 +119,21 @@ def test_an_unfinished_build_is_not_listed(builds: BuildStore, build: Build) -> 
 
 
 def test_rows_and_items_are_the_pairs_of_the_file(build: Build) -> None:
-    rows = np.array([3, 0, 2, 2, 1])
+    assert build.ids.tolist() == NOW.tolist()
+    rows = np.array([2, 0, 2, 1])
     entries, times = build.expand_rows(rows)
     shown = [build.ids[part, 1].tolist() for part in np.split(entries, np.cumsum(times)[:-1])]
-    assert shown == [[i for r, i in PAIRS.tolist() if r == row] for row in rows]
+    assert shown == [[i for r, i in NOW.tolist() if r == row] for row in rows]
     for item in range(11):
-        assert build.rows_of(item).tolist() == [r for r, i in PAIRS.tolist() if i == item]
-    assert build.photos[3].tobytes() == bytes(range(96, 128))
+        assert build.rows_of(item).tolist() == [r for r, i in NOW.tolist() if i == item]
+    assert build.photos[2].tobytes() == bytes(range(96, 128))
 
 
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("ids.npy", PAIRS.astype(np.int32)),
+        ("changes.npy", CHANGES.astype(np.int32)),
+        ("changes.npy", CHANGES[:, 0]),
         ("ids.npy", PAIRS[:, 0]),
         ("photos.npy", np.zeros((4, 32), np.int8)),
         ("photos.npy", np.array([[None]])),
@@ -158,18 +142,21 @@ def test_rows_and_items_are_the_pairs_of_the_file(build: Build) -> None:
 def test_an_array_of_another_type_or_shape_is_refused(
     build: Build, name: str, array: np.ndarray
 ) -> None:
-    np.save(build.path / name, array, allow_pickle=True)
+    folder = build.path if name == "changes.npy" else build.segments[0].path
+    np.save(folder / name, array, allow_pickle=True)
     fresh = Build(build.path, build.manifest)
     with pytest.raises(DamagedArtifactError, match=f"{name}: damaged: "):
-        _ = fresh.ids if name == "ids.npy" else fresh.photos
+        _ = fresh.ids
 
 
 def test_an_array_file_that_is_no_array_is_refused(build: Build) -> None:
-    (build.path / "ids.npy").write_bytes(b"no array")
-    (build.path / "photos.npy").unlink()
+    (build.path / "changes.npy").write_bytes(b"no array")
+    changed = r"changes.npy: damaged: its content has changed"
+    with pytest.raises(DamagedArtifactError, match=changed):
+        _ = Build(build.path, build.manifest).ids
+    np.save(build.path / "changes.npy", CHANGES)
+    (build.segments[0].path / "photos.npy").unlink()
     fresh = Build(build.path, build.manifest)
-    with pytest.raises(DamagedArtifactError, match=r"ids.npy: damaged: its content has changed"):
-        _ = fresh.ids
     with pytest.raises(DamagedArtifactError, match=r"photos.npy: damaged: it is missing"):
         _ = fresh.photos
 

@@ -15,6 +15,7 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.index.builds import CALIBRATION_FILE, Build
 from pipeline.index.calibration import (
     Calibration,
+    PhotoSearch,
     calibrate,
     choose_queries,
     read_calibration,
@@ -29,23 +30,28 @@ def hashes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
 
 
+def chosen(photos: np.ndarray, trained_on: np.ndarray, **limits: int) -> list[int]:
+    return choose_queries(photos, trained_on, **limits).tolist()
+
+
 def test_photos_that_were_trained_on_are_no_queries() -> None:
     photos = hashes(10)
-    assert choose_queries(photos, photos[[1, 4, 7]], min_held_out=3) == [0, 2, 3, 5, 6, 8, 9]
-    assert choose_queries(photos, hashes(5, seed=1), min_held_out=3) == list(range(10))
+    assert chosen(photos, photos[[1, 4, 7]], min_held_out=3) == [0, 2, 3, 5, 6, 8, 9]
+    assert chosen(photos, hashes(5, seed=1), min_held_out=3) == list(range(10))
 
 
 def test_all_are_queries_if_too_few_are_held_out() -> None:
     photos = hashes(10)
-    assert choose_queries(photos, photos[:8], min_held_out=3) == list(range(10))
-    assert choose_queries(photos, photos[:7], min_held_out=3) == [7, 8, 9]
-    assert choose_queries(photos[:0], photos) == []
+    assert chosen(photos, photos[:8], min_held_out=3) == list(range(10))
+    assert chosen(photos, photos[:7], min_held_out=3) == [7, 8, 9]
+    assert chosen(photos[:0], photos) == []
 
 
 def test_the_sample_is_of_the_lowest_hashes() -> None:
     photos = hashes(100)
+    photos[::2, :8] = photos[7, :8]  # many begin alike
     lowest = sorted(range(100), key=lambda row: photos[row].tobytes())[:40]
-    assert choose_queries(photos, photos[:0], max_queries=40) == sorted(lowest)
+    assert chosen(photos, photos[:0], max_queries=40) == sorted(lowest)
 
 
 def offer(shop: Shop, items: dict[str, list[Color]], categories: dict[str, str]) -> None:
@@ -90,12 +96,13 @@ def test_each_photo_finds_the_nearest_of_another_item(shop: Shop, seed: int) -> 
     with shop.searcher() as searcher:
         assert as_lists(searcher.calibration) == sorted_distances
         build = searcher.build
-        rows = list(range(len(build.photos)))
+        rows = np.arange(len(build.photos))
         first_items = build.ids[np.unique(build.ids[:, 0], return_index=True)[1], 1].tolist()
         records = [shop.catalog.item(item) for item in first_items]
         filed = [record.category for record in records if record]
-        blocks = calibrate(searcher.index, build, rows, filed, query_block=5, first_neighbors=2)
-    assert as_lists(blocks) == sorted_distances
+        search = PhotoSearch(searcher.index, build.row_items, query_block=5, first_neighbors=2)
+        blocks = calibrate(search, build.photos, rows, filed)
+    assert as_lists(Calibration.of(blocks)) == sorted_distances
 
 
 def test_a_percentile_is_the_share_of_nearer_ones() -> None:
@@ -173,7 +180,10 @@ def test_another_category_is_another_build(shop: Shop) -> None:
     assert set(read_calibration(after).by_category) == {"caps", ""}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"distances": 5}', '{"distances": {"a": "x"}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"queries": 5}', '{"queries": [["a", "b", "x", "c"]]}', '{"queries": [[1]]}'],
+)
 def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
     with publish(tmp_path / "a1", {}) as aside:
         (aside / CALIBRATION_FILE).write_text(text)

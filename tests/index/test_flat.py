@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DamagedArtifactError
 from pipeline.index.flat import FlatIndex
-from pipeline.index.vectors import write_flat
+from pipeline.embeddings.flat_file import write_flat
 from tests.oracles.nearest import brute_force, check
 
 F32 = npt.NDArray[np.float32]

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import bounds, open_index, pca, write_index
 from pipeline.index.bounds import RESIDUAL_COPIES, Coder, choose_length
-from pipeline.index.builds import INDEX_FILE
 from pipeline.index.code_filter import byte_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.pruned import (

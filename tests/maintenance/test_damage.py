@@ -87,7 +87,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
                 "source": {"type": "sample", "photos": ITEMS, "near_duplicates": 2, "size": 48},
                 "engines": {"color": {"type": "pretrained", "weights": "random"}},
                 "embedding": {"shard_size": 5},
-                "index": {"keep_builds": 2},
+                "index": {"keep_publications": 2},
             }
         )
         older = {"type": "sample", "photos": ITEMS - 2, "near_duplicates": 2, "size": 48}

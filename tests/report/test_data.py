@@ -255,7 +255,7 @@ def test_engines_and_counts_are_told_as_they_are_stored(open_fair: Opener) -> No
 def test_what_cannot_be_gathered_is_one_error(open_fair: Opener) -> None:
     fair = open_fair("color")
     fair.offer(toys(count=4))
-    with pytest.raises(NotBuiltError, match="no index here yet"):
+    with pytest.raises(NotBuiltError, match="nothing is published yet"):
         report_data(fair.config, QUICK)
     fair.index("color")
     with pytest.raises(QueryError, match="color_of_shoe"):

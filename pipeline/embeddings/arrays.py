@@ -1,0 +1,72 @@
+"""Arrays that belong to photos: the row of a photo by its SHA-256, and matrices read from files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import damaged
+
+F32Matrix = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint8]
+"""(n, 32) uint8: the SHA-256 of n photos."""
+
+
+def parse_matrix(path: Path, data: bytes, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Parse the matrix of that type that was read from a `.npy` file.
+
+    Raises:
+        DamagedArtifactError: the file holds something else.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise damaged(path, "it is not an array") from error
+    if array.dtype != dtype or array.ndim != 2:
+        raise damaged(path, "it has another shape or type")
+    return array
+
+
+def to_hashes(photos: bytes) -> Hashes:
+    """SHA-256 of photos, one after another → (n, 32) uint8: `to_hashes(b"".join(photos))`."""
+    return np.frombuffer(photos, np.uint8).reshape(-1, 32)
+
+
+def sort_keys(photos: Hashes) -> npt.NDArray[np.uint64]:
+    """(n, 32) → (n,): the first 8 bytes of each hash, in the order of hashes."""
+    return np.ascontiguousarray(photos[:, :8]).view(">u8").ravel().astype(np.uint64)
+
+
+def find_rows(photos: Hashes, wanted: Hashes) -> Ids:
+    """Return the row of each of (m, 32) `wanted` among (n, 32) `photos`; -1 where it is not there.
+
+    find_rows(photos, photos[[4, 2]])  # [4, 2]
+    """
+    found = np.full(len(wanted), -1, np.int64)
+    if not len(photos) or not len(wanted):
+        return found
+    keys, wanted_keys = sort_keys(photos), sort_keys(wanted)
+    if len(wanted) < len(photos) / 8:  # only those that begin alike are worth sorting
+        near = np.flatnonzero(np.isin(keys, wanted_keys))
+    else:
+        near = np.arange(len(keys))
+    order = near[np.argsort(keys[near], kind="stable")]
+    keys = keys[order]
+    places = np.searchsorted(keys, wanted_keys)
+    pending = np.arange(len(wanted))
+    while True:  # a second round is for hashes that begin alike
+        pending = pending[places[pending] < len(order)]
+        pending = pending[keys[places[pending]] == wanted_keys[pending]]
+        if not len(pending):
+            return found
+        rows = order[places[pending]]
+        is_same = (photos[rows] == wanted[pending]).all(axis=1)
+        found[pending[is_same]] = rows[is_same]
+        pending = pending[~is_same]
+        places[pending] += 1

@@ -1,0 +1,103 @@
+"""The vectors of a segment: a plain FAISS file, written in a stream and read row by row.
+
+The file is mapped if there is address space for it, and else read; it is never loaded as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import damaged
+from pipeline.embeddings.arrays import F32Matrix, Ids
+
+# FAISS's format of an IndexFlatL2 (faiss/impl/index_write.cpp): a name, dim, rows, two fields that
+# no longer mean anything, whether it is trained, the metric, and how many float32 values follow.
+_HEADER = struct.Struct("<4siqqqBiQ")
+_L2 = 1
+
+
+def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Matrix]]) -> None:
+    """Write a plain FAISS file of (rows, dim) float32, from parts of (row numbers, vectors).
+
+    Each part goes straight to the file: memory holds one part, whatever the number of rows.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("wb") as file:
+        file.write(_HEADER.pack(b"IxF2", dim, rows, 1 << 20, 1 << 20, 1, _L2, rows * dim))
+        file.truncate(_HEADER.size + rows * dim * 4)
+        for part_rows, vectors in parts:
+            for row, vector in zip(part_rows.tolist(), vectors, strict=True):
+                file.seek(_HEADER.size + row * dim * 4)
+                file.write(vector.astype("<f4").tobytes())
+
+
+class FlatFile:
+    """The (rows, dim) float32 vectors of a flat FAISS file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file: `FlatFile(segment.index_file).read(np.array([0]))`.
+
+        Raises:
+            DamagedArtifactError: it is no flat Euclidean index of FAISS, or not a whole one.
+        """
+        try:
+            self._file = path.open("rb")
+        except FileNotFoundError as error:
+            raise damaged(path, "it is missing") from error
+        header = self._file.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            raise damaged(path, "it is truncated")
+        name, self.dim, self.rows, _, _, _, metric, values = _HEADER.unpack(header)
+        if name != b"IxF2" or metric != _L2 or values != self.rows * self.dim:
+            raise damaged(path, "it is not a flat Euclidean index")
+        size = os.fstat(self._file.fileno()).st_size
+        if size != _HEADER.size + values * 4:
+            raise damaged(path, "it has another size than it says")
+        self._map: mmap.mmap | None = None
+        self._mapped = self._map_rows()
+
+    def close(self) -> None:
+        """Close the file and its map; a search that is under way keeps the map until it ends."""
+        self._mapped = None
+        if self._map is not None:
+            with contextlib.suppress(BufferError):
+                self._map.close()
+        self._file.close()
+
+    def read(self, rows: Ids) -> F32Matrix:
+        """Return the (len(rows), dim) vectors of these rows, in this order."""
+        if self._mapped is not None:
+            return self._mapped[rows].view(np.float32)
+        size, file = self.dim * 4, self._file.fileno()
+        for row in rows.tolist():  # all are on their way before the first is waited for
+            os.posix_fadvise(file, _HEADER.size + row * size, size, os.POSIX_FADV_WILLNEED)
+        data = [os.pread(file, size, _HEADER.size + row * size) for row in rows.tolist()]
+        return np.frombuffer(b"".join(data), np.float32).reshape(len(rows), self.dim)
+
+    def blocks(self, size: int) -> Iterator[F32Matrix]:
+        """Read all vectors in turn, `size` at a time."""
+        for start in range(0, self.rows, size):
+            offset, count = start * self.dim * 4, min(size, self.rows - start)
+            data = os.pread(self._file.fileno(), count * self.dim * 4, _HEADER.size + offset)
+            yield np.frombuffer(data, np.float32).reshape(count, self.dim)
+
+    def _map_rows(self) -> npt.NDArray[np.uint8] | None:
+        """Map the file as (rows, 4·dim) bytes, or None if there is no address space for it."""
+        try:
+            self._map = mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError:
+            return None
+        # Rows are read here and there: what the system would read ahead is not needed.
+        mapped.madvise(mmap.MADV_RANDOM)
+        # Bytes, because the values do not begin at a multiple of 4.
+        return np.frombuffer(mapped, np.uint8, offset=_HEADER.size).reshape(self.rows, self.dim * 4)

@@ -1,0 +1,79 @@
+"""Write a segment, unless it is there: `segments/<id>/`, named by what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts import digest, publish
+from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids
+from pipeline.embeddings.segment import (
+    CHECKSUMS_FILE,
+    IDS_FILE,
+    PHOTOS_FILE,
+    Segment,
+    SegmentStore,
+)
+from pipeline.embeddings.store import EmbeddingStore
+from pipeline.index import write_index
+from pipeline.integrity import is_whole
+from pipeline.progress import Advance
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Sealer:
+    """Seals segments of one engine, from the vectors of one model."""
+
+    segments: SegmentStore
+    vectors: EmbeddingStore
+    description: dict[str, Any]
+    """As `build.describe` returns it."""
+    advance: Advance
+
+    def __call__(self, hashes: Hashes, ids: Ids, without_direction: Ids) -> Segment:
+        """Seal (n, 32) photos; see `Segment` for the others.
+
+        Raises:
+            DamagedArtifactError: a vector is not what was written.
+        """
+        content = {
+            **{name: self.description[name] for name in ("fingerprint", "dim", "index")},
+            "rows": len(hashes),
+            "without_direction": without_direction.tolist(),
+        }
+        arrays: Arrays = {
+            PHOTOS_FILE: hashes,
+            CHECKSUMS_FILE: self.vectors.checksums(hashes),
+            IDS_FILE: ids,
+        }
+        checksums = [sha256_array(array) for array in arrays.values()]
+        folder = self.segments.folder / digest([content, checksums])
+        if not is_whole(folder):
+            with publish(folder, content) as aside:
+                self._write(aside, content, arrays)
+        return self.segments.open(folder.name)
+
+    def _write(self, aside: Path, content: dict[str, Any], arrays: Arrays) -> None:
+        for name, array in arrays.items():
+            np.save(aside / name, array, allow_pickle=False)
+        photos = arrays[PHOTOS_FILE]
+        kind, dim = content["index"]["type"], content["dim"]
+        write_index(kind, aside, len(photos), dim, self._read(photos))
+
+    def _read(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
+        for rows, vectors in self.vectors.select(photos):
+            yield rows, vectors
+            self.advance(len(rows))
+
+
+def sha256_array(array: npt.NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's values, as hexadecimal digits."""
+    return hashlib.sha256(array.tobytes()).hexdigest()

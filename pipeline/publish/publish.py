@@ -1,0 +1,119 @@
+"""Publish: the ledger and the indexes as they are now → `publications/<n>/`, CURRENT.
+
+What is written is checked by a gate before it answers; what it refuses is kept aside, and nothing
+that answers changes. Killed at any instant, a whole publication answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from pipeline.artifacts import remove
+from pipeline.errors import GateError
+from pipeline.locks import lock
+from pipeline.publish.opening import OpenPublication, open_catalog
+from pipeline.publish.publication import Publication, PublishedEngine
+from pipeline.publish.retention import retire
+from pipeline.publish.store import Pointer, PublicationStore
+from pipeline.workspace import Workspace
+
+
+class Verdict(NamedTuple):
+    """What the gate says of a publication."""
+
+    checks: Mapping[str, Any]
+    """What was measured, engine by engine."""
+    faults: tuple[str, ...] = ()
+    """Why it must not answer; none if it may."""
+
+
+Gate = Callable[[OpenPublication, Publication | None], Verdict]
+"""Judges a publication that is to answer, beside the one that answers now."""
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """What publishing ended with."""
+
+    publication: Publication
+    """The one that holds what was built."""
+    is_new: bool
+    answering: int
+    """The number of the one that answers: another one where that was rolled back to."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        number = self.publication.number
+        return {"number": number, "new": self.is_new, "answering": self.answering}
+
+
+def publish(ws: Workspace, gate: Gate) -> PublishReport:
+    """Publish what has been built, unless it is published already.
+
+    Raises:
+        GateError: the gate refuses it; what answered before answers.
+        NotBuiltError: an engine has no index yet.
+    """
+    store = PublicationStore(ws.config)
+    with lock(store.folder, wait=True):
+        pointer = store.pointer() or Pointer(0, 0)
+        answering = store.get(pointer.publication)
+        candidate = _candidate(ws, answering, pointer.newest + 1)
+        for published in (answering, store.get(pointer.newest)):
+            if published and candidate.is_same_as(published):
+                retire(ws)
+                return PublishReport(published, False, pointer.publication)
+        aside = store.get(candidate.number)
+        if aside is None or aside.faults or not candidate.is_same_as(aside):
+            aside = _write(store, ws, candidate, aside, answering, gate)
+        store.use(aside.number)  # which a run that was killed may have left to do
+        retire(ws)
+        return PublishReport(aside, True, aside.number)
+
+
+def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:
+    """What would answer, if it were published now."""
+    builds = {name: engine.current_build() for name, engine in ws.engines.items()}
+    return Publication(
+        number=number,
+        parent=answering.number if answering else None,
+        time=now(),
+        generation=ws.catalog.seal_generation(),
+        engines={name: PublishedEngine.of(build) for name, build in builds.items()},
+    )
+
+
+def _write(
+    store: PublicationStore,
+    ws: Workspace,
+    candidate: Publication,
+    aside: Publication | None,
+    answering: Publication | None,
+    gate: Gate,
+) -> Publication:
+    """Write a publication in the place of one that never answered.
+
+    Raises:
+        GateError: it must not answer; it is kept aside.
+    """
+    with open_catalog(ws.config, candidate) as catalog:
+        verdict = gate(OpenPublication(candidate, catalog), answering)
+    judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)
+    if aside is None or replace(judged, time=aside.time) != aside:
+        remove(store.folder / str(judged.number))
+        store.write(judged)
+    if judged.faults:
+        raise GateError(
+            f"not published: {'; '.join(judged.faults)}",
+            where=store.folder / str(judged.number),
+            hint="mend it and run `imgsearch build`, or `imgsearch publish --force`",
+        )
+    return judged
+
+
+def now() -> str:
+    """Return the time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
