@@ -240,6 +240,25 @@ def test_arrow_keys_move_and_size_a_part(site: Site, visit: Visitor, halves: byt
     assert first(page) == expected(site, LEFT)
 
 
+def test_what_stands_out_is_found(site: Site, visit: Visitor) -> None:
+    image = Image.new("RGB", (400, 400), "white")
+    image.paste(site.colors["Thing 30"], (140, 120, 300, 280))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    page = visit("/")
+    give(page, file.getvalue())
+    assert first(page)[0] != "Thing 30"
+    page.get_by_role("button", name="Only what stands out").click()
+    page.wait_for_url("**region=auto*")
+    settled(page)
+    assert first(page) == expected(site, 30)
+    box, photo_box = (page.locator(part).bounding_box() for part in (".box", ".crop"))
+    assert box is not None
+    assert photo_box is not None
+    assert (box["x"] - photo_box["x"]) / photo_box["width"] == pytest.approx(0.35, abs=0.04)
+    assert box["width"] / photo_box["width"] == pytest.approx(0.4, abs=0.06)
+
+
 def test_a_part_of_an_items_photo(site: Site, visit: Visitor) -> None:
     page = visit("/search?item=31")
     settled(page)

@@ -118,7 +118,7 @@ def search_page(
     return _render(
         "search.html.jinja",
         shop,
-        query={**vars(query), "region": given.get("region", "")},
+        query={**vars(query), "region": _region(given.get("region", ""), answer)},
         panels=shown,
         views=views(shown),
         view=_view(given.get("view", ""), shown),
@@ -217,6 +217,12 @@ def _filters(shop: Shop, params: Params, action: str, where_error: str) -> dict[
         "where": filters.text_of(params),
         "where_error": where_error,
     }
+
+
+def _region(wanted: str, answer: Json | None) -> str:
+    """Return the part of the photo that was searched with, as an address has it."""
+    used = answer["region"] if answer else None
+    return ",".join(f"{number:.4g}" for number in used) if used else wanted.replace("auto", "")
 
 
 def _view(wanted: str, shown: Sequence[Json]) -> str:

@@ -15,6 +15,12 @@ let waiting = new AbortController();
 
 const main = () => document.querySelector("main");
 const say = (text) => { document.querySelector("#status").textContent = text; };
+/** Say it, and write it where the answer will be, if nothing else is there yet. */
+const tell = (text) => {
+  say(text);
+  const title = document.querySelector("[aria-busy]:has(.waiting) h1");
+  if (title) title.textContent = text;
+};
 
 /** Go to a page. `photo`: a new one to search with; `replace`: without a step in the history;
     `stay`: where the page is scrolled to. */
@@ -26,10 +32,10 @@ export async function visit(address, { photo, replace = false, stay = false } = 
   if (photo) show(photo, url, replace);
   else document.querySelector("#results")?.setAttribute("aria-busy", "true");
   say("Searching");
-  const slow = setTimeout(() => say("Still searching"), SLOW);
+  const slow = setTimeout(() => tell("Still searching…"), SLOW);
   try {
     const sent = photo ? await scaledDown(photo, SIDE) : kept(url.searchParams.get("upload"));
-    const busy = () => say("Many are searching just now; trying again");
+    const busy = () => tell("Many are searching just now: trying again");
     const page = await pageOf(await answered(url, sent, signal, busy));
     signal.throwIfAborted();
     if (!page.querySelector("main")) {
