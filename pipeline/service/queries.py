@@ -104,8 +104,7 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
         return Asked(SearchRequest.model_validate_json(await _json_body(request), strict=True))
     if kind == "multipart/form-data":
         return await _read_form(request, fields)
-    if kind == "application/x-www-form-urlencoded":
-        raise Problem(415, "media_type", "a form without a photo", "send multipart/form-data")
+    # Whatever else it is called: curl --data-binary says it were a form.
     options = parse_fields(SearchOptions, fields)
     return Asked(options, await _raw_body(request))
 
