@@ -27,18 +27,22 @@ def _shown(path: str) -> Callable[[Page], None]:
 
 
 def _chosen(page: Page) -> None:
+    page.goto("/")
     give(page, photo((240, 60, 20), (20, 240, 60)))
 
 
 def _unlike_any(page: Page) -> None:
+    page.goto("/")
     give(page, photo((0, 0, 0)))
 
 
 def _no_photo(page: Page) -> None:
+    page.goto("/")
     give(page, b"this is no photo")
 
 
 def _waiting(page: Page) -> None:
+    page.goto("/")
     slow = {"offline": False, "latency": 60_000, "downloadThroughput": -1, "uploadThroughput": -1}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
     file = {"name": "a.png", "mimeType": "image/png", "buffer": photo((240, 60, 20))}
@@ -71,7 +75,6 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
     page = visit("/", size, color_scheme=scheme, reduced_motion="reduce")
     faults = {}
     for state, reach in STATES.items():
-        page.goto("/")
         reach(page)
         found = Axe().run(page).response["violations"]
         faults[state] = [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found]
@@ -149,7 +152,7 @@ def visit_plain(visit: Visitor) -> Visitor:
 def test_what_is_no_photo_is_told(visit: Visitor) -> None:
     page = visit("/", PHONE)
     give(page, b"this is no photo")
-    expect(page.get_by_role("alert")).to_contain_text("not an acceptable photo")
+    expect(page.get_by_role("alert")).to_contain_text("Not an acceptable photo")
 
 
 def test_a_busy_service_is_asked_again(site: Site, visit: Visitor) -> None:
