@@ -11,7 +11,7 @@ from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
 from pipeline.service.page import documents, filters
 from pipeline.service.page.cards import distance_in_words, ordinal
-from pipeline.service.page.documents import Shop, ShownQuery
+from pipeline.service.page.content import Shop, ShownQuery
 from tests.engines import Fair, Opener, Thing
 from tests.service.conftest import Client
 
