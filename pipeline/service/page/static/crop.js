@@ -151,7 +151,8 @@ class Crop {
 
   key(event) {
     clearTimeout(this.timer);
-    if (event.key === "Escape" && this.box) this.ask("");
+    if (event.key === "Escape" && this.first) this.show(this.asked);
+    else if (event.key === "Escape" && this.box) this.ask("");
     else if (event.key === "Enter" && this.box) this.take(this.box);
     else if (event.key in ARROWS) this.arrow(event);
     else return;
@@ -177,6 +178,7 @@ class Crop {
   async ask(region) {
     clearTimeout(this.timer);
     if (!region) this.show(null);
+    this.layer.focus({ preventScroll: true }); // the button that was pressed goes away
     const url = new URL(location);
     url.searchParams.delete("k");
     url.searchParams.delete("region");
