@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from pipeline import images
 from pipeline.catalog.browse import first_photos
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
 from pipeline.service.answering import answer, in_search_pool
 from pipeline.service.catalog_api import known_item
+from pipeline.service.decoding import read_all
 from pipeline.service.page import documents, filters
 from pipeline.service.page.content import ShownQuery
 from pipeline.service.page.filters import Params
 from pipeline.service.page_replies import REFUSALS, failure_of, send_page, sentence
 from pipeline.service.problems import Problem, problem_of
 from pipeline.service.published import Published
-from pipeline.service.queries import Asked, read_request
+from pipeline.service.queries import Asked, SearchOptions, read_request
 from pipeline.service.resources import Resources
 
 _QUERIES = {"item", "url", "upload"}
 _PASSED_ON = (*_QUERIES, "k", "group_by", "region")
+_HAS_PHOTO = "x-photo-at-hand"  # a header by which the page's script says that it shows the photo
+_COPY, _COPY_QUALITY = "fit 480", 80
 _PHOTO = ShownQuery("photo", "", "", "Looks like this photo")
 
 Json = dict[str, Any]
@@ -43,8 +49,9 @@ async def search(request: Request) -> Response:
             with resources.admission.enter():
                 where, where_error = _condition(params)
                 asked = await read_request(request, _fields(params, where, published))
+                asked, url = await _fetched(resources, asked)
                 try:
-                    shown = await _shown(resources, published, asked, request)
+                    shown = await _shown(resources, published, asked, request, url)
                     result = None if where_error else await answer(resources, published, asked)
                     shown = _kept(shown, result, request)
                 finally:
@@ -94,16 +101,26 @@ def _fields(params: Params, where: str | None, published: Published) -> list[tup
     return list(given.items())
 
 
+async def _fetched(resources: Resources, asked: Asked) -> tuple[Asked, str]:
+    """Fetch the photo of a URL, which the page shows; return the URL, or ""."""
+    if asked.photo is not None or asked.request.url is None:
+        return asked, ""
+    url = asked.request.url
+    options = asked.request.model_dump(exclude={"url", "item", "upload", "vector"})
+    return Asked(SearchOptions(**options), io.BytesIO(await resources.fetcher.fetch(url))), url
+
+
 async def _shown(
-    resources: Resources, published: Published, asked: Asked, request: Request
+    resources: Resources, published: Published, asked: Asked, request: Request, url: str
 ) -> ShownQuery:
     """Return how the page shows what is searched with."""
     if (photo := asked.photo) is not None:
+        picture = None if _HAS_PHOTO in request.headers else await _picture(resources, photo)
+        if url:
+            return ShownQuery("url", url, url, _PHOTO.title, picture=picture)
         photo.seek(0)
         key = await in_search_pool(resources, lambda: _sha256(photo))
-        return ShownQuery("photo", key, "", _PHOTO.title, uploaded=True)
-    if (url := asked.request.url) is not None:
-        return ShownQuery("url", url, url, _PHOTO.title)
+        return ShownQuery("photo", key, "", _PHOTO.title, picture=picture, uploaded=True)
     if (name := asked.request.upload) is not None:
         return ShownQuery("photo", name, "", _PHOTO.title, uploaded=True)
     number, base = asked.request.item or 0, request.scope.get("root_path", "")
@@ -120,6 +137,17 @@ async def _shown(
         full=photo_url,
         item=number,
     )
+
+
+async def _picture(resources: Resources, photo: BinaryIO) -> str:
+    """Return a small copy of a photo that the browser has no address of, as a data: address."""
+
+    def copy(data: bytes) -> bytes:
+        return images.encode_jpeg(images.decode(data, limits), _COPY, _COPY_QUALITY)
+
+    limits = resources.limits
+    data = await resources.decoder.run(lambda: read_all(photo, limits), limits, copy)
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 def _kept(shown: ShownQuery, result: Json | None, request: Request) -> ShownQuery:

@@ -131,6 +131,7 @@ def test_without_scripts_a_photo_is_answered(site: Site, visit_plain: Visitor) -
     page.locator(".ask").get_by_role("button", name="Search").click()
     assert names(page)[:3] == site.nearest(color)[:3]
     assert names(page, "by.mixed")[:3] == site.nearest(color, "mixed")[:3]
+    expect(page.locator(".query img")).to_be_visible()
     page.locator("[data-panel='by.color'] .card").nth(1).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(site.nearest(color)[1])
     page.get_by_role("link", name="Similar to this").click()

@@ -117,6 +117,9 @@ def test_a_photo_is_named_by_its_address(site: Site, visit: Visitor, way: str) -
     assert first(page)[0] == expected(site, 30)[0]
     page.reload()
     assert first(page)[0] == expected(site, 30)[0]
+    drag(page, (0.2, 0.2), (0.8, 0.8))
+    wait_for_region(page)
+    assert first(page)[0] == expected(site, 30)[0]
 
 
 def test_large_photos_are_scaled_down_and_upright(visit: Visitor) -> None:

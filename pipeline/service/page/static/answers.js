@@ -14,7 +14,7 @@ export async function answered(url, photo, signal, busy) {
     body.set("photo", photo, photo.name ?? "photo");
   }
   for (let tries = 1; ; tries += 1) {
-    const headers = { Accept: "text/html" };
+    const headers = { Accept: "text/html", ...(photo && { "X-Photo-At-Hand": "yes" }) };
     const answer = await fetch(target, { method: body ? "POST" : "GET", body, headers, signal });
     if (answer.status !== 503 || tries === MAX_TRIES) return answer;
     busy();
