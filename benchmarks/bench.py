@@ -24,6 +24,7 @@ import memory
 import no_match
 import reconstruction
 import runtimes
+import serving
 import startup
 
 Rows = list[dict[str, object]]
@@ -45,6 +46,7 @@ def main() -> None:
         "lookup": lookup.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
+        "serving": serving.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

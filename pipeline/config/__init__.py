@@ -17,6 +17,7 @@ from pipeline.config.schema import (
     IndexSettings,
     SearchSettings,
 )
+from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     ColumnSettings,
     CsvSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "PretrainedSettings",
     "SampleSettings",
     "SearchSettings",
+    "ServeSettings",
     "Settings",
     "TableSettings",
     "TrainingSettings",

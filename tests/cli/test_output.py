@@ -96,7 +96,7 @@ def test_sizes_have_a_fitting_unit(count: int, text: str) -> None:
 
 def hit(item: int, name: str, photo: Path | None) -> Hit:
     record = ItemRecord(item, f"k{item}", name, name, {}, State.AVAILABLE, "")
-    return Hit(item, 0.5, 12.34, record, photo)
+    return Hit(item, 0.5, 12.34, record, photo, "")
 
 
 def answer(
