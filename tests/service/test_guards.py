@@ -145,6 +145,14 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(fair: Fair) -> None:
         assert client.get("/healthz").status == 200
 
 
+def test_who_is_refused_while_still_sending_reads_why(fair: Fair) -> None:
+    """Without reading on for a moment, the answer would be lost in most of these cases."""
+    with running(with_settings(fair.config, requests_per_second=0.01, burst=1)) as client:
+        assert client.get("/api/catalog").status == 200
+        for _ in range(20):
+            assert client.post("/api/search", bytes(60_000)).status == 429
+
+
 def test_a_body_that_is_sent_too_slowly_is_given_up(fair: Fair) -> None:
     with running(small(fair.config, body_timeout=0.3)) as client:
         answer, _ = send(client.port, {"Content-Length": "1000"}, b"begin")
