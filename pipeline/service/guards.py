@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.problems import Problem
 
+DRAINED_BYTES = 64 * 1024  # of a request that is refused before it has arrived
+DRAIN_SECONDS = 1.0
 # Photos that are searched with are shown by blob: addresses before they are sent.
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none';"
@@ -49,6 +52,7 @@ class _Body:
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._bytes = 0
         self.is_whole = False
+        self._is_early = False
 
     async def receive(self) -> Message:
         if self.is_whole:
@@ -66,9 +70,28 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self.is_whole:
-            MutableHeaders(scope=message)["Connection"] = "close"  # the rest is not read
+        if message["type"] == "http.response.start":
+            self._is_early = not self.is_whole
+            if self._is_early:
+                MutableHeaders(scope=message)["Connection"] = "close"  # the rest is not read
+        elif self._is_early and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body"}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read what the client is still sending, up to a limit, before the connection is closed.
+
+        Closed with bytes unread, TCP would throw away the answer that it has not read yet.
+        """
+        left = DRAINED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0 and not self.is_whole:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self.is_whole = not message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> Problem:
