@@ -23,6 +23,7 @@ import lookup
 import memory
 import no_match
 import reconstruction
+import region
 import runtimes
 import startup
 
@@ -45,6 +46,7 @@ def main() -> None:
         "lookup": lookup.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
+        "region": region.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")
