@@ -38,7 +38,7 @@ def settings(root: Path, **engine: object) -> Config:
         "network": "MobileNet",
         "weights": "random",
         "include_top": False,
-        "layer": None,
+        "layer": "conv_pw_1_relu",
         "pooling": "avg",
         "input_size": 32,
     }
