@@ -135,7 +135,7 @@ def test_only_training_and_fetching_load_tensorflow(
         shutil.rmtree(vectors)
     commands = [
         *("ingest", "embed", "index", f"query {photo}", f"query {photo} --fuse", "query --id 1"),
-        *("evaluate", "evaluate --cost", "compare", f"compare {photo}"),
+        *("evaluate --cost", "compare", f"compare {photo}"),
         *("report", "neighbors mobilenet graph.npy", "projector projector", "audit", "info"),
         *("verify", "clean --yes"),
     ]
