@@ -37,8 +37,10 @@ embedding: {{batch_size: 5, shard_size: 7}}
 class Article:
     """One photo at a time: the network's layer by `predict`, then NumPy."""
 
-    def __init__(self, keras: Any, base: Any) -> None:
+    def __init__(self, keras: Any, weights: Path) -> None:
         self.keras = keras
+        base = keras.applications.VGG16(weights=None)
+        base.load_weights(weights)
         self.fc1 = keras.Model(base.input, base.get_layer("fc1").output)
         self.autoencoder = self.network()
         latent = self.autoencoder.get_layer("latent_space").output
@@ -87,18 +89,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def vgg16() -> Any:
-    """The whole network, with random weights."""
-    keras.utils.set_random_seed(5)
-    return keras.applications.VGG16(weights=None)
-
-
-@pytest.fixture(scope="module")
-def config(vgg16: Any, photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Config:
+def config(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A catalog of them, built with weights that are known to the oracle."""
     folder = tmp_path_factory.mktemp("article")
+    keras.utils.set_random_seed(5)
     weights = folder / "vgg16.weights.h5"
-    vgg16.save_weights(weights)
+    keras.applications.VGG16(weights=None).save_weights(weights)
     settings = folder / "settings.yaml"
     text = SETTINGS.format(root=folder / "indexes", photos=photos[0].parent, weights=weights)
     settings.write_text(text)
@@ -108,9 +104,9 @@ def config(vgg16: Any, photos: list[Path], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def article(config: Config, vgg16: Any) -> Article:
+def article(config: Config) -> Article:
     """The oracle, with the same weights."""
-    oracle = Article(keras, vgg16)
+    oracle = Article(keras, Path(config.engines["vgg16"].weights))
     model = Engine("autoencoder", config).models.current()
     assert model is not None
     oracle.autoencoder.load_weights(model.weights_file)
