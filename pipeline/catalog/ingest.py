@@ -87,9 +87,7 @@ def ingest(
     """
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
-        with catalog.transaction():
-            catalog.set_meta("held", None)
-        return IngestReport.of(catalog, unchanged=True)
+        return _unchanged(catalog)
     source = with_remembered_rows(source, catalog)
     try:
         offers = source.items()
@@ -115,11 +113,21 @@ def ingest(
                 differing = run.compare(look, source.items(), source.total)
             if differing:
                 run.write(look.differing_again, source.items(), source.total)
-        with catalog.transaction():
-            removed = look.finish()
-            catalog.finish_ingest(version)
-            catalog.set_meta("root", root_of(source))
-            catalog.set_meta("held", None)
+        return _finish(look, catalog, version, root_of(source))
+
+
+def _unchanged(catalog: Catalog) -> IngestReport:
+    with catalog.transaction():
+        catalog.set_meta("held", None)
+    return IngestReport.of(catalog, unchanged=True)
+
+
+def _finish(look: Look, catalog: Catalog, version: str | None, root: str | None) -> IngestReport:
+    with catalog.transaction():
+        removed = look.finish()
+        catalog.finish_ingest(version)
+        catalog.set_meta("root", root)
+        catalog.set_meta("held", None)
     return IngestReport.of(catalog, removed)
 
 
