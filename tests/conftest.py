@@ -20,6 +20,7 @@ from pipeline import images, models
 from pipeline.artifacts import digest, publish
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.catalog.look import Look
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.engine import Engine
@@ -176,6 +177,14 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     made = Shop(tmp_path)
     yield made
     made.catalog.close()
+
+
+def offer_only(catalog: Catalog, *keys: str) -> int:
+    """End an ingest that was offered these keys; return how many items it removed."""
+    with Look(catalog) as look, catalog.transaction():
+        for _ in look.differing(SourceItem(key, "", "", ()) for key in keys):
+            pass
+        return look.finish()
 
 
 def tree(folder: Path) -> dict[str, bytes]:

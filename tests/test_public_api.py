@@ -59,7 +59,7 @@ def test_a_condition_says_what_it_could_not_judge_and_what_is_nearest(shop: Shop
             record = shop.catalog.item_by_key(key)
             assert record is not None
             images = shop.catalog.images(record.id)
-            shop.catalog.put(9, key, key, category, {"price": price}, images)
+            shop.catalog.put(key, key, category, {"price": price}, images)
     with pipeline.open(shop.config) as searcher:
         cheap = searcher.search(png((1, 0, 0)), where="price < 2000")
         none = searcher.search(png((1, 0, 0)), where="category = 'watch'", fuse=True)

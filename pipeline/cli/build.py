@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from pipeline.cli.app import app, load_config
-from pipeline.cli.options import AsJson, ConfigFile, Overrides
+from pipeline.cli.options import AcceptRemovals, AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import counted
@@ -22,13 +22,25 @@ MAX_KINDS = 6  # of files that are left out, in a line
 
 
 def _run(
-    config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
+    config: Config,
+    stages: tuple[Stage, ...] | None,
+    as_json: bool,
+    *,
+    retry_failed: bool = False,
+    accept_removals: bool = False,
 ) -> None:
     from pipeline.stages import STAGES, BuildReport, build
 
     report, progress = BuildReport(), console_progress()
     try:
-        build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
+        build(
+            config,
+            stages or STAGES,
+            progress,
+            retry_failed=retry_failed,
+            accept_removals=accept_removals,
+            report=report,
+        )
     except BaseException:
         for line in report_lines(report):  # what is finished stays finished
             talk(line)
@@ -40,9 +52,14 @@ def _run(
 
 
 @app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")
-def ingest(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def ingest(
+    accept_removals: AcceptRemovals = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Bring the catalog up to date with its source, and count what became of every item."""
-    _run(load_config(config, set_), ("ingest",), as_json)
+    _run(load_config(config, set_), ("ingest",), as_json, accept_removals=accept_removals)
 
 
 @app.command(epilog="Example: imgsearch download --config config/flipkart.yaml --retry-failed")
@@ -55,7 +72,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch the photos that are at URLs; each ends available, failed or rejected, with a reason."""
-    _run(load_config(config, set_), ("download",), as_json, retry_failed)
+    _run(load_config(config, set_), ("download",), as_json, retry_failed=retry_failed)
 
 
 @app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
@@ -77,9 +94,14 @@ def index(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = F
 
 
 @app.command(epilog="Example: imgsearch build --config config/flipkart.yaml")
-def build(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def build(
+    accept_removals: AcceptRemovals = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Ingest, download, train, embed and index, each only where it is out of date."""
-    _run(load_config(config, set_), None, as_json)
+    _run(load_config(config, set_), None, as_json, accept_removals=accept_removals)
 
 
 def print_report(report: BuildReport) -> None:

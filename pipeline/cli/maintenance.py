@@ -229,6 +229,9 @@ def print_info(info: CatalogInfo) -> None:
         out.print(cell(line))
     if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
+    if info.held:
+        out.print(cell(f"held: {info.held}"))
+        out.print("  if it should: run `imgsearch publish --accept-removals`", markup=False)
     table = Table("engine", "model", "weights", "runtime", "vectors", "index", "build", "size")
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))

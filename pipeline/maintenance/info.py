@@ -69,6 +69,7 @@ class CatalogInfo:
     left_out: Sequence[LeftOutCount]  # what the source holds besides, most files first
     unmatched: Mapping[str, Unmatched]  # row, photo → those that did not meet
     unfinished: bool  # whether the last ingest was broken off
+    held: str | None  # why the last ingest changed nothing, if the source may be out of reach
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
 
@@ -95,6 +96,7 @@ def catalog_info(config: Config) -> CatalogInfo:
             left_out=left_out_counts(catalog),
             unmatched=unmatched(catalog, states),
             unfinished=catalog.is_unfinished,
+            held=catalog.get_meta("held"),
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config)) for name in config.engines},
         )

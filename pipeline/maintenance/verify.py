@@ -126,6 +126,7 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
         yield Problem(file, "is missing")  # the build takes the copy
         return
     try:
+        ledger_copy.check(config.folder, anew=True)
         catalog = Catalog(config.folder)
     except (DamagedArtifactError, OSError) as error:
         yield problem_of(error, file)

@@ -265,7 +265,7 @@ def info_of(text: str) -> CatalogInfo:
     build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
     states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
-    return CatalogInfo(text, text, 1, 1, states, *others, True, 1, {text: engine})
+    return CatalogInfo(text, text, 1, 1, states, *others, True, text, 1, {text: engine})
 
 
 def not_met(text: str) -> dict[str, Unmatched]:

@@ -219,7 +219,7 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     shop.build({"cap": [(5, 0, 0)]})
     with shop.catalog.transaction():
         images = shop.catalog.images(1)
-        shop.catalog.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
+        shop.catalog.put("cap", "A cap", "Hats", {"price": 2.5}, images)
     (found,) = shop.searcher().search(vector((5, 0, 4)), 3).hits
     path = shop.folder / str(images[0].path)
     cap = shop.catalog.item(1)
