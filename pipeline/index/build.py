@@ -21,7 +21,6 @@ from pipeline.index import open_segments
 from pipeline.index.builds import CHANGES_FILE, SEGMENTS, Build, BuildStore, RowItems
 from pipeline.index.calibration import (
     NearestOther,
-    PhotoSearch,
     calibrate,
     choose_queries,
     read_queries,
@@ -29,6 +28,7 @@ from pipeline.index.calibration import (
 )
 from pipeline.index.merging import Arrangement, arrange
 from pipeline.index.parent import Parent, find_parent, note_indexed
+from pipeline.index.photo_search import PhotoSearch
 from pipeline.index.sealing import Sealer, sha256_array
 from pipeline.index.update import update_rows
 from pipeline.integrity import is_whole

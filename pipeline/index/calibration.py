@@ -20,15 +20,14 @@ import numpy as np
 
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.embeddings.arrays import Hashes, find_rows, sort_keys, to_hashes
-from pipeline.index.base import F64Vector, Ids, Mask, VectorIndex
-from pipeline.index.builds import CALIBRATION_FILE, Build, RowItems
+from pipeline.index.base import F64Vector, Ids, Mask
+from pipeline.index.builds import CALIBRATION_FILE, Build
+from pipeline.index.photo_search import PhotoSearch
 
 MAX_QUERIES = 1000  # photos: their 99th percentile is then known to about 0.3
 MIN_CATEGORY_PHOTOS = 50
 """With fewer photos a category is judged by the distances of all categories together."""
 MIN_HELD_OUT = 30  # photos; with fewer, photos that the model was trained on are queries too
-QUERY_BLOCK = 64  # photos searched with at a time
-FIRST_NEIGHBORS = 8  # rows searched for at first
 _NO_DISTANCES = np.empty(0, np.float64)
 
 
@@ -156,44 +155,6 @@ def choose_queries(
     return np.sort(rows[:max_queries])
 
 
-@dataclass(frozen=True)
-class PhotoSearch:
-    """Searches a build with its own photos, each as if it were new: its items are not found."""
-
-    index: VectorIndex
-    row_items: RowItems
-    query_block: int = QUERY_BLOCK
-    first_neighbors: int = FIRST_NEIGHBORS
-
-    def nearest(self, rows: Ids, among: Ids | None = None) -> dict[int, tuple[float, int]]:
-        """Each row → the distance and row of the nearest that shows none of its items.
-
-        Rows without any such are left out. With `among`, only those rows are looked at.
-        """
-        available = self.index.rows if among is None else len(among)
-        blocks = (rows[at : at + self.query_block] for at in range(0, len(rows), self.query_block))
-        return {
-            row: (distance, neighbor)
-            for block in blocks
-            for row, distance, neighbor in self._nearest(block, among, available)
-        }
-
-    def _nearest(
-        self, rows: Ids, among: Ids | None, available: int
-    ) -> Iterator[tuple[int, float, int]]:
-        neighbors = self.first_neighbors
-        while len(rows) and available:
-            result = self.index.search(self.index.vectors(rows), neighbors, among)
-            is_other = ~_share_items(self.row_items, rows, result.rows)
-            has_other = is_other.any(axis=1)
-            for i in np.flatnonzero(has_other).tolist():
-                first = np.argmax(is_other[i])
-                yield int(rows[i]), float(result.distances[i, first]), int(result.rows[i, first])
-            if neighbors >= available:
-                return
-            rows, neighbors = rows[~has_other], 8 * neighbors
-
-
 def calibrate(
     search: PhotoSearch,
     photos: Hashes,
@@ -244,16 +205,3 @@ def _hashes(photos: Sequence[str]) -> Hashes:
 
 def _hex(photos: Hashes, row: int) -> str:
     return bytes(photos[row]).hex()
-
-
-def _share_items(row_items: RowItems, rows: Ids, others: Ids) -> Mask:
-    """(n,) rows, (n, k) others → (n, k): whether each of these shows an item that the row shows."""
-    share: Mask = row_items.first[rows][:, np.newaxis] == row_items.first[others]
-    has_several = row_items.counts > 1
-    for i in np.flatnonzero(has_several[rows] | has_several[others].any(axis=1)).tolist():
-        items = row_items.ids[row_items.expand_rows(rows[i : i + 1])[0], 1]
-        entries, counts = row_items.expand_rows(others[i])
-        is_shared = np.isin(row_items.ids[entries, 1], items)
-        # Every row shows an item, so no part is empty.
-        share[i] = np.logical_or.reduceat(is_shared, np.cumsum(counts) - counts)
-    return share

@@ -15,11 +15,11 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.index.builds import CALIBRATION_FILE, Build
 from pipeline.index.calibration import (
     Calibration,
-    PhotoSearch,
     calibrate,
     choose_queries,
     read_calibration,
 )
+from pipeline.index.photo_search import PhotoSearch
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png
 
