@@ -53,28 +53,47 @@ class PublishReport:
 def publish(ws: Workspace, gate: Gate) -> PublishReport:
     """Publish what has been built, unless it is published already.
 
+        publish(workspace, partial(judge, config)).answering
+
     Raises:
         GateError: the gate refuses it; what answered before answers.
         NotBuiltError: an engine has no index yet.
     """
-    store = PublicationStore(ws.config)
-    with lock(store.folder, wait=True):
-        pointer = store.last_pointer()
-        answering = store.get(pointer.publication)
-        candidate = _candidate(ws, answering, pointer.newest + 1)
-        for published in (answering, store.get(pointer.newest)):
-            if published and candidate.is_same_as(published):
-                if answering is None:  # it was deleted, or the pointer was
-                    store.use(published.number)
-                retire(ws)
-                number = answering.number if answering else published.number
-                return PublishReport(published, False, number)
-        aside = store.get(candidate.number)
-        if aside is None or aside.faults or not candidate.is_same_as(aside):
-            aside = _write(store, ws, candidate, aside, answering, gate)
-        store.use(aside.number)  # which a run that was killed may have left to do
+    while (report := _publish(ws, gate, PublicationStore(ws.config))) is None:
+        pass
+    return report
+
+
+def _publish(ws: Workspace, gate: Gate, store: PublicationStore) -> PublishReport | None:
+    """Do what `publish` does; None where what was kept aside was forced meanwhile."""
+    pointer = store.last_pointer()
+    answering, aside = store.get(pointer.publication), store.get(pointer.newest + 1)
+    candidate = _candidate(ws, answering, pointer.newest + 1)
+    for published in (answering, store.get(pointer.newest)):
+        if published and candidate.is_same_as(published):
+            return _keep(ws, store, published)
+    if aside and not aside.faults and candidate.is_same_as(aside):
+        judged = aside  # a run was killed before it could answer
+    else:
+        judged = _judge(ws, gate, candidate, answering)
+    with lock(store.folder, wait=True):  # not before, as going back must not wait for the gate
+        if store.last_pointer().newest != pointer.newest:
+            return None
+        _write(store, judged, aside)
+        store.use(judged.number)
         retire(ws)
-        return PublishReport(aside, True, aside.number)
+    return PublishReport(judged, True, judged.number)
+
+
+def _keep(ws: Workspace, store: PublicationStore, published: Publication) -> PublishReport:
+    """Let what answers do so; where that was deleted, or the pointer was, what is published."""
+    with lock(store.folder, wait=True):
+        answering = store.current()
+        if answering is None:
+            store.use(published.number)
+        retire(ws)
+    number = answering.number if answering else published.number
+    return PublishReport(published, False, number)
 
 
 def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:
@@ -89,25 +108,24 @@ def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Pub
     )
 
 
-def _write(
-    store: PublicationStore,
-    ws: Workspace,
-    candidate: Publication,
-    aside: Publication | None,
-    answering: Publication | None,
-    gate: Gate,
+def _judge(
+    ws: Workspace, gate: Gate, candidate: Publication, answering: Publication | None
 ) -> Publication:
-    """Write a publication in the place of one that never answered.
-
-    Raises:
-        GateError: it must not answer; it is kept aside.
-    """
+    """Return a publication with what the gate says of it."""
     if answering:
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
         verdict = gate(OpenPublication(candidate, catalog), answering)
-    judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)
+    return replace(candidate, checks=verdict.checks, faults=verdict.faults)
+
+
+def _write(store: PublicationStore, judged: Publication, aside: Publication | None) -> None:
+    """Write a publication in the place of one that never answered.
+
+    Raises:
+        GateError: it must not answer; it is kept aside.
+    """
     if aside is None or replace(judged, time=aside.time) != aside:
         remove(store.folder / str(judged.number))
         store.write(judged)
@@ -117,7 +135,6 @@ def _write(
             where=store.folder / str(judged.number),
             hint="mend it and run `imgsearch build`, or `imgsearch publish --force`",
         )
-    return judged
 
 
 def now() -> str:

@@ -91,14 +91,15 @@ class EngineSearcher:
     @property
     def warning(self) -> str | None:
         """What to know before believing an answer."""
+        warnings = []
         if self.build.manifest.get("random_weights"):
-            return random_weights_warning(self.name)
-        if self.engine.matches_settings(self.model_folder):
-            return None
-        return (
-            f"{self.name}: publication {self.publication.number} answers by the model that it was"
-            " published with; the settings are other ones since"
-        )
+            warnings.append(random_weights_warning(self.name))
+        if not self.engine.matches_settings(self.model_folder):
+            warnings.append(
+                f"{self.name}: publication {self.publication.number} answers by the model that it"
+                " was published with; the settings are other ones since"
+            )
+        return "; ".join(warnings) or None
 
     @property
     def model(self) -> EmbeddingModel:

@@ -12,7 +12,7 @@ from pipeline import models
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.engine import Engine
-from pipeline.errors import DamagedArtifactError, NotBuiltError, StaleIndexError, WeightsError
+from pipeline.errors import DamagedArtifactError, NotBuiltError, WeightsError
 from pipeline.maintenance.clean import clean
 from pipeline.maintenance.verify import verify
 from pipeline.models.autoencoder import training
@@ -103,8 +103,7 @@ def test_equal_weights_of_another_origin_are_settled_by_one_build(
     assert first.embedding.embedded == 6
     answer = nearest(by_seed)
     assert sorted(answer) == [2, 3, 4, 5, 6]
-    with pytest.raises(StaleIndexError, match="run `imgsearch build`"):
-        nearest(by_file)
+    assert nearest(by_file) == answer
     for config, is_new in ((by_file, True), (by_copy, False), (by_seed, False), (by_copy, False)):
         for again in (False, True):
             report = run(config)
@@ -140,8 +139,7 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
         build(strict)
     with pytest.raises(NotBuiltError, match="made with other settings"):
         build(strict, ["embed", "index"])
-    with pytest.raises(StaleIndexError):
-        nearest(strict)
+    assert nearest(strict), "what is published answers"
     assert tree(lenient.folder / ENGINE) == before
 
     shutil.copy(weights_file, file)

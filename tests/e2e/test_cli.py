@@ -402,7 +402,8 @@ def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) ->
 def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # type: ignore[no-untyped-def]
     code, out, err = run("build")
     assert code == 0
-    trained, drawn = (line for line in out.splitlines() if not line.startswith("catalog"))
+    others = ("catalog", "publication")
+    trained, drawn = (line for line in out.splitlines() if not line.startswith(others))
     assert "of RANDOM weights" not in trained
     assert "of RANDOM weights" in drawn
     assert "mobilenet: RANDOM weights" in err
@@ -458,16 +459,15 @@ def test_what_a_user_can_get_wrong_is_one_line(
     assert all(line.startswith("autoencoder ") for line in finished.splitlines())
 
 
-def test_a_query_by_another_model_is_refused(
+def test_a_query_by_other_settings_is_answered_and_says_so(
     built: Config,
-    settings_file: Path,
     photo: Path,
     run,  # type: ignore[no-untyped-def]
 ) -> None:
     for asked in ((photo,), ("--id", 1)):
-        code, out, err = run("query", *asked, "--set", "engines.mobilenet.resize=box")
-        assert (code, out) == (1, "")
-        assert f"run `imgsearch build --config {settings_file}`" in one_line(err)
+        code, out, _ = run("query", *asked, "--set", "engines.mobilenet.resize=box")
+        assert code == 0
+        assert "mobilenet: publication 1 answers by the model that it was published with" in out
 
 
 def test_an_empty_catalog_is_said(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -494,9 +494,9 @@ def test_clean_keeps_what_is_in_use(tmp_path: Path, built: Config, run) -> None:
     here = ("--set", f"root={tmp_path / 'indexes'}")
     assert run("build", *here, "--set", "engines.mobilenet.resize=box")[0] == 0
     assert run("build", *here)[0] == 0
-    code, out, _ = run("clean", "--json", *here)
+    code, out, _ = run("clean", "--json", *here, "--set", "index.keep_publications=1")
     assert code == 0
-    assert len(json.loads(out)) == 3  # a model, its vectors and its index
+    assert len(json.loads(out)) == 5  # two publications; a model, its vectors and its index
     assert run("verify", *here)[0] == 0
     assert run("clean", "--all", "--yes", *here)[0] == 0
     assert not load_config(built_settings(built), [here[1]]).folder.exists()

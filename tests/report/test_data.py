@@ -171,6 +171,7 @@ def test_the_picture_of_a_query_is_that_of_its_first_available_image(open_fair: 
     fair.build({f"toy {n}": Thing(pair, "a") for n, pair in enumerate(pairs)})
     assert any(png(first) > png(second) for first, second in pairs)
     fair.catalog.fail_photo(next(fair.catalog.photos()), "gone")  # the first of the first item
+    fair.publish()
     examples = report_data(fair.config, QUICK).example_queries
     assert examples
     for example in examples:

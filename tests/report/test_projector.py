@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -295,19 +294,6 @@ def test_points_are_labeled_by_name(open_fair: Opener, tmp_path: Path) -> None:
     fair.build(one_each(COLORS[:3]))
     write(fair, tmp_path / "out")
     assert next(iter(read_metadata(tmp_path / "out")[0])) == "name"
-
-
-def test_a_ledger_made_anew_knows_no_items(open_fair: Opener, tmp_path: Path) -> None:
-    fair = open_fair()
-    fair.build(one_each(COLORS[:3]))
-    with sqlite3.connect(fair.config.folder / "catalog.sqlite") as db:
-        db.execute("DELETE FROM images")
-        db.execute("DELETE FROM items")
-    assert write(fair, tmp_path / "out").unreadable == 3
-    rows = read_metadata(tmp_path / "out")
-    assert [(row["id"], row["name"], row["photo"]) for row in rows] == [
-        ("1", "", ""), ("2", "", ""), ("3", "", ""),
-    ]  # fmt: skip
 
 
 # -- Sprite ----------------------------------------------------------------------------------------
