@@ -18,7 +18,15 @@ from starlette.routing import Route
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.service import catalog_api, documents, pages, photo_files, search_api, status
+from pipeline.service import (
+    catalog_api,
+    documents,
+    page_search,
+    pages,
+    photo_files,
+    search_api,
+    status,
+)
 from pipeline.service.access import AccessLog
 from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
 from pipeline.service.guards import BodyGuard, SecurityHeaders
@@ -94,7 +102,7 @@ def _routes() -> list[Route]:
     return [
         Route("/", pages.home, methods=["GET"]),
         Route("/browse", pages.browse, methods=["GET"]),
-        Route("/search", pages.search, methods=["GET", "POST"]),
+        Route("/search", page_search.search, methods=["GET", "POST"]),
         Route("/items/{id:int}", pages.item, methods=["GET"]),
         Route("/static/{name}", static, methods=["GET"]),
         Route("/api/search", search_api.search, methods=["GET", "POST"]),

@@ -25,12 +25,14 @@ _LOGIN_PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="stylesheet" href="/static/page.css">
 <title>A token is needed</title></head>
-<body><main><h1>A token is needed</h1>
-<form method="post" action="/login">
+<body><main><form class="message" method="post" action="/login">
+<h1>A token is needed</h1>
 <p><label for="token">The token that this service was given</label></p>
-<p><input id="token" name="token" type="password" autocomplete="current-password" required>
-<button>Open</button></p>
+<p><input id="token" name="token" type="password" autocomplete="current-password" required></p>
+<p><button class="button primary">Open</button></p>
 </form></main></body></html>
 """
 

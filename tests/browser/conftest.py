@@ -25,12 +25,18 @@ from tests.engines import Fair, ViewModel
 from tests.service.conftest import running, with_settings
 
 CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
-    " --disable-background-networking --disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-EXPECTED_NOISE = "Failed to load resource: the server responded with a status of"
+EXPECTED_NOISE = "Failed to load resource: "  # which tests bring about
 
 CATEGORIES = ("Bags", "Shirts", "Watches")
 HOSTILE = (
@@ -82,7 +88,11 @@ def _offers() -> tuple[list[SourceItem], dict[str, Color]]:
         if i < len(HOSTILE):
             name = HOSTILE[i]
         category = f"{name} of a kind" if i in (0, 5, 7) else CATEGORIES[i % 3]
-        metadata = {"price": 10 + i, "maker": f"maker {i % 4}", name[:40] if i < 8 else "note": name}
+        metadata = {
+            "price": 10 + i,
+            "maker": f"maker {i % 4}",
+            name[:40] if i < 8 else "note": name,
+        }
         photos = tuple(SourcePhoto(f"{i}-{n}.png", data=png(color, (4, 4 + n))) for n in range(2))
         items.append(SourceItem(f"key-{i}", name, category, photos, metadata))
         colors[name] = color

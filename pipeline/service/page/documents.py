@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +17,7 @@ from pipeline.service.page.cards import (
     ranks_of,
     views,
 )
+from pipeline.service.page.content import Failure, Shop, ShownQuery, counted
 from pipeline.service.page.filters import Params
 from pipeline.service.page.render import render
 
@@ -26,69 +26,6 @@ Json = Mapping[str, Any]
 PAGE = 24  # items of a page, and how many more a search shows
 _CARRIED = ("item", "url", "upload", "region", "q")
 """Parameters that stay when filters change."""
-_TITLES = {
-    404: "Not found",
-    413: "Too large",
-    429: "Too many requests",
-    503: "Busy just now",
-    504: "Too slow",
-}
-
-
-@dataclass(frozen=True)
-class Shop:
-    """What every page says of the catalog."""
-
-    name: str
-    items: int
-    engines: Sequence[str]
-    columns: Sequence[Json]
-    """Of `/api/catalog`."""
-    side: int
-    """Pixels of the longer side of a photo from which on the engines see no more."""
-    keep_uploads: int = 0
-    max_k: int = 1000
-    publication: str = ""
-    base: str = ""
-    """Path below which the service is reached, without a slash at its end."""
-
-
-@dataclass(frozen=True)
-class ShownQuery:
-    """What is searched with, as the page shows it."""
-
-    kind: str
-    """photo, url or item."""
-    key: str
-    """What tells it from others: a photo's SHA-256, a URL, an item's id; "" if nothing came."""
-    label: str
-    title: str
-    picture: str | None = None
-    """Address of the photo; None where only the browser has it."""
-    full: str = ""
-    """Address of an item's whole photo."""
-    item: int | None = None
-    uploaded: bool = False
-    """Whether only the browser has the photo, so that without JavaScript it must be sent again."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no answer: `message` and `hint` are those of the API."""
-
-    status: int
-    message: str
-    hint: str = ""
-
-    @property
-    def title(self) -> str:
-        """What is above it."""
-        return _TITLES.get(self.status, "That did not work")
-
-    @property
-    def again(self) -> bool:
-        """Whether the same may work later."""
-        return self.status in {429, 503, 504}
 
 
 def home_page(shop: Shop, items: Sequence[tuple[Json, str | None]]) -> str:
@@ -118,7 +55,7 @@ def search_page(
     return _render(
         "search.html.jinja",
         shop,
-        query={**vars(query), "region": given.get("region", "")},
+        query={**vars(query), "region": _region(given.get("region", ""), answer)},
         panels=shown,
         views=views(shown),
         view=_view(given.get("view", ""), shown),
@@ -186,11 +123,6 @@ def page_number(params: Params) -> int:
     return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 item", "12 items"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _render(template: str, shop: Shop, **content: Any) -> str:
     privacy = (
         f"the last {counted(shop.keep_uploads, 'photo')} searched with are kept, so that the"
@@ -219,6 +151,12 @@ def _filters(shop: Shop, params: Params, action: str, where_error: str) -> dict[
     }
 
 
+def _region(wanted: str, answer: Json | None) -> str:
+    """Return the part of the photo that was searched with, as an address has it."""
+    used = answer["region"] if answer else None
+    return ",".join(f"{number:.4g}" for number in used) if used else wanted.replace("auto", "")
+
+
 def _view(wanted: str, shown: Sequence[Json]) -> str:
     names = [panel["name"] for panel in shown]
     return wanted if wanted in names else COMPARE
@@ -239,7 +177,9 @@ def _say(shown: Sequence[Json], failure: Failure | None, where_error: str) -> st
 
 def _more(params: Params, total: int, max_k: int, base: str) -> str | None:
     """Return the address of the same search with more hits, if there may be any."""
-    k = int(dict(params)["k"]) if dict(params).get("k") else PAGE
+    if not total:
+        return None
+    k = int(dict(params).get("k") or PAGE)
     if total < k or k >= max_k:
         return None
     return _with(params, f"{base}/search", k=min(k + PAGE, max_k))

@@ -2,6 +2,7 @@
 
 const MAX_TRIES = 3;
 const MAX_PAUSE = 10; // seconds
+const LATER = [429, 503, 504];
 
 /** Ask for a page; a photo is sent with it. `busy` is called before each try after the first. */
 export async function answered(url, photo, signal, busy) {
@@ -13,7 +14,7 @@ export async function answered(url, photo, signal, busy) {
     body.set("photo", photo, photo.name ?? "photo");
   }
   for (let tries = 1; ; tries += 1) {
-    const headers = { Accept: "text/html" };
+    const headers = { Accept: "text/html", ...(photo && { "X-Photo-At-Hand": "yes" }) };
     const answer = await fetch(target, { method: body ? "POST" : "GET", body, headers, signal });
     if (answer.status !== 503 || tries === MAX_TRIES) return answer;
     busy();
@@ -23,19 +24,19 @@ export async function answered(url, photo, signal, busy) {
   }
 }
 
-/** The page of an answer; one that is not HTML is put into words. */
+/** There is no page in an answer, or only one that says to come back later. */
+export class Refusal extends Error {}
+
+/** The page of an answer, or a Refusal. */
 export async function pageOf(answer) {
   const text = await answer.text();
-  if (answer.headers.get("Content-Type")?.startsWith("text/html")) {
-    return new DOMParser().parseFromString(text, "text/html");
+  if (!answer.headers.get("Content-Type")?.startsWith("text/html")) {
+    throw new Refusal(reasonIn(text) ?? `The service answered ${answer.status}.`);
   }
-  const page = document.implementation.createHTMLDocument("No answer");
-  const shown = page.createElement("main");
-  shown.id = "main";
-  shown.tabIndex = -1;
-  shown.append(failure(reasonIn(text) ?? `The service answered ${answer.status}.`));
-  page.body.append(shown);
-  return page;
+  const page = new DOMParser().parseFromString(text, "text/html");
+  if (!LATER.includes(answer.status)) return page;
+  const words = [...page.querySelectorAll(".message p:not(:has(*))")].map((p) => p.textContent);
+  throw new Refusal(words.join("; "));
 }
 
 function reasonIn(text) {

@@ -26,8 +26,11 @@ export function ask(visit) {
     event.target.form.reset();
   });
 
+  let isOwn = false; // whether what is dragged is a part of this page
+  addEventListener("dragstart", () => { isOwn = true; });
+  addEventListener("dragend", () => { isOwn = false; });
   addEventListener("dragover", (event) => {
-    if (isInside(event)) return;
+    if (isOwn || isInField(event)) return;
     event.preventDefault();
     dropping.hidden = false;
   });
@@ -36,7 +39,7 @@ export function ask(visit) {
   });
   addEventListener("drop", (event) => {
     dropping.hidden = true;
-    if (isInside(event)) return;
+    if (isOwn || isInField(event)) return;
     event.preventDefault();
     take(event.dataTransfer);
   });
@@ -47,5 +50,4 @@ export function ask(visit) {
   });
 }
 
-/** Whether something of the page itself is dragged, or dropped into a field. */
-const isInside = (event) => !event.dataTransfer || Boolean(event.target.closest?.("input"));
+const isInField = (event) => Boolean(event.target.closest?.("input"));

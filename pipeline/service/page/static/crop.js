@@ -46,6 +46,13 @@ function element(parent, name, className, text = "") {
   return made;
 }
 
+function button(figure, text, action) {
+  const made = element(figure.querySelector(".tools"), "button", "plain", text);
+  made.type = "button";
+  made.addEventListener("click", action);
+  return made;
+}
+
 class Crop {
   constructor(figure, picture, visit) {
     Object.assign(this, { figure, picture, visit, box: null, first: null, press: null });
@@ -53,16 +60,19 @@ class Crop {
     this.layer.tabIndex = 0;
     this.layer.role = "application";
     this.layer.ariaLabel = `Part of the photo to search with. ${KEYS}`;
-    this.hint = figure.querySelector(".tools .quiet");
-    this.whole = element(figure, "button", "plain", "Whole photo");
-    this.hint.before(this.whole);
-    this.whole.type = "button";
-    this.whole.addEventListener("click", () => this.ask(null));
+    this.hint = figure.querySelector(".hint");
+    this.whole = button(figure, "Whole photo", () => this.ask(""));
+    this.auto = button(figure, "Only what stands out", () => this.ask("auto"));
+    picture.addEventListener("error", () => this.remove());
     this.layer.addEventListener("pointerdown", (event) => this.down(event));
     this.layer.addEventListener("pointermove", (event) => this.move(event));
     this.layer.addEventListener("pointerup", (event) => this.up(event));
     this.layer.addEventListener("pointercancel", () => { this.press = null; this.show(this.asked); });
     this.layer.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  remove() {
+    for (const part of [this.layer, this.hint, this.whole, this.auto]) part.remove();
   }
 
   /** Draw a box that is searched with, or none. */
@@ -76,6 +86,7 @@ class Crop {
     this.box = box;
     this.layer.replaceChildren();
     this.whole.hidden = !box;
+    this.auto.hidden = Boolean(box);
     this.hint.textContent = this.first ? SECOND : HINT;
     this.hint.hidden = Boolean(box);
     if (this.first) place(element(this.layer, "span", "tap"), this.first);
@@ -135,13 +146,14 @@ class Crop {
 
   finish(box) {
     if (box.w < LEAST || box.h < LEAST) this.show(this.asked);
-    else this.ask(box);
+    else this.take(box);
   }
 
   key(event) {
     clearTimeout(this.timer);
-    if (event.key === "Escape" && this.box) this.ask(null);
-    else if (event.key === "Enter" && this.box) this.ask(this.box);
+    if (event.key === "Escape" && this.first) this.show(this.asked);
+    else if (event.key === "Escape" && this.box) this.ask("");
+    else if (event.key === "Enter" && this.box) this.take(this.box);
     else if (event.key in ARROWS) this.arrow(event);
     else return;
     event.preventDefault();
@@ -154,18 +166,25 @@ class Crop {
     else if (event.shiftKey) {
       this.draw({ x, y, w: clamp(w + dx, LEAST, 1 - x), h: clamp(h + dy, LEAST, 1 - y) });
     } else this.draw(shifted(this.box, dx, dy));
-    this.timer = setTimeout(() => this.ask(this.box), PAUSE);
+    this.timer = setTimeout(() => this.take(this.box), PAUSE);
   }
 
-  async ask(box) {
-    clearTimeout(this.timer);
+  take(box) {
     this.show(box);
+    this.ask(written(box));
+  }
+
+  /** Search with a region: "x,y,w,h", "auto", or "" for the whole photo. */
+  async ask(region) {
+    clearTimeout(this.timer);
+    if (!region) this.show(null);
+    this.layer.focus({ preventScroll: true }); // the button that was pressed goes away
     const url = new URL(location);
     url.searchParams.delete("k");
     url.searchParams.delete("region");
-    if (box) url.searchParams.set("region", written(box));
+    if (region) url.searchParams.set("region", region);
     if (this.figure.dataset.kind !== "item") this.visit(url);
-    else if (box) this.visit(without(url, "item"), { photo: await photoAt(this.picture.dataset.full) });
+    else if (region) this.visit(without(url, "item"), { photo: await photoAt(this.picture.dataset.full) });
   }
 }
 

@@ -1,6 +1,6 @@
 // From one page to the next without leaving it: photos and earlier pages stay at hand.
 
-import { answered, failure, pageOf } from "./answers.js";
+import { answered, failure, pageOf, Refusal } from "./answers.js";
 import { attachCrop } from "./crop.js";
 import { keep, kept, pictureOf, scaledDown } from "./photo.js";
 import { attachViews } from "./views.js";
@@ -15,6 +15,12 @@ let waiting = new AbortController();
 
 const main = () => document.querySelector("main");
 const say = (text) => { document.querySelector("#status").textContent = text; };
+/** Say it, and write it where the answer will be, if nothing else is there yet. */
+const tell = (text) => {
+  say(text);
+  const title = document.querySelector("[aria-busy]:has(.waiting) h1");
+  if (title) title.textContent = text;
+};
 
 /** Go to a page. `photo`: a new one to search with; `replace`: without a step in the history;
     `stay`: where the page is scrolled to. */
@@ -26,10 +32,10 @@ export async function visit(address, { photo, replace = false, stay = false } = 
   if (photo) show(photo, url, replace);
   else document.querySelector("#results")?.setAttribute("aria-busy", "true");
   say("Searching");
-  const slow = setTimeout(() => say("Still searching"), SLOW);
+  const slow = setTimeout(() => tell("Still searching…"), SLOW);
   try {
     const sent = photo ? await scaledDown(photo, SIDE) : kept(url.searchParams.get("upload"));
-    const busy = () => say("Many are searching just now; trying again");
+    const busy = () => tell("Many are searching just now: trying again");
     const page = await pageOf(await answered(url, sent, signal, busy));
     signal.throwIfAborted();
     if (!page.querySelector("main")) {
@@ -44,8 +50,10 @@ export async function visit(address, { photo, replace = false, stay = false } = 
     turn(page, url, { replace: replace || Boolean(photo), stay });
   } catch (error) {
     if (signal.aborted) return;
-    if (!(error instanceof TypeError)) throw error; // which is what `fetch` throws
-    unreachable(() => visit(url, { photo, replace: replace || Boolean(photo), stay }));
+    // A TypeError is what `fetch` throws.
+    if (!(error instanceof TypeError || error instanceof Refusal)) throw error;
+    const again = () => visit(url, { photo, replace: replace || Boolean(photo), stay });
+    fail(error instanceof Refusal ? error.message : "", again);
   } finally {
     clearTimeout(slow);
   }
@@ -63,9 +71,9 @@ function show(photo, url, replace) {
   scrollTo(0, 0);
 }
 
-function unreachable(again) {
+function fail(text, again) {
   const results = document.querySelector("#results") ?? main();
-  results.replaceChildren(failure());
+  results.replaceChildren(failure(text));
   results.querySelector("[data-again]").addEventListener("click", (event) => {
     event.preventDefault();
     again();
@@ -111,8 +119,10 @@ function turn(page, url, { replace, stay }) {
   scrollTo(0, 0);
 }
 
+/** The hits of the first list that can be seen. */
 const shownCards = () =>
-  [...document.querySelectorAll(".panel .card")].filter((card) => card.offsetParent);
+  [...document.querySelectorAll(".panel")].find((panel) => panel.offsetParent)
+    ?.querySelectorAll(".card") ?? [];
 
 const isSameQuery = (old, next) => {
   const [a, b] = [old, next].map((page) => page.querySelector(".query")?.dataset);
@@ -179,9 +189,9 @@ export function back(state) {
 export function start() {
   history.replaceState({ entry }, "");
   history.scrollRestoration = "manual";
+  const isMissing = document.querySelector(".query .none") !== null;
   attach();
-  const figure = document.querySelector(".query");
-  if (figure && !figure.dataset.key && kept(new URL(location).searchParams.get("upload"))) {
+  if (isMissing && kept(new URL(location).searchParams.get("upload"))) {
     visit(location, { replace: true });
   }
 }
