@@ -131,8 +131,8 @@ def test_only_training_and_fetching_load_tensorflow(
 ) -> None:
     """In one process, because starting one for each takes long."""
     shutil.copytree(built.root, tmp_path / "indexes")
-    for vectors in tmp_path.glob("indexes/*/*/embeddings"):
-        shutil.rmtree(vectors)
+    for segments in tmp_path.glob("indexes/*/*/segments"):
+        shutil.rmtree(segments)
     commands = [
         *("ingest", "embed", "index", f"query {photo}", f"query {photo} --fuse", "query --id 1"),
         *("evaluate --cost", "compare", f"compare {photo}"),
@@ -372,17 +372,18 @@ def test_verify_is_clean_and_finds_a_changed_byte(
     copied.write_text(settings_file.read_text().replace(str(built.root), f"{tmp_path}/indexes"))
     build = BuildStore(tmp_path / "indexes" / "sample" / "mobilenet").current()
     assert build is not None
-    content = bytearray(build.index_file.read_bytes())
+    file = build.segments[0].file
+    content = bytearray(file.read_bytes())
     content[-3] ^= 1
-    build.index_file.write_bytes(content)
+    file.write_bytes(content)
     code, out, _ = run("verify", config=copied)
     assert code == 1
-    assert f"{build.index_file}: damaged: its content has changed" in out
+    assert f"{file}: damaged: its content has changed" in out
 
-    build.index_file.write_bytes(content[:-1])
+    file.write_bytes(content[:-1])
     code, _, err = run("query", "--id", 1, config=copied)
     assert code == 1
-    assert f"{build.index_file}: damaged" in one_line(err)
+    assert f"{file}: damaged" in one_line(err)
 
 
 def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) -> None:  # type: ignore[no-untyped-def]
