@@ -23,6 +23,7 @@ import lookup
 import memory
 import no_match
 import reconstruction
+import region
 import runtimes
 import serving
 import startup
@@ -47,6 +48,7 @@ def main() -> None:
         "asking": asking.measure,
         "no_match": no_match.measure,
         "serving": serving.measure,
+        "region": region.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

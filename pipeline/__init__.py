@@ -9,7 +9,7 @@
     result["vgg16"].hits[0].item.name, result["vgg16"].no_match
 
 `stages.py` is where to begin reading: every stage in order. Each stage has a package, named in the
-order of the data: sources → catalog → download → models → embeddings → index → search →
+order of the data: sources → catalog → download → models → embeddings → index → publish → search →
 evaluation → report; images, config and maintenance serve all of them, cli stands on top.
 
 Importing this package imports nothing heavy and changes nothing in the process. Its notes go to
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
         BusyError,
         ConfigError,
         DamagedArtifactError,
+        GateError,
+        HeldError,
         NotBuiltError,
         NothingToMeasureError,
         PipelineError,
         QueryError,
         RejectedImage,
         SourceError,
+        SourceGoneError,
         StaleIndexError,
         TrainingError,
         WeightsError,
@@ -53,6 +56,8 @@ __all__ = [
     "DamagedArtifactError",
     "EngineResult",
     "FusedHit",
+    "GateError",
+    "HeldError",
     "Hit",
     "Item",
     "NotBuiltError",
@@ -63,6 +68,7 @@ __all__ = [
     "SearchResult",
     "Searcher",
     "SourceError",
+    "SourceGoneError",
     "StaleIndexError",
     "TrainingError",
     "WeightsError",

@@ -31,6 +31,8 @@ from pipeline.locks import is_locked
 MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
 _SEAL = "checksum"
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system answers where this process may read only."""
 
 
 def digest(content: Any) -> str:

@@ -6,6 +6,8 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     PipelineError
     ├── ConfigError            a setting is unknown, of the wrong type, or impossible
     ├── SourceError            the photos or the metadata to ingest cannot be read
+    │   └── SourceGoneError    there is no such folder or file, or nothing in it
+    ├── HeldError              so much is gone from the source that nothing of it was ingested
     ├── RejectedImage          these bytes are not an acceptable photo (a counted outcome)
     ├── WeightsError           pretrained weights cannot be had, or do not fit the network
     ├── TrainingError          there is nothing to train on, or training diverged
@@ -50,6 +52,18 @@ class SourceError(PipelineError):
     """The photos or the metadata to ingest cannot be read."""
 
     code = "source"
+
+
+class SourceGoneError(SourceError):
+    """The folder or file of the source is not there, or nothing is in it."""
+
+    code = "source_gone"
+
+
+class HeldError(PipelineError):
+    """So much is gone from the source that nothing of it was ingested."""
+
+    code = "held"
 
 
 class RejectedImage(PipelineError):

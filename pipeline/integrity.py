@@ -45,7 +45,7 @@ _SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
     """Read a small file of a published folder whole, and compare it with the manifest.
 
-        array = np.load(io.BytesIO(read_published(build.path, build.manifest, "ids.npy")))
+        array = np.load(io.BytesIO(read_published(build.path, build.manifest, "changes.npy")))
 
     Raises:
         DamagedArtifactError: it is missing, not in the manifest, or a byte of it has changed.
@@ -67,20 +67,9 @@ def check_published(folder: Path, manifest: Manifest, name: str) -> Path:
     Raises:
         DamagedArtifactError, OSError: as `read_published`.
     """
-    check_file(folder / name, published_sha256(folder, manifest, name))
+    with open_file(folder / name) as file:
+        _WatchedFile(folder / name, published_sha256(folder, manifest, name), file)  # or it raises
     return folder / name
-
-
-def check_file(path: Path, sha256: str, remove: Path | None = None) -> None:
-    """Compare a file with a checksum, as `check_published` does.
-
-    Raises:
-        DamagedArtifactError: it is missing or has changed; its hint is to delete `remove`, else
-            its folder.
-        OSError: it cannot be read.
-    """
-    with open_file(path, remove) as file:
-        _WatchedFile(path, sha256, file, remove)  # or it raises
 
 
 def published_sha256(folder: Path, manifest: Manifest, name: str) -> str:
@@ -100,7 +89,7 @@ class Watch:
     Whatever is read from them within a `with` block was not altered: if a file has changed since
     it was compared, it is compared again. It may serve several threads.
 
-        watch = Watch(build.path, build.manifest, ["index.faiss"])
+        watch = Watch(segment.path, segment.manifest, ["index.faiss"])
         with watch: neighbors = index.search(queries, k)
 
     The block, and making it, raise a DamagedArtifactError where a file is not what was written.
@@ -138,21 +127,15 @@ class Watch:
 class _WatchedFile:
     """One open file, whose checksum was right when its inode last changed at `ctime_ns`."""
 
-    def __init__(
-        self, path: Path, sha256: str, file: BufferedReader, remove: Path | None = None
-    ) -> None:
-        self._path, self._sha256, self._file, self._remove = path, sha256, file, remove
+    def __init__(self, path: Path, sha256: str, file: BufferedReader) -> None:
+        self._path, self._sha256, self._file = path, sha256, file
         self._lock = Lock()
         self.descriptor = file.fileno()
         status = os.fstat(self.descriptor)
         self.ctime_ns = status.st_ctime_ns
-        is_large = status.st_size >= MIN_REMEMBERED_BYTES
-        proof: list[str | int] = [sha256, *_identity(status)]
-        if is_large and _remembered(path.parent).get(path.name) == proof:
-            return
-        self._compare()
-        if is_large and time.time_ns() - self.ctime_ns > _SETTLED_NS:
-            _remember(path, proof)
+        if not was_compared(path, sha256, status):
+            self._compare()
+            note_compared(path, sha256, status)
 
     def compare_again(self) -> None:
         """Compare the file, which has changed in some way: it may have been unlinked only."""
@@ -164,13 +147,35 @@ class _WatchedFile:
     def _compare(self) -> None:
         self._file.seek(0)
         if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
-            raise damaged(self._path, CHANGED, self._remove)
+            raise damaged(self._path, CHANGED)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What changes whenever a file is written to or replaced."""
+def was_compared(path: Path, sha256: str, status: os.stat_result) -> bool:
+    """Whether it is remembered that a file, which has this status now, had this checksum."""
+    is_large = status.st_size >= MIN_REMEMBERED_BYTES
+    return is_large and _remembered(path.parent).get(path.name) == _proof(sha256, status)
+
+
+def note_compared(
+    path: Path, sha256: str, status: os.stat_result, settled_ns: int | None = None
+) -> None:
+    """Remember that a file had this checksum, and this status before it was compared.
+
+    Not if it has changed within the last `settled_ns` nanoseconds: it could change once more
+    without another time. Where nothing may be written, files are compared each time.
+    """
+    settled_ns = _SETTLED_NS if settled_ns is None else settled_ns
+    is_settled = time.time_ns() - status.st_ctime_ns > settled_ns
+    if status.st_size >= MIN_REMEMBERED_BYTES and is_settled:
+        remembered = {**_remembered(path.parent), path.name: _proof(sha256, status)}
+        with contextlib.suppress(OSError):
+            write_sealed(path.parent / CHECKED, remembered)
+
+
+def _proof(sha256: str, status: os.stat_result) -> list[str | int]:
+    """A checksum, and what changes whenever a file is written to or replaced."""
     times = (status.st_mtime_ns, status.st_ctime_ns)
-    return (status.st_dev, status.st_ino, status.st_size, *times)
+    return [sha256, status.st_dev, status.st_ino, status.st_size, *times]
 
 
 def _remembered(folder: Path) -> Manifest:
@@ -179,12 +184,6 @@ def _remembered(folder: Path) -> Manifest:
         return read_sealed(folder / CHECKED)
     except (DamagedArtifactError, OSError):
         return {}  # the files are compared again
-
-
-def _remember(path: Path, proof: list[str | int]) -> None:
-    remembered = _remembered(path.parent)
-    with contextlib.suppress(OSError):  # where nothing may be written they are compared each time
-        write_sealed(path.parent / CHECKED, {**remembered, path.name: proof})
 
 
 def read_current(file: Path) -> str | None:

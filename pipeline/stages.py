@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from pipeline.artifacts import write_atomic, write_sealed
-from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.engine import Engine
-from pipeline.errors import SourceError
+from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
@@ -79,15 +79,18 @@ def build(
     progress: Progress = SILENT,
     *,
     retry_failed: bool = False,
+    accept_removals: bool = False,
     report: BuildReport | None = None,
 ) -> BuildReport:
     """Bring a catalog's artifacts up to date, and say what was done: `build(load_config(file))`.
 
-    With `retry_failed`, the download tries the photos that failed before, and only those. A
+    With `retry_failed`, the download tries the photos that failed before, and only those. With
+    `accept_removals`, items go however many are no longer in the source. A
     `report` that is passed in is filled stage by stage, so it also tells how far a run came that
     did not finish.
 
     Raises:
+        HeldError: so much is gone from the source that nothing was ingested.
         PipelineError: with what is wrong, where, and what to do; what is finished stays finished.
     """
     report = report or BuildReport()
@@ -99,7 +102,8 @@ def build(
                 done = report.engines[engine.name]
                 done.model, done.new_model = engine.fetch_weights(progress)
         if "ingest" in stages:
-            report.ingest = ingest(ws.source, ws.catalog, limits, decoders, progress)
+            report.ingest = _ingest(ws, progress, accept_removals)
+            _check_not_held(ws, report.ingest)
         if "download" in stages:
             report.download = download(
                 ws.catalog,
@@ -115,7 +119,7 @@ def build(
         for engine in ws.engines_teachers_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
-            report.publication = publish(ws, partial(judge, config))
+            report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
     _warn_of_random_weights(report, progress)
     return report
 
@@ -133,6 +137,36 @@ def _run_engine(
         done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
     if "index" in stages:
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
+
+
+def _ingest(ws: Workspace, progress: Progress, accept_removals: bool) -> IngestReport:
+    try:
+        source = ws.source
+    except SourceGoneError as gone:
+        return hold(ws.catalog, gone)
+    return ingest(
+        source,
+        ws.catalog,
+        ws.image_limits,
+        ws.config.embedding.decoders,
+        progress,
+        accept_removals=accept_removals,
+    )
+
+
+def _check_not_held(ws: Workspace, report: IngestReport) -> None:
+    """Stop where the source may be out of reach: what answers is better than what would.
+
+    Raises:
+        HeldError: it may be.
+    """
+    if report.held:
+        raise HeldError(
+            f"held, nothing was changed: {report.held}",
+            where=ws.config.folder,
+            hint="bring the source back; if that is how it should be,"
+            " run `imgsearch publish --accept-removals`",
+        )
 
 
 def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:

@@ -47,14 +47,14 @@ class Workspace:
 
         Raises:
             NotBuiltError: there is none yet, and `create` is False.
-            SourceError: it is to be created, and the source is not there.
+            SourceGoneError: it is to be created, and the source is not there.
             BusyError: another process is writing it.
             DamagedArtifactError: its ledger is not what was written last.
         """
-        if create:
-            sources.create(config.source)
-        else:
+        if not create:
             Catalog(config.folder).close()
+        elif not (config.folder / LEDGER).exists():
+            sources.create(config.source)
         with lock(config.folder), ledger_copy.writing(config.folder):
             is_new = not (config.folder / LEDGER).exists()
             with Catalog(config.folder, create=True) as catalog:

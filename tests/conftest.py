@@ -22,6 +22,7 @@ from pipeline.artifacts import digest
 from pipeline.artifacts import publish as publish_folder
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import IngestReport, ingest
+from pipeline.catalog.look import Look
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.engine import Engine
@@ -153,11 +154,15 @@ class Shop:
     def index(self, keep: int = 2) -> Build:
         """Build the index, and publish it; `keep` publications stay."""
         settings = self.config.index.model_copy(update={"keep_publications": keep})
-        vectors = self.engine.embeddings(self.model.fingerprint)
-        build = build_index(ENGINE, self.model, self.catalog, vectors, self.engine.builds, settings)
         config = self.config.model_copy(update={"index": settings})
+        build = self.build_only()
         publish.publish(Workspace(config, self.catalog), partial(judge, config))
         return build
+
+    def build_only(self) -> Build:
+        """Build the index, and publish nothing."""
+        vectors, builds = self.engine.embeddings(self.model.fingerprint), self.engine.builds
+        return build_index(ENGINE, self.model, self.catalog, vectors, builds, self.config.index)
 
     def build(self, items: Mapping[str, Sequence[Color]], keep: int = 2) -> Build:
         """All stages."""
@@ -185,6 +190,14 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     made = Shop(tmp_path)
     yield made
     made.catalog.close()
+
+
+def offer_only(catalog: Catalog, *keys: str) -> int:
+    """End an ingest that was offered these keys; return how many items it removed."""
+    with Look(catalog) as look, catalog.transaction():
+        for _ in look.differing(SourceItem(key, "", "", ()) for key in keys):
+            pass
+        return look.finish()
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -72,8 +72,7 @@ class Fair:
 
     def build(self, things: Mapping[str, Thing]) -> None:
         self.offer(things)
-        for name in self.config.engines:
-            self.index(name)
+        self.index_all()
 
     def offer(self, things: Mapping[str, Thing]) -> None:
         items = [
@@ -88,7 +87,18 @@ class Fair:
         ]
         ingest(ListSource(items), self.catalog, ImageLimits())
 
+    def index_all(self) -> None:
+        """Build every engine's index, and publish them together."""
+        for name in self.config.engines:
+            self.build_only(name)
+        self.publish()
+
     def index(self, name: str) -> None:
+        """Build one engine's index, and publish it with those of the others."""
+        self.build_only(name)
+        self.publish()
+
+    def build_only(self, name: str) -> None:
         engine = Engine(name, self.config)
         recipe = models.recipe(self.config.engines[name])
         content = {"recipe": recipe, "embedding": {"type": "pretrained"}, "dim": 3, "weights": name}
@@ -98,7 +108,6 @@ class Fair:
         vectors = engine.embeddings(model.fingerprint)
         embed(ViewModel(name), self.catalog, vectors, ImageLimits())
         build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
-        self.publish()
 
     def publish(self) -> None:
         """Publish whatever indexes there are, once every engine has one."""

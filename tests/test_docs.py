@@ -137,5 +137,7 @@ def test_json_is_what_to_dict_returns(text: str) -> None:
             for hit in engine["hits"]
         ]
         engines[name] = EngineResult(**engine | {"engine": name, "hits": tuple(hits)})
-    result = SearchResult(shown["query"], engines, notes=tuple(shown["notes"]))
+    result = SearchResult(
+        shown["query"], shown["publication"], engines, notes=tuple(shown["notes"])
+    )
     assert result.to_dict() == shown

@@ -59,7 +59,7 @@ def test_a_condition_says_what_it_could_not_judge_and_what_is_nearest(shop: Shop
             record = shop.catalog.item_by_key(key)
             assert record is not None
             images = shop.catalog.images(record.id)
-            shop.catalog.put(9, key, key, category, {"price": price}, images)
+            shop.catalog.put(key, key, category, {"price": price}, images)
     shop.index()
     with pipeline.open(shop.config) as searcher:
         cheap = searcher.search(png((1, 0, 0)), where="price < 2000")
@@ -108,7 +108,7 @@ def test_an_error_is_one_line_of_where_what_and_hint() -> None:
 
 def test_closing_lets_go_of_the_files(shop: Shop) -> None:
     shop.build({"a": [(1, 0, 0)]})
-    index = str(shop.engine.current_build().index_file)
+    index = str(shop.engine.current_build().segments[0].file)
 
     def is_open() -> bool:
         links = Path("/proc/self/fd").iterdir()

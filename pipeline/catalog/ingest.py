@@ -7,45 +7,34 @@ Photos at a URL become pending: `download` fetches them.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline import images
 from pipeline.artifacts import digest
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
-from pipeline.catalog.left_out import (
-    LeftOutCount,
-    Unmatched,
-    is_unread,
-    keep_unread,
-    leave_out,
-    left_out_counts,
-    look_at_mount_point,
-    unmatched,
+from pipeline.catalog.inspector import Inspector
+from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
+from pipeline.catalog.look import Look
+from pipeline.catalog.removal_guard import has_live_items, reason_to_hold, root_of
+from pipeline.catalog.renames import (
+    Move,
+    find_moves,
+    move_items,
+    remember_rows,
+    with_remembered_rows,
 )
-from pipeline.catalog.photos import MISSING, PHOTOS_FAULT, UNREADABLE
-from pipeline.catalog.records import in_range
 from pipeline.concurrency import ordered_map
-from pipeline.errors import RejectedImage
+from pipeline.errors import SourceGoneError
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
-from pipeline.sources.base import (
-    LeftOut,
-    MountPoint,
-    Offer,
-    Skipped,
-    Source,
-    SourceItem,
-    SourcePhoto,
-)
+from pipeline.sources.base import Offer, Skipped, Source, SourceItem
 
-Inspected = tuple[Offer, list[ImageRecord]]
-DUPLICATE = "duplicate id"
+AnyOffer = TypeVar("AnyOffer", bound=Offer)
+Find = Callable[[Iterable[Offer]], Iterator[SourceItem]]
+Records = Mapping[str, ImageRecord]
+"""The ledger's records of an item's images, by their URIs."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +47,16 @@ class IngestReport:
     unchanged: bool = False  # as the source's version showed, without reading it
     left_out: Sequence[LeftOutCount] = ()  # what the source found besides, most files first
     unmatched: Mapping[str, Unmatched] = field(default_factory=dict)  # rows, photos: see there
+    held: str | None = None  # why nothing of what the source offers was ingested, if so
 
     @classmethod
     def of(cls, catalog: Catalog, newly_removed: int = 0, unchanged: bool = False) -> IngestReport:
         """Read from the ledger what the last ingest left there."""
         counts = catalog.counts()
         offered = sum(sum(n.values()) for s, n in counts.items() if s != State.REMOVED)
-        others = left_out_counts(catalog)
-        return cls(offered, counts, newly_removed, unchanged, others, unmatched(catalog, counts))
+        others, missing = left_out_counts(catalog), unmatched(catalog, counts)
+        held = catalog.get_meta("held")
+        return cls(offered, counts, newly_removed, unchanged, others, missing, held)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -80,133 +71,131 @@ def ingest(
     workers: int = 2,
     progress: Progress = SILENT,
     batch_size: int = 256,
+    *,
+    accept_removals: bool = False,
 ) -> IngestReport:
-    """Bring the catalog up to date with its source.
+    """Bring the catalog up to date with its source; where nothing differs, nothing is written.
 
     `workers` threads read and decode photos. Every `batch_size` items are committed together: at
-    most these are repeated after a kill.
+    most these are repeated after a kill. Where items seem to be out of reach rather than gone
+    (`removal_guard.py`), nothing is ingested, and the report says why, unless `accept_removals`.
 
         report = ingest(sources.create(config.source), catalog, ImageLimits())
 
     Raises:
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or is empty as the catalog is.
     """
     version = digest([source.version, str(limits)]) if source.version else None
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
+        with catalog.transaction():
+            catalog.set_meta("held", None)
         return IngestReport.of(catalog, unchanged=True)
-    offers = source.items()
-    first = list(islice(offers, 1))  # a source that cannot be read changes nothing
-    with catalog.transaction():
-        catalog.set_meta("version", None)
-        if catalog.get_meta("limits") != str(limits):
-            catalog.forget_files()
-            catalog.set_meta("limits", str(limits))
-        run = catalog.begin_ingest()
-    inspect = _Inspector(catalog, limits)
-    with progress.task("ingesting", source.total, "items") as advance:
-        work = ((offer, _records(catalog, offer)) for offer in chain(first, offers))
-        inspected = _counted(ordered_map(inspect, work, workers, ahead=8 * workers), advance)
-        while batch := list(islice(inspected, batch_size)):
-            with catalog.transaction():
-                for offer in batch:
-                    _put(catalog, run, offer)
-    with catalog.transaction():
-        keep_unread(catalog, run)
-        removed = catalog.finish_ingest(run)
-        catalog.set_meta("version", version)
+    source = with_remembered_rows(source, catalog)
+    try:
+        offers = source.items()
+        offers = chain(list(islice(offers, 1)), offers)  # what cannot be read changes nothing
+    except SourceGoneError as gone:
+        if not accept_removals:
+            return hold(catalog, gone)
+        offers = iter(())
+    _use_limits(catalog, limits)
+    run = _Run(catalog, limits, workers, progress, batch_size)
+    with Look(catalog) as look:
+        if not catalog.has_items:  # nothing to compare with: items are written as they are read
+            run.write(look.differing, offers, source.total)
+        else:
+            differing = run.compare(look, offers, source.total)
+            moves = find_moves(catalog, limits)
+            reason = reason_to_hold(source, catalog, moves)
+            if reason and not accept_removals:
+                return hold(catalog, reason)
+            if moves:
+                source = _follow(source, catalog, moves)
+                look.clear()
+                differing = run.compare(look, source.items(), source.total)
+            if differing:
+                run.write(look.differing_again, source.items(), source.total)
+        with catalog.transaction():
+            removed = look.finish()
+            catalog.finish_ingest(version)
+            catalog.set_meta("root", root_of(source))
+            catalog.set_meta("held", None)
     return IngestReport.of(catalog, removed)
 
 
-def _counted(inspected: Iterator[Inspected], advance: Advance) -> Iterator[Inspected]:
-    for offer, records in inspected:
-        yield offer, records
+def hold(catalog: Catalog, reason: str | SourceGoneError) -> IngestReport:
+    """Note, and report, why nothing is ingested.
+
+    Raises:
+        SourceGoneError: that is the reason, and there are no items that it would remove.
+    """
+    if isinstance(reason, SourceGoneError) and not has_live_items(catalog):
+        raise reason
+    with catalog.transaction():
+        catalog.set_meta("held", str(reason))
+    return IngestReport.of(catalog)
+
+
+def _follow(source: Source, catalog: Catalog, moves: Sequence[Move]) -> Source:
+    """Have items, and the rows that describe them, follow their photos."""
+    with catalog.transaction():
+        catalog.begin_ingest()
+        remember_rows(source, catalog, moves)
+        move_items(catalog, moves)
+    return with_remembered_rows(source, catalog)
+
+
+def _use_limits(catalog: Catalog, limits: ImageLimits) -> None:
+    """Have all photos judged again where what is acceptable has changed."""
+    if catalog.get_meta("limits") == str(limits):
+        return
+    with catalog.transaction():
+        catalog.forget_files()
+        catalog.set_meta("limits", str(limits))
+        catalog.set_meta("version", None)
+
+
+def _counted(offers: Iterable[AnyOffer], advance: Advance) -> Iterator[AnyOffer]:
+    for offer in offers:
+        yield offer
         if isinstance(offer, SourceItem | Skipped):
             advance(1)
 
 
-def _put(catalog: Catalog, run: int, inspected: Inspected) -> None:
-    offer, records = inspected
-    if isinstance(offer, Skipped):
-        catalog.skip(offer.row, offer.reason)
-        return
-    if isinstance(offer, LeftOut):
-        leave_out(catalog, offer)
-        return
-    if isinstance(offer, MountPoint):
-        look_at_mount_point(catalog, run, offer)
-        return
-    if not offer.photos and is_unread(catalog, offer.key):
-        return  # `keep_unread` leaves it as it is
-    fields = (offer.key, offer.name, offer.category, offer.metadata, records)
-    if not catalog.put(run, *fields, without_photo=offer.without_photo, remark=offer.remark):
-        catalog.skip(offer.row, DUPLICATE, offer.key)
-
-
-def _records(catalog: Catalog, offer: Offer) -> dict[str, ImageRecord]:
-    """The ledger's records of an item's images, by their URIs."""
-    record = catalog.item_by_key(offer.key) if isinstance(offer, SourceItem) else None
-    return {image.uri: image for image in catalog.images(record.id)} if record else {}
-
-
 @dataclass(frozen=True)
-class _Inspector:
-    """Turns the photos of an item into ledger rows; runs on several threads at once."""
+class _Run:
+    """One ingest: what is common to its passes over the source."""
 
     catalog: Catalog
     limits: ImageLimits
+    workers: int
+    progress: Progress
+    batch_size: int
 
-    def __call__(self, work: tuple[Offer, dict[str, ImageRecord]]) -> Inspected:
-        item, records = work
-        photos = item.photos if isinstance(item, SourceItem) else ()
-        return item, [self.inspect(photo, records.get(photo.uri)) for photo in photos]
+    def compare(self, look: Look, offers: Iterable[Offer], total: int | None) -> int:
+        """Compare what is offered with the ledger; return how many items may differ."""
+        with self.progress.task("comparing", total, "items") as advance:
+            return sum(1 for _ in look.differing(_counted(offers, advance)))
 
-    def inspect(self, photo: SourcePhoto, record: ImageRecord | None) -> ImageRecord:
-        """Read and decode one photo, unless the ledger's record is of this very file."""
-        try:
-            if photo.data is not None:
-                record = self.describe(photo.uri, photo.data)  # only what is acceptable is stored
-                stored = self.catalog.store_photo(photo.data, Path(photo.uri).suffix)
-                return replace(record, path=stored)
-            if photo.path is not None:
-                return self.read(photo.uri, photo.path.absolute(), record)
-        except RejectedImage as rejected:
-            return ImageRecord(photo.uri, State.REJECTED, rejected.reason)
-        # A photo at a URL: its download may have ended already.
-        was_tried = record and record.tried_at is not None and record.state is not State.REMOVED
-        return record if record and was_tried else ImageRecord(photo.uri, State.PENDING)
+    def write(self, find: Find, offers: Iterable[Offer], total: int | None) -> None:
+        """Inspect the photos of what `find` finds to differ, and write it, a batch at a time."""
+        with self.progress.task("ingesting", total, "items") as advance:
+            items = find(_counted(offers, advance))
+            work = ((item, self._records(item)) for item in items)
+            inspected = ordered_map(self._inspect, work, self.workers, ahead=8 * self.workers)
+            while batch := list(islice(inspected, self.batch_size)):
+                with self.catalog.transaction():
+                    if sum(self._put(item, images) for item, images in batch):
+                        self.catalog.begin_ingest()
 
-    def read(self, uri: str, path: Path, record: ImageRecord | None) -> ImageRecord:
-        """Describe a file of the user's, which stays where it is."""
-        try:
-            str(path).encode()  # on Linux a file name may be any bytes
-            status = path.stat()
-            if record and _same_file(record, path, status):
-                return record
-            data = images.read_bytes(path, self.limits)
-        except UnicodeEncodeError:
-            return ImageRecord(uri, State.FAILED, "file name is not UTF-8")
-        except FileNotFoundError:
-            return ImageRecord(uri, State.FAILED, MISSING)
-        except OSError as error:
-            if error.errno not in PHOTOS_FAULT:
-                raise  # a bad disk stops the run
-            return ImageRecord(uri, State.FAILED, f"{UNREADABLE}: {error.strerror}")
-        mtime_ns, ctime_ns = _times(status)
-        photo = self.describe(uri, data)
-        return replace(photo, path=str(path), mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+    def _records(self, item: SourceItem) -> Records:
+        stored = self.catalog.stored_items([item.key]).get(item.key)
+        return {image.uri: image for image in stored.images} if stored else {}
 
-    def describe(self, uri: str, data: bytes) -> ImageRecord:
-        """Decode the bytes; a RejectedImage says why they are no acceptable photo."""
-        image = images.decode(data, self.limits)
-        photo = ImageRecord(uri, State.AVAILABLE, width=image.width, height=image.height)
-        return replace(photo, size=len(data), sha256=hashlib.sha256(data).digest())
+    def _inspect(self, work: tuple[SourceItem, Records]) -> tuple[SourceItem, list[ImageRecord]]:
+        (item, records), inspector = work, Inspector(self.catalog, self.limits)
+        return item, [inspector.inspect(photo, records.get(photo.uri)) for photo in item.photos]
 
-
-def _same_file(record: ImageRecord, path: Path, status: os.stat_result) -> bool:
-    recorded = (record.state, record.path, record.size, (record.mtime_ns, record.ctime_ns))
-    return recorded == (State.AVAILABLE, str(path), status.st_size, _times(status))
-
-
-def _times(status: os.stat_result) -> tuple[int, int]:
-    """When the content changed, and when the file did: the first can be set to that of another."""
-    return in_range(status.st_mtime_ns), in_range(status.st_ctime_ns)
+    def _put(self, item: SourceItem, images: list[ImageRecord]) -> bool:
+        fields = (item.key, item.name, item.category, item.metadata, images)
+        return self.catalog.put(*fields, without_photo=item.without_photo, remark=item.remark)

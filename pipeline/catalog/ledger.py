@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.artifacts import damaged, open_file, remove
+from pipeline.artifacts import damaged, remove
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.history import HISTORY_SCHEMA, NEW_COLUMN
+from pipeline.catalog.ledger_blocks import held
+from pipeline.catalog.ledger_opening import in_memory, open_for_reading, open_for_writing
 from pipeline.catalog.records import State
-from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.errors import DamagedArtifactError, NotBuiltError
 
 Rows = Iterator[sqlite3.Row]
@@ -26,11 +27,12 @@ _NEW_COLUMNS = {  # since the first version
     "items": NEW_COLUMN,
     "skipped": "key TEXT NOT NULL DEFAULT ''",
 }
+_DROPPED_COLUMNS = {"items": "run", "mount_points": "run"}
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, category TEXT NOT NULL, metadata TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL, run INTEGER NOT NULL, {_NEW_COLUMNS["items"]}
+    state TEXT NOT NULL, reason TEXT NOT NULL, {_NEW_COLUMNS["items"]}
 );
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,7 +58,8 @@ CREATE TABLE IF NOT EXISTS left_out (
     path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, is_unread INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS left_out_unread ON left_out (path) WHERE is_unread;
-CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY, run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS mount_points (path TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS row_paths (path TEXT PRIMARY KEY, row_key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 {HISTORY_SCHEMA}
 PRAGMA user_version = {_VERSION};
@@ -92,35 +95,49 @@ class Ledger:
         self.page_size = page_size
         if create:
             folder.mkdir(parents=True, exist_ok=True)
+        self._opened = ExitStack()
+        try:
+            self._open(create=create, any_thread=any_thread)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, *, create: bool, any_thread: bool) -> None:
         if os.path.lexists(self.file):
-            open_file(self.file, remove=self.file).close()  # SQLite would wait for a FIFO
+            self._opened.enter_context(held(self.file))  # SQLite would wait for a FIFO
             if not create:  # else `writing` has checked it
-                ledger_copy.check(folder)
+                ledger_copy.check(self.folder)
         elif create:
             for suffix in ("-wal", "-shm", "-journal"):  # of a ledger that was deleted
-                remove(folder / f"{self.file.name}{suffix}")
+                remove(self.folder / f"{self.file.name}{suffix}")
         else:
-            raise NotBuiltError("no catalog here yet", where=folder, hint="run `imgsearch build`")
+            hint = "run `imgsearch build`"
+            raise NotBuiltError("no catalog here yet", where=self.folder, hint=hint)
         try:
-            self._db = sqlite3.connect(
-                self.file, timeout=60, isolation_level=None, check_same_thread=not any_thread
-            )
-            self._db.row_factory = sqlite3.Row
-            for name, (arguments, function) in SQL_FUNCTIONS.items():
-                self._db.create_function(name, arguments, function, deterministic=True)
-            if create:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            else:
-                self._db.execute("SELECT id FROM items LIMIT 1").fetchall()
-            self._migrate()
+            database = self._connected(create=create, any_thread=any_thread)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
                 raise  # locked, or not allowed: nothing is wrong with the file
             raise self.damaged(str(error)) from error
+        self._db = self._opened.enter_context(closing(database))
+
+    def _connected(self, *, create: bool, any_thread: bool) -> sqlite3.Connection:
+        if create:
+            database = open_for_writing(self.file)
+            self._opened.enter_context(held(self.file))
+            _migrate(database)
+            return database
+        database = open_for_reading(self.folder, any_thread=any_thread)
+        database.execute("SELECT id FROM items LIMIT 1").fetchall()
+        if _version(database) < _VERSION:  # only whoever writes may change the file
+            with closing(database) as earlier:
+                database = in_memory(earlier, any_thread=any_thread)
+            _migrate(database)
+        return database
 
     def close(self) -> None:
         """Close the file; committed rows are safe without it too."""
-        self._db.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +170,9 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = FULL")
 
     def set_meta(self, name: str, value: str | None) -> None:
-        """Store a text about the whole catalog under a name; `None` removes it."""
+        """Store a text about the whole catalog under a name, unless it is; `None` removes it."""
+        if self.get_meta(name) == value:
+            return
         self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
         if value is not None:
             self._db.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
@@ -193,9 +212,9 @@ class Ledger:
             counts.setdefault(state, {})[reason] = count
         return counts
 
-    def change(self, statement: str, parameters: Mapping[str, Any]) -> int:
+    def change(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run a statement within a transaction; return how many rows it changed."""
-        return self._db.execute(statement, parameters).rowcount
+        return self._db.execute(statement, parameters or {}).rowcount
 
     def damage(self) -> str | None:
         """Return what SQLite finds wrong with the file, its indexes included; None if nothing."""
@@ -212,12 +231,20 @@ class Ledger:
         """Return the error that says what is wrong with the file, for the caller to raise."""
         return damaged(self.file, what, remove=self.file)
 
-    def _migrate(self) -> None:
-        """Add what a file of an earlier version lacks."""
-        if self._db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-            for table, columns in _NEW_COLUMNS.items():
-                existing = {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}
-                for column in columns.split(", ") if existing else ():
-                    if column.split()[0] not in existing:
-                        self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-            self._db.executescript(_SCHEMA)
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    """Add what a file of an earlier version lacks, and drop what it has besides."""
+    if _version(database) < _VERSION:
+        for table, columns in _NEW_COLUMNS.items():
+            existing = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
+            for column in columns.split(", ") if existing else ():
+                if column.split()[0] not in existing:
+                    database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+        for table, column in _DROPPED_COLUMNS.items():
+            if column in {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}:
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.executescript(_SCHEMA)

@@ -33,17 +33,18 @@ class Unmatched:
 
 
 def leave_out(catalog: Catalog, left_out: LeftOut) -> None:
-    """Record a file or folder, within a transaction."""
-    statement = "INSERT INTO left_out VALUES (:path, :kind, :reason, :is_unread)"
+    """Note a file or folder that the source does not offer."""
+    statement = "INSERT INTO now_left_out VALUES (:path, :kind, :reason, :is_unread)"
     catalog.change(statement, asdict(left_out))
 
 
-def look_at_mount_point(catalog: Catalog, run: int, folder: MountPoint) -> None:
-    """Remember what is mounted; an empty folder where something was is left out as unread."""
-    seen = {"path": folder.path, "run": run}
+def look_at_mount_point(catalog: Catalog, folder: MountPoint) -> None:
+    """Note what is mounted; an empty folder where something was is left out as unread."""
+    seen = {"path": folder.path}
     if folder.is_mounted:
-        catalog.change("INSERT OR REPLACE INTO mount_points VALUES (:path, :run)", seen)
-    elif catalog.change("UPDATE mount_points SET run = :run WHERE path = :path", seen):
+        catalog.change("INSERT OR IGNORE INTO now_mounted VALUES (:path)", seen)
+    elif any(catalog.select("SELECT 1 FROM mount_points WHERE path = :path", seen)):
+        catalog.change("INSERT OR IGNORE INTO now_mounted VALUES (:path)", seen)
         reason = "nothing is mounted there any more"
         leave_out(catalog, LeftOut(folder.path, "folder", reason, is_unread=True))
 
@@ -74,23 +75,20 @@ def is_unread(catalog: Catalog, key: str) -> bool:
     """Whether there is an item of this key, of a path where the source could not look."""
     found = catalog.select(
         "SELECT 1 FROM items WHERE key = :key AND state <> 'removed' AND EXISTS"
-        " (SELECT 1 FROM left_out WHERE is_unread"
+        " (SELECT 1 FROM now_left_out WHERE is_unread"
         "  AND substr(:key || '/', 1, length(path) + 1) = path || '/')",
         {"key": key},
     )
     return any(found)
 
 
-def keep_unread(catalog: Catalog, run: int) -> None:
-    """Leave all items as they are where the source could not look, although it did not offer them.
-
-    For those that are available, the reason is recorded.
-    """
-    catalog.change("DELETE FROM mount_points WHERE run <> :run", {"run": run})
-    for path, reason in list(catalog.select("SELECT path, reason FROM left_out WHERE is_unread")):
+def note_unread(catalog: Catalog) -> None:
+    """Note, of all items where the source could not look, why: they stay as they are."""
+    unread = "SELECT path, reason FROM now_left_out WHERE is_unread"
+    for path, reason in list(catalog.select(unread)):
         catalog.change(
-            "UPDATE items SET run = :run, reason = IIF(state = 'available', :reason, reason)"
-            " WHERE run <> :run"
+            "INSERT OR IGNORE INTO offered (key, not_looked_at) SELECT key, :reason FROM items"
+            " WHERE state <> 'removed'"
             " AND (key = :path OR key >= :path || '/' AND key < :path || '0')",  # 0 comes after /
-            {"run": run, "path": path, "reason": f"not looked at: {reason}"},
+            {"path": path, "reason": f"not looked at: {reason}"},
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from pipeline.cli.app import app, load_config
-from pipeline.cli.options import AsJson, ConfigFile, Overrides
+from pipeline.cli.options import AcceptRemovals, AsJson, ConfigFile, Overrides
 from pipeline.cli.output import print_json, print_line, talk
 from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import counted
@@ -16,19 +16,33 @@ from pipeline.report.text import counted
 if TYPE_CHECKING:
     from pipeline.catalog.left_out import LeftOutCount, Unmatched
     from pipeline.config import Config
-    from pipeline.stages import BuildReport, Stage
+    from pipeline.publish.publish import PublishReport
+    from pipeline.stages import BuildReport, EngineReport, Stage
 
 MAX_KINDS = 6  # of files that are left out, in a line
 
 
-def _run(
-    config: Config, stages: tuple[Stage, ...] | None, as_json: bool, retry_failed: bool = False
+def run_stages(
+    config: Config,
+    stages: tuple[Stage, ...] | None,
+    as_json: bool,
+    *,
+    retry_failed: bool = False,
+    accept_removals: bool = False,
 ) -> None:
+    """Run stages, all of them if None, and print what they did."""
     from pipeline.stages import STAGES, BuildReport, build
 
     report, progress = BuildReport(), console_progress()
     try:
-        build(config, stages or STAGES, progress, retry_failed=retry_failed, report=report)
+        build(
+            config,
+            stages or STAGES,
+            progress,
+            retry_failed=retry_failed,
+            accept_removals=accept_removals,
+            report=report,
+        )
     except BaseException:
         for line in report_lines(report):  # what is finished stays finished
             talk(line)
@@ -40,9 +54,14 @@ def _run(
 
 
 @app.command(epilog="Example: imgsearch ingest --set 'source={type: folder, path: photos}'")
-def ingest(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def ingest(
+    accept_removals: AcceptRemovals = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Bring the catalog up to date with its source, and count what became of every item."""
-    _run(load_config(config, set_), ("ingest",), as_json)
+    run_stages(load_config(config, set_), ("ingest",), as_json, accept_removals=accept_removals)
 
 
 @app.command(epilog="Example: imgsearch download --config config/flipkart.yaml --retry-failed")
@@ -55,31 +74,36 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch the photos that are at URLs; each ends available, failed or rejected, with a reason."""
-    _run(load_config(config, set_), ("download",), as_json, retry_failed)
+    run_stages(load_config(config, set_), ("download",), as_json, retry_failed=retry_failed)
 
 
 @app.command(epilog="Example: imgsearch train --set engines.autoencoder.training.epochs=40")
 def train(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Train the autoencoders on the catalog, and fetch the weights of pretrained networks."""
-    _run(load_config(config, set_), ("train",), as_json)
+    run_stages(load_config(config, set_), ("train",), as_json)
 
 
 @app.command(epilog="Example: imgsearch embed --set embedding.batch_size=64")
 def embed(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Give every photo that has none its vector, by every engine."""
-    _run(load_config(config, set_), ("embed",), as_json)
+    run_stages(load_config(config, set_), ("embed",), as_json)
 
 
 @app.command(epilog="Example: imgsearch index --config config/flipkart.yaml")
 def index(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Publish an index of the vectors there are, for every engine."""
-    _run(load_config(config, set_), ("index",), as_json)
+    run_stages(load_config(config, set_), ("index",), as_json)
 
 
 @app.command(epilog="Example: imgsearch build --config config/flipkart.yaml")
-def build(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def build(
+    accept_removals: AcceptRemovals = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Ingest, download, train, embed and index, each only where it is out of date."""
-    _run(load_config(config, set_), None, as_json)
+    run_stages(load_config(config, set_), None, as_json, accept_removals=accept_removals)
 
 
 def print_report(report: BuildReport) -> None:
@@ -101,22 +125,36 @@ def report_lines(report: BuildReport) -> Iterator[str]:
     if report.download and report.download.counts:
         yield f"photos       {states_line(report.download.counts, 'image')}"
     for name, engine in report.engines.items():
-        parts = []
-        if engine.model:
-            made = "new model" if engine.new_model else "model"
-            random = " of RANDOM weights" if engine.model.has_random_weights else ""
-            parts.append(f"{made} {engine.model.fingerprint}{random}")
-        if engine.embedding:
-            e = engine.embedding
-            failed = f", {e.failed:,} failed" if e.failed else ""
-            parts.append(f"{counted(e.embedded, 'photo')} embedded, {e.already:,} already{failed}")
-        if engine.build:
-            rows = counted(engine.build.manifest["rows"], "photo")
-            parts.append(f"index {engine.build.path} of {rows}")
-            if left_out := engine.build.without_direction:
-                parts.append(f"{left_out:,} photos left out: their vectors have no direction")
-        if parts:
+        if parts := list(_engine_parts(engine)):
             yield f"{name:<12} {'; '.join(parts)}"
+    if report.publication:
+        yield _publication_line(report.publication)
+
+
+def _engine_parts(engine: EngineReport) -> Iterator[str]:
+    if engine.model:
+        made = "new model" if engine.new_model else "model"
+        random = " of RANDOM weights" if engine.model.has_random_weights else ""
+        yield f"{made} {engine.model.fingerprint}{random}"
+    if engine.embedding:
+        e = engine.embedding
+        failed = f", {e.failed:,} failed" if e.failed else ""
+        yield f"{counted(e.embedded, 'photo')} embedded, {e.already:,} already{failed}"
+    if engine.build:
+        yield f"index {engine.build.path} of {counted(engine.build.manifest['rows'], 'photo')}"
+        if left_out := engine.build.without_direction:
+            yield f"{left_out:,} photos left out: their vectors have no direction"
+
+
+def _publication_line(published: PublishReport) -> str:
+    """Say `publication 7 answers`, or why another one does."""
+    number, answering = published.publication.number, published.answering
+    if number != answering:
+        return (
+            f"publication {answering} answers, which was rolled back to; {number} holds what was"
+            f" built: `imgsearch rollback {number}`"
+        )
+    return f"publication {number} answers" + ("" if published.is_new else ": nothing has changed")
 
 
 def remark_lines(

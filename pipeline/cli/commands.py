@@ -1,6 +1,6 @@
 """All commands, in the order of `--help`."""
 
-from pipeline.cli import build, evaluate, maintenance, query, serve, settings
+from pipeline.cli import build, evaluate, maintenance, publications, query, serve, settings
 from pipeline.cli.app import app
 
-__all__ = ["app", "build", "evaluate", "maintenance", "query", "serve", "settings"]
+__all__ = ["app", "build", "evaluate", "maintenance", "publications", "query", "serve", "settings"]

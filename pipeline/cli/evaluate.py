@@ -132,7 +132,7 @@ def report(
     if out and out.resolve() != default.resolve():
         check_output("--out", out, [".html"], settings)
     else:
-        check_writable(settings.folder)
+        check_writable(settings.folder, "--out")
         sweep(settings.folder, REPORT)
     request = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
     data = report_data(settings, request, console_progress())

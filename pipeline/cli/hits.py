@@ -102,7 +102,8 @@ def _remarks(result: SearchResult) -> list[str]:
         for engine in result.values()
         if engine.no_match
     ]
-    return [*no_match, *result.warnings.values(), *result.notes]
+    publication = f"publication {result.publication}"
+    return [*no_match, *result.warnings.values(), *result.notes, publication]
 
 
 def _why_no_match(result: EngineResult) -> str:

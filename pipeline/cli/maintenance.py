@@ -167,7 +167,7 @@ def clean(
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove superseded models, vectors, builds and downloads; never the photos you gave."""
+    """Remove what no kept publication needs: models, vectors, builds, photos; never yours."""
     from pipeline.maintenance.clean import clean as remove
 
     asks = everything and not yes
@@ -229,6 +229,10 @@ def print_info(info: CatalogInfo) -> None:
         out.print(cell(line))
     if info.unfinished:
         out.print("the last ingest did not finish: run `imgsearch ingest`", markup=False)
+    if info.held:
+        out.print(cell(f"held: {info.held}"))
+        out.print("  if it should: run `imgsearch publish --accept-removals`", markup=False)
+    out.print(cell(_published(info)))
     table = Table("engine", "model", "weights", "runtime", "vectors", "index", "build", "size")
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
@@ -236,6 +240,12 @@ def print_info(info: CatalogInfo) -> None:
     for engine in info.engines.values():
         if engine.model and engine.model.warning:
             out.print(cell(engine.model.warning))
+
+
+def _published(info: CatalogInfo) -> str:
+    answers = f"publication {info.publication} answers" if info.publication else ""
+    refused = f"not published since: {'; '.join(info.kept_aside)}" if info.kept_aside else ""
+    return "; ".join(filter(None, (answers, refused))) or "nothing is published yet"
 
 
 def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:

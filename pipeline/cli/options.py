@@ -32,6 +32,14 @@ Overrides = Annotated[
     Option("--set", "-s", help="Change a setting (repeatable).", metavar="KEY.PATH=VALUE"),
 ]
 AsJson = Annotated[bool, Option("--json", help="Print JSON on stdout.")]
+AcceptRemovals = Annotated[
+    bool,
+    Option(
+        "--accept-removals",
+        help="Remove items that are no longer in the source, even if these are so many that it may"
+        " be out of reach.",
+    ),
+]
 Engines = Annotated[list[str] | None, Option("--engine", "-e", help="Only this one (repeatable).")]
 Seed = Annotated[int, Option(min=0, max=2**32 - 1, help="Of all random choices.")]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts import READ_ONLY
 from pipeline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -46,17 +47,23 @@ def check_output(
     sweep(file.parent, file.name)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "") -> None:
     """Make sure that files can be written to a folder, or to the nearest one above that exists.
 
     Raises:
+        QueryError: it can only be read, and `option` names another.
         OSError: they cannot.
     """
     here = folder.absolute()
     while not here.exists() and here != here.parent:
         here = here.parent
-    with tempfile.TemporaryFile(dir=here):
-        pass  # nameless, and gone again
+    try:
+        tempfile.TemporaryFile(dir=here).close()  # nameless, and gone again
+    except OSError as error:
+        if not option or error.errno not in READ_ONLY:
+            raise
+        hint = f"name another place with {option}"
+        raise QueryError("this folder can only be read", where=here, hint=hint) from error
 
 
 def check_apart(option: str, path: Path, config: Config) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.service.server import Address
 
-_EXTRA = ("starlette", "uvicorn", "multipart", "prometheus_client", "segno")
+_EXTRA = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "segno")
 
 
 @app.command(
@@ -45,7 +45,7 @@ def serve(
     _check_extra()
     from pipeline.service.app import create_app
     from pipeline.service.published import PublishedState
-    from pipeline.service.server import Address, Server
+    from pipeline.service.server import Address, Server, return_memory
     from pipeline.service.tokens import hash_token
     from pipeline.service.tokens import new_token as draw_token
 
@@ -55,6 +55,7 @@ def serve(
     address = Address(host, port, tls_cert, tls_key)
     token = draw_token() if new_token else None
     settings = _for_this_run(settings, address, hash_token(token) if token else None, open_)
+    return_memory()
     with address.listen() as listener:
         server = Server(
             create_app(settings, PublishedState(settings)), address, settings.serve.grace

@@ -43,30 +43,46 @@ def sort_keys(photos: Hashes) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(photos[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
+class PhotoIndex:
+    """Finds photos by their SHA-256 among many."""
+
+    def __init__(self, photos: Hashes) -> None:
+        """Take (n, 32) hashes, each of another photo."""
+        self._photos = photos
+        keys = sort_keys(photos)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def rows(self, wanted: Hashes) -> Ids:
+        """(m, 32) → (m,): the row of each wanted photo; -1 where it is not there."""
+        found = np.full(len(wanted), -1, np.int64)
+        keys = sort_keys(wanted)
+        places = np.searchsorted(self._keys, keys)
+        pending = np.arange(len(wanted))
+        while True:  # a second round is for hashes that begin alike
+            pending = pending[places[pending] < len(self._order)]
+            pending = pending[self._keys[places[pending]] == keys[pending]]
+            if not len(pending):
+                return found
+            rows = self._order[places[pending]]
+            is_same = (self._photos[rows] == wanted[pending]).all(axis=1)
+            found[pending[is_same]] = rows[is_same]
+            pending = pending[~is_same]
+            places[pending] += 1
+
+
 def find_rows(photos: Hashes, wanted: Hashes) -> Ids:
     """Return the row of each of (m, 32) `wanted` among (n, 32) `photos`; -1 where it is not there.
 
     find_rows(photos, photos[[4, 2]])  # [4, 2]
     """
-    found = np.full(len(wanted), -1, np.int64)
-    if not len(photos) or not len(wanted):
-        return found
-    keys, wanted_keys = sort_keys(photos), sort_keys(wanted)
-    if len(wanted) < len(photos) / 8:  # only those that begin alike are worth sorting
-        near = np.flatnonzero(np.isin(keys, wanted_keys))
-    else:
-        near = np.arange(len(keys))
-    order = near[np.argsort(keys[near], kind="stable")]
-    keys = keys[order]
-    places = np.searchsorted(keys, wanted_keys)
-    pending = np.arange(len(wanted))
-    while True:  # a second round is for hashes that begin alike
-        pending = pending[places[pending] < len(order)]
-        pending = pending[keys[places[pending]] == wanted_keys[pending]]
-        if not len(pending):
-            return found
-        rows = order[places[pending]]
-        is_same = (photos[rows] == wanted[pending]).all(axis=1)
-        found[pending[is_same]] = rows[is_same]
-        pending = pending[~is_same]
-        places[pending] += 1
+    if len(wanted) >= len(photos):
+        return PhotoIndex(photos).rows(wanted)
+    if not len(wanted):
+        return np.empty(0, np.int64)
+    # Only those that begin alike are worth sorting; `np.isin` would sort all, which takes long.
+    keys, wanted_keys = sort_keys(photos), np.sort(sort_keys(wanted))
+    places = np.minimum(np.searchsorted(wanted_keys, keys), len(wanted_keys) - 1)
+    near = np.flatnonzero(wanted_keys[places] == keys)
+    rows = PhotoIndex(photos[near]).rows(wanted)
+    return np.append(near, -1)[rows]

@@ -48,8 +48,9 @@ def embed(
 ) -> EmbedReport:
     """Give every available photo of the catalog its vector.
 
-    With `items`, the photos of all others are known to have theirs. Photos are read from `decoded` where it has their prepared pixels, by their SHA-256. A photo
-    that cannot be read any more is marked `failed` in the ledger and counted.
+    With `items`, the photos of all others are known to have theirs. Photos are read from `decoded`
+    where it has their prepared pixels, by their SHA-256. A photo that cannot be read any more is
+    marked `failed` in the ledger and counted.
 
         report = embed(model, catalog, store, ImageLimits(), batch_size=32)
 

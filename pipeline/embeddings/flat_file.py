@@ -45,7 +45,7 @@ class FlatFile:
     """The (rows, dim) float32 vectors of a flat FAISS file."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file: `FlatFile(segment.index_file).read(np.array([0]))`.
+        """Open a file: `FlatFile(segment.file).read(np.array([0]))`.
 
         Raises:
             DamagedArtifactError: it is no flat Euclidean index of FAISS, or not a whole one.

@@ -17,7 +17,9 @@ from pipeline.errors import DamagedArtifactError
 def salvage(folder: Path, embeddings: Path) -> None:
     """Remove a damaged segment; vectors that are what was written become shards again.
 
-    `embeddings` has a folder of shards for each model: `salvage(path, engine.folder / "embeddings")`.
+    `embeddings` has a folder of shards for each model.
+
+        salvage(engine.builds.segments.folder / name, engine.folder / "embeddings")
 
     Raises:
         OSError: it cannot be read, or the shards cannot be written.

@@ -66,6 +66,11 @@ class Segment:
         return sorted(self.manifest["files"].keys() - others)
 
     @property
+    def runtimes(self) -> list[str]:
+        """What computed its vectors, and their versions: noted for people, it decides nothing."""
+        return list(self.manifest.get("runtimes", []))
+
+    @property
     def without_direction(self) -> Ids:
         """The rows that no search finds, because their vectors are zero: see `build_index`."""
         return np.array(self.manifest["without_direction"], np.int64)
@@ -92,6 +97,8 @@ class Segment:
             DamagedArtifactError: a vector is not what was written.
         """
         with closing(FlatFile(self.file)) as file:
+            if (file.rows, file.dim) != (self.rows, self.manifest["dim"]):
+                raise damaged(self.file, "it has another shape than the manifest says")
             for start in range(0, len(rows), READ_ROWS):
                 block = rows[start : start + READ_ROWS]
                 vectors = file.read(block)
@@ -108,6 +115,7 @@ class SegmentStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._opened: dict[str, Segment] = {}  # their arrays are read once
 
     def paths(self) -> list[Path]:
         """Return the folders of all segments."""
@@ -123,7 +131,9 @@ class SegmentStore:
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:
             raise damaged(folder / MANIFEST, "it describes no segment")
-        return Segment(folder, manifest)
+        if name not in self._opened or self._opened[name].manifest != manifest:
+            self._opened[name] = Segment(folder, manifest)
+        return self._opened[name]
 
     def of_model(self, fingerprint: str) -> list[Segment]:
         """Return the segments that hold the vectors of a model; raises as `open` does."""

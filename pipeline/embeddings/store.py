@@ -28,7 +28,7 @@ from pipeline.artifacts import (
     write_atomic,
     write_sealed,
 )
-from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids, Mask, find_rows, to_hashes
+from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids, Mask, PhotoIndex, to_hashes
 from pipeline.embeddings.segment import (
     CHECKSUM_BYTES,
     Checksums,
@@ -50,6 +50,8 @@ class Shard:
     """16 hexadecimal digits of the SHA-256 of each row."""
     sha256: str
     """Of the file."""
+    runtime: str = ""
+    """What computed the vectors, and its version."""
 
     def vectors(self) -> F32Matrix:
         """(rows, dim) float32, from a file that has the checksum noted when it was written.
@@ -69,6 +71,11 @@ class Shard:
     def hashes(self) -> Hashes:
         """(rows, 32) uint8: `photos`, as an array."""
         return to_hashes(b"".join(self.photos))
+
+    @property
+    def runtimes(self) -> list[str]:
+        """Like `Segment.runtimes`."""
+        return [self.runtime] if self.runtime else []
 
     @property
     def checksums(self) -> Checksums:
@@ -123,7 +130,7 @@ class EmbeddingStore:
         return mask
 
     def checksums(self, photos: Hashes) -> Checksums:
-        """(n, 32) SHA-256 of photos → (n, 8): the checksums of their vectors; 0 where there is none.
+        """(n, 32) SHA-256 of photos → (n, 8): checksums of their vectors; 0 where there is none.
 
         They change whenever a vector does, whatever holds it.
         """
@@ -131,6 +138,10 @@ class EmbeddingStore:
         for source, positions, rows in self._find(photos):
             checksums[positions] = source.checksums[rows]
         return checksums
+
+    def runtimes(self, photos: Hashes) -> list[str]:
+        """Return what computed the vectors of (n, 32) photos: names and versions, sorted."""
+        return sorted({name for source, _, _ in self._find(photos) for name in source.runtimes})
 
     def select(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
         """Read the vectors of (n, 32) photos: yield positions among them, and (m, dim) vectors.
@@ -162,15 +173,15 @@ class EmbeddingStore:
 
     def _find(self, photos: Hashes) -> Iterator[tuple[Shard | Segment, Ids, Ids]]:
         """Yield (source, positions of photos, their rows in it), each photo at most once."""
-        missing = np.arange(len(photos))
-        for source in self.sources():
-            if not len(missing):
-                return
-            rows = find_rows(source.hashes, photos[missing])
-            is_here = rows >= 0
-            if is_here.any():
-                yield source, missing[is_here], rows[is_here]
-            missing = missing[~is_here]
+        index = PhotoIndex(photos)
+        is_missing = np.ones(len(photos), np.bool_)
+        for source in self.sources() if len(photos) else ():
+            positions = index.rows(source.hashes)
+            rows = np.flatnonzero(positions >= 0)
+            rows = rows[is_missing[positions[rows]]]
+            if len(rows):
+                is_missing[positions[rows]] = False
+                yield source, positions[rows], rows
 
     def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
         """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.
@@ -190,7 +201,7 @@ class EmbeddingStore:
         sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
         content = {"photos": [photo.hex() for photo in photos], "rows": rows, "sha256": sha256}
         write_sealed(file.with_suffix(".json"), {**content, "runtime": runtime})
-        return Shard(file, tuple(photos), tuple(rows), sha256)
+        return Shard(file, tuple(photos), tuple(rows), sha256, runtime)
 
     def drop_shards(self, markers: Iterable[Path]) -> None:
         """Delete shards, given by their JSON files, whose vectors a build holds."""
@@ -215,6 +226,7 @@ def read_shard(marker: Path) -> Shard:
     try:
         photos = tuple(bytes.fromhex(photo) for photo in content["photos"])
         rows = tuple(content["rows"])
-        return Shard(marker.with_suffix(".npy"), photos, rows, content["sha256"])
+        runtime = str(content.get("runtime", ""))
+        return Shard(marker.with_suffix(".npy"), photos, rows, content["sha256"], runtime)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(marker, "it does not describe a shard", remove=marker) from error

@@ -96,6 +96,8 @@ class Comparison:
     """What several engines answer to the same queries."""
 
     catalog: str
+    publication: int
+    """The number of the publication that was asked."""
     label: str | None
     """None if no item has it."""
     k: int
@@ -167,6 +169,7 @@ class _Comparer:
         right = Counter("+".join(filter(verdict.get, verdict)) for verdict in verdicts)
         return Comparison(
             self.config.catalog,
+            self.searchers[0].publication.number,
             self.options.label if self.labels else None,
             self.options.k,
             tuple(answers),

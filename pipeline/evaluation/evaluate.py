@@ -140,6 +140,7 @@ class _Evaluator:
         queries, scored = len(result.answerable), int(result.answerable.sum())
         return Evaluation(
             catalog=self.config.catalog,
+            publication=self.searchers[0].publication.number,
             label=options.label,
             query_set=None if options.query_set is None else str(options.query_set),
             items=len(summary.experiment.gallery_labels),

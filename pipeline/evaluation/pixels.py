@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from pipeline import images
+from pipeline.artifacts import READ_ONLY
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import prepare_all
 from pipeline.errors import RejectedImage
@@ -62,15 +64,16 @@ def decode(
 ) -> Pixels:
     """Decode photos into a file in `folder`, which vanishes with the last use of it.
 
+    Where this process may only read there, the file is where the system keeps temporary files.
+
     Memory holds a few photos. Those that cannot be decoded are left out.
 
     Raises:
         OSError: the disk is bad or full.
     """
     accepted: list[Photo] = []
-    # Nameless: a killed run leaves nothing behind.
     with (
-        tempfile.TemporaryFile(dir=folder) as file,
+        _nameless_file(folder) as file,
         progress.task("evaluate: decoding", len(photos), "photos") as advance,
     ):
         prepared = prepare_all(photos, preprocessing.apply, limits, decoders, _DECODED_AHEAD)
@@ -85,6 +88,16 @@ def decode(
             np.memmap(file, np.uint8, "r", shape=shape) if accepted else np.empty(shape, np.uint8)
         )
     return Pixels(accepted, rows)
+
+
+def _nameless_file(folder: Path) -> IO[bytes]:
+    """A file of which a killed run leaves nothing behind."""
+    try:
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        return tempfile.TemporaryFile()
 
 
 def pixel_vectors(

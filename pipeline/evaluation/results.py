@@ -58,6 +58,8 @@ class Evaluation:
     """How good each engine of a catalog is at finding items of the query's label."""
 
     catalog: str
+    publication: int
+    """The number of the publication that was measured."""
     label: str
     """The column that the labels come from."""
     query_set: str | None

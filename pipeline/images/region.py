@@ -40,7 +40,7 @@ class Region(_Sides):
         """Check and keep the four fractions."""
         region = super().__new__(cls, x, y, w, h)
         if not all(map(isfinite, region)):
-            raise QueryError(f"region {region}: these are not four numbers", hint=_HINT)
+            raise QueryError(f"region {region}: these are not four finite numbers", hint=_HINT)
         if not (w > 0 and h > 0):
             raise QueryError(f"region {region}: there is nothing in it", hint=_HINT)
         if min(x, y) < 0 or max(x + w, y + h) > 1 + _ROUNDING:
@@ -63,7 +63,7 @@ def as_region(value: str | Sequence[float]) -> Region | Auto:
         return AUTO
     try:
         x, y, w, h = map(float, value.split(",") if isinstance(value, str) else value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise QueryError(f"region {value!r}: it is not x,y,w,h", hint=_HINT) from error
     return Region(x, y, w, h)
 

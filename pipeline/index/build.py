@@ -110,7 +110,7 @@ def _make(
     content = {
         **description,
         "rows": len(photos),
-        "items": len(np.unique(row_items.ids[:, 1])),
+        "items": 1 + int(np.count_nonzero(np.diff(np.sort(row_items.ids[:, 1])))),
         "without_direction": int(arranged.rows.is_shown[arranged.rows.without_direction].sum()),
         "without_vector": updated.without_vector,
         SEGMENTS: [segment.name for segment in arranged.segments],

@@ -27,7 +27,7 @@ class FlatIndex:
         max_candidates: int = MAX_CANDIDATES,
         read_rows: int = READ_ROWS,
     ) -> None:
-        """Open an index file: `FlatIndex(build.index_file).search(xq, k=10)`.
+        """Open an index file: `FlatIndex(segment.file).search(xq, k=10)`.
 
         Raises:
             DamagedArtifactError: it is no flat L2 index, or not a whole one.

@@ -56,11 +56,11 @@ def merge_groups(shown: Sequence[int]) -> list[list[int]]:
     for segment, count in enumerate(shown):
         if not count:
             continue
-        group = [segment]
-        while counts and counts[-1] < GROWTH * count:
-            group, count = groups.pop() + group, counts.pop() + count
-        groups.append(group)
+        groups.append([segment])
         counts.append(count)
+        while len(counts) > 1 and counts[-2] < GROWTH * counts[-1]:
+            groups[-2:] = [groups[-2] + groups[-1]]
+            counts[-2:] = [counts[-2] + counts[-1]]
     return groups
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError
 from pipeline.index.builds import SEGMENTS, Build, BuildStore
 from pipeline.index.segment_rows import SegmentRows
-from pipeline.integrity import check_folder, is_whole
+from pipeline.integrity import check_folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def find_parent(
 ) -> Parent:
     """Return what to begin the next build with.
 
-    What is found damaged is removed, but for the vectors that can be saved: see `salvage`.
+    A damaged segment is removed, but for the vectors that can be saved: see `salvage`.
     `description` is what the manifest of a build says of it whatever photos it holds: a build of
     another model or another type of index is no parent.
 
@@ -60,7 +61,7 @@ def find_parent(
         return Parent([])
     names = build.manifest[SEGMENTS]
     segments = [one for name in names if (one := _whole(builds.segments, name, vectors))]
-    if len(segments) < len(names) or not is_whole(build.path):
+    if len(segments) < len(names) or not _is_intact(build.path):
         return Parent(segments)
     return Parent(segments, build, _changed_since(catalog, build))
 
@@ -76,16 +77,19 @@ def note_indexed(catalog: Catalog, build: Build, generation: int) -> None:
 
 def _changed_since(catalog: Catalog, build: Build) -> Ids | None:
     generation = _indexed(catalog, build)
+    # Of a generation that is not kept it is not known which photos were taken from an item since.
+    if generation not in catalog.sealed_generations():
+        return None
     # A photo that had no vector then may have one now, though its item is the same.
-    if generation is None or build.manifest["without_vector"]:
+    if build.manifest["without_vector"]:
         return None
     return catalog.changed_items(generation)
 
 
-def _indexed(catalog: Catalog, build: Build) -> int | None:
-    """The generation of the ledger that a build is the index of, as far as the ledger knows."""
+def _indexed(catalog: Catalog, build: Build) -> int:
+    """The generation of the ledger that a build is the index of; 0 if the ledger knows of none."""
     name, _, generation = (catalog.get_meta(_meta_name(build)) or "").partition(" ")
-    return int(generation) if name == build.path.name else None
+    return int(generation) if name == build.path.name else 0
 
 
 def _meta_name(build: Build) -> str:
@@ -102,11 +106,16 @@ def _last_build(builds: BuildStore) -> Build | None:
 def _whole(segments: SegmentStore, name: str, vectors: EmbeddingStore) -> Segment | None:
     """A segment, unless it is missing or damaged."""
     folder = segments.folder / name
-    if not os.path.lexists(folder):
-        return None
+    if _is_intact(folder):
+        return segments.open(name)
+    if os.path.lexists(folder):
+        salvage(folder, vectors.folder.parent)
+    return None
+
+
+def _is_intact(folder: Path) -> bool:
     try:
         check_folder(folder)
     except DamagedArtifactError:
-        salvage(folder, vectors.folder.parent)
-        return None
-    return segments.open(name)
+        return False
+    return True

@@ -57,7 +57,8 @@ class Sealer:
         checksums = [sha256_array(array) for array in arrays.values()]
         folder = self.segments.folder / digest([content, checksums])
         if not is_whole(folder):
-            with publish(folder, content) as aside:
+            runtimes = self.vectors.runtimes(hashes)  # which the name does not depend on
+            with publish(folder, {**content, "runtimes": runtimes}) as aside:
                 self._write(aside, content, arrays)
         return self.segments.open(folder.name)
 

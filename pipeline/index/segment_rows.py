@@ -84,7 +84,7 @@ def row_starts(segments: Sequence[Segment]) -> list[int]:
 def sealed_ids(segments: Sequence[Segment]) -> Ids:
     """(m, 2): (row, item id), sorted; who showed the rows of segments when they were sealed."""
     starts = row_starts(segments)[:-1]
-    ids = [one.ids + [at, 0] for one, at in zip(segments, starts, strict=True)]
+    ids = [one.ids + np.array([at, 0]) for one, at in zip(segments, starts, strict=True)]
     return np.concatenate([np.empty((0, 2), np.int64), *ids])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,13 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import CATALOG_FILES, LEDGER
 from pipeline.engine import Engine
+from pipeline.errors import BusyError, NotBuiltError
 from pipeline.index.builds import SEGMENTS
 from pipeline.locks import lock
 from pipeline.maintenance.info import size_on_disk
+from pipeline.publish.publication import Publication, PublishedEngine
+from pipeline.publish.retention import retiring
+from pipeline.publish.store import PublicationStore
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,21 @@ def clean(
     everything: bool = False,
     announce: Callable[[Sequence[Removal]], object] = lambda _: None,
 ) -> list[Removal]:
-    """Remove superseded models, vectors and builds, unfinished training, and unused stored photos.
+    """Remove what no publication that is kept needs: models, vectors, builds, photos, training.
 
-    With `everything`, remove all that was written for the catalog, and its folder if nothing else
-    is in it: `clean(config, everything=True)`. The user's own photos are never touched.
+    What is kept are as many publications as the settings say, those with a tag, and those that are
+    in use. With `everything`, remove all that was written for the catalog, and its folder if
+    nothing else is in it: `clean(config, everything=True)`. The user's own photos always stay.
 
     `announce` gets what is about to be removed; where it raises, nothing is.
 
     Raises:
-        BusyError: another process is writing the catalog.
+        BusyError: another process is writing the catalog; or all of it is to go, and is in use.
     """
     if not config.folder.is_dir():
         return []
-    with lock(config.folder):
-        paths = list(_everything(config) if everything else _unused(config))
+    with lock(config.folder), _retiring(config, everything=everything) as retired:
+        paths = list(_everything(config) if everything else _unused(config, retired))
         removals = [_removal(path) for path in paths]
         announce(removals)
         for path in paths:
@@ -74,30 +79,61 @@ def _everything(config: Config) -> list[Path]:
     return [path for path in paths if path.exists() or path.is_symlink()]
 
 
-def _unused(config: Config) -> Iterator[Path]:
-    yield from _unused_photos(config)
+@contextmanager
+def _retiring(config: Config, *, everything: bool) -> Iterator[list[int]]:
+    """Yield the numbers of the publications that go, which no one can begin to use meanwhile.
+
+    Raises:
+        BusyError: everything is to go, and someone uses a publication.
+    """
+    store = PublicationStore(config)
+    if not store.numbers():
+        yield []
+        return
+    with lock(store.folder, wait=True), ExitStack() as stack:
+        if not everything:
+            yield stack.enter_context(retiring(store, config.index.keep_publications))
+            return
+        for number in store.numbers():
+            if not stack.enter_context(store.held_for_removal(number)):
+                hint = "end what searches in it, then try again"
+                raise BusyError(f"publication {number} is in use", where=store.folder, hint=hint)
+        yield store.numbers()
+
+
+def _unused(config: Config, retired: Collection[int]) -> Iterator[Path]:
+    store = PublicationStore(config)
+    kept = [one for one in store.all() if one.number not in retired]
+    yield from _unused_photos(config, kept)
+    yield from (store.folder / str(number) for number in retired)
     for name in config.engines:
-        engine = Engine(name, config)
-        model, build = engine.models.current(), engine.builds.current()
-        used = {model.path.name, model.fingerprint} if model else set()
-        if build:
-            used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
-            used |= set(build.manifest[SEGMENTS])
-        builds = engine.builds
-        for parent in (
-            *(engine.models.folder, engine.folder / "embeddings"),
-            *(builds.folder, builds.segments.folder),
-        ):
-            if parent.is_dir():
-                yield from sorted(p for p in parent.iterdir() if p.is_dir() and p.name not in used)
+        published = [one.engines[name] for one in kept if name in one.engines]
+        yield from _unused_of(Engine(name, config), published)
 
 
-def _unused_photos(config: Config) -> Iterator[Path]:
-    """Stored photos that no item shows any more."""
+def _unused_of(engine: Engine, published: Sequence[PublishedEngine]) -> Iterator[Path]:
+    """Folders of an engine that neither these publications nor the next build needs."""
+    models, builds = engine.models, engine.builds
+    model, last = models.current(), builds.current()
+    needed = [builds.open(one.build) for one in published] + ([last] if last else [])
+    used = {model.path.name, model.fingerprint} if model else set()
+    for build in needed:
+        used |= {build.path.name, build.fingerprint, str(build.manifest["model"])}
+        used |= set(build.manifest[SEGMENTS])
+    vectors = engine.folder / "embeddings"
+    for parent in (models.folder, vectors, builds.folder, builds.segments.folder):
+        if parent.is_dir():
+            yield from sorted(p for p in parent.iterdir() if p.is_dir() and p.name not in used)
+
+
+def _unused_photos(config: Config, kept: Sequence[Publication]) -> Iterator[Path]:
+    """Stored photos that no item shows any more, now or in a publication that is kept."""
     stored = config.folder / "images"
     if stored.is_dir() and (config.folder / LEDGER).is_file():
-        with Catalog(config.folder) as catalog:
-            shown = {path for path, _ in catalog.files()}
+        shown: set[Path] = set()
+        for generation in {None, *(one.generation for one in kept)}:
+            with suppress(NotBuiltError), Catalog(config.folder, generation=generation) as catalog:
+                shown.update(path for path, _ in catalog.files())
         yield from sorted(path for path in stored.glob("*/*") if path not in shown)
 
 

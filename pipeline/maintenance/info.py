@@ -14,6 +14,8 @@ from pipeline.engine import Engine
 from pipeline.index.builds import Build
 from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
+from pipeline.publish.publication import Publication
+from pipeline.publish.store import PublicationStore
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class BuildInfo:
-    """The index that answers."""
+    """The index that answers; the one that was made last, where none is published."""
 
     id: str
     index: str  # its type
@@ -68,7 +70,10 @@ class CatalogInfo:
     states: Mapping[str, Mapping[str, int]]  # state → reason → items
     left_out: Sequence[LeftOutCount]  # what the source holds besides, most files first
     unmatched: Mapping[str, Unmatched]  # row, photo → those that did not meet
+    publication: int | None  # the one that answers
+    kept_aside: Sequence[str]  # why the gate refused what was built since
     unfinished: bool  # whether the last ingest was broken off
+    held: str | None  # why the last ingest changed nothing, if the source may be out of reach
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
 
@@ -84,6 +89,8 @@ def catalog_info(config: Config) -> CatalogInfo:
         NotBuiltError: there is no catalog yet.
         DamagedArtifactError: an artifact is not what was written.
     """
+    store = PublicationStore(config)
+    published, newest = store.current(), next(reversed(store.all()), None)
     with Catalog(config.folder) as catalog:
         states = catalog.counts()
         return CatalogInfo(
@@ -94,9 +101,12 @@ def catalog_info(config: Config) -> CatalogInfo:
             states=states,
             left_out=left_out_counts(catalog),
             unmatched=unmatched(catalog, states),
+            publication=published.number if published else None,
+            kept_aside=newest.faults if newest and newest != published else (),
             unfinished=catalog.is_unfinished,
+            held=catalog.get_meta("held"),
             photos=catalog.photo_count(),
-            engines={name: _engine(Engine(name, config)) for name in config.engines},
+            engines={name: _engine(Engine(name, config), published) for name in config.engines},
         )
 
 
@@ -105,8 +115,12 @@ def size_on_disk(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
 
 
-def _engine(engine: Engine) -> EngineInfo:
-    model, build = engine.models.current(), engine.builds.current()
+def _engine(engine: Engine, published: Publication | None) -> EngineInfo:
+    model = engine.models.current()
+    if published and engine.name in published.engines:
+        build: Build | None = engine.builds.open(published.engines[engine.name].build)
+    else:
+        build = engine.builds.current()
     return EngineInfo(
         bytes=size_on_disk(engine.folder),
         model=_model(engine, model) if model else None,

@@ -27,6 +27,7 @@ from pipeline.index import open_build
 from pipeline.index.builds import SEGMENTS, Build
 from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
 from pipeline.maintenance.problems import Problem, Remedy, problem_of
+from pipeline.maintenance.verify_published import publication_problems
 from pipeline.models.store import FOR_PEOPLE
 from pipeline.progress import SILENT, Progress
 
@@ -126,6 +127,7 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
         yield Problem(file, "is missing")  # the build takes the copy
         return
     try:
+        ledger_copy.check(config.folder, anew=True)
         catalog = Catalog(config.folder)
     except (DamagedArtifactError, OSError) as error:
         yield problem_of(error, file)
@@ -145,6 +147,7 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
                 yield from _photo(path, sha256, config.folder / "images")
                 advance(1)
         pairs = set(catalog.photo_item_pairs())
+        yield from publication_problems(config, catalog.sealed_generations())
     for name in config.engines:
         yield from _engine(Engine(name, config), pairs, verdict, progress)
 
@@ -180,7 +183,10 @@ def _engine(
     for path in engine.builds.all():
         verdict.builds += 1
         yield from _published(path)
-        yield from _missing_segments(engine, path, build)
+        missing = [*_missing_segments(engine, path, build)]
+        yield from missing
+        if build is not None and path == build.path and missing:
+            build = None  # nothing more can be said of it
     if build is not None:
         yield from _trying_all(lambda: _disagreements(engine, build, pairs), build.path)
 

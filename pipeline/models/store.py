@@ -171,6 +171,10 @@ class ModelStore:
             raise damaged(self.folder / name / MANIFEST, "it describes no model")
         return ModelFolder(self.folder / name, manifest)
 
+    def folders(self) -> list[Path]:
+        """Return the folders of all models, by name."""
+        return sorted(path for path in self.folder.glob("[0-9a-f]*") if path.is_dir())
+
     def with_recipe(
         self, recipe: Mapping[str, Any], *, remove_damaged: bool = False
     ) -> list[ModelFolder]:
@@ -182,7 +186,7 @@ class ModelStore:
         """
         current = read_current(self.current_file)
         models = []
-        for folder in sorted(path for path in self.folder.glob("[0-9a-f]*") if path.is_dir()):
+        for folder in self.folders():
             try:
                 model = self.open(folder.name)
                 model.check_needed()

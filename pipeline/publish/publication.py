@@ -49,6 +49,8 @@ class Publication:
     generation: int
     """The state of the ledger."""
     engines: Mapping[str, PublishedEngine]
+    changes: Mapping[str, int] | None = None
+    """How many items were `added`, `changed` and `removed` since the parent, if there is one."""
     checks: Mapping[str, Any] = field(default_factory=dict)
     """What the gate found, engine by engine."""
     faults: tuple[str, ...] = ()

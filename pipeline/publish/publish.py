@@ -17,7 +17,7 @@ from pipeline.locks import lock
 from pipeline.publish.opening import OpenPublication, open_catalog
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.retention import retire
-from pipeline.publish.store import Pointer, PublicationStore
+from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
 
 
@@ -59,13 +59,16 @@ def publish(ws: Workspace, gate: Gate) -> PublishReport:
     """
     store = PublicationStore(ws.config)
     with lock(store.folder, wait=True):
-        pointer = store.pointer() or Pointer(0, 0)
+        pointer = store.last_pointer()
         answering = store.get(pointer.publication)
         candidate = _candidate(ws, answering, pointer.newest + 1)
         for published in (answering, store.get(pointer.newest)):
             if published and candidate.is_same_as(published):
+                if answering is None:  # it was deleted, or the pointer was
+                    store.use(published.number)
                 retire(ws)
-                return PublishReport(published, False, pointer.publication)
+                number = answering.number if answering else published.number
+                return PublishReport(published, False, number)
         aside = store.get(candidate.number)
         if aside is None or aside.faults or not candidate.is_same_as(aside):
             aside = _write(store, ws, candidate, aside, answering, gate)
@@ -99,6 +102,9 @@ def _write(
     Raises:
         GateError: it must not answer; it is kept aside.
     """
+    if answering:
+        generations = answering.generation, candidate.generation
+        candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
         verdict = gate(OpenPublication(candidate, catalog), answering)
     judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 
-from pipeline.publish.publication import Publication
+from pipeline.artifacts import remove
+from pipeline.engine import Engine
+from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
 
@@ -25,25 +28,58 @@ def retained(store: PublicationStore, keep: int) -> set[int]:
     return {*pointer, *latest, *aside, *store.tags().values()}
 
 
+@contextmanager
+def retiring(store: PublicationStore, keep: int) -> Iterator[list[int]]:
+    """Yield the numbers of those that need not be kept, unless someone has leased them.
+
+    No one can lease them while the block runs, which may remove them. The caller holds the lock of
+    the publications.
+    """
+    kept = retained(store, keep)
+    with ExitStack() as stack:
+        yield [
+            number
+            for number in store.numbers()
+            if number not in kept and stack.enter_context(store.held_for_removal(number))
+        ]
+
+
 def retire(ws: Workspace) -> None:
-    """Remove the publications that need not be kept, unless someone has leased them.
+    """Remove the publications that need not be kept.
 
     With them go the indexes and the states of the ledger that no other one needs. The caller holds
     the lock of the publications.
     """
     store = PublicationStore(ws.config)
-    kept = retained(store, ws.config.index.keep_publications)
-    for number in store.numbers():
-        if number not in kept:
-            store.remove(number)
-    remove_unneeded(ws, store.all())
+    with retiring(store, ws.config.index.keep_publications) as numbers:
+        for number in numbers:
+            remove(store.folder / str(number))
+        remove_unneeded(ws, store.all())
 
 
 def remove_unneeded(ws: Workspace, publications: Collection[Publication]) -> None:
     """Remove the indexes and the states of the ledger that none of these publications needs."""
     for name, engine in ws.engines.items():
-        engine.builds.remove_unneeded(
-            {one.engines[name].build for one in publications if name in one.engines}
-        )
+        published = [one.engines[name] for one in publications if name in one.engines]
+        engine.builds.remove_unneeded({one.build for one in published})
+        _remove_retrained(engine, published)
     with ws.catalog.transaction():
         ws.catalog.drop_generations({one.generation for one in publications})
+
+
+def _remove_retrained(engine: Engine, published: Collection[PublishedEngine]) -> None:
+    """Remove models in whose place others were trained by the same settings, and their vectors.
+
+    Those by other settings stay until `imgsearch clean`: going back to them is then cheap.
+    """
+    current = engine.models.current()
+    if current is None:
+        return
+    needed = {current.path.name, *(one.model for one in published)}
+    fingerprints = {current.fingerprint, *(one.fingerprint for one in published)}
+    for path in engine.models.folders():
+        model = None if path.name in needed else engine.models.open(path.name)
+        if model and model.recipe == current.recipe:
+            remove(path)
+            if model.fingerprint not in fingerprints:
+                remove(engine.embeddings(model.fingerprint).folder)

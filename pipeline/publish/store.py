@@ -15,7 +15,6 @@ from pipeline.artifacts import (
     publish,
     read_manifest,
     read_sealed,
-    remove,
     write_sealed,
 )
 from pipeline.config import Config
@@ -61,6 +60,12 @@ class PublicationStore:
             return Pointer(**content)
         except TypeError as error:
             raise damaged(self.current_file, "it is no pointer", self.current_file) from error
+
+    def last_pointer(self) -> Pointer:
+        """Like `pointer`; where that is lost, number 0 answers, and the newest is what is there."""
+        if pointer := self.pointer():
+            return pointer
+        return Pointer(0, max((one.number for one in self.all() if not one.faults), default=0))
 
     def current_number(self) -> int | None:
         """Return the number of the one that answers, or None."""
@@ -191,9 +196,11 @@ class PublicationStore:
             )
         write_sealed(self.tags_file, {"tags": {n: m for n, m in tags.items() if n != name}})
 
-    def remove(self, number: int) -> bool:
-        """Remove a publication, unless someone has leased it; return whether it is gone."""
+    @contextmanager
+    def held_for_removal(self, number: int) -> Iterator[bool]:
+        """Let no one lease a publication while the block runs; yield False where someone has."""
+        if not self._manifest(number).exists():  # no one can
+            yield True
+            return
         with lock_file(self._manifest(number), shared=False) as is_held:
-            if is_held:
-                remove(self.folder / str(number))
-            return is_held
+            yield is_held

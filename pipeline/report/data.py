@@ -66,6 +66,7 @@ class ReportData:
     """A catalog and its engines."""
 
     catalog: str
+    publication: int
     label: str  # the column that labels come from
     states: Mapping[str, Mapping[str, int]]
     """State → reason → items; they add up to the rows that the source offered."""
@@ -103,6 +104,7 @@ def report_data(
         labels = values_of(catalog, options.label)
         return ReportData(
             catalog=config.catalog,
+            publication=opened.publication.number,
             label=options.label,
             states=catalog.counts(),
             photos=catalog.photo_count(),

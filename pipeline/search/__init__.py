@@ -1,1 +1,1 @@
-"""Stage 7: a query → the nearest items."""
+"""Stage 8: a query → the nearest items."""

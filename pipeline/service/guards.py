@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.problems import Problem
 
+DRAINED_BYTES = 64 * 1024  # of a request that is too large; of another one, all of it
+DRAIN_SECONDS = 2.0
 # Photos that are searched with are shown by blob: addresses before they are sent.
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none';"
@@ -35,6 +38,7 @@ class BodyGuard:
         announced = headers.get("content-length", "0")
         body.is_whole = announced == "0" and "transfer-encoding" not in headers
         if announced.isdecimal() and int(announced) > self._max_bytes:
+            body.drained_bytes = DRAINED_BYTES
             await _too_large(self._max_bytes).response()(scope, receive, body.send)
         else:
             await self._app(scope, body.receive, body.send)
@@ -49,6 +53,8 @@ class _Body:
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._bytes = 0
         self.is_whole = False
+        self.drained_bytes = max_bytes
+        self._is_early = False
 
     async def receive(self) -> Message:
         if self.is_whole:
@@ -61,14 +67,34 @@ class _Body:
             raise Problem(408, "timeout", said, "send a smaller photo") from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._max_bytes:
+            self.drained_bytes = DRAINED_BYTES
             raise _too_large(self._max_bytes)
         self.is_whole = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self.is_whole:
-            MutableHeaders(scope=message)["Connection"] = "close"  # the rest is not read
+        if message["type"] == "http.response.start":
+            self._is_early = not self.is_whole
+            if self._is_early:
+                MutableHeaders(scope=message)["Connection"] = "close"  # the rest is not read
+        elif self._is_early and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body"}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read what the client is still sending, up to a limit, before the connection is closed.
+
+        Closed with bytes unread, TCP would throw away the answer that it has not read yet.
+        """
+        left = self.drained_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0 and not self.is_whole:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self.is_whole = not message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> Problem:

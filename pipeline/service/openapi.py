@@ -50,7 +50,7 @@ def describe() -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     item = [_in_path("id", _ID)]
     return {
-        "/api/search": {"post": _post_search()},
+        "/api/search": {"get": _get_search(), "post": _post_search()},
         "/api/items": {"get": _get("Items of the catalog.", ItemList, _query(ItemsQuery))},
         "/api/items/{id}": {"get": _get("One item.", ItemDetail, item, 404)},
         "/api/items/{id}/similar": {
@@ -60,6 +60,13 @@ def _paths() -> dict[str, Any]:
         "/photos/{sha256}": {"get": _get_photo()},
         "/readyz": {"get": _get("Whether searches are answered.", ReadyBody, [])},
     }
+
+
+def _get_search() -> dict[str, Any]:
+    parameters = [field for field in _query(SearchRequest) if field["name"] != "vector"]
+    problems = (404, 413, 415, 422, 502, 504)
+    described = _get("What looks like an item, or a photo by URL.", SearchBody, parameters)
+    return {**described, "responses": _responses(SearchBody, *problems)}
 
 
 def _post_search() -> dict[str, Any]:
@@ -80,7 +87,7 @@ def _post_search() -> dict[str, Any]:
                 "multipart/form-data": {"schema": form},
             },
         },
-        "responses": _responses(SearchBody, 408, 413, 415, 422, 502, 504),
+        "responses": _responses(SearchBody, 404, 408, 413, 415, 422, 502, 504),
     }
 
 

@@ -110,7 +110,7 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
 
 
 def parse_fields(model: type[T], fields: Fields) -> T:
-    """Read texts, as of an address or a form; empty ones are as good as left out.
+    """Read texts, as of an address or a form.
 
     parse_fields(SearchOptions, [("k", "5"), ("engines", "vgg16")])
 
@@ -119,8 +119,6 @@ def parse_fields(model: type[T], fields: Fields) -> T:
     """
     values: dict[str, Any] = {}
     for name, text in fields:
-        if not text:
-            continue
         if name in _LISTS and text != AUTO:
             values.setdefault(name, []).extend(text.split(","))
         elif name in values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ MAX_HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0  # in which the headers of a connection's first request must have come
 KEEP_ALIVE_SECONDS = 30
 MAX_CONNECTIONS = 1000
+MAPPED_BYTES = 1 << 20  # what is larger is mapped, and unmapped when it is freed
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _ANY = ("0.0.0.0", "::", "")  # noqa: S104  that it is public is checked where it is chosen
 
@@ -68,7 +71,8 @@ class Address:
             )[0]
             return socket.create_server(where[:2], family=family, backlog=MAX_CONNECTIONS)
         except OSError as error:
-            what = error.strerror or str(error)
+            is_of_system = (error.errno or 0) > 0  # else of the name
+            what = os.strerror(error.errno or 0) if is_of_system else str(error.strerror)
             hint = "choose another --host or --port"
             raise ConfigError(what, where=f"{self.host}:{self.port}", hint=hint) from error
 
@@ -91,6 +95,16 @@ def own_address() -> str | None:
         except OSError:
             return None
         return str(probe.getsockname()[0])
+
+
+def return_memory() -> None:
+    """Have glibc give the memory of large photos back when they are done with.
+
+    After the first one it would keep such memory, for each thread that decodes on its own.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 class Protocol(H11Protocol):

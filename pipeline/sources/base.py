@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.errors import SourceError
 
@@ -39,6 +39,7 @@ class SourceItem:
     row: int = 0  # in a table, counted from 1 below the heading; 0 if it is in none
     without_photo: str = "no photo"  # the reason to give if `photos` is empty
     remark: str = ""  # what there is to say although a photo is available
+    row_key: str | None = None  # what names its photo in the row of metadata that describes it
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,29 @@ class Source(Protocol):
     def items(self) -> Iterator[Offer]:
         """Yield what was found and is left out, every item, and every row that describes none.
 
+        Once more, it yields the same again, unless the source has changed meanwhile.
+
         Raises:
             SourceError: the source cannot be read.
         """
+
+
+@runtime_checkable
+class PhotoFolder(Source, Protocol):
+    """A source whose items are named by the paths of their photos below a folder."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    def with_rows(self, rows: Mapping[str, str]) -> PhotoFolder:
+        """Return the folder as it was listed, told of rows whose photos were renamed.
+
+        `rows` maps paths of photos to the keys of rows; each counts if nothing else matches either.
+        """
+
+    def rows_of(self, paths: Collection[str]) -> dict[str, str]:
+        """Return, by path, the keys of rows that describe photos which are there no more."""
 
 
 def check_regular(path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 
 from pipeline.config import FolderSettings, MetadataSettings, expand
-from pipeline.errors import SourceError
+from pipeline.errors import SourceGoneError
 from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed, unescaped
 from pipeline.sources.columns import check_columns, read_columns, records
@@ -29,6 +29,7 @@ class FolderSource:
 
     path: Path
     metadata: MetadataSettings | None = None
+    row_paths: Mapping[str, str] = field(default_factory=dict)  # as of `with_rows`
     version: None = None  # files may change at any time; open the folder anew to see it
 
     @classmethod
@@ -36,12 +37,33 @@ class FolderSource:
         """Open the folder that a configuration names.
 
         Raises:
-            SourceError: there is no such folder.
+            SourceGoneError: there is no such folder.
         """
         path = expand(settings.path)
         if not path.is_dir():
-            raise SourceError("no such folder", where=path, hint="set source.path to your photos")
+            raise SourceGoneError(
+                "no such folder", where=path, hint="set source.path to your photos"
+            )
         return cls(path, settings.metadata)
+
+    def with_rows(self, rows: Mapping[str, str]) -> FolderSource:
+        """Return the folder as it was listed, told of rows whose photos were renamed.
+
+        A row that names no photo describes the one at its path in `rows`: path → key of the row.
+        """
+        other = replace(self, row_paths=rows)
+        vars(other).update(_contents=self._contents, _rows=self._rows)
+        return other
+
+    def rows_of(self, paths: Collection[str]) -> dict[str, str]:
+        """Return, by path, the keys of rows that describe photos which are there no more."""
+        if self._rows is None:
+            return {}
+        free = self._rows.rows.keys() - set(self._described.values())
+        known = {path: self.row_paths[path] for path in paths if self.row_paths.get(path) in free}
+        others = [Path(path) for path in paths if path not in known]
+        matched = match_rows(sorted(free - set(known.values())), others)
+        return known | {path_text(path): row_key for path, row_key in matched.items()}
 
     @property
     def total(self) -> int:
@@ -60,7 +82,7 @@ class FolderSource:
         """
         contents = self._contents
         if not contents.photos:
-            raise SourceError(f"no photos below it{_such_as(contents)}", where=self.path)
+            raise SourceGoneError(f"no photos below it{_such_as(contents)}", where=self.path)
         read = self.metadata and self.path / expand(self.metadata.file)
         yield from (other for other in contents.left_out if self.path / other.path != read)
         yield from contents.mount_points
@@ -73,7 +95,7 @@ class FolderSource:
 
     def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
         if self._rows is None:
-            category = relative.parent.name or self.path.resolve().name
+            category = relative.parent.name or self._name
         elif relative in self._described:
             yield from self._rows.items(self._described[relative], photo.uri, (photo,))
             return
@@ -89,6 +111,10 @@ class FolderSource:
                 yield replace(item, without_photo=NO_PHOTO)
 
     @cached_property
+    def _name(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
     def _contents(self) -> FolderContents:
         return walk(self.path)
 
@@ -99,7 +125,17 @@ class FolderSource:
     @cached_property
     def _described(self) -> dict[Path, str]:
         """Path of a photo → the key of its row."""
-        return match_rows(self._rows.rows.keys(), self._contents.photos) if self._rows else {}
+        if self._rows is None:
+            return {}
+        rows, photos = self._rows.rows, self._contents.photos
+        described = match_rows(rows.keys(), photos)
+        free = rows.keys() - set(described.values())
+        for photo in photos if self.row_paths and free else ():
+            row_key = self.row_paths.get(path_text(photo))
+            if photo not in described and row_key in free:
+                described[photo] = row_key
+                free.remove(row_key)
+        return described
 
 
 def _such_as(contents: FolderContents) -> str:
@@ -143,4 +179,5 @@ class _MetadataRows:
             levels = split_levels(category, settings.category_separator)
             cells = {column: typed(text) for column, text in row.items() if column != settings.key}
             metadata = level_columns(levels) | cells
-            yield SourceItem(item, name, levels[0] if levels else "", photos, metadata)
+            category = levels[0] if levels else ""
+            yield SourceItem(item, name, category, photos, metadata, row_key=row_key)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.artifacts import digest
 from pipeline.config import TableSettings, expand
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, SourceGoneError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import (
     as_name,
@@ -43,14 +43,14 @@ class TableSource:
         """Open the file that a configuration names.
 
         Raises:
-            SourceError: there is no such file.
+            SourceGoneError: there is no such file.
         """
         path = expand(settings.path).absolute()
         try:
             status = path.stat()
         except OSError as error:
             hint = "set source.path to your CSV or Parquet file"
-            raise SourceError(str(error.strerror), where=path, hint=hint) from error
+            raise SourceGoneError(str(error.strerror), where=path, hint=hint) from error
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise SourceError(kind, where=path, hint="set source.path to a CSV or Parquet file")

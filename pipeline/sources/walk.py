@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from pipeline.errors import SourceError
+from pipeline.errors import SourceGoneError
 from pipeline.images import Reject, sniff
 from pipeline.images.formats import is_other_format
 from pipeline.sources.base import LeftOut, MountPoint
@@ -59,7 +59,7 @@ def walk(root: Path) -> FolderContents:
         walk(Path("shop")).photos  # [Path("caps/2.jpg"), Path("caps/10.jpg")]
 
     Raises:
-        SourceError: the folder itself cannot be read.
+        SourceGoneError: the folder itself cannot be read.
         OSError: of the disk, or of this process, rather than of one file.
     """
     try:
@@ -69,7 +69,7 @@ def walk(root: Path) -> FolderContents:
         if error.errno not in _OF_ONE:
             raise
         hint = "check that it is a folder that you may read"
-        raise SourceError(f"cannot be read: {error.strerror}", where=root, hint=hint) from error
+        raise SourceGoneError(f"cannot be read: {error.strerror}", where=root, hint=hint) from error
     # Sorted: the order of a directory differs between machines, and ids and splits follow it.
     photos = sorted(map(Path, walking.photos), key=_natural)
     left_out = sorted(walking.left_out, key=lambda left_out: left_out.path)

@@ -15,7 +15,7 @@ import pytest
 from pipeline import artifacts
 from pipeline.catalog.catalog import Catalog, ImageRecord, ItemRecord, Photo, State
 from pipeline.errors import DamagedArtifactError, NotBuiltError
-from tests.conftest import tree
+from tests.conftest import offer_only, tree
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def photo(catalog: Catalog, name: str) -> Photo:
     return next(photo for photo in catalog.photos() if photo.sha256 == sha(name))
 
 
-def put(catalog: Catalog, run: int, key: str, *images: ImageRecord) -> int:
-    catalog.put(run, key, key.title(), "category", {"price": 1.5, "brand": None}, images)
+def put(catalog: Catalog, key: str, *images: ImageRecord) -> int:
+    catalog.put(key, key.title(), "category", {"price": 1.5, "brand": None}, images)
     item = catalog.item_by_key(key)
     assert item is not None
     return item.id
@@ -62,7 +62,7 @@ def rows(catalog: Catalog, sql: str) -> list[tuple[Any, ...]]:
 
 def test_an_item_is_read_back_as_it_was_put(catalog: Catalog) -> None:
     records = [image("a.png"), image("b.png", State.REJECTED, "truncated")]
-    catalog.put(1, "k", "Näme", "Caps", {"price": 1.5, "brand": None, "n": 3}, records)
+    catalog.put("k", "Näme", "Caps", {"price": 1.5, "brand": None, "n": 3}, records)
     expected = ItemRecord(
         1, "k", "Näme", "Caps", {"price": 1.5, "brand": None, "n": 3}, State.AVAILABLE, ""
     )
@@ -90,53 +90,41 @@ def test_an_item_is_read_back_as_it_was_put(catalog: Catalog) -> None:
 def test_an_item_is_available_if_any_image_is(
     catalog: Catalog, images: list[ImageRecord], state: State, reason: str
 ) -> None:
-    put(catalog, 1, "k", *images)
+    put(catalog, "k", *images)
     assert rows(catalog, "SELECT state, reason FROM items") == [(state, reason)]
     assert catalog.counts() == {state: {reason: 1}}
 
 
 def test_an_item_put_again_keeps_its_id_and_the_ids_of_its_images(catalog: Catalog) -> None:
-    first, second = put(catalog, 1, "a", image("1"), image("2")), put(catalog, 1, "b")
+    first, second = put(catalog, "a", image("1"), image("2")), put(catalog, "b")
     ids = rows(catalog, "SELECT id, position FROM images")
-    assert put(catalog, 2, "a", image("3"), image("2"), image("4")) == first
-    assert put(catalog, 2, "b", image("5")) == second
+    assert put(catalog, "a", image("3"), image("2"), image("4")) == first
+    assert put(catalog, "b", image("5")) == second
     assert rows(catalog, "SELECT id, position FROM images WHERE id <= 2") == ids
     assert [i.uri for i in catalog.images(first)] == ["3", "2", "4"]
-    put(catalog, 3, "a", image("6"))
+    put(catalog, "a", image("6"))
     assert [i.uri for i in catalog.images(first)] == ["6"]
 
 
 def test_items_not_offered_are_removed_and_counted_once(catalog: Catalog) -> None:
-    run = catalog.new_run()
     for key in "abc":
-        put(catalog, run, key, image(key))
-    assert catalog.remove_others(run) == 0
-    run = catalog.new_run()
-    put(catalog, run, "b", image("b"))
-    assert catalog.remove_others(run) == 2
+        put(catalog, key, image(key))
+    assert offer_only(catalog, *"abc") == 0
+    assert offer_only(catalog, "b") == 2
     assert catalog.counts() == {"available": {"": 1}, "removed": {"no longer in the source": 2}}
     assert [photo.sha256 for photo in catalog.photos()] == [sha("b")]
     assert list(catalog.photo_item_pairs()) == [(sha("b"), 2)]
     assert catalog.photo_count() == 1
-    run = catalog.new_run()
-    put(catalog, run, "b", image("b"))
-    assert catalog.remove_others(run) == 0
-
-
-def test_a_run_has_a_greater_number_than_all_before(catalog: Catalog) -> None:
-    assert catalog.new_run() == 1
-    put(catalog, 1, "a")
-    put(catalog, 7, "b")
-    assert catalog.new_run() == 8
+    assert offer_only(catalog, "b") == 0
 
 
 def test_an_id_is_not_used_again_even_if_its_row_was_deleted(catalog: Catalog) -> None:
-    put(catalog, 1, "a")
-    last = put(catalog, 1, "b")
+    put(catalog, "a")
+    last = put(catalog, "b")
     with sqlite3.connect(catalog.file) as other:
         other.execute("DELETE FROM items WHERE id = ?", (last,))
     other.close()
-    assert put(catalog, 2, "c") > last
+    assert put(catalog, "c") > last
 
 
 def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
@@ -145,7 +133,7 @@ def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
     catalog.page_size = 2
     names = ["a", "b", "a", "c", "b", "d", "d", "e", "a"]
     for number, name in enumerate(names):
-        put(catalog, 1, f"item {number}", image(name))
+        put(catalog, f"item {number}", image(name))
     photos = list(catalog.photos())
     assert [photo.sha256 for photo in photos] == [sha(name) for name in "abcde"]
     assert photos[2] == Photo(4, sha("c"), "/photos/c")
@@ -156,9 +144,9 @@ def test_photos_are_distinct_and_in_the_order_in_which_they_were_first_shown(
 def test_a_photo_of_a_removed_item_is_read_from_the_item_that_still_shows_it(
     catalog: Catalog,
 ) -> None:
-    put(catalog, 1, "a", image("x"))
-    put(catalog, 2, "b", ImageRecord("x", State.AVAILABLE, path="/other", sha256=sha("x")))
-    catalog.remove_others(2)
+    put(catalog, "a", image("x"))
+    put(catalog, "b", ImageRecord("x", State.AVAILABLE, path="/other", sha256=sha("x")))
+    offer_only(catalog, "b")
     assert list(catalog.photos()) == [Photo(2, sha("x"), "/other")]
 
 
@@ -167,7 +155,7 @@ def test_photos_can_be_read_while_they_fail(
 ) -> None:
     catalog.page_size = 2
     for name in "abcdefg":
-        put(catalog, 1, name, image(name))
+        put(catalog, name, image(name))
     seen = []
     for photo in catalog.photos():
         seen.append(photo.sha256)
@@ -177,10 +165,10 @@ def test_photos_can_be_read_while_they_fail(
 
 
 def test_a_failed_photo_fails_every_item_that_shows_nothing_else(catalog: Catalog) -> None:
-    put(catalog, 1, "a", image("x"))
-    put(catalog, 1, "b", image("x"), image("y"))
-    put(catalog, 1, "c", image("z"), image("x"))
-    put(catalog, 1, "d", image("y"))
+    put(catalog, "a", image("x"))
+    put(catalog, "b", image("x"), image("y"))
+    put(catalog, "c", image("z"), image("x"))
+    put(catalog, "d", image("y"))
     catalog.set_meta("version", "5")
     catalog.fail_photo(photo(catalog, "x"), "photo missing")
     states = rows(catalog, "SELECT key, state, reason FROM items ORDER BY key")
@@ -195,9 +183,9 @@ def test_a_failed_photo_fails_every_item_that_shows_nothing_else(catalog: Catalo
 
 
 def test_another_file_of_a_failed_photo_stays_available(catalog: Catalog) -> None:
-    put(catalog, 1, "a", copy("x", "/one"))
-    put(catalog, 1, "b", copy("x", "/two"))
-    put(catalog, 1, "c", copy("x", "/one"), image("y", State.REJECTED, "truncated"))
+    put(catalog, "a", copy("x", "/one"))
+    put(catalog, "b", copy("x", "/two"))
+    put(catalog, "c", copy("x", "/one"), image("y", State.REJECTED, "truncated"))
     catalog.fail_photo(photo(catalog, "x"), "photo missing")
     states = rows(catalog, "SELECT key, state FROM items ORDER BY key")
     assert states == [("a", "failed"), ("b", "available"), ("c", "failed")]
@@ -209,9 +197,9 @@ def test_another_file_of_a_failed_photo_stays_available(catalog: Catalog) -> Non
 
 
 def test_a_removed_item_stays_removed_when_its_photo_fails(catalog: Catalog) -> None:
-    put(catalog, 1, "a", image("x"))
-    put(catalog, 2, "b", image("x"))
-    catalog.remove_others(2)
+    put(catalog, "a", image("x"))
+    put(catalog, "b", image("x"))
+    offer_only(catalog, "b")
     catalog.fail_photo(photo(catalog, "x"), "photo missing")
     assert catalog.counts() == {
         "failed": {"photo missing": 1},
@@ -222,7 +210,7 @@ def test_a_removed_item_stays_removed_when_its_photo_fails(catalog: Catalog) -> 
 def test_counts_name_the_most_frequent_reason_first(catalog: Catalog) -> None:
     reasons = ["corrupt", "truncated", "truncated", "empty file"]
     for number, reason in enumerate(reasons):
-        put(catalog, 1, str(number), image("x", State.REJECTED, reason))
+        put(catalog, str(number), image("x", State.REJECTED, reason))
     counted = catalog.counts()["rejected"]
     assert list(counted.items()) == [("truncated", 2), ("corrupt", 1), ("empty file", 1)]
 
@@ -230,16 +218,16 @@ def test_counts_name_the_most_frequent_reason_first(catalog: Catalog) -> None:
 def test_readers_see_a_transaction_at_its_commit_and_never_wait(catalog: Catalog) -> None:
     with Catalog(catalog.folder) as reader:
         with catalog.transaction():
-            put(catalog, 1, "a", image("a"))
+            put(catalog, "a", image("a"))
             assert reader.counts() == {}
             assert reader.item_by_key("a") is None
         assert reader.counts() == {"available": {"": 1}}
 
 
 def test_uncommitted_rows_are_lost_in_a_crash(catalog: Catalog) -> None:
-    put(catalog, 1, "a")
+    put(catalog, "a")
     with suppress(sqlite3.ProgrammingError), catalog.transaction():
-        put(catalog, 1, "b")
+        put(catalog, "b")
         catalog.close()
     with Catalog(catalog.folder) as again:
         assert again.item_by_key("a")
@@ -249,24 +237,35 @@ def test_uncommitted_rows_are_lost_in_a_crash(catalog: Catalog) -> None:
 def test_a_transaction_that_raises_writes_nothing(catalog: Catalog) -> None:
     def break_off() -> None:
         with catalog.fast_commits(), catalog.transaction():
-            put(catalog, 1, "b")
+            put(catalog, "b")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         break_off()
     assert catalog.item_by_key("b") is None
-    put(catalog, 1, "c")
+    put(catalog, "c")
     assert rows(catalog, "SELECT key FROM items") == [("c",)]
 
 
 def test_a_catalog_is_unfinished_until_its_ingest_is(catalog: Catalog) -> None:
-    catalog.skip(3, "blank row")
-    run = catalog.begin_ingest()
+    catalog.set_meta("version", "1")
+    catalog.begin_ingest()
     assert catalog.is_unfinished
-    assert catalog.counts() == {}
-    put(catalog, run, "a")
-    assert catalog.finish_ingest(run) == 0
+    assert catalog.get_meta("version") is None
+    catalog.finish_ingest("2")
     assert not catalog.is_unfinished
+    assert catalog.get_meta("version") == "2"
+
+
+def test_an_item_that_is_as_it_was_is_not_written(catalog: Catalog) -> None:
+    fields = ("k", "Name", "Caps", {"b": 1, "a": None}, [image("x"), image("y")])
+    assert catalog.put(*fields)
+    before = catalog.file.read_bytes(), Path(f"{catalog.file}-wal").read_bytes()
+    with catalog.transaction():
+        assert not catalog.put(*fields)
+        catalog.set_meta("absent", None)
+    assert (catalog.file.read_bytes(), Path(f"{catalog.file}-wal").read_bytes()) == before
+    assert catalog.put(*fields, remark="look at it")
 
 
 def test_meta_values_are_set_changed_and_removed(catalog: Catalog) -> None:
@@ -314,9 +313,9 @@ def test_stored_photos_are_complete_if_each_has_its_size(catalog: Catalog) -> No
         return ImageRecord(path, state, path=path, size=len(data), sha256=sha(data.decode()))
 
     assert catalog.has_stored_photos()
-    put(catalog, 1, "mine", copy("no such file", "/photos/images/x.png"))
-    put(catalog, 1, "failed", stored(b"failed", State.FAILED))
-    put(catalog, 1, "good", stored(b"good"))
+    put(catalog, "mine", copy("no such file", "/photos/images/x.png"))
+    put(catalog, "failed", stored(b"failed", State.FAILED))
+    put(catalog, "good", stored(b"good"))
     first, second = sorted((catalog.folder / "images").rglob("*.png"))
     failed, good = (first, second) if first.read_bytes() == b"failed" else (second, first)
     failed.unlink()
@@ -328,9 +327,9 @@ def test_stored_photos_are_complete_if_each_has_its_size(catalog: Catalog) -> No
 
 
 def test_every_available_file_is_listed_once_with_its_content(catalog: Catalog) -> None:
-    put(catalog, 1, "a", copy("x", "/one"), image("y", State.FAILED, "photo missing"))
-    put(catalog, 1, "b", copy("x", "images/two"), copy("x", "/one"))
-    put(catalog, 1, "c", copy("z", "/three"))
+    put(catalog, "a", copy("x", "/one"), image("y", State.FAILED, "photo missing"))
+    put(catalog, "b", copy("x", "images/two"), copy("x", "/one"))
+    put(catalog, "c", copy("z", "/three"))
     assert list(catalog.files()) == [
         (Path("/one"), sha("x")),
         (catalog.folder / "images/two", sha("x")),
@@ -342,7 +341,7 @@ def test_a_photo_is_read_from_the_items_own_file_if_it_has_one(catalog: Catalog)
     def at(path: str) -> ImageRecord:
         return ImageRecord(path, State.AVAILABLE, path=path, sha256=sha("x"))
 
-    first, second = put(catalog, 1, "a", at("/one")), put(catalog, 1, "b", at("images/two"))
+    first, second = put(catalog, "a", at("/one")), put(catalog, "b", at("images/two"))
     assert catalog.photo_path(sha("x")) == Path("/one")
     assert catalog.photo_path(sha("x"), first) == Path("/one")
     assert catalog.photo_path(sha("x"), second) == catalog.folder / "images/two"
@@ -352,10 +351,10 @@ def test_a_photo_is_read_from_the_items_own_file_if_it_has_one(catalog: Catalog)
 
 def test_a_photo_is_read_from_an_available_file_first(catalog: Catalog) -> None:
     failed = ImageRecord("x", State.FAILED, path="/gone", sha256=sha("x"))
-    first = put(catalog, 1, "a", failed)
+    first = put(catalog, "a", failed)
     assert catalog.photo_path(sha("x"), first) == Path("/gone")  # there is no other
-    put(catalog, 1, "b", copy("x", "/copy"))
-    third = put(catalog, 1, "c", failed, copy("x", "/third"))
+    put(catalog, "b", copy("x", "/copy"))
+    third = put(catalog, "c", failed, copy("x", "/third"))
     assert catalog.photo_path(sha("x")) == Path("/copy")
     assert catalog.photo_path(sha("x"), first) == Path("/copy")
     assert catalog.photo_path(sha("x"), third) == Path("/third")
@@ -363,8 +362,8 @@ def test_a_photo_is_read_from_an_available_file_first(catalog: Catalog) -> None:
 
 def test_an_item_is_shown_by_its_first_available_image(catalog: Catalog) -> None:
     missing = ImageRecord("y", State.FAILED, "photo missing", path="/gone", sha256=sha("y"))
-    shown = put(catalog, 1, "a", missing, copy("b", "images/b"), copy("a", "/a"))
-    hidden = put(catalog, 1, "b", missing)
+    shown = put(catalog, "a", missing, copy("b", "images/b"), copy("a", "/a"))
+    hidden = put(catalog, "b", missing)
     assert catalog.item_photo(shown) == catalog.folder / "images/b"
     assert catalog.item_photo(hidden) is None
     assert catalog.item_photo(99) is None
@@ -397,7 +396,7 @@ def test_a_file_that_cannot_be_opened_is_not_called_damaged(
 
 def test_a_damaged_page_is_found(catalog: Catalog) -> None:
     for number in range(200):
-        put(catalog, 1, str(number), image(str(number)))
+        put(catalog, str(number), image(str(number)))
     assert catalog.damage() is None
     catalog.close()
     (page,) = rows(catalog, "SELECT rootpage FROM sqlite_master WHERE name = 'images'")[0]
@@ -409,7 +408,7 @@ def test_a_damaged_page_is_found(catalog: Catalog) -> None:
 
 
 def test_creating_a_catalog_that_exists_opens_it(catalog: Catalog) -> None:
-    put(catalog, 1, "a")
+    put(catalog, "a")
     with Catalog(catalog.folder, create=True) as again:
         assert again.counts() == catalog.counts() != {}
 
@@ -426,7 +425,7 @@ def test_creating_a_catalog_that_exists_opens_it(catalog: Catalog) -> None:
 )
 def test_text_that_was_not_written_so_is_damage(catalog: Catalog, table: str, change: str) -> None:
     for key in "ab":
-        put(catalog, 1, key, image(key))
+        put(catalog, key, image(key))
     assert catalog.damage() is None
     with sqlite3.connect(catalog.file) as other:
         other.execute(f"UPDATE {table} SET {change} WHERE id = 2")
@@ -451,18 +450,24 @@ def drop_history(database: sqlite3.Connection) -> None:
 
 def test_a_catalog_of_version_1_gets_what_is_new(tmp_path: Path) -> None:
     with Catalog(tmp_path / "shop", create=True) as catalog:
-        put(catalog, 1, "a", image("a"))
-        catalog.skip(3, "blank row")
+        put(catalog, "a", image("a"))
         with sqlite3.connect(catalog.file) as other:
             drop_history(other)
             other.executescript(
+                "INSERT INTO skipped VALUES (3, 'blank row', '');"
+                " ALTER TABLE items ADD COLUMN run INTEGER NOT NULL DEFAULT 1;"
                 "ALTER TABLE images DROP COLUMN ctime_ns; ALTER TABLE skipped DROP COLUMN key;"
                 " DROP TABLE left_out; DROP TABLE mount_points; PRAGMA user_version = 1;"
             )
-    with Catalog(tmp_path / "shop") as catalog:
+    before = catalog.file.read_bytes()
+    with Catalog(tmp_path / "shop") as reader:
+        assert reader.images(1) == [image("a")]
+        assert reader.changed_items(0).tolist() == [1]
+    assert catalog.file.read_bytes() == before
+    with Catalog(tmp_path / "shop", create=True) as catalog:
         assert catalog.images(1) == [image("a")]
         assert rows(catalog, "SELECT * FROM skipped") == [(3, "blank row", "")]
         assert rows(catalog, "SELECT * FROM left_out") == []
         assert catalog.seal_generation() == 1
         assert catalog.changed_items(0).tolist() == [1]
-        catalog.skip(4, "duplicate id", "a")
+        put(catalog, "b", image("b"))

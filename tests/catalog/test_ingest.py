@@ -7,10 +7,11 @@ import hashlib
 import os
 import random
 import shutil
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,12 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     made = Market(tmp_path, decoded)
     yield made
     made.catalog.close()
+
+
+def dump(catalog: Catalog) -> list[str]:
+    """All that the ledger holds, as another process sees it."""
+    with closing(sqlite3.connect(catalog.file)) as witness:
+        return list(witness.iterdump())
 
 
 def sha(color: Color) -> bytes:
@@ -301,15 +308,23 @@ def test_an_item_that_returns_has_its_id_again(market: Market) -> None:
     assert market.shown() == [("a.png", sha(RED)), ("b.png", sha(GREEN))]
 
 
-def test_a_renamed_file_is_another_item_with_the_same_photo(market: Market) -> None:
+def test_a_renamed_file_is_the_same_item(market: Market) -> None:
     market.paint("a.png", RED)
     market.offer_files("a.png")
     (market.photos / "a.png").rename(market.photos / "z.png")
-    market.offer_files("z.png")
-    assert market.ids() == {"a.png": 1, "z.png": 2}
-    assert market.state("a.png")[0] == "removed"
-    assert [photo.sha256 for photo in market.catalog.photos()] == [sha(RED)]
+    report = market.offer_files("z.png")
+    assert (report.newly_removed, report.counts) == (0, {"available": {"": 1}})
+    assert market.ids() == {"z.png": 1}
+    assert market.decoded == []
     assert [photo.path for photo in market.catalog.photos()] == [market.photos / "z.png"]
+
+
+def test_an_item_that_is_not_named_by_its_photo_is_not_followed(market: Market) -> None:
+    market.paint("a.png", RED)
+    market.offer({"one": [market.file("a.png")]})
+    (market.photos / "a.png").rename(market.photos / "z.png")
+    market.offer({"two": [market.file("z.png")]})
+    assert market.ids() == {"one": 1, "two": 2}
 
 
 def test_new_limits_are_applied_to_photos_already_ingested(market: Market) -> None:
@@ -319,6 +334,22 @@ def test_new_limits_are_applied_to_photos_already_ingested(market: Market) -> No
     assert market.state("a.png") == ("rejected", "too small")
     market.offer_files("a.png")
     assert market.state("a.png") == ("available", "")
+
+
+def test_where_nothing_changed_nothing_is_written(market: Market) -> None:
+    write(market, "a.jpg", "p/b.jpg", "p/c.jpg")
+    (market.photos / "bad.jpg").write_bytes(b"bad")
+    (market.photos / "lost.jpg").symlink_to("nowhere")
+    (market.photos / "words.txt").write_text("words")
+    rows = ["a.jpg,1", "nowhere.jpg,2", "broken", ""]
+    (market.photos / "rows.csv").write_text("\n".join(["image,n", *rows]) + "\n")
+    metadata = MetadataSettings(file=Path("rows.csv"), key="image")
+    first = look(market, metadata)
+    assert set(first.counts) == {"available", "rejected", "failed", "skipped"}
+    wal = Path(f"{market.catalog.file}-wal")
+    before = market.catalog.file.read_bytes(), wal.read_bytes()
+    assert look(market, metadata) == first
+    assert (market.catalog.file.read_bytes(), wal.read_bytes()) == before
 
 
 # -- Photos without a file -------------------------------------------------------------------------
@@ -466,17 +497,32 @@ def test_a_source_of_the_same_version_is_read_if_a_stored_photo_is_missing(
 
 
 class Breaking:
-    """Offers what it is given, and then fails."""
+    """Offers what it is given, and then fails, once it has been read as often as it can be."""
 
     version = "1"
     total = None
 
-    def __init__(self, items: Sequence[SourceItem]) -> None:
+    def __init__(self, items: Sequence[SourceItem], readings: int = 0) -> None:
         self.offers = items
+        self.readings = readings
 
     def items(self) -> Iterator[SourceItem]:
         yield from self.offers
-        raise SourceError("the disk is gone")
+        self.readings -= 1
+        if self.readings < 0:
+            raise SourceError("the disk is gone")
+
+
+def test_a_source_that_cannot_be_read_to_its_end_changes_nothing(market: Market) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        market.paint(name, RED)
+    market.offer_files("a.png", "b.png")
+    before = dump(market.catalog)
+    market.paint("a.png", BLUE)
+    items = [SourceItem(name, "", "", (market.file(name),)) for name in ("a.png", "c.png")]
+    with pytest.raises(SourceError, match="the disk is gone"):
+        ingest(Breaking(items), market.catalog, LIMITS)
+    assert dump(market.catalog) == before
 
 
 def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market) -> None:
@@ -486,7 +532,8 @@ def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market)
     market.offer_files("29.png")
     items = [SourceItem(name, name, "", (market.file(name),)) for name in names[:-1]]
     with pytest.raises(SourceError, match="the disk is gone"):
-        ingest(Breaking(items), market.catalog, LIMITS, batch_size=2)
+        ingest(Breaking(items, readings=1), market.catalog, LIMITS, batch_size=2)
+    assert market.catalog.is_unfinished
     assert market.state("29.png") == ("available", "")
     half = market.ids()
     assert 1 < len(half) < 30

@@ -6,7 +6,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.maintenance import print_audit, print_info
 from pipeline.cli.output import print_json, print_line, print_table, talk
 from pipeline.download.download import DownloadReport
-from pipeline.images import ImageLimits
+from pipeline.images import ImageLimits, Region
 from pipeline.maintenance import clean, verify
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.info import BuildInfo, CatalogInfo, EngineInfo, ModelInfo
@@ -106,7 +106,7 @@ def answer(
 
 
 def result_of(engine: EngineResult) -> SearchResult:
-    return SearchResult("query", {engine.engine: engine})
+    return SearchResult("query", 1, {engine.engine: engine})
 
 
 def colors_of(picture: Image.Image) -> set[Color]:
@@ -122,7 +122,9 @@ def test_a_contact_sheet_shows_the_query_and_every_hit(tmp_path: Path) -> None:
     for path, color in zip((query, *paths), colors, strict=True):
         path.write_bytes(png(color))
     near = [hit(n, f"[name] {n}", path) for n, path in enumerate(paths, 1)]
-    result = SearchResult("query", {"one": answer("one", near[:2]), "two": answer("two", near[2:])})
+    result = SearchResult(
+        "query", 1, {"one": answer("one", near[:2]), "two": answer("two", near[2:])}
+    )
     rows = [QueryRow("query", query, result)]
     drawn = query_sheet(rows, ImageLimits())
     assert set(colors) <= colors_of(drawn)
@@ -133,6 +135,24 @@ def test_a_contact_sheet_shows_the_query_and_every_hit(tmp_path: Path) -> None:
     left = query_sheet(rows, ImageLimits())
     assert left.size == drawn.size
     assert colors_of(left) & set(colors) == {colors[0], colors[3]}
+
+
+def test_the_region_that_was_searched_with_is_named_and_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    red, blue = (200, 0, 0), (0, 0, 200)
+    photo = Image.new("RGB", (100, 100), red)
+    photo.paste(blue, (50, 0, 100, 100))
+    photo.save(tmp_path / "query.png")
+    whole = answer("one", [hit(1, "name", None)])
+    result = result_of(replace(whole, region=Region(0.5, 0, 0.5, 1)))
+    print_result("query.png", result, as_json=False)
+    print_result("query.png", result_of(whole), as_json=False)
+    titles = [line for line in capsys.readouterr().out.splitlines() if "Nearest" in line]
+    assert titles[0].strip() == "Nearest to query.png, region 0.5,0,0.5,1"
+    assert titles[1].strip() == "Nearest to query.png"
+    sheet = query_sheet([QueryRow("query", tmp_path / "query.png", result)], ImageLimits())
+    assert colors_of(sheet) & {red, blue} == {blue}
 
 
 def test_a_contact_sheet_says_of_each_row_what_to_know(
@@ -146,7 +166,7 @@ def test_a_contact_sheet_says_of_each_row_what_to_know(
         "one": answer("one", [], no_match=True),
         "two": answer("two", [], warning="a warning"),
     }
-    query_sheet([QueryRow("query", None, SearchResult("query", engines))], ImageLimits())
+    query_sheet([QueryRow("query", None, SearchResult("query", 1, engines))], ImageLimits())
     assert titles == ["one: no good match", "two (RANDOM weights)"]
 
 
@@ -189,7 +209,7 @@ def test_in_80_columns_each_path_has_a_line_of_its_own(monkeypatch: pytest.Monke
     result = result_of(answer("net", [hit(7, "A long name " * 20, LONG), hit(8, "帽子", LONG)]))
     lines = lines_at(80, result, monkeypatch)
     assert [line.strip() for line in lines].count(str(LONG)) == 2
-    assert len(lines) == 2 + 2 * 3
+    assert len(lines) == 2 + 2 * 3 + 1
     assert all(len(line) <= 80 for line in lines if str(LONG) not in line)
     assert " 7  0.5 · farther than 12.3 % · id 7" in lines
     assert "    帽子 · 帽子" in lines
@@ -241,7 +261,7 @@ def test_a_table_whose_texts_are_broken_into_many_lines_becomes_fewer(
 def test_paths_are_printed_once_and_alone(capsys: pytest.CaptureFixture[str]) -> None:
     both = [hit(7, "cap", LONG), hit(8, "hat", None), hit(9, "bag", Path("bag.png"))]
     engines = {"one": answer("one", both[:2]), "two": answer("two", both)}
-    print_paths(SearchResult("query", engines))
+    print_paths(SearchResult("query", 1, engines))
     assert capsys.readouterr().out.splitlines() == [str(LONG), "bag.png"]
 
 
@@ -265,7 +285,8 @@ def info_of(text: str) -> CatalogInfo:
     build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
     engine = EngineInfo(1, model, 1, build, [text])
     states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
-    return CatalogInfo(text, text, 1, 1, states, *others, True, 1, {text: engine})
+    said = (1, [text], True, text)
+    return CatalogInfo(text, text, 1, 1, states, *others, *said, 1, {text: engine})
 
 
 def not_met(text: str) -> dict[str, Unmatched]:

@@ -54,7 +54,7 @@ def offer(catalog: Catalog, urls: Sequence[str]) -> None:
     """An item for each URL."""
     with catalog.transaction():
         for number, url in enumerate(urls):
-            catalog.put(1, str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
+            catalog.put(str(number), "", "", {}, [ImageRecord(url, State.PENDING)])
 
 
 def run(catalog: Catalog, retry_failed: bool = False, **changes: Any) -> DownloadReport:
@@ -140,7 +140,7 @@ def test_another_size_applies_to_new_photos_and_is_noted(
 
 
 def offer_more(catalog: Catalog, key: str, url: str) -> None:
-    catalog.put(1, key, "", "", {}, [ImageRecord(url, State.PENDING)])
+    catalog.put(key, "", "", {}, [ImageRecord(url, State.PENDING)])
 
 
 def test_photos_of_the_same_content_are_stored_once(server: PhotoServer, catalog: Catalog) -> None:

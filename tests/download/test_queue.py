@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.download.queue import DownloadQueue
+from tests.conftest import offer_only
 
 A, B, C = "http://one.test/a.jpg", "http://two.test/b.jpg", "http://one.test/c.jpg"
 
@@ -21,9 +22,9 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         yield made
 
 
-def offer(catalog: Catalog, key: str, *uris: str, run: int = 1) -> None:
+def offer(catalog: Catalog, key: str, *uris: str) -> None:
     """An item none of whose URLs was tried yet."""
-    catalog.put(run, key, key, "", {}, [ImageRecord(uri, State.PENDING) for uri in uris])
+    catalog.put(key, key, "", {}, [ImageRecord(uri, State.PENDING) for uri in uris])
 
 
 def came(catalog: Catalog, uri: str, attempts: int = 1) -> ImageRecord:
@@ -59,7 +60,7 @@ def test_each_url_is_to_be_fetched_once_in_the_order_of_items(catalog: Catalog) 
     offer(catalog, "1", B, A)
     offer(catalog, "2", A)
     offer(catalog, "3", C, B)
-    catalog.put(1, "4", "4", "", {}, [ImageRecord("here.png", State.FAILED, "photo missing")])
+    catalog.put("4", "4", "", {}, [ImageRecord("here.png", State.FAILED, "photo missing")])
     queue = DownloadQueue(catalog)
     assert list(queue.urls(State.PENDING)) == [B, A, C]
     assert queue.count(State.PENDING) == 3
@@ -147,10 +148,10 @@ def test_a_downloaded_photo_is_remembered_while_no_item_shows_it(catalog: Catalo
     queue = DownloadQueue(catalog)
     for uri in (A, B):
         queue.record_outcome(State.PENDING, came(catalog, uri))
-    catalog.put(2, "a", "a", "", {}, [came(catalog, A)])  # only the first is wanted now
-    offer(catalog, "other", C, run=3)
-    catalog.remove_others(3)
-    offer(catalog, "a", A, B, run=4)
+    catalog.put("a", "a", "", {}, [came(catalog, A)])  # only the first is wanted now
+    offer(catalog, "other", C)
+    offer_only(catalog, "other")
+    offer(catalog, "a", A, B)
     assert queue.count(State.PENDING) == 3
     queue.reuse_stored()
     assert list(queue.urls(State.PENDING)) == [C]
@@ -192,8 +193,8 @@ def test_rejected_downloads_are_pending_again_after_new_limits(catalog: Catalog)
 
 def test_removed_items_are_neither_fetched_nor_counted(catalog: Catalog) -> None:
     offer(catalog, "gone", A)
-    offer(catalog, "here", B, run=2)
-    catalog.remove_others(2)
+    offer(catalog, "here", B)
+    offer_only(catalog, "here")
     queue = DownloadQueue(catalog)
     assert list(queue.urls(State.PENDING)) == [B]
     assert queue.counts() == {"pending": {"": 1}}

@@ -131,11 +131,11 @@ def test_only_training_and_fetching_load_tensorflow(
 ) -> None:
     """In one process, because starting one for each takes long."""
     shutil.copytree(built.root, tmp_path / "indexes")
-    for vectors in tmp_path.glob("indexes/*/*/embeddings"):
-        shutil.rmtree(vectors)
+    for segments in tmp_path.glob("indexes/*/*/segments"):
+        shutil.rmtree(segments)
     commands = [
         *("ingest", "embed", "index", f"query {photo}", f"query {photo} --fuse", "query --id 1"),
-        *("evaluate", "evaluate --cost", "compare", f"compare {photo}"),
+        *("evaluate --cost", "compare", f"compare {photo}"),
         *("report", "neighbors mobilenet graph.npy", "projector projector", "audit", "info"),
         *("verify", "clean --yes"),
     ]
@@ -347,7 +347,7 @@ def test_info_counts_the_catalog_and_its_artifacts(built: Config, run) -> None: 
     assert facts["items"] == facts["photos"] == 26
     engine = facts["engines"]["mobilenet"]
     assert engine["vectors"] == engine["build"]["rows"] == 26
-    assert engine["build"]["dim"] == engine["model"]["dim"] == 1024
+    assert engine["build"]["dim"] == engine["model"]["dim"] == 64
     assert engine["build"]["fingerprint"] == engine["model"]["fingerprint"]
     assert engine["model"]["weights"] == "random"
     warning = engine["model"]["warning"]
@@ -372,17 +372,18 @@ def test_verify_is_clean_and_finds_a_changed_byte(
     copied.write_text(settings_file.read_text().replace(str(built.root), f"{tmp_path}/indexes"))
     build = BuildStore(tmp_path / "indexes" / "sample" / "mobilenet").current()
     assert build is not None
-    content = bytearray(build.index_file.read_bytes())
+    file = build.segments[0].file
+    content = bytearray(file.read_bytes())
     content[-3] ^= 1
-    build.index_file.write_bytes(content)
+    file.write_bytes(content)
     code, out, _ = run("verify", config=copied)
     assert code == 1
-    assert f"{build.index_file}: damaged: its content has changed" in out
+    assert f"{file}: damaged: its content has changed" in out
 
-    build.index_file.write_bytes(content[:-1])
+    file.write_bytes(content[:-1])
     code, _, err = run("query", "--id", 1, config=copied)
     assert code == 1
-    assert f"{build.index_file}: damaged" in one_line(err)
+    assert f"{file}: damaged" in one_line(err)
 
 
 def test_a_second_build_does_nothing(built: Config, settings_file: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -417,6 +418,8 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--key", "shoe"], "no item has the key 'shoe'"),
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
+        (["query", "--id", "1", "--region", "0,0,1,1"], "and item 1 is none; search with a photo"),
+        (["query", "--id", "1", "--region", "0,0,2,1"], "not within 0 to 1; give x,y,w,h"),
         (["query"], "nothing to search with"),
         (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
         (["query", "--id", "1", "--where", "color ="], "is not a condition; write it as"),

@@ -166,7 +166,7 @@ def test_only_the_newest_builds_are_kept(shop: Shop) -> None:
 
 def test_names_and_metadata_do_not_make_another_build(shop: Shop) -> None:
     first = shop.build({"a": [A]})
-    shop.catalog.put(9, "a", "new name", "", {"price": 1}, shop.catalog.images(1))
+    shop.catalog.put("a", "new name", "", {"price": 1}, shop.catalog.images(1))
     assert shop.index().path == first.path
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.embeddings.flat_file import write_flat
 from pipeline.errors import DamagedArtifactError
 from pipeline.index.flat import FlatIndex
-from pipeline.embeddings.flat_file import write_flat
 from tests.oracles.nearest import brute_force, check
 
 F32 = npt.NDArray[np.float32]

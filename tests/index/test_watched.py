@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import publish, read_manifest
-from pipeline.errors import DamagedArtifactError
 from pipeline.embeddings.flat_file import write_flat
 from pipeline.embeddings.segment import INDEX_FILE, Segment
+from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_segment
 from pipeline.index.pruned import PruningOptions, write_pruned
 from pipeline.index.vectors import VectorFile

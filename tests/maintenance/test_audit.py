@@ -497,10 +497,9 @@ def test_what_is_removed_is_not_told_and_what_is_pending_is(shop: Shop) -> None:
     kept = [item("kept", "a", photo), item("also", "a", photo)]
     offer(shop, item("gone", "a", photo), item("bad", "a", b"no photo"), *kept)
     offer(shop, *kept)
-    run = shop.catalog.new_run() - 1
     for n in range(3):
         url = ImageRecord(f"https://shop.example/{n}.jpg", State.PENDING)
-        shop.catalog.put(run, f"later {n}", "Later", "a", {}, [url])
+        shop.catalog.put(f"later {n}", "Later", "a", {}, [url])
     found = look(shop)
     assert (found.items, found.photos) == (5, 1)
     assert found.without_photo.count == 3

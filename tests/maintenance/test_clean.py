@@ -25,17 +25,24 @@ ITEMS: dict[str, list[Color]] = {"a": [A], "b": [B], "c": [C]}
 
 @pytest.fixture
 def built(shop: Shop) -> Shop:
-    """Two models with vectors and a build each; the second of each is in use."""
+    """Two models with vectors and a build each; the second of each is published, and kept."""
+    keep_one(shop)
     shop.build(ITEMS)
     shop.use_model("newer")
     shop.build(ITEMS)
     return shop
 
 
+def keep_one(shop: Shop) -> None:
+    """Let `clean` keep one publication; the Shop's own builds keep two."""
+    index = shop.config.index.model_copy(update={"keep_publications": 1})
+    shop.config = shop.config.model_copy(update={"index": index})
+
+
 def folders(shop: Shop) -> dict[str, set[str]]:
     return {
         place: {path.name for path in (shop.engine.folder / place).iterdir() if path.is_dir()}
-        for place in ("model", "embeddings", "builds")
+        for place in ("model", "segments", "builds")
     }
 
 
@@ -44,7 +51,7 @@ def in_use(shop: Shop) -> dict[str, set[str]]:
     assert build is not None
     return {
         "model": {shop.model.path.name},
-        "embeddings": {shop.model.fingerprint},
+        "segments": set(build.manifest["segments"]),
         "builds": {build.path.name},
     }
 
@@ -56,8 +63,9 @@ def test_what_another_model_left_is_removed(built: Shop) -> None:
     removed = clean(built.config)
     assert folders(built) == used
     gone = {f"{place}/{name}" for place in used for name in before[place] - used[place]}
+    assert removed.pop(0).path == built.folder / "publications" / "1"
     assert {str(one.path.relative_to(built.engine.folder)) for one in removed} == gone
-    assert len(gone) == 3
+    assert len(gone) == 3  # of each kind one
     for one in removed:
         inside = f"{one.path.relative_to(built.engine.folder)}/"
         assert one.bytes == sum(len(data) for name, data in files.items() if inside in name) > 0
@@ -84,16 +92,17 @@ def test_the_model_of_the_index_is_used_though_another_is_in_use(built: Shop) ->
     assert len(after["model"]) == 2
     build = built.engine.builds.current()
     assert build is not None
-    assert after["embeddings"] == {build.fingerprint}
+    assert after["segments"] == set(build.manifest["segments"])
     assert {built.model.path.name, build.manifest["model"]} == after["model"]
 
 
 def test_superseded_builds_are_removed(shop: Shop) -> None:
+    keep_one(shop)
     shop.build({"a": [A]})
     shop.build(ITEMS)
     used = in_use(shop)
-    (removed,) = clean(shop.config)
-    assert removed.path.parent == shop.engine.builds.folder
+    removed = clean(shop.config)
+    assert [one.path.parent.name for one in removed] == ["publications", "builds", "segments"]
     assert folders(shop) == used
 
 
@@ -120,7 +129,11 @@ def test_the_catalog_and_its_photos_stay(built: Shop) -> None:
 
 
 def test_stored_photos_that_no_item_shows_go(built: Shop) -> None:
+    photos = set(built.folder.glob("images/*/*"))
     built.offer({"a": [A], "b": []})
+    clean(built.config)
+    assert set(built.folder.glob("images/*/*")) == photos, "what is published shows them"
+    built.index()
     shown = {photo.path for photo in built.catalog.photos()}
     removed = [one.path for one in clean(built.config)]
     stored = set(built.folder.glob("images/*/*"))

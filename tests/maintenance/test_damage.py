@@ -234,7 +234,7 @@ def test_what_cannot_be_read_is_neither_called_damaged_nor_deleted(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = copy_of(config, tmp_path / "copy")
-    names = ("index.faiss", "manifest.json", "00000.json", "catalog.sqlite", "CURRENT", "loss.png")
+    names = ("index.faiss", "manifest.json", "changes.npy", "catalog.sqlite", "CURRENT", "loss.png")
     opens = os.open
     for name in names:
         refused = next(here.root.rglob(name))

@@ -14,12 +14,16 @@ import pytest
 
 from pipeline.artifacts import publish, read_manifest
 from pipeline.catalog.ingest import ingest
+from pipeline.embeddings.flat_file import write_flat
+from pipeline.embeddings.salvage import salvage
+from pipeline.embeddings.segment import Segment, row_checksums
 from pipeline.errors import NotBuiltError
+from pipeline.index.build import describe
 from pipeline.index.builds import Build
-from pipeline.index.vectors import write_flat
+from pipeline.index.parent import find_parent
 from pipeline.maintenance.verify import Verdict, verify
 from pipeline.sources.base import SourceItem, SourcePhoto
-from tests.conftest import Color, ListSource, Shop, png, tree
+from tests.conftest import ENGINE, Color, ListSource, Shop, png, tree
 
 ITEMS: dict[str, list[Color]] = {
     "a": [(10, 0, 0), (20, 0, 0)],
@@ -30,9 +34,10 @@ ITEMS: dict[str, list[Color]] = {
 
 @pytest.fixture
 def built(shop: Shop) -> Shop:
-    """A catalog of 8 photos in two shards, with the build of now and one of before."""
+    """A catalog of 8 photos, with the build of now, one of before, and the shard of a next one."""
     shop.build({"a": [(10, 0, 0)]})
     shop.build(ITEMS)
+    write_shard(shop)
     assert verify(shop.config).problems == []
     return shop
 
@@ -63,12 +68,22 @@ def older(shop: Shop) -> Path:
     return shop.engine.builds.all()[0]
 
 
+def segment(shop: Shop) -> Segment:
+    return current(shop).segments[0]
+
+
+def write_shard(shop: Shop) -> None:
+    """Embed a photo, as a run does that is killed before it indexes."""
+    vectors = shop.engine.embeddings(shop.model.fingerprint)
+    vectors.write([bytes(32)], np.ones((1, 3), np.float32))
+
+
 def shards(shop: Shop) -> list[Path]:
     return sorted(shop.engine.embeddings(shop.model.fingerprint).folder.glob("*.npy"))
 
 
-def republish(build: Build, change: Callable[[Path], None]) -> None:
-    """Make a build of the same name whose files are other ones, with the right checksums."""
+def republish(build: Build | Segment, change: Callable[[Path], None]) -> None:
+    """Make a folder of the same name whose files are other ones, with the right checksums."""
     content = {name: value for name, value in build.manifest.items() if name != "files"}
     kept = tree(build.path)
     shutil.rmtree(build.path)
@@ -79,8 +94,12 @@ def republish(build: Build, change: Callable[[Path], None]) -> None:
 
 
 def mend(shop: Shop, problems: Sequence[object]) -> None:
-    """Do what the lines say: delete what they name, and build."""
+    """Do what the lines say: delete what they name, save what they say can be saved, and build."""
     for problem in map(str, problems):
+        if "run `imgsearch repair`" in problem:
+            folder = Path(problem.partition(": ")[0]).parent
+            salvage(folder, shop.engine.folder / "embeddings")
+            continue
         deleted = re.search(r"delete (\S+) and run `imgsearch build`$", problem)
         assert deleted or problem.endswith("; run `imgsearch build`")
         if deleted and Path(deleted[1]).is_dir():
@@ -94,7 +113,7 @@ def mend(shop: Shop, problems: Sequence[object]) -> None:
 def test_a_clean_catalog_has_no_problem_and_everything_was_looked_at(built: Shop) -> None:
     before = tree(built.folder)
     verdict = verify(built.config)
-    assert verdict == Verdict(photos=8, models=1, shards=3, builds=2, problems=[])
+    assert verdict == Verdict(photos=8, models=1, shards=1, segments=2, builds=2, problems=[])
     assert {k: v for k, v in tree(built.folder).items() if "sqlite" not in k} == {
         k: v for k, v in before.items() if "sqlite" not in k
     }
@@ -123,19 +142,20 @@ WEIGHTS: Target = lambda shop: shop.model.weights_file  # noqa: E731
         (lambda shop: shop.model.path / "manifest.json", cut),
         (lambda shop: shop.model.path / "manifest.json", Path.unlink),
         (lambda shop: shards(shop)[0], flip),
-        (lambda shop: shards(shop)[1], cut),
-        (lambda shop: shards(shop)[2], Path.unlink),
-        (lambda shop: shards(shop)[1].with_suffix(".json"), cut),
-        (lambda shop: shards(shop)[1].with_suffix(".json"), lambda path: path.write_bytes(b"[]")),
-        (lambda shop: current(shop).index_file, flip),
-        (lambda shop: current(shop).index_file, cut),
-        (lambda shop: current(shop).index_file, Path.unlink),
-        (lambda shop: current(shop).path / "ids.npy", flip),
-        (lambda shop: current(shop).path / "photos.npy", flip),
-        (lambda shop: current(shop).path / "photos.npy", Path.unlink),
+        (lambda shop: shards(shop)[0], cut),
+        (lambda shop: shards(shop)[0], Path.unlink),
+        (lambda shop: shards(shop)[0].with_suffix(".json"), cut),
+        (lambda shop: shards(shop)[0].with_suffix(".json"), lambda path: path.write_bytes(b"[]")),
+        *(
+            (lambda shop, name=name: segment(shop).path / name, damage)
+            for name in ("index.faiss", "ids.npy", "photos.npy", "checksums.npy", "manifest.json")
+            for damage in (flip, cut, Path.unlink)
+        ),
+        (lambda shop: current(shop).path / "changes.npy", flip),
+        (lambda shop: current(shop).path / "calibration.json", Path.unlink),
         (lambda shop: current(shop).path / "manifest.json", cut),
-        (lambda shop: older(shop) / "index.faiss", flip),
-        (lambda shop: older(shop) / "ids.npy", Path.unlink),
+        (lambda shop: older(shop) / "manifest.json", flip),
+        (lambda shop: older(shop) / "changes.npy", Path.unlink),
     ],
 )
 def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
@@ -148,16 +168,20 @@ def test_a_damaged_file_is_named_and_doing_what_the_line_says_mends_it(
     assert len(problems) == len(set(problems))
     assert all("\n" not in problem for problem in problems)
     mend(built, problems)
-    assert verify(built.config).problems == []
+    while problems := lines(built):  # of an older build that shared what was damaged
+        assert all(str(older(built)) in problem for problem in problems)
+        mend(built, problems)
 
 
 def test_vectors_of_a_former_model_are_checked_too(built: Shop) -> None:
-    former = shards(built)[0]
+    former, shard = segment(built).file, shards(built)[0]
     built.use_model("other")
     built.build(ITEMS)
     flip(former)
-    (problem,) = lines(built)
-    assert problem.startswith(f"{former}: damaged: its content has changed")
+    flip(shard)
+    found = "\n".join(lines(built))
+    assert f"{former}: damaged: its content has changed" in found
+    assert f"{shard}: damaged: its content has changed" in found
 
 
 def test_a_changed_photo_is_told_from_a_missing_one(built: Shop) -> None:
@@ -213,7 +237,7 @@ def test_every_file_of_a_photo_is_verified_and_one_of_them_is_enough(
         f"{files[1]}: the photo has changed since it was ingested; run `imgsearch build`",
     ]
     build()
-    assert verify(shop.config) == Verdict(photos=2, models=1, shards=2, builds=2)
+    assert verify(shop.config) == Verdict(photos=2, models=1, segments=2, builds=2)
     found = shop.searcher().search(np.array([10, 0, 0], np.float32), 1).hits
     assert [(n.item.key, n.distance, n.photo) for n in found] == [("c.png", 0.0, files[2])]
 
@@ -273,43 +297,70 @@ def test_a_build_that_is_not_of_the_catalog_of_now_is_a_problem(built: Shop) -> 
     assert verify(built.config).problems == []
 
 
-def test_vectors_without_a_file_are_a_problem(built: Shop) -> None:
-    first = shards(built)[0]
-    first.unlink()
-    first.with_suffix(".json").unlink()
-    (problem,) = lines(built)
-    assert problem == (
-        f"{current(built).path}: 1 of its photos have no vector on disk; run `imgsearch build`"
-    )
-    mend(built, [problem])
+def test_a_missing_segment_is_a_problem_of_every_build_that_needs_it(built: Shop) -> None:
+    shutil.rmtree(segment(built).path)
+    name = segment_names(built)[0]
+    assert lines(built) == [
+        f"{current(built).path}: its segment {name} is missing; run `imgsearch build`"
+    ]
+    mend(built, lines(built))
     assert verify(built.config).problems == []
 
 
-def test_an_index_of_other_vectors_is_a_problem_though_its_checksums_are_right(
+def segment_names(shop: Shop) -> list[str]:
+    names: list[str] = current(shop).manifest["segments"]
+    return names
+
+
+def test_only_the_damaged_vectors_of_a_segment_are_embedded_again(built: Shop) -> None:
+    before = {*map(bytes, current(built).photos)}
+    file = segment(built).file
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # in the last vector
+    file.write_bytes(data)
+    last = bytes(segment(built).hashes[-1])
+    assert repair_segments(built) == before - {last}
+    assert built.embed().embedded == 1
+    built.index()
+    assert {*map(bytes, current(built).photos)} == before
+    assert verify(built.config).problems == []
+
+
+def repair_segments(shop: Shop) -> set[bytes]:
+    """Find the damage as a build does; return which of the photos shown still have a vector."""
+    description = describe(ENGINE, shop.model, shop.config.index)
+    vectors = shop.engine.embeddings(shop.model.fingerprint)
+    find_parent(shop.catalog, shop.engine.builds, vectors, description)
+    return vectors.photos() & {photo.sha256 for photo in shop.catalog.photos()}
+
+
+def test_a_segment_of_other_vectors_is_a_problem_though_its_checksums_are_right(
     built: Shop,
 ) -> None:
-    def change(aside: Path) -> None:
-        write_flat(aside / "index.faiss", 8, 3, [(np.arange(8), np.ones((8, 3), np.float32))])
+    one = segment(built)
 
-    build = current(built)
-    republish(build, change)
-    problems = lines(built)
-    assert [problem.partition(": ")[0] for problem in problems] == [str(build.index_file)] * 3
-    assert all(f"differ from those in {shards(built)[n]}" in p for n, p in enumerate(problems))
+    def change(aside: Path) -> None:
+        vectors = np.ones((one.rows, 3), np.float32)
+        write_flat(aside / "index.faiss", one.rows, 3, [(np.arange(one.rows), vectors)])
+
+    republish(one, change)
+    (problem,) = lines(built)
+    assert problem.startswith(
+        f"{one.file}: damaged: its content has changed; run `imgsearch repair`"
+    )
 
 
 @pytest.mark.parametrize(("rows", "dim"), [(7, 3), (8, 4)])
-def test_an_index_of_another_size_is_a_problem_though_its_checksums_are_right(
+def test_a_segment_of_another_size_is_a_problem_though_its_checksums_are_right(
     built: Shop, rows: int, dim: int
 ) -> None:
     def change(aside: Path) -> None:
         vectors = np.ones((rows, dim), np.float32)
         write_flat(aside / "index.faiss", rows, dim, [(np.arange(rows), vectors)])
+        np.save(aside / "checksums.npy", row_checksums(vectors))
 
-    build = current(built)
-    republish(build, change)
-    (problem,) = lines(built)
-    assert problem.startswith(f"{build.path}: {rows} vectors of {dim} numbers in its index")
+    republish(segment(built), change)
+    assert any(str(segment(built).path) in problem for problem in lines(built))
 
 
 def test_other_pairs_of_rows_and_items_are_a_problem_though_their_checksums_are_right(
@@ -320,14 +371,14 @@ def test_other_pairs_of_rows_and_items_are_a_problem_though_their_checksums_are_
         ids[0, 1] = 99
         np.save(aside / "ids.npy", ids)
 
-    republish(current(built), change)
+    republish(segment(built), change)
     (problem,) = lines(built)
     assert "1 photos too many and 1 too few" in problem
 
 
 def test_the_problems_of_several_files_are_all_told(built: Shop) -> None:
     photos = [photo.path for photo in built.catalog.photos()][:2]
-    wrong = [*photos, built.model.weights_file, shards(built)[0], older(built) / "index.faiss"]
+    wrong = [*photos, built.model.weights_file, shards(built)[0], segment(built).file]
     for path in wrong:
         flip(path)
     problems = lines(built)
@@ -337,7 +388,7 @@ def test_the_problems_of_several_files_are_all_told(built: Shop) -> None:
 def test_a_manifest_without_its_model_still_lets_the_others_be_checked(built: Shop) -> None:
     manifest = built.model.path / "manifest.json"
     manifest.write_bytes(b"{}")
-    flip(older(built) / "index.faiss")
+    flip(older(built) / "changes.npy")
     problems = lines(built)
     assert any(str(manifest) in problem for problem in problems)
     assert any(str(older(built)) in problem for problem in problems)

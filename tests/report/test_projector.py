@@ -135,9 +135,8 @@ def write(fair: Fair, folder: Path, *engines: str, **options: int) -> Export:
 
 def indexed(fair: Fair, engine: str) -> npt.NDArray[np.float32]:
     """All vectors of an index, as FAISS itself reads the file."""
-    folder = fair.config.folder / engine
-    build = (folder / "CURRENT").read_text().strip()
-    index = faiss.read_index(str(folder / "builds" / build / "index.faiss"))
+    (segment,) = (fair.config.folder / engine / "segments").iterdir()
+    index = faiss.read_index(str(segment / "index.faiss"))
     vectors: npt.NDArray[np.float32] = index.reconstruct_n(0, index.ntotal)
     return vectors
 

@@ -220,7 +220,7 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     shop.build({"cap": [(5, 0, 0)]})
     with shop.catalog.transaction():
         images = shop.catalog.images(1)
-        shop.catalog.put(9, "cap", "A cap", "Hats", {"price": 2.5}, images)
+        shop.catalog.put("cap", "A cap", "Hats", {"price": 2.5}, images)
     (before,) = shop.searcher().search(vector((5, 0, 4)), 3, where="name = 'Cap'").hits
     assert before.item.name == "Cap", "what is not published yet does not answer"
     shop.index()
@@ -608,17 +608,19 @@ def test_other_threads_may_ask_too(shop: Shop) -> None:
 
 def test_a_searcher_that_is_open_notices_a_change_of_its_index(shop: Shop) -> None:
     build = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)], "c": [(90, 0, 0)]})
-    data = build.index_file.read_bytes()
+    file = build.segments[0].file
+    data = file.read_bytes()
     with shop.searcher() as searcher:
         expected = searcher.search(Item(1), 2)
-        build.index_file.write_bytes(data[:-2] + bytes([data[-2] ^ 64, data[-1]]))
-        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+        file.write_bytes(data[:-2] + bytes([data[-2] ^ 64, data[-1]]))
+        with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             searcher.search(Item(1), 2)
-        with pytest.raises(DamagedArtifactError, match=f"{build.index_file}: damaged: "):
+        with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             list(searcher.graph(1))
-        build.index_file.write_bytes(data)
+        file.write_bytes(data)
         assert searcher.search(Item(1), 2) == expected
         shutil.rmtree(build.path)
+        shutil.rmtree(file.parent)
         assert searcher.search(Item(1), 2) == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import socket
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.responses import PlainTextResponse
 
 from pipeline.config import Config
 from pipeline.service.clients import RateLimit, client_of
+from pipeline.service.guards import BodyGuard
 from pipeline.service.tokens import hash_token, new_token
 from tests.conftest import png
 from tests.engines import Fair
@@ -143,6 +146,35 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(fair: Fair) -> None:
         _, sent = send(client.port, {"Transfer-Encoding": "chunked"}, chunk, times=2000)
         assert sent < 30_000_000  # what the buffers of both ends hold; the body never ends
         assert client.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("sends", "status", "reads"), [(300_000, 429, 300_000), (10**9, 413, 70_000)]
+)
+def test_a_refusal_is_sent_and_then_what_still_comes_is_read(
+    sends: int, status: int, reads: int
+) -> None:
+    """Closed with bytes unread, TCP throws away the answer that has not been read yet."""
+    left, sent = sends, list[tuple[dict[str, Any], int]]()
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        left -= 10_000
+        return {"type": "http.request", "body": bytes(10_000), "more_body": left > 0}
+
+    async def send(message: Any) -> None:
+        sent.append((dict(message), sends - left))
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("no", 429)(scope, receive, send)
+
+    scope = {"type": "http", "headers": [(b"content-length", str(sends).encode())]}
+    asyncio.run(BodyGuard(refuse, 1_000_000, 30)(scope, receive, send))
+    (start, _), (body, before), (end, after) = sent
+    assert start["status"] == status
+    assert (b"connection", b"close") in start["headers"]
+    assert (bool(body["body"]), body["more_body"], before) == (True, True, 0)
+    assert (end.get("body", b""), end.get("more_body", False), after) == (b"", False, reads)
 
 
 def test_a_body_that_is_sent_too_slowly_is_given_up(fair: Fair) -> None:

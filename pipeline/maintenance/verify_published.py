@@ -1,0 +1,63 @@
+"""Verify what is published: the pointer, the tags, and that all of each publication is there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pipeline.config import Config
+from pipeline.engine import Engine
+from pipeline.errors import DamagedArtifactError
+from pipeline.integrity import damaged_files
+from pipeline.maintenance.problems import Problem, Remedy, problem_of
+from pipeline.publish.publication import Publication
+from pipeline.publish.store import PublicationStore
+
+
+def publication_problems(config: Config, generations: Collection[int]) -> Iterator[Problem]:
+    """Yield the problems of all publications, given the states that the ledger keeps.
+
+    list(publication_problems(config, catalog.sealed_generations()))
+    """
+    store = PublicationStore(config)
+    yield from _pointers(store)
+    for number in store.numbers():
+        folder = store.folder / str(number)
+        if damages := [problem_of(error, path) for path, error in damaged_files(folder)]:
+            yield from damages
+            continue
+        try:
+            publication = store.get(number)
+        except DamagedArtifactError as error:
+            yield problem_of(error, folder)
+        else:
+            for fault in _missing(config, publication, generations) if publication else ():
+                yield Problem(folder, fault, Remedy.DELETE)
+
+
+def _pointers(store: PublicationStore) -> Iterator[Problem]:
+    """Problems of what says which publications answer, and what they are called."""
+    try:
+        number = store.current_number()
+        if number is None:
+            yield Problem(store.config.folder, "nothing is published yet")
+        elif number not in store.numbers():
+            yield Problem(store.current_file, f"names publication {number}, which is not here")
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, store.current_file)
+    try:
+        store.tags()
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, store.tags_file)
+
+
+def _missing(
+    config: Config, publication: Publication, generations: Collection[int]
+) -> Iterator[str]:
+    """What a publication needs, and is not there."""
+    if publication.generation not in generations:
+        yield f"the ledger does not keep its generation {publication.generation}"
+    for name, published in publication.engines.items():
+        folder = Engine(name, config).folder
+        for path in (folder / "builds" / published.build, folder / "model" / published.model):
+            if not path.exists():
+                yield f"{path} is missing"
