@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.service.server import Address
 
-_EXTRA = ("starlette", "uvicorn", "multipart", "prometheus_client", "segno")
+_EXTRA = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "segno")
 
 
 @app.command(

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.problems import Problem
 
-DRAINED_BYTES = 64 * 1024  # of a request that is refused before it has arrived
-DRAIN_SECONDS = 1.0
+DRAINED_BYTES = 64 * 1024  # of a request that is too large; of another one, all of it
+DRAIN_SECONDS = 2.0
 # Photos that are searched with are shown by blob: addresses before they are sent.
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none';"
@@ -38,6 +38,7 @@ class BodyGuard:
         announced = headers.get("content-length", "0")
         body.is_whole = announced == "0" and "transfer-encoding" not in headers
         if announced.isdecimal() and int(announced) > self._max_bytes:
+            body.drained_bytes = DRAINED_BYTES
             await _too_large(self._max_bytes).response()(scope, receive, body.send)
         else:
             await self._app(scope, body.receive, body.send)
@@ -52,6 +53,7 @@ class _Body:
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._bytes = 0
         self.is_whole = False
+        self.drained_bytes = max_bytes
         self._is_early = False
 
     async def receive(self) -> Message:
@@ -65,6 +67,7 @@ class _Body:
             raise Problem(408, "timeout", said, "send a smaller photo") from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._max_bytes:
+            self.drained_bytes = DRAINED_BYTES
             raise _too_large(self._max_bytes)
         self.is_whole = not message.get("more_body", False)
         return message
@@ -85,7 +88,7 @@ class _Body:
 
         Closed with bytes unread, TCP would throw away the answer that it has not read yet.
         """
-        left = DRAINED_BYTES
+        left = self.drained_bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while left > 0 and not self.is_whole:

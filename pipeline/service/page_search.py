@@ -43,11 +43,11 @@ async def search(request: Request) -> Response:
     names = {name for name, value in params if value}
     if request.method != "POST" and not names & _QUERIES:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/")
-    shown, result, failure, where_error = _PHOTO, None, None, ""
+    where, where_error = _condition(params)
+    shown, result, failure = _PHOTO, None, None
     with resources.published.current() as published:
         try:
             with resources.admission.enter():
-                where, where_error = _condition(params)
                 asked = await read_request(request, _fields(params, where, published))
                 asked, url = await _fetched(resources, asked)
                 try:

@@ -71,7 +71,8 @@ class Address:
             )[0]
             return socket.create_server(where[:2], family=family, backlog=MAX_CONNECTIONS)
         except OSError as error:
-            what = error.strerror or str(error)
+            is_of_system = (error.errno or 0) > 0  # else of the name
+            what = os.strerror(error.errno or 0) if is_of_system else str(error.strerror)
             hint = "choose another --host or --port"
             raise ConfigError(what, where=f"{self.host}:{self.port}", hint=hint) from error
 

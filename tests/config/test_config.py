@@ -148,6 +148,22 @@ ARTICLE = {
         "use_events": True,
         "retry_downloads": 86_400,
     },
+    "serve": {
+        "token_hashes": [],
+        "queue": 32,
+        "max_k": 1000,
+        "requests_per_second": 10,
+        "burst": 60,
+        "body_timeout": 30,
+        "grace": 20,
+        "fetch_urls": True,
+        "allow_addresses": [],
+        "trusted_proxies": [],
+        "cors_origins": [],
+        "keep_uploads": 0,
+        "show_paths": True,
+        "access_log": "lines",
+    },
     "query_set": {"delimiter": None, "encoding": None, "escape": None},
 }
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
+from pipeline.service.admission import Admission
 from pipeline.service.page import documents, filters
 from pipeline.service.page.cards import distance_in_words, ordinal
 from pipeline.service.page.content import Shop, ShownQuery
+from pipeline.service.problems import Problem
 from tests.engines import Fair, Opener, Thing
 from tests.service.conftest import Client
 
@@ -151,6 +153,21 @@ def test_pages_link_below_the_path_of_a_proxy() -> None:
     page = documents.search_page(replace(SHOP, base="/shop"), PHOTO, [], answer())
     links = [part.split('"')[0] for part in page.split('href="')[1:] + page.split('src="')[1:]]
     assert [link for link in links if not link.startswith(("/shop/", "#"))] == []
+
+
+def test_a_busy_service_says_so_on_its_pages(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admission, "enter", _refuse)
+    for path in ("/search?item=1", "/search?item=1&where=price>3", "/browse?q=pear"):
+        answer = client.get(path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert "too many searches wait" in answer.body.decode().lower()
+    assert client.get("/items/1").status == 200
+
+
+def _refuse(_: Admission) -> NoReturn:
+    raise Problem(503, "busy", "too many searches wait", "try again soon", {"Retry-After": "1"})
 
 
 def test_a_page_that_finds_nothing_has_the_right_status(client: Client) -> None:
