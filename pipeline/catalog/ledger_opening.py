@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.catalog import ledger_blocks, ledger_copy
+from pipeline.catalog.shared_connection import SharedConnection
 from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.config.schema import LEDGER
 from pipeline.errors import NotBuiltError
@@ -93,6 +94,7 @@ def _connect(database: str, *, any_thread: bool) -> Connection:
         timeout=_TIMEOUT,
         isolation_level=None,
         check_same_thread=not any_thread,
+        factory=SharedConnection if any_thread else Connection,
         uri=True,
     )
     connection.row_factory = sqlite3.Row
