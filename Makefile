@@ -10,10 +10,10 @@ SETTINGS = --config "$(CONFIG)" $(if $(SET),--set "$$SET")
 STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup index query test soak lint bench clean
+.PHONY: help setup index query test test-browser soak lint bench clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CONFIG=FILE chooses the settings (now $(CONFIG)), SET='key.path=value' changes one, and"
 	@echo "  SET='one.key=value another.key=value' several. Spaces within a value are kept; quote one"
@@ -37,7 +37,10 @@ query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	$(BIN)/imgsearch query $(SETTINGS) "$(IMAGE)"
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --ignore=tests/browser
+
+test-browser: $(STAMP)  ## Run the tests of the page, in Debian's Chromium
+	$(BIN)/pytest -rs tests/browser
 
 soak: $(STAMP)  ## Run every case of the tests that try thousands, of which `make test` takes a sample
 	$(BIN)/pytest -n 2 --soak -m soak

@@ -23,7 +23,9 @@ import lookup
 import memory
 import no_match
 import reconstruction
+import region
 import runtimes
+import serving
 import startup
 
 Rows = list[dict[str, object]]
@@ -45,6 +47,8 @@ def main() -> None:
         "lookup": lookup.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
+        "serving": serving.measure,
+        "region": region.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -24,6 +24,7 @@ from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
 from pipeline.publish.publish import PublishReport, publish
+from pipeline.sources.base import Source
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -80,14 +81,15 @@ def build(
     *,
     retry_failed: bool = False,
     accept_removals: bool = False,
+    restrict: Callable[[Source], Source] | None = None,
     report: BuildReport | None = None,
 ) -> BuildReport:
     """Bring a catalog's artifacts up to date, and say what was done: `build(load_config(file))`.
 
     With `retry_failed`, the download tries the photos that failed before, and only those. With
-    `accept_removals`, items go however many are no longer in the source. A
-    `report` that is passed in is filled stage by stage, so it also tells how far a run came that
-    did not finish.
+    `accept_removals`, items go however many are no longer in the source. Ingest reads what
+    `restrict` makes of the source, if given. A `report` that is passed in is filled stage by stage,
+    so it also tells how far a run came that did not finish.
 
     Raises:
         HeldError: so much is gone from the source that nothing was ingested.
@@ -102,7 +104,7 @@ def build(
                 done = report.engines[engine.name]
                 done.model, done.new_model = engine.fetch_weights(progress)
         if "ingest" in stages:
-            report.ingest = _ingest(ws, progress, accept_removals)
+            report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
         if "download" in stages:
             report.download = download(
@@ -139,9 +141,14 @@ def _run_engine(
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
 
 
-def _ingest(ws: Workspace, progress: Progress, accept_removals: bool) -> IngestReport:
+def _ingest(
+    ws: Workspace,
+    progress: Progress,
+    accept_removals: bool,
+    restrict: Callable[[Source], Source] | None,
+) -> IngestReport:
     try:
-        source = ws.source
+        source = restrict(ws.source) if restrict else ws.source
     except SourceGoneError as gone:
         return hold(ws.catalog, gone)
     return ingest(

@@ -1,65 +1,56 @@
-"""A connection to SQLite that several threads read from."""
+"""A connection to SQLite that serves several threads."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from threading import RLock
+from threading import Lock
 from typing import Any, Self
-
-_BLOCK = 1000  # rows that are fetched at a time
 
 
 class SharedConnection(sqlite3.Connection):
-    """Runs statements for one thread at a time.
+    """A connection for reading from several threads, which answers one statement at a time.
 
-    SQLite keeps other threads out of a connection while a statement runs, which may need Python's
-    lock to call a function of ours. Python holds that lock while it reads the columns of a row, for
-    which it must get into the connection. Two threads that hold one of them each would wait for
-    each other for ever, and all other threads with them.
+    Without turns, threads may wait for each other for ever: one within a statement, which holds
+    SQLite's lock, for Python's lock, as its SQL calls a function in Python; and another, which
+    holds Python's, for SQLite's. So all rows of a statement are read within its turn.
 
-        sqlite3.connect("catalog.sqlite", check_same_thread=False, factory=SharedConnection)
+        sqlite3.connect(file, check_same_thread=False, factory=SharedConnection)
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.lock = RLock()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turn = Lock()
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """Run a statement; its rows are fetched in blocks."""
-        return _SharedCursor(self).execute(sql, parameters)
+        """Return the rows of a statement, all of which have been read."""
+        with self._turn:
+            return self.cursor(_ReadRows).execute(sql, parameters)
+
+    def close(self) -> None:
+        """Close it, after the statement that is being answered."""
+        with self._turn:
+            super().close()
 
 
-class _SharedCursor(sqlite3.Cursor):
-    """What SQLite does for it happens within the connection's lock."""
+class _ReadRows(sqlite3.Cursor):
+    """The rows of a statement, which need neither the connection nor a turn any more."""
 
-    def __init__(self, connection: SharedConnection) -> None:
-        super().__init__(connection)
-        self.row_factory = connection.row_factory
-        self._lock = connection.lock
-        self._rows: Iterator[Any] = iter(())
+    _rows: Iterator[Any] = iter(())
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        with self._lock:
-            super().execute(sql, parameters)
-        return self
-
-    def __iter__(self) -> Self:
+        super().execute(sql, parameters)
+        self._rows = iter(super().fetchall())
         return self
 
     def __next__(self) -> Any:
-        for row in self._rows:
-            return row
-        with self._lock:
-            self._rows = iter(super().fetchmany(_BLOCK))
         return next(self._rows)
 
     def fetchone(self) -> Any:
-        return next(self, None)
+        return next(self._rows, None)
 
     def fetchall(self) -> list[Any]:
-        return list(self)
+        return list(self._rows)
 
     def close(self) -> None:
-        with self._lock:
-            super().close()
+        self._rows = iter(())

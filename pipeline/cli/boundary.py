@@ -34,6 +34,7 @@ _STOPS: dict[int, str] = {
 }
 
 _config_option = ""
+_received: list[int] = []  # the signals that came to stop the program
 
 
 class _Stopped(KeyboardInterrupt):
@@ -48,7 +49,7 @@ def main() -> None:
     """Run the command line, and exit."""
     with _stopping() as received:
         try:
-            with standard_streams():
+            with standard_streams(), _second_signal_at_once(received):
                 code = _run()
         except BaseException as error:
             if not (received or isinstance(error, KeyboardInterrupt)):
@@ -65,6 +66,22 @@ def name_config(config: Path | None) -> None:
     """Have the commands that messages name carry this `--config`, so that they run as they are."""
     global _config_option  # noqa: PLW0603
     _config_option = f" --config {shlex.quote(str(config))}" if config else ""
+
+
+def is_stopping() -> bool:
+    """Whether the program was told to end; what fails then may fail because of that."""
+    return bool(_received)
+
+
+def error_line(error: BaseException) -> str | None:
+    """Say in a line what is wrong and what to do; None if this is a bug."""
+    from pipeline.cli.faults import explain
+    from pipeline.report.text import plain
+
+    message = explain(error)
+    if message and _config_option:
+        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0>{_config_option}", message)
+    return message and plain(" ".join(message.split()))
 
 
 def _run() -> int:
@@ -86,12 +103,12 @@ def _stopping() -> Iterator[list[int]]:
 
     Everything is cleaned up then. A second signal ends the program at once, as kill -9 would.
     """
-    received: list[int] = []
+    received = _received
+    received.clear()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if received:
-            os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
-            os._exit(128 + number)
+            _end_at_once(number)
         received.append(number)
         raise _Stopped
 
@@ -108,18 +125,47 @@ def _stopping() -> Iterator[list[int]]:
                 signal.signal(number, handler)
 
 
-def _fail_unless_bug(error: BaseException) -> NoReturn:
-    from pipeline.cli.faults import explain
-    from pipeline.report.text import plain
+@contextmanager
+def _second_signal_at_once(received: list[int]) -> Iterator[None]:
+    """Let a second signal end the program also while the main thread is in a library's code.
 
+    Python calls handlers only between its own instructions, and once for several signals that came
+    before. Their numbers are written to a pipe as they come, which another thread reads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        with open(reader, "rb", buffering=0) as numbers:  # noqa: PTH123 (it has no path)
+            stops = (number for number in iter(lambda: numbers.read(1), b"") if number[0] in _STOPS)
+            for _first, second in zip(stops, stops, strict=False):
+                _end_at_once(second[0])
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        if not received:  # else the process ends, and a second signal may still come
+            signal.set_wakeup_fd(before)
+            os.close(writer)
+
+
+def _end_at_once(number: int) -> NoReturn:
+    os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
+    os._exit(128 + number)
+
+
+def _fail_unless_bug(error: BaseException) -> NoReturn:
     if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
         sys.exit(1)  # as `| head` ends a program: there is nothing to say
-    message = explain(error)
+    message = error_line(error)
     if message is None:
         raise error
-    if _config_option:
-        message = re.sub(r"`imgsearch [a-z]+", rf"\g<0>{_config_option}", message)
-    _say(plain(" ".join(message.split())))
+    _say(message)
     sys.exit(1)
 
 

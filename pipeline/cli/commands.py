@@ -1,6 +1,16 @@
 """All commands, in the order of `--help`."""
 
-from pipeline.cli import build, evaluate, maintenance, publications, query, settings
+from pipeline.cli import build, evaluate, maintenance, publications, query, serve, settings, watch
 from pipeline.cli.app import app
 
-__all__ = ["app", "build", "evaluate", "maintenance", "publications", "query", "settings"]
+__all__ = [
+    "app",
+    "build",
+    "evaluate",
+    "maintenance",
+    "publications",
+    "query",
+    "serve",
+    "settings",
+    "watch",
+]

@@ -31,7 +31,8 @@ def print_result(name: str, result: SearchResult, as_json: bool) -> None:
         return
     console = stdout()
     print_hits = _print_table if console.width >= MIN_TABLE_WIDTH else _print_list
-    print_hits(console, plain(f"Nearest to {name}"), result)
+    part = f", region {result.region}" if result.region else ""
+    print_hits(console, plain(f"Nearest to {name}{part}"), result)
     for remark in _remarks(result):
         console.print(cell(remark), style="table.caption", soft_wrap=True)
 

@@ -72,6 +72,14 @@ GroupBy = Annotated[
     str | None,
     Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
 ]
+Region = Annotated[
+    str | None,
+    Option(
+        help="Search with this part of each photo: left, top, width and height as fractions of the"
+        " upright photo, such as 0.5,0,0.5,1; or auto: what stands out from a plain background.",
+        metavar="X,Y,W,H",
+    ),
+]
 Fuse = Annotated[bool, Option("--fuse", help="Show one list more: all engines' lists as one.")]
 Paths = Annotated[
     bool, Option("--paths", help="Print the paths of the photos found, one a line, and no more.")

@@ -12,16 +12,22 @@ from pipeline.progress import Advance, Progress
 _PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
-def console_progress() -> Progress:
-    """Bars with rate and ETA on a terminal; a plain line now and then elsewhere."""
+def console_progress(*, brief: bool = False) -> Progress:
+    """Bars with rate and ETA on a terminal; a plain line now and then elsewhere.
+
+    With `brief`, no bar stays, and what ends within seconds leaves no line.
+    """
     if not stderr.is_terminal:
-        return _Plain()
+        return _Plain(brief)
     from pipeline.cli.terminal_bars import TerminalBars
 
-    return TerminalBars()
+    return TerminalBars(brief)
 
 
 class _Plain:
+    def __init__(self, brief: bool) -> None:
+        self._brief = brief
+
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
         started = printed_at = time.monotonic()
@@ -47,7 +53,7 @@ class _Plain:
                 print_state()
 
         yield advance
-        if done != printed:
+        if done != printed and (printed or not self._brief):
             print_state()
 
     def note(self, text: str) -> None:

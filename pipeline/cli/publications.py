@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
@@ -104,6 +105,11 @@ def tag(
     talk(f"publication {number} is called {name}")
 
 
+def changes_text(changes: Mapping[str, int] | None) -> str:
+    """Say what became of items: `3 added, 1 changed`; "" if nothing did, or all are new."""
+    return ", ".join(f"{count:,} {what}" for what, count in (changes or {}).items() if count)
+
+
 def _say_answering(number: int, as_json: bool) -> None:
     if as_json:
         print_json({"answering": number})
@@ -112,7 +118,7 @@ def _say_answering(number: int, as_json: bool) -> None:
 
 
 def _cells(one: PublicationInfo) -> tuple[str, ...]:
-    changed = [f"{count:,} {what}" for what, count in (one.changes or {}).items() if count]
+    changed = [text] if (text := changes_text(one.changes)) else []
     changed += [f"new model of {name}" for name in one.new_models]
     state = "answers" if one.answers else ""
     if one.refused:

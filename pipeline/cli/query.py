@@ -46,6 +46,7 @@ def query(
     key: options.Key = None,
     k: Annotated[int, Option("-k", "--k", help="Neighbors of each query.")] = 3,
     engine: options.SearchedEngines = None,
+    region: options.Region = None,
     where: options.Where = None,
     group_by: options.GroupBy = None,
     min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
@@ -71,6 +72,7 @@ def query(
         results = searcher.search_all(
             (named.query for named in queries),
             k,
+            region=region,
             where=where,
             min_distance=min_distance,
             max_distance=max_distance,

@@ -21,7 +21,10 @@ class _Rate(TextColumn):
 
 
 class TerminalBars:
-    """A bar for each task."""
+    """A bar for each task, which stays unless they are to be `brief`."""
+
+    def __init__(self, brief: bool) -> None:
+        self._brief = brief
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
@@ -35,7 +38,7 @@ class TerminalBars:
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[status]}", markup=False),
         )
-        with Bars(*columns, console=stderr) as bars:
+        with Bars(*columns, console=stderr, transient=self._brief) as bars:
             task = bars.add_task(plain(label), total=total, status="")
             yield lambda count, status="": bars.update(task, advance=count, status=plain(status))
 

@@ -17,6 +17,7 @@ from pipeline.config.schema import (
     IndexSettings,
     SearchSettings,
 )
+from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     ColumnSettings,
     CsvSettings,
@@ -26,6 +27,7 @@ from pipeline.config.sources import (
     SampleSettings,
     TableSettings,
 )
+from pipeline.config.watch import WatchSettings
 
 __all__ = [
     "BUILT_IN",
@@ -45,9 +47,11 @@ __all__ = [
     "PretrainedSettings",
     "SampleSettings",
     "SearchSettings",
+    "ServeSettings",
     "Settings",
     "TableSettings",
     "TrainingSettings",
+    "WatchSettings",
     "expand",
     "find_config",
     "load_config",

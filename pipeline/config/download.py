@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
 from pipeline.config.base import MAX_COUNT, Settings, Text
+from pipeline.config.networks import parse_networks
 
 
 class DownloadSettings(Settings):
@@ -61,10 +62,7 @@ class DownloadSettings(Settings):
     @field_validator("allow_addresses", mode="before")
     @classmethod
     def _allow_addresses(cls, networks: Any) -> Any:
-        networks = [networks] if isinstance(networks, str) else networks
-        if not isinstance(networks, list | tuple) or any(isinstance(n, int) for n in networks):
-            raise ValueError(f"{networks!r}: give a list of networks, such as [192.168.1.0/24]")
-        return tuple(_network(text) for text in networks)
+        return parse_networks(networks)
 
     @field_validator("resize")
     @classmethod
@@ -78,14 +76,3 @@ class DownloadSettings(Settings):
                 " (fit 512), 16 to 4096, or none"
             )
         return resize
-
-
-def _network(text: Any) -> IPv4Network | IPv6Network:
-    address, slash, _ = str(text).partition("/")
-    try:
-        network = ip_network(str(text), strict=False)
-    except ValueError:
-        raise ValueError(f"{text!r}: give a network, such as 192.168.1.0/24") from None
-    if slash and network.network_address != ip_address(address):
-        raise ValueError(f"{text!r}: give {network} for that network, {address} for one host")
-    return network

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
+from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     CsvSettings,
     FolderSettings,
@@ -22,6 +23,7 @@ from pipeline.config.sources import (
     SourceSettings,
     TableSettings,
 )
+from pipeline.config.watch import WatchSettings
 
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT = "report.html"
@@ -30,7 +32,7 @@ CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *(POINTER, PUBLICATIONS, TAGS),
-    *("images", "download.json", "download.md", REPORT),
+    *("images", "download.json", "download.md", "uploads", REPORT),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
 
@@ -105,6 +107,8 @@ class Config(Settings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    watch: WatchSettings = WatchSettings()
+    serve: ServeSettings = ServeSettings()
     query_set: CsvSettings = CsvSettings()
     """How the CSV file of `imgsearch evaluate --query-set` is written."""
 

@@ -16,10 +16,13 @@ Refused, with one of the reasons in `Reject`: everything else, whatever the byte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from pipeline.errors import RejectedImage
 from pipeline.images.formats import sniff, suffix
@@ -27,18 +30,25 @@ from pipeline.images.jpeg import Jpeg, load_whole
 from pipeline.images.limits import ImageLimits, Reject, check_bytes, reason_for
 from pipeline.images.opening import open_image
 from pipeline.images.pixels import U8Image, encode_jpeg, resize, to_rgb
+from pipeline.images.region import AUTO, Auto, Region, as_region, take_region
 from pipeline.images.silence import silence
 
 __all__ = [
+    "AUTO",
+    "Auto",
     "ImageLimits",
+    "Region",
     "Reject",
     "U8Image",
+    "as_region",
     "decode",
     "encode_jpeg",
+    "pixel_count",
     "read_bytes",
     "resize",
     "sniff",
     "suffix",
+    "take_region",
     "to_rgb",
 ]
 
@@ -60,6 +70,19 @@ def read_bytes(path: Path, limits: ImageLimits) -> bytes:
     return data
 
 
+def pixel_count(data: bytes, limits: ImageLimits) -> int:
+    """Read from the header of encoded bytes how many pixels `decode` would make of them.
+
+        pixel_count(Path("photo.jpg").read_bytes(), ImageLimits())   # 12_000_000
+
+    Raises:
+        RejectedImage: they are no acceptable photo, as far as the header shows.
+    """
+    with _rejecting(), silence():
+        width, height = _open(data, limits).size
+    return width * height
+
+
 def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     """Encoded bytes → an upright picture in mode RGB without metadata.
 
@@ -70,14 +93,24 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     Raises:
         RejectedImage: they are no acceptable photo, whatever is wrong with them.
     """
+    with _rejecting(), silence():
+        image = _open(data, limits)
+        load_whole(image) if isinstance(image, Jpeg) else image.load()
+        return to_rgb(image)
+
+
+def _open(data: bytes, limits: ImageLimits) -> ImageFile:
     if not data:
         raise RejectedImage(Reject.EMPTY, "0 bytes")
     check_bytes(len(data), limits)
+    return open_image(data, limits)
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    """Turn what decoders raise into `RejectedImage`."""
     try:
-        with silence():
-            image = open_image(data, limits)
-            load_whole(image) if isinstance(image, Jpeg) else image.load()
-            return to_rgb(image)
+        yield
     except RejectedImage:
         raise
     except Exception as error:  # on damaged bytes Pillow raises nearly every built-in exception

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageOps
 
-from pipeline.images import ImageLimits
+from pipeline.images import ImageLimits, take_region
 from pipeline.report.fonts import Run, runs
 from pipeline.report.render import photo_or_none
 from pipeline.search.fusion import FUSED
@@ -42,7 +42,10 @@ def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image
     """
     rows: list[tuple[str, list[Cell]]] = []
     for name, photo, result in queries:
-        first = Cell(photo_or_none(photo, limits), [name, "query"], is_query=True)
+        shown = photo_or_none(photo, limits)
+        if shown and result.region:
+            shown, _ = take_region(shown, result.region, limits)
+        first = Cell(shown, [name, "query"], is_query=True)
         lists: list[tuple[str, Sequence[Hit | FusedHit]]]
         lists = [(_title(engine), engine.hits) for engine in result.values()]
         lists += [] if result.fused is None else [(FUSED, result.fused)]

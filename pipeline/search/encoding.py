@@ -14,25 +14,34 @@ from pipeline import models
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.engine import Engine, image_limits
 from pipeline.errors import PipelineError, QueryError, RejectedImage
-from pipeline.images import U8Image
+from pipeline.images import Auto, Region, U8Image
 from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
-from pipeline.search.query import F32Vector, Item, Query, read_photo
+from pipeline.search.query import (
+    EncodedPhoto,
+    EncodedQuery,
+    F32Vector,
+    Item,
+    Query,
+    describe,
+    read_photo,
+)
 from pipeline.search.ranking import QueryVectors
 
 MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
 
 
-class EncodedQuery(NamedTuple):
-    """A query as vectors, and how far out of distribution its photo is."""
+class PreparedPhoto(NamedTuple):
+    """The pixels that the model takes of a photo, or of a region of it."""
 
-    vectors: QueryVectors
-    ood_percentile: float | None = None
-    rounding: float = 0.0
-    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
+    pixels: U8Image
+    region: Region | None = None
+
+
+PreparedQuery = EncodedQuery | PreparedPhoto | PipelineError
 
 
 class QueryEncoder:
@@ -60,36 +69,42 @@ class QueryEncoder:
                 self._model = models.load(self.engine.name, self._model_folder, for_queries=True)
             return self._model
 
-    def prepare(self, query: Query) -> EncodedQuery | U8Image | PipelineError:
+    def prepare(self, query: Query, region: Region | Auto | None = None) -> PreparedQuery:
         """Take a query up to where the model is needed; runs on several threads at once."""
         try:
+            if region is not None and isinstance(query, Item | np.ndarray):
+                message = f"a region is a part of a photo, and {describe(query)} is none"
+                raise QueryError(message, hint="search with a photo, or without a region")
             if isinstance(query, Item):
                 return self._item(query.id)
+            if isinstance(query, EncodedPhoto):
+                return query.queries[self.engine.name]
             if isinstance(query, np.ndarray):
                 return EncodedQuery(QueryVectors(self._vector(query)[np.newaxis]))
             if isinstance(query, int | np.integer):
                 raise QueryError(f"{query!r} is no query; search with an item as Item({query!r})")
-            photo = read_photo(query, self._limits)  # before a model is loaded for it
-            return self.model.prepare(photo)
+            # Before a model is loaded for it.
+            photo, used = read_photo(query, self._limits, region)
+            return PreparedPhoto(self.model.prepare(photo), used)
         except (QueryError, RejectedImage) as error:
             return error
 
-    def encode(
-        self, prepared: Sequence[EncodedQuery | U8Image | PipelineError]
-    ) -> list[EncodedQuery | PipelineError]:
+    def encode(self, prepared: Sequence[PreparedQuery]) -> list[EncodedQuery | PipelineError]:
         """Turn the pixels among prepared queries into vectors, all in one batch."""
-        pixels = [query for query in prepared if isinstance(query, np.ndarray)]
-        if not pixels:
-            return [query for query in prepared if not isinstance(query, np.ndarray)]
-        photos = np.stack(pixels)
-        vectors, percentiles = self.model.encode(photos), self._ood_percentiles(photos)
+        photos = [query for query in prepared if isinstance(query, PreparedPhoto)]
+        if not photos:
+            return [query for query in prepared if not isinstance(query, PreparedPhoto)]
+        pixels = np.stack([photo.pixels for photo in photos])
+        vectors, percentiles = self.model.encode(pixels), self._ood_percentiles(pixels)
         encoded = (
-            self._photo(vector, percentile)
-            for vector, percentile in zip(vectors, percentiles, strict=True)
+            self._photo(vector, percentile, photo.region)
+            for vector, percentile, photo in zip(vectors, percentiles, photos, strict=True)
         )
-        return [next(encoded) if isinstance(query, np.ndarray) else query for query in prepared]
+        return [next(encoded) if isinstance(query, PreparedPhoto) else query for query in prepared]
 
-    def _photo(self, vector: F32Vector, percentile: float | None) -> EncodedQuery | QueryError:
+    def _photo(
+        self, vector: F32Vector, percentile: float | None, region: Region | None
+    ) -> EncodedQuery | QueryError:
         """Take a photo's vector for a query, unless it has no direction and so no neighbors."""
         if self._model_folder.is_normalized and not vector.any():
             return QueryError(
@@ -97,7 +112,8 @@ class QueryEncoder:
                 " are equally far from it",
                 hint="search with another photo, or with another engine",
             )
-        return EncodedQuery(QueryVectors(vector[np.newaxis]), percentile, max_rounding(vector))
+        query = QueryVectors(vector[np.newaxis])
+        return EncodedQuery(query, percentile, max_rounding(vector), region)
 
     def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
         """How far out of distribution these photos are, in percentiles of the held-out photos'."""

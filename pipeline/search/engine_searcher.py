@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import Self, Unpack
@@ -16,14 +17,15 @@ from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError, QueryError
+from pipeline.images import Auto, Region, as_region
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
-from pipeline.search.encoding import EncodedQuery, QueryEncoder
-from pipeline.search.query import Filters, Query
+from pipeline.search.encoding import QueryEncoder
+from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
 
@@ -104,23 +106,41 @@ class EngineSearcher:
         """The model that made the vectors, loaded once, when a photo first needs it."""
         return self._encoder.model
 
-    def search(self, query: Query, k: int = 3, **filters: Unpack[Filters]) -> EngineResult:
+    @property
+    def encoder(self) -> QueryEncoder:
+        """What turns queries into vectors."""
+        return self._encoder
+
+    def search(
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        region: RegionOf | None = None,
+        **filters: Unpack[Filters],
+    ) -> EngineResult:
         """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
 
         `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
-        item does not find itself; it finds others that share its photo.
+        item does not find itself; it finds others that share its photo. With `region` only that
+        part of the photo is searched with, as if it were a photo of its own.
 
         Raises:
-            QueryError: k is not positive, or there is no such file, item, vector or column.
+            QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, **filters)
+        (result,) = self.search_all([query], k, region=region, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
 
     def search_all(
-        self, queries: Iterable[Query], k: int = 3, **filters: Unpack[Filters]
+        self,
+        queries: Iterable[Query],
+        k: int = 3,
+        *,
+        region: RegionOf | None = None,
+        **filters: Unpack[Filters],
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
@@ -130,7 +150,8 @@ class EngineSearcher:
         Raises:
             QueryError: at once, if it holds for all of them.
         """
-        return self._search_batches(iter(queries), positive(k), self._filter(**filters))
+        part = None if region is None else as_region(region)
+        return self._search_batches(iter(queries), positive(k), self._filter(**filters), part)
 
     def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
         """Whether the catalog shows nothing like a query with these hits, nearest first.
@@ -165,13 +186,16 @@ class EngineSearcher:
             yield list(zip(ids[block].tolist(), ranking.rank(queries, positive(k)), strict=True))
 
     def _search_batches(
-        self, queries: Iterator[Query], k: int, filter_: SearchFilter
+        self,
+        queries: Iterator[Query],
+        k: int,
+        filter_: SearchFilter,
+        region: Region | Auto | None,
     ) -> Iterator[EngineResult | PipelineError]:
         settings = self.config.embedding
+        prepare = partial(self._encoder.prepare, region=region)
         while batch := list(islice(queries, settings.batch_size)):
-            prepared = ordered_map(
-                self._encoder.prepare, batch, settings.decoders, ahead=len(batch)
-            )
+            prepared = ordered_map(prepare, batch, settings.decoders, ahead=len(batch))
             encoded = self._encoder.encode(list(prepared))
             vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
             results = iter(self._results(vectors, k, filter_))
@@ -213,6 +237,7 @@ class EngineSearcher:
             self.build.path.name,
             self.build.fingerprint,
             self.warning,
+            query.region,
         )
 
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:
@@ -221,9 +246,10 @@ class EngineSearcher:
         record = self.catalog.item(item)
         if record is None:
             raise self.catalog.damaged(f"it has no item {item}, which is in {self.build.path}")
-        photo = self.catalog.photo_path(self.build.photos[row].tobytes(), item)
+        sha256 = self.build.photos[row].tobytes()
+        photo = self.catalog.photo_path(sha256, item)
         percentile = self.calibration.percentile(distance, record.category)
-        return Hit(rank, distance, percentile, record, photo)
+        return Hit(rank, distance, percentile, record, photo, sha256.hex())
 
 
 def positive(k: int) -> int:

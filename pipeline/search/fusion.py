@@ -53,6 +53,7 @@ def fuse(
             {n: int(row[i]) for n, row in zip(lists, ranks, strict=True) if np.isfinite(row[i])},
             hits[ids[i]].item,
             hits[ids[i]].photo,
+            hits[ids[i]].sha256,
         )
         for rank, i in enumerate(best, 1)
     )

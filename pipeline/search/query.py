@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ from PIL import Image
 
 from pipeline import images
 from pipeline.errors import QueryError, RejectedImage
-from pipeline.images import ImageLimits
+from pipeline.images import Auto, ImageLimits, Region
+from pipeline.search.ranking import QueryVectors
 
 F32Vector = npt.NDArray[np.float32]
 
@@ -31,9 +33,31 @@ class Item:
         return str(self.id)
 
 
+class EncodedQuery(NamedTuple):
+    """A query as vectors, and how far out of distribution its photo is."""
+
+    vectors: QueryVectors
+    ood_percentile: float | None = None
+    rounding: float = 0.0
+    """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
+    region: Region | None = None
+    """The part of its photo that is searched with; None if that is the whole."""
+
+
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """A photo that has been encoded for each engine; `Searcher.encode` makes them."""
+
+    queries: Mapping[str, EncodedQuery]
+
+
 Photo = Image.Image | Path | str | bytes
-Query = Photo | Item | F32Vector
-"""A photo (Pillow image, path or encoded bytes), an item, or a vector of one engine: (dim,)."""
+Query = Photo | EncodedPhoto | Item | F32Vector
+"""A photo (Pillow image, path, encoded bytes, or already encoded by `Searcher.encode`), an item, or
+a vector of one engine: (dim,)."""
+RegionOf = str | Sequence[float]
+"""The part of a photo to search with: (x, y, w, h) as fractions of the upright photo, their text
+`x,y,w,h`, or `auto`, which finds what stands out from a plain background."""
 
 
 class Filters(TypedDict, total=False):
@@ -49,13 +73,23 @@ class Filters(TypedDict, total=False):
     """A column, of each value of which only the nearest item is found."""
 
 
-def read_photo(query: Photo, limits: ImageLimits) -> Image.Image:
-    """Decode a photo that is searched with into an upright RGB image.
+def read_photo(
+    query: Photo, limits: ImageLimits, region: Region | Auto | None = None
+) -> tuple[Image.Image, Region | None]:
+    """Decode a photo that is searched with → upright RGB, and the region of it that this is.
 
     Raises:
-        QueryError: there is no such file, or it cannot be read.
+        QueryError: there is no such file, it cannot be read, or the region is too small.
         RejectedImage: it is not an acceptable photo.
     """
+    photo = _decode(query, limits)
+    if region is None:
+        return photo, None
+    where = query if isinstance(query, str | Path) else ""
+    return images.take_region(photo, region, limits, where=where)
+
+
+def _decode(query: Photo, limits: ImageLimits) -> Image.Image:
     if isinstance(query, Image.Image):
         return images.to_rgb(query)
     if isinstance(query, bytes):

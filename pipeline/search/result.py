@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.records import ItemRecord
+from pipeline.images import Region
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Hit:
     item: ItemRecord
     photo: Path | None
     """The item's nearest photo; None if the ledger knows no file of it."""
+    sha256: str
+    """The SHA-256 of that photo's file, which names it: in hexadecimal."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -31,7 +34,7 @@ class Hit:
             "rank": self.rank,
             "distance": self.distance,
             "percentile": self.percentile,
-            **_item_and_photo(self.item, self.photo),
+            **_item_and_photo(self.item, self.photo, self.sha256),
         }
 
 
@@ -47,6 +50,8 @@ class FusedHit:
     item: ItemRecord
     photo: Path | None
     """The photo by which the first engine that lists the item found it."""
+    sha256: str
+    """The SHA-256 of that photo's file."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -54,7 +59,7 @@ class FusedHit:
             "rank": self.rank,
             "score": self.score,
             "ranks": dict(self.ranks),
-            **_item_and_photo(self.item, self.photo),
+            **_item_and_photo(self.item, self.photo, self.sha256),
         }
 
 
@@ -78,6 +83,9 @@ class EngineResult:
     """Identity of the model that the index was built with."""
     warning: str | None
     """What to know before believing the answer."""
+    region: Region | None = None
+    """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
+    None if that was the whole, or no photo."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""
@@ -108,7 +116,8 @@ class SearchResult(Mapping[str, EngineResult]):
     """All engines' lists as one; None unless the search asked for it."""
     notes: tuple[str, ...] = ()
     """What to know of the answer: which items a condition could not judge, and, where nothing meets
-    it, the values that are nearest to those it asked for; which engines do not answer."""
+    it, the values that are nearest to those it asked for; which engines do not answer;
+    and if no region was found for `auto`."""
 
     def __getitem__(self, engine: str) -> EngineResult:
         return self.engines[engine]
@@ -118,6 +127,11 @@ class SearchResult(Mapping[str, EngineResult]):
 
     def __len__(self) -> int:
         return len(self.engines)
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the photo that was searched with, (x, y, w, h) in 0..1; None if the whole."""
+        return next((found.region for found in self.engines.values()), None)
 
     @property
     def warnings(self) -> dict[str, str]:
@@ -134,6 +148,7 @@ class SearchResult(Mapping[str, EngineResult]):
         content: dict[str, Any] = {
             "query": self.query,
             "publication": self.publication,
+            "region": None if self.region is None else list(self.region),
             "engines": {name: found.to_dict() for name, found in self.engines.items()},
             "notes": list(self.notes),
         }
@@ -142,7 +157,7 @@ class SearchResult(Mapping[str, EngineResult]):
         return content
 
 
-def _item_and_photo(item: ItemRecord, photo: Path | None) -> dict[str, Any]:
+def _item_and_photo(item: ItemRecord, photo: Path | None, sha256: str) -> dict[str, Any]:
     return {
         "item": {
             "id": item.id,
@@ -152,4 +167,5 @@ def _item_and_photo(item: ItemRecord, photo: Path | None) -> dict[str, Any]:
             "metadata": dict(item.metadata),
         },
         "photo": None if photo is None else str(photo),
+        "sha256": sha256,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self, Unpack
 
@@ -12,12 +12,27 @@ from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
 from pipeline.engine import get_engine
 from pipeline.errors import PipelineError, QueryError
+from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
+from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
-from pipeline.search.query import Filters, Query, describe
+from pipeline.search.query import (
+    EncodedPhoto,
+    EncodedQuery,
+    Filters,
+    Photo,
+    Query,
+    RegionOf,
+    describe,
+    read_photo,
+)
 from pipeline.search.result import EngineResult, SearchResult
+
+PreparedQueries = Mapping[str, PreparedQuery]
+"""Engine → what its encoder is given for one photo."""
+_NO_REGION = "no plain background was found, so the whole photo was searched with"
 
 
 def open(  # noqa: A001  `pipeline.open`
@@ -91,19 +106,68 @@ class Searcher:
         """Close the indexes and the ledger, and let the publication be removed some day."""
         self._resources.close()
 
+    def select(self, engines: Sequence[str]) -> Searcher:
+        """Return one that asks only these engines, of those that are open; closing it does nothing.
+
+        Raises:
+            QueryError: one of them is not open.
+        """
+        for name in engines:
+            if name not in self.engines:
+                there = f"there are {', '.join(self.engines)}"
+                raise QueryError(f"unknown engine {name!r}", hint=there)
+        chosen = {name: self.engines[name] for name in dict.fromkeys(engines)}
+        return Searcher(self.config, chosen or self.engines, ExitStack(), self.notes)
+
+    def prepare(self, photo: Photo, region: RegionOf | None = None) -> PreparedQueries:
+        """Decode a photo, once for all engines, into the pixels that each of them takes.
+
+        Raises:
+            QueryError: there is no such file or region.
+            RejectedImage: the photo is not acceptable.
+        """
+        limits = next(iter(self.engines.values())).limits
+        part, used = read_photo(photo, limits, None if region is None else as_region(region))
+        return {
+            name: PreparedPhoto(engine.model.prepare(part), used)
+            for name, engine in self.engines.items()
+        }
+
+    def encode(self, photos: Sequence[PreparedQueries]) -> list[EncodedPhoto | PipelineError]:
+        """Encode photos that are prepared for all open engines, in one batch.
+
+            (photo,) = searcher.encode([searcher.prepare("photo.jpg")])
+            searcher.search(photo)
+
+        An error takes the place of a photo in which an engine sees nothing.
+        """
+        by_engine = [
+            engine.encoder.encode([photo[name] for photo in photos])
+            for name, engine in self.engines.items()
+        ]
+        return [_encoded(self.engines, queries) for queries in zip(*by_engine, strict=True)]
+
     def search(
-        self, query: Query, k: int = 3, *, fuse: bool = False, **filters: Unpack[Filters]
+        self,
+        query: Query,
+        k: int = 3,
+        *,
+        region: RegionOf | None = None,
+        fuse: bool = False,
+        **filters: Unpack[Filters],
     ) -> SearchResult:
         """Return the k nearest items by each engine: `search("photo.jpg", k=3, where="id < 9")`.
 
         `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, or a vector of the one
-        engine that is open. With `fuse` the result has one list more, all engines' lists fused.
+        engine that is open. With `region=(x, y, w, h)`, fractions of the upright photo, only that
+        part is searched with, and with `region="auto"` what stands out from a plain background.
+        With `fuse` the result has one list more, all engines' lists fused.
 
         Raises:
-            QueryError: k is not positive, or there is no such file, item, vector or column.
+            QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, fuse=fuse, **filters)
+        (result,) = self.search_all([query], k, region=region, fuse=fuse, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -113,6 +177,7 @@ class Searcher:
         queries: Iterable[Query],
         k: int = 3,
         *,
+        region: RegionOf | None = None,
         fuse: bool = False,
         **filters: Unpack[Filters],
     ) -> Iterator[SearchResult | PipelineError]:
@@ -128,13 +193,14 @@ class Searcher:
         depth = max(positive(k), DEPTH) if fuse else k
         originals, *copies = shared(queries, 1 + len(self.engines))
         streams = [
-            engine.search_all(copy, depth, **filters)
+            engine.search_all(copy, depth, region=region, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
         where = filters.get("where")
         condition = None if where is None else Condition(self.catalog, where)
+        is_auto = region is not None and as_region(region) == AUTO
         return (
-            self._combine(query, results, k, fuse, condition)
+            self._combine(query, results, k, fuse, condition, is_auto)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
 
@@ -145,6 +211,7 @@ class Searcher:
         k: int,
         fused: bool,
         condition: Condition | None,
+        is_auto: bool,
     ) -> SearchResult | PipelineError:
         """Put the engines' answers to one query together; the first error stands for all."""
         answers: dict[str, EngineResult] = {}
@@ -153,13 +220,26 @@ class Searcher:
                 return result
             answers[result.engine] = result
         lists = {name: result.hits for name, result in answers.items()}
+        found_none = is_auto and all(result.region is None for result in answers.values())
+        region_notes = [_NO_REGION] if found_none else []
         return SearchResult(
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
             fuse(lists, k) if fused else None,
-            (*_notes(condition, any(lists.values())), *self.notes),
+            (*region_notes, *_notes(condition, any(lists.values())), *self.notes),
         )
+
+
+def _encoded(
+    engines: Iterable[str], queries: Sequence[EncodedQuery | PipelineError]
+) -> EncodedPhoto | PipelineError:
+    by_engine: dict[str, EncodedQuery] = {}
+    for name, query in zip(engines, queries, strict=True):
+        if isinstance(query, PipelineError):
+            return query
+        by_engine[name] = query
+    return EncodedPhoto(by_engine)
 
 
 def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def walk(root: Path) -> FolderContents:
         OSError: of the disk, or of this process, rather than of one file.
     """
     try:
-        walking = _Walk(root)
+        walking = TreeWalk(root)
         walking.run()
     except OSError as error:
         if error.errno not in _OF_ONE:
@@ -86,7 +86,9 @@ def path_text(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-class _Walk:
+class TreeWalk:
+    """One walk through a tree: which entries are looked at, and what its files are; see `walk`."""
+
     def __init__(self, root: Path) -> None:
         self.photos: list[str] = []
         self.left_out: list[LeftOut] = []
@@ -98,6 +100,7 @@ class _Walk:
         self._around = {_identity(folder) for folder in root.resolve().parents}
 
     def run(self) -> None:
+        """Look into every folder of the tree once."""
         self._list("")
         self._look_into_folders()
         while self._links:

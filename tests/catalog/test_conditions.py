@@ -369,13 +369,14 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Catalog, l
         yield made, cells
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(25))
 def test_random_conditions_select_what_their_own_evaluator_selects(
-    mixed: tuple[Catalog, list[Any]], seed: int
+    mixed: tuple[Catalog, list[Any]], seed: int, soak: bool
 ) -> None:
     catalog, cells = mixed
     rng = random.Random(seed)
-    for _ in range(100):
+    for _ in range(100 if soak else 30):
         where, truth = random_condition(rng, 3)
         expected = [n for n, (a, b) in enumerate(cells, 1) if truth(a, b) is True]
         assert Condition(catalog, where).items.tolist() == expected, where

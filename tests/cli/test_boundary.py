@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -241,6 +242,17 @@ def test_a_second_signal_ends_the_program_at_once(tmp_path: Path) -> None:
     _, err = process.communicate()
     assert process.returncode == 130
     assert err == "imgsearch: stopped at once; the next run removes what is unfinished\n"
+
+
+def test_a_second_signal_ends_it_at_once_while_a_library_runs(tmp_path: Path) -> None:
+    code = "__import__('hashlib').pbkdf2_hmac('md5', b'', b'', 10**9)"  # minutes, and no Python
+    process = sleeping(tmp_path, sleep=code)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)  # signals that come together are one
+    assert process.wait(60) == 143
+    assert "stopped at once" in process.communicate()[1]
 
 
 def test_an_error_that_a_library_makes_of_an_interruption_is_one(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from pipeline.cli.hits import print_paths, print_result
 from pipeline.cli.maintenance import print_audit, print_info
 from pipeline.cli.output import print_json, print_line, print_table, talk
 from pipeline.download.download import DownloadReport
-from pipeline.images import ImageLimits
+from pipeline.images import ImageLimits, Region
 from pipeline.maintenance import clean, verify
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.info import BuildInfo, CatalogInfo, EngineInfo, ModelInfo
@@ -96,7 +96,7 @@ def test_sizes_have_a_fitting_unit(count: int, text: str) -> None:
 
 def hit(item: int, name: str, photo: Path | None) -> Hit:
     record = ItemRecord(item, f"k{item}", name, name, {}, State.AVAILABLE, "")
-    return Hit(item, 0.5, 12.34, record, photo)
+    return Hit(item, 0.5, 12.34, record, photo, "")
 
 
 def answer(
@@ -135,6 +135,24 @@ def test_a_contact_sheet_shows_the_query_and_every_hit(tmp_path: Path) -> None:
     left = query_sheet(rows, ImageLimits())
     assert left.size == drawn.size
     assert colors_of(left) & set(colors) == {colors[0], colors[3]}
+
+
+def test_the_region_that_was_searched_with_is_named_and_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    red, blue = (200, 0, 0), (0, 0, 200)
+    photo = Image.new("RGB", (100, 100), red)
+    photo.paste(blue, (50, 0, 100, 100))
+    photo.save(tmp_path / "query.png")
+    whole = answer("one", [hit(1, "name", None)])
+    result = result_of(replace(whole, region=Region(0.5, 0, 0.5, 1)))
+    print_result("query.png", result, as_json=False)
+    print_result("query.png", result_of(whole), as_json=False)
+    titles = [line for line in capsys.readouterr().out.splitlines() if "Nearest" in line]
+    assert titles[0].strip() == "Nearest to query.png, region 0.5,0,0.5,1"
+    assert titles[1].strip() == "Nearest to query.png"
+    sheet = query_sheet([QueryRow("query", tmp_path / "query.png", result)], ImageLimits())
+    assert colors_of(sheet) & {red, blue} == {blue}
 
 
 def test_a_contact_sheet_says_of_each_row_what_to_know(

@@ -141,6 +141,29 @@ ARTICLE = {
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
     "index": {"type": "flat", "keep_publications": 2},
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
+    "watch": {
+        "every": 15,
+        "quiet": 3,
+        "at_most": 60,
+        "use_events": True,
+        "retry_downloads": 86_400,
+    },
+    "serve": {
+        "token_hashes": [],
+        "queue": 32,
+        "max_k": 1000,
+        "requests_per_second": 10,
+        "burst": 60,
+        "body_timeout": 30,
+        "grace": 20,
+        "fetch_urls": True,
+        "allow_addresses": [],
+        "trusted_proxies": [],
+        "cors_origins": [],
+        "keep_uploads": 0,
+        "show_paths": True,
+        "access_log": "lines",
+    },
     "query_set": {"delimiter": None, "encoding": None, "escape": None},
 }
 
@@ -692,7 +715,7 @@ def test_numbers_become_numbers(minimal: Path) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "[" * 2000 + "]" * 2000,
+        "[" * 1000 + "]" * 1000,
         "{a: " * 2000 + "}" * 2000,
         "!!int x",
         "!!int ''",

@@ -25,7 +25,7 @@ engines:
     network: MobileNet
     weights: random
     include_top: false
-    layer: null
+    layer: conv_pw_1_relu
     pooling: avg
     input_size: 32
 embedding: {{batch_size: 4, shard_size: 10, decoders: 2}}

@@ -135,7 +135,7 @@ def test_only_training_and_fetching_load_tensorflow(
         shutil.rmtree(segments)
     commands = [
         *("ingest", "embed", "index", f"query {photo}", f"query {photo} --fuse", "query --id 1"),
-        *("evaluate", "evaluate --cost", "compare", f"compare {photo}"),
+        *("evaluate --cost", "compare", f"compare {photo}"),
         *("report", "neighbors mobilenet graph.npy", "projector projector", "audit", "info"),
         *("verify", "clean --yes"),
     ]
@@ -347,7 +347,7 @@ def test_info_counts_the_catalog_and_its_artifacts(built: Config, run) -> None: 
     assert facts["items"] == facts["photos"] == 26
     engine = facts["engines"]["mobilenet"]
     assert engine["vectors"] == engine["build"]["rows"] == 26
-    assert engine["build"]["dim"] == engine["model"]["dim"] == 1024
+    assert engine["build"]["dim"] == engine["model"]["dim"] == 64
     assert engine["build"]["fingerprint"] == engine["model"]["fingerprint"]
     assert engine["model"]["weights"] == "random"
     warning = engine["model"]["warning"]
@@ -419,6 +419,8 @@ def test_a_build_with_random_weights_says_so(built: Config, run) -> None:  # typ
         (["query", "--key", "shoe"], "no item has the key 'shoe'"),
         (["query", "--id", "1", "-k", "0"], "k is 0; ask for at least 1"),
         (["query", "--id", "1", "--engine", "vgg61"], "unknown engine 'vgg61'"),
+        (["query", "--id", "1", "--region", "0,0,1,1"], "and item 1 is none; search with a photo"),
+        (["query", "--id", "1", "--region", "0,0,2,1"], "not within 0 to 1; give x,y,w,h"),
         (["query"], "nothing to search with"),
         (["query", "--id", "1", "--where", "colr = 'red'"], "did you mean color?"),
         (["query", "--id", "1", "--where", "color ="], "is not a condition; write it as"),

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 TINY = (
     "source={type: sample, photos: 6, near_duplicates: 0, size: 48, seed: 3}"
     " engines={mobilenet: {type: pretrained, network: MobileNet, weights: random,"
-    " include_top: false, layer: null, pooling: avg, input_size: 32}}"
+    " include_top: false, layer: conv_pw_1_relu, pooling: avg, input_size: 32}}"
 )
 
 

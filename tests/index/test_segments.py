@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 import random
@@ -76,7 +77,6 @@ class Store:
     kind: str = "flat"
     normalize: bool = False
     things: dict[str, Thing] = field(default_factory=dict)
-    run: int = 0
 
     def __post_init__(self) -> None:
         engine = {"type": "pretrained", "weights": "random"}
@@ -106,7 +106,6 @@ class Store:
         """Make the ledger say what is offered, as an ingest does."""
         self.things = dict(things)
         with self.catalog.transaction():
-            self.run = self.catalog.begin_ingest()
             for key, thing in things.items():
                 images = [
                     ImageRecord(
@@ -114,8 +113,12 @@ class Store:
                     )
                     for p in thing.photos
                 ]
-                self.catalog.put(self.run, key, key, thing.category, {"size": len(key)}, images)
-            self.catalog.finish_ingest(self.run)
+                self.catalog.put(key, key, thing.category, {"size": len(key)}, images)
+            gone = " NOT IN (SELECT value FROM json_each(:keys))"
+            keys = {"keys": json.dumps([*things])}
+            self.catalog.change(f"UPDATE items SET state = 'removed' WHERE key {gone}", keys)
+            items = f"(SELECT id FROM items WHERE key {gone})"
+            self.catalog.change(f"UPDATE images SET state = 'removed' WHERE item IN {items}", keys)
 
     def embed(self, name: str, shard_size: int = 16) -> int:
         """Put the vectors of photos that have none into the store; return how many that were."""
@@ -452,7 +455,7 @@ def test_a_build_without_changes_writes_nothing(store: Store) -> None:
 def test_where_it_is_not_known_what_changed_all_is_looked_at(store: Store, lost: str) -> None:
     store.grow({"a": Thing((1, 2)), **numbered(range(3, 50))})
     if lost == "the generation":
-        store.catalog.put(99, "b", "b", "", {}, [])
+        store.catalog.put("b", "b", "", {}, [])
         store.catalog.seal_generation()
     else:
         store.catalog.set_meta("index of grown", None)

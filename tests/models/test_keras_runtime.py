@@ -47,19 +47,6 @@ print([name for name in ("tensorflow", "keras", "matplotlib", "sklearn") if name
     assert run(code) == "[]"
 
 
-def test_the_environment_is_what_it_was_after_keras_is_loaded() -> None:
-    code = """
-import os
-before = dict(os.environ)
-from pipeline.models.keras_runtime import keras, tf
-keras.layers, tf.Tensor
-after = dict(os.environ)
-changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
-print(keras.backend.backend(), sorted(changed - {"TF2_BEHAVIOR", "KMP_DUPLICATE_LIB_OK"}))
-"""
-    assert run(code, KERAS_BACKEND="jax") == "tensorflow []"
-
-
 def test_keras_with_another_backend_is_refused_in_one_line() -> None:
     code = """
 import sys, types
@@ -155,11 +142,13 @@ def test_a_dtype_policy_ends_with_its_block() -> None:
     assert keras.config.dtype_policy() == before
 
 
-def test_training_and_fetching_leave_the_host_as_it_was(tmp_path: Path) -> None:
+def test_loading_training_and_fetching_leave_the_host_as_it_was(tmp_path: Path) -> None:
+    """In one process, because loading TensorFlow takes long."""
     code = """
-import json, random, sys
+import json, os, random, sys
 from pathlib import Path
 import numpy as np
+environment = dict(os.environ)
 from pipeline.config import PretrainedSettings, TrainingSettings
 from pipeline.models import pretrained
 from pipeline.models.autoencoder.fit import Examples, Fit
@@ -167,6 +156,10 @@ from pipeline.models.keras_runtime import keras, tf
 from pipeline.models.store import ModelStore
 from pipeline.progress import SILENT
 
+keras.layers, tf.Tensor
+loaded = dict(os.environ)
+names = environment.keys() | loaded.keys()
+changed = {name for name in names if environment.get(name) != loaded.get(name)}
 keras.config.set_dtype_policy("mixed_float16")
 random.seed(3), np.random.seed(3)
 before = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
@@ -180,14 +173,16 @@ photos = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
 fit = Fit("ae", network, TrainingSettings(batch_size=2, epochs=1), Path(sys.argv[1], "fit"), SILENT)
 trained, _ = fit.run(Examples(photos[:4]), Examples(photos[4:]))
 settings = PretrainedSettings(
-    type="pretrained", network="MobileNet", weights="random", include_top=False, layer=None,
-    pooling="avg", input_size=32,
+    type="pretrained", network="MobileNet", weights="random", include_top=False,
+    layer="conv_pw_1_relu", pooling="avg", input_size=32,
 )
 folder = pretrained.fetch("m", settings, ModelStore(Path(sys.argv[1], "model")))
 network = pretrained.load_encoder(folder)
 after = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
 from tensorflow.python.framework import config
 print(json.dumps([
+    keras.backend.backend(),
+    sorted(changed - {"TF2_BEHAVIOR", "KMP_DUPLICATE_LIB_OK"}),
     before == after,
     config.is_op_determinism_enabled(),
     trained.compute_dtype,
@@ -195,4 +190,5 @@ print(json.dumps([
 ]))
 """
     code = code.replace("sys.argv[1]", repr(str(tmp_path)))
-    assert json.loads(run(code)) == [True, False, "float32", "float32"]
+    found = json.loads(run(code, KERAS_BACKEND="jax"))
+    assert found == ["tensorflow", [], True, False, "float32", "float32"]

@@ -114,6 +114,7 @@ def test_what_changes_a_vector_changes_the_fingerprint(
     assert fetched.fingerprint != after.fingerprint
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     folder = pretrained.fetch("a", SMALL, store)

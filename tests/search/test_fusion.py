@@ -19,7 +19,7 @@ from pipeline.search.result import Hit
 
 def hit(item: int, name: str = "", photo: Path | None = None) -> Hit:
     record = ItemRecord(item, f"key {item}", name, "things", {"n": item}, State.AVAILABLE, "")
-    return Hit(1, 0.0, None, record, photo)
+    return Hit(1, 0.0, None, record, photo, "")
 
 
 def neighbors(items: Sequence[int]) -> list[Hit]:

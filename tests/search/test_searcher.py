@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import random
@@ -228,8 +229,9 @@ def test_a_neighbor_is_described_as_the_ledger_does(shop: Shop) -> None:
     cap = shop.catalog.item(1)
     assert cap is not None
     assert (cap.name, cap.metadata) == ("A cap", {"price": 2.5})
-    assert found == Hit(1, 4.0, None, cap, path)
-    assert path.read_bytes() == png((5, 0, 0))
+    content = png((5, 0, 0))
+    assert found == Hit(1, 4.0, None, cap, path, hashlib.sha256(content).hexdigest())
+    assert path.read_bytes() == content
 
 
 def test_an_item_removed_since_it_was_published_is_still_found(shop: Shop) -> None:

@@ -1,0 +1,155 @@
+"""Look through a catalog without a photo: find items by words, and see what its columns hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.conditions import Condition
+from pipeline.catalog.values import Value, canonical
+
+MAX_VALUES = 20  # of a column that are named
+MAX_COLUMNS = 100
+MAX_WORDS = 20  # that are searched for; the rest of a text is ignored
+MAX_LENGTH = 200  # characters of a value that is named
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """A photo of an item: its content, and its size in pixels as it arrived."""
+
+    sha256: str
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """Some of the items that were looked for, and how many there are of them."""
+
+    items: tuple[int, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column holds, in the available items."""
+
+    name: str
+    kind: str
+    """number, text, mixed (of both) or structured."""
+    items: int
+    """How many have a value."""
+    distinct: int
+    values: tuple[tuple[Value, int], ...]
+    """The commonest values, each with its number of items; none of a structured column."""
+    minimum: float | None
+    """Of its numbers; None if it has none."""
+    maximum: float | None
+
+
+def find_items(
+    catalog: Catalog, words: str = "", where: str | None = None, *, start: int = 0, limit: int = 24
+) -> ItemPage:
+    """Return available items, by id, in whose name, key, category or metadata each word occurs.
+
+        find_items(catalog, "red shirt", where="price < 2000", limit=24)
+
+    Case does not matter. `where` is a condition that must hold for them too.
+
+    Raises:
+        QueryError: it is no condition.
+    """
+    allowed = None if where is None else set(Condition(catalog, where).items.tolist())
+    wanted = words.casefold().split()[:MAX_WORDS]
+    rows = catalog.select(
+        "SELECT id, key, name, category, metadata FROM items WHERE state = 'available' ORDER BY id"
+    )
+    found = [
+        item
+        for item, *texts in rows
+        if (allowed is None or item in allowed) and (not wanted or _has_words(wanted, *texts))
+    ]
+    return ItemPage(tuple(found[start : start + limit]), len(found))
+
+
+def _has_words(words: Sequence[str], key: str, name: str, category: str, metadata: str) -> bool:
+    values = "\n".join(_texts(json.loads(metadata)))
+    text = f"{key}\n{name}\n{category}\n{values}".casefold()
+    return all(word in text for word in words)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number of a structure, without the names of its columns."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif value is not None:
+        yield str(value)
+
+
+def photos_of(catalog: Catalog, item: int) -> list[PhotoRecord]:
+    """Return the available photos of an item, in their order."""
+    rows = catalog.select(
+        "SELECT sha256, width, height FROM images WHERE item = :item AND state = 'available'"
+        " ORDER BY position",
+        {"item": item},
+    )
+    return [PhotoRecord(sha256.hex(), width, height) for sha256, width, height in rows]
+
+
+def first_photos(catalog: Catalog, items: Sequence[int]) -> dict[int, str]:
+    """Return item → the SHA-256 of its first available photo, for those that have one."""
+    rows = catalog.select(
+        "SELECT item, sha256 FROM images WHERE state = 'available'"
+        " AND item IN (SELECT value FROM json_each(:items)) ORDER BY item, position DESC",
+        {"items": json.dumps(list(items))},
+    )
+    return {item: sha256.hex() for item, sha256 in rows}
+
+
+def columns(catalog: Catalog) -> list[Column]:
+    """Return what the columns hold that conditions can name: the category, then the metadata's.
+
+    A pass over all available items; keep the answer where it is asked for often.
+    """
+    counts: dict[str, dict[Value, int]] = {"category": {}}
+    structured: dict[str, int] = {}
+    rows = catalog.select("SELECT category, metadata FROM items WHERE state = 'available'")
+    for category, metadata in rows:
+        cells = {"category": category or None, **json.loads(metadata)}
+        for name, value in cells.items():
+            if isinstance(value, dict | list):
+                structured[name] = structured.get(name, 0) + 1
+            elif value is not None and (name in counts or len(counts) < MAX_COLUMNS):
+                column = counts.setdefault(name, {})
+                key = canonical(value)
+                column[key] = column.get(key, 0) + 1
+    found = [_column(name, values) for name, values in counts.items() if name not in structured]
+    return [*found, *(_structured(name, items) for name, items in structured.items())]
+
+
+def _column(name: str, counts: dict[Value, int]) -> Column:
+    numbers = [value for value in counts if not isinstance(value, str)]
+    kinds = {(True, False): "number", (False, True): "text", (True, True): "mixed"}
+    kind = kinds.get((bool(numbers), len(numbers) < len(counts)), "text")
+    common = sorted(counts.items(), key=lambda entry: (-entry[1], str(entry[0])))
+    shown = [entry for entry in common if len(str(entry[0])) <= MAX_LENGTH][:MAX_VALUES]
+    return Column(
+        name,
+        kind,
+        sum(counts.values()),
+        len(counts),
+        tuple(shown),
+        min(numbers, default=None),
+        max(numbers, default=None),
+    )
+
+
+def _structured(name: str, items: int) -> Column:
+    return Column(name, "structured", items, 0, (), None, None)

@@ -1,0 +1,94 @@
+"""A query → its answer as JSON: the photo is decoded, encoded and searched with."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+
+from pipeline.search.query import Filters, Item, Query, RegionOf
+from pipeline.search.searcher import PreparedQueries, Searcher
+from pipeline.service.decoding import read_all
+from pipeline.service.problems import Problem
+from pipeline.service.published import Published
+from pipeline.service.queries import Asked, SearchOptions
+from pipeline.service.resources import Resources
+
+T = TypeVar("T")
+
+
+async def answer(resources: Resources, published: Published, asked: Asked) -> dict[str, Any]:
+    """Return what `SearchResult.to_dict()` has for a request, and by which state it was answered.
+
+    Raises:
+        Problem, PipelineError: it cannot be answered.
+    """
+    options = asked.options
+    if options.k > resources.config.serve.max_k:
+        message = f"k is {options.k}, the limit is {resources.config.serve.max_k}"
+        raise Problem(400, "query", message, "use `where` to ask for fewer items")
+    searcher = published.searcher.select(options.engines)
+    query, upload = await _query(resources, searcher, asked)
+    result = await in_search_pool(resources, lambda: _search(resources, searcher, query, options))
+    return result | ({"upload": upload} if upload else {})
+
+
+async def in_search_pool(resources: Resources, work: Callable[[], T]) -> T:
+    """Run what takes long, and no model, on one of the threads for searching."""
+    return await asyncio.get_running_loop().run_in_executor(resources.search_pool, work)
+
+
+async def _query(
+    resources: Resources, searcher: Searcher, asked: Asked
+) -> tuple[Query, str | None]:
+    """Return what is searched with, and the name of its photo, if that is kept."""
+    region = asked.options.region
+    if asked.photo is not None:
+        return await _encode(resources, searcher, asked.photo, region)
+    request = asked.request
+    if request.url is not None:
+        data = await resources.fetcher.fetch(request.url)
+        return await _encode(resources, searcher, io.BytesIO(data), region)
+    if request.upload is not None:
+        data = await in_search_pool(resources, partial(resources.uploads.read, request.upload))
+        return await _encode(resources, searcher, io.BytesIO(data), region)
+    if request.item is not None:
+        return Item(request.item), None
+    return np.array(request.vector, np.float32), None
+
+
+async def _encode(
+    resources: Resources, searcher: Searcher, photo: BinaryIO, region: RegionOf | None
+) -> tuple[Query, str | None]:
+    limits = resources.limits
+
+    def prepare(data: bytes) -> tuple[PreparedQueries, str | None]:
+        with resources.encoder.announced():
+            prepared = searcher.prepare(data, region)
+        return prepared, resources.uploads.keep(data) if resources.uploads.is_on else None
+
+    prepared, upload = await resources.decoder.run(lambda: read_all(photo, limits), limits, prepare)
+    return await resources.encoder.encode(searcher, prepared), upload
+
+
+def _search(
+    resources: Resources, searcher: Searcher, query: Query, options: SearchOptions
+) -> dict[str, Any]:
+    filters: Filters = {
+        "where": options.where,
+        "group_by": options.group_by,
+        "min_distance": options.min_distance,
+        "max_distance": math.inf if options.max_distance is None else options.max_distance,
+    }
+    found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **filters)
+    result = found.to_dict()
+    if not resources.config.serve.show_paths:
+        lists = [found["hits"] for found in result["engines"].values()]
+        for hit in (hit for hits in [*lists, result.get("fused", [])] for hit in hits):
+            hit["photo"] = None
+    return result

@@ -1,0 +1,93 @@
+"""Errors → JSON `{code, message, hint}` with the right status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from pipeline.errors import (
+    BusyError,
+    DamagedArtifactError,
+    NotBuiltError,
+    PipelineError,
+    QueryError,
+    RejectedImage,
+    StaleIndexError,
+)
+from pipeline.images import Reject
+
+_OF_STATUS = {
+    400: ("bad_request", "the request is not understood", "see /openapi.json"),
+    404: ("not_found", "there is nothing at this address", "see /openapi.json"),
+    405: ("method", "this address does not take that method", "see /openapi.json"),
+}
+_OF_REJECTS: dict[str, int] = {
+    Reject.TOO_MANY_BYTES: 413,
+    Reject.NOT_AN_IMAGE: 415,
+    Reject.UNSUPPORTED_FORMAT: 415,
+}
+_UNAVAILABLE = (BusyError, DamagedArtifactError, NotBuiltError, StaleIndexError)
+
+
+class Problem(Exception):
+    """Why a request is refused: what is answered instead.
+
+    raise Problem(404, "not_found", "no item has the id 7", hint="see /api/items")
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        """Return it as JSON."""
+        content = {"code": self.code, "message": self.message, "hint": self.hint}
+        return JSONResponse(content, self.status, headers=self.headers)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what to answer for an error of the pipeline, of a request, or a bug."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RejectedImage):
+        status = _OF_REJECTS.get(error.reason, 422)
+        return Problem(status, error.code, f"not an acceptable photo: {error.message}", error.hint)
+    if isinstance(error, PipelineError):
+        status = 400 if isinstance(error, QueryError) else 500
+        status = 503 if isinstance(error, _UNAVAILABLE) else status
+        return Problem(status, error.code, error.message, error.hint)
+    if isinstance(error, ValidationError):
+        return Problem(400, "invalid", _first(error), "see /openapi.json")
+    if isinstance(error, HTTPException):
+        code, message, hint = _OF_STATUS.get(error.status_code, ("http", error.detail, ""))
+        return Problem(error.status_code, code, message, hint, error.headers)
+    return Problem(500, "internal", "the service failed; its log says how", "try again")
+
+
+async def respond(_request: Request, error: Exception) -> Response:
+    """Answer with a problem; what Starlette calls for an exception."""
+    return problem_of(error).response()
+
+
+async def gone(_request: Request, _error: Exception) -> Response:
+    """Answer a client that has gone, which is to say the log."""
+    return Response(status_code=499)
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,47 @@
+"""`/api/search` and `/api/items/{id}/similar`: what looks like this."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.service.answering import answer, in_search_pool
+from pipeline.service.catalog_api import known_item
+from pipeline.service.queries import (
+    Asked,
+    SearchOptions,
+    SearchRequest,
+    parse_fields,
+    read_request,
+)
+from pipeline.service.replies import reply
+from pipeline.service.resources import Resources
+
+
+async def search(request: Request) -> Response:
+    """Answer `POST /api/search`, and `GET` for what an address can say."""
+    resources: Resources = request.app.state.resources
+    with resources.admission.enter():
+        asked = await read_request(request)
+        try:
+            return await _reply(resources, asked)
+        finally:
+            if asked.photo is not None:
+                asked.photo.close()
+
+
+async def similar(request: Request) -> Response:
+    """Answer `GET /api/items/{id}/similar`."""
+    resources: Resources = request.app.state.resources
+    item = request.path_params["id"]
+    options = parse_fields(SearchOptions, request.query_params.multi_items())
+    with resources.admission.enter():
+        with resources.published.current() as published:
+            catalog = published.searcher.catalog
+            await in_search_pool(resources, lambda: known_item(catalog, item))
+        return await _reply(resources, Asked(SearchRequest(**options.model_dump(), item=item)))
+
+
+async def _reply(resources: Resources, asked: Asked) -> Response:
+    with resources.published.current() as published:
+        return reply(published, await answer(resources, published, asked))

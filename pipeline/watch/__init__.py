@@ -1,0 +1,1 @@
+"""Keep a catalog published while its source changes: look, let it settle, build, say so."""

@@ -1,0 +1,232 @@
+"""Many at a time: batches, refusals when it is full, swaps of publications, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipeline
+from pipeline.images import ImageLimits
+from pipeline.publish.store import PublicationStore
+from pipeline.service import batching
+from pipeline.service.batching import BatchEncoder
+from pipeline.service.decoding import Decoder, PixelBudget
+from pipeline.service.published import PublishedState
+from tests.conftest import png
+from tests.engines import Fair, Thing, ViewModel
+from tests.service.conftest import THINGS, Client, running, with_settings
+
+
+@contextmanager
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let models wait, until the event is set."""
+    go, encode = threading.Event(), ViewModel.encode
+
+    def wait(self: ViewModel, pixels: Any) -> Any:
+        go.wait(30)
+        return encode(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ViewModel, "encode", wait)
+        try:
+            yield go
+        finally:
+            go.set()
+
+
+def test_photos_of_several_requests_are_encoded_together(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    photos = [png((i, 2 * i, 3 * i)) for i in range(20)]
+    with pipeline.open(fair.config) as searcher:
+        prepared = [searcher.prepare(photo) for photo in photos]
+        expected = [searcher.search(photo, 3) for photo in photos]
+
+        async def ask() -> list[Any]:
+            encoder = BatchEncoder(sizes.append)
+            with held(monkeypatch) as go:
+                tasks = [asyncio.create_task(encoder.encode(searcher, p)) for p in prepared]
+                await asyncio.sleep(0)
+                go.set()
+                encoded = await asyncio.gather(*tasks)
+            encoder.close()
+            return encoded
+
+        found = [searcher.search(photo, 3) for photo in asyncio.run(ask())]
+    assert found == expected
+    assert sum(sizes) == 20
+    assert len(sizes) <= 3
+    assert max(sizes) <= batching.MAX_BATCH
+
+
+def test_pixels_beyond_the_budget_wait_their_turn() -> None:
+    log: list[str] = []
+
+    async def use(budget: PixelBudget, pixels: int) -> None:
+        async with budget.take(pixels):
+            log.append(f"+{pixels}")
+            await asyncio.sleep(0)
+            log.append(f"-{pixels}")
+
+    async def run() -> None:
+        budget = PixelBudget(100)
+        await asyncio.gather(*(use(budget, pixels) for pixels in (60, 40, 1000, 10, 90)))
+
+    asyncio.run(run())
+    taken, most = 0, 0
+    for entry in log:
+        taken += int(entry[0] + "1") * min(100, int(entry[1:]))
+        most = max(most, taken)
+    assert (taken, most) == (0, 100)
+    assert [entry for entry in log if entry[0] == "+"] == ["+60", "+40", "+1000", "+10", "+90"]
+
+
+def test_a_photo_is_read_when_there_is_room_for_it() -> None:
+    in_memory, most = 0, 0
+    photo = png((1, 2, 3), (100, 100))
+
+    def read() -> bytes:
+        nonlocal in_memory, most
+        in_memory += 1
+        most = max(most, in_memory)
+        return photo
+
+    def work(data: bytes) -> int:
+        nonlocal in_memory
+        in_memory -= 1
+        return len(data)
+
+    async def run() -> list[int]:
+        decoder = Decoder(2, PixelBudget(10_000))
+        answers = await asyncio.gather(*(decoder.run(read, ImageLimits(), work) for _ in range(20)))
+        decoder.close()
+        return answers
+
+    assert asyncio.run(run()) == [len(photo)] * 20
+    assert most <= 2
+
+
+def test_who_comes_when_it_is_full_is_sent_away_at_once(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(with_settings(fair.config, queue=2)) as client, held(monkeypatch) as go:
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(client.post, "/api/search", png((1, 2, 3))) for _ in range(2)]
+            while client.get("/metrics").body.find(b"imgsearch_searches 2.0") < 0:
+                pass
+            refused = client.post("/api/search", png((1, 2, 3)))
+            assert (refused.status, refused.json["code"]) == (503, "busy")
+            assert refused.headers["retry-after"] == "1"
+            assert client.get("/healthz").status == 200
+            go.set()
+            assert [answer.result().status for answer in waiting] == [200, 200]
+        assert client.post("/api/search", png((1, 2, 3))).status == 200
+
+
+def test_publications_are_swapped_under_load(fair: Fair) -> None:
+    """Each answer is that of one publication, whole; none fails."""
+    store, state = PublicationStore(fair.config), PublishedState(fair.config)
+    stop, failures, seen = threading.Event(), [], set()
+    things = dict(THINGS)
+    whole = {state.number: set(things)}
+
+    def ask() -> None:
+        while not stop.is_set():
+            with state.current() as published:
+                result = published.searcher.search(png((90, 20, 120)), 50)
+            found = [{hit.item.key for hit in result[name].hits} for name in ("color", "mixed")]
+            seen.add(result.publication)
+            if found != 2 * [whole[result.publication]] or result.publication != published.number:
+                failures.append((result.publication, found))
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        for number in range(8):
+            things[f"new-{number}"] = Thing([(number, 255 - number, number)])
+            fair.build(things)
+            whole[store.current_number() or 0] = set(things)
+            assert state.refresh()
+            assert not state.refresh()
+        stop.set()
+        for task in asking:
+            task.result()
+    state.close()
+    assert failures == []
+    assert len(seen) > 3
+
+
+SERVE = """
+import sys
+from tests.engines import ViewModel
+from pipeline import models
+models.load = lambda name, folder, **_: ViewModel(name, fingerprint=folder.fingerprint)
+sys.argv = ["imgsearch", *sys.argv[1:]]
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def serve(fair: Fair) -> Iterator[Callable[..., tuple[subprocess.Popen[str], Client]]]:
+    """Run the command in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> tuple[subprocess.Popen[str], Client]:
+        file = fair.config.folder.parent / "shop.yaml"
+        file.write_text(fair.config.model_dump_json())
+        command = [sys.executable, "-c", SERVE, "serve", "-c", str(file), "--port", "0", *options]
+        environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        started.append(process)
+        assert process.stderr
+        line = process.stderr.readline()
+        assert "is served at http://127.0.0.1:" in line, line + process.stderr.read()
+        return process, Client(int(line.split(":")[2].split("/")[0]))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stderr
+        process.stderr.close()
+
+
+def test_it_ends_when_it_is_told_to_and_answers_what_it_accepted(
+    serve: Callable[..., tuple[subprocess.Popen[str], Client]],
+) -> None:
+    process, client = serve("--set", "serve.requests_per_second=null", "--set", "serve.queue=100")
+    answered = itertools.count()
+    stop = threading.Event()
+
+    def ask() -> list[int]:
+        statuses = []
+        while not stop.is_set():
+            try:
+                statuses.append(client.post("/api/search", png((1, 2, 3))).status)
+                next(answered)
+            except ConnectionRefusedError:
+                break
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(ask) for _ in range(4)]
+        while next(answered) < 30:
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        stop.set()
+        statuses = [status for task in tasks for status in task.result()]
+    assert set(statuses) == {200}
