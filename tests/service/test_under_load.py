@@ -46,6 +46,16 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             go.set()
 
 
+def test_what_was_being_opened_when_the_service_ended_is_closed(fair: Fair) -> None:
+    state = PublishedState(fair.config)
+    fair.build(THINGS | {"new": Thing([(1, 2, 3)])})
+    state.close()
+    assert state.refresh()  # as by a thread that nobody waits for
+    store = PublicationStore(fair.config)
+    with store.held_for_removal(state.number) as is_free:
+        assert is_free
+
+
 def test_photos_of_several_requests_are_encoded_together(
     fair: Fair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
