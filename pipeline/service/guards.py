@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.problems import Problem
@@ -95,6 +96,20 @@ class _Body:
                     message = await self._receive()
                     left -= len(message.get("body", b""))
                     self.is_whole = not message.get("more_body", False)
+
+
+async def read_body(request: Request, max_bytes: int, what: str) -> bytes:
+    """Read the body of a request that holds something small: `read_body(request, 4096, "form")`.
+
+    Raises:
+        Problem: it is larger.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(413, "too_large", f"the {what} has more than {max_bytes} bytes")
+    return bytes(body)
 
 
 def _too_large(max_bytes: int) -> Problem:

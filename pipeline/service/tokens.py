@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.service.guards import read_body
 from pipeline.service.problems import Problem
 
 COOKIE = "imgsearch-token"
@@ -81,7 +82,8 @@ async def login(request: Request) -> Response:
     """Answer `/login`: take a token, from a form or the address of a QR code, into a cookie."""
     hashes = request.app.state.resources.config.serve.token_hashes
     if request.method == "POST":
-        token = dict(parse_qsl((await _form(request)).decode("ascii", "replace"))).get("token", "")
+        form = await read_body(request, _MAX_FORM_BYTES, "form")
+        token = dict(parse_qsl(form.decode("ascii", "replace"))).get("token", "")
     else:
         token = request.query_params.get("token", "")
     if not is_known(token, hashes):
@@ -96,15 +98,6 @@ async def login(request: Request) -> Response:
         samesite="lax",
     )
     return response
-
-
-async def _form(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise Problem(413, "too_large", "the form is too large")
-    return bytes(body)
 
 
 def _token_of(headers: Headers) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 import pipeline
 from pipeline.errors import (
+    BusyError,
     DamagedArtifactError,
     GateError,
     NotBuiltError,
@@ -261,6 +262,22 @@ def test_what_is_mended_takes_the_place_of_what_was_refused(shop: Shop) -> None:
     assert store(shop).numbers() == [1, 2, 3]
     assert nearest(shop, 2) == ["k1", "k2"]
     assert [one.refused for one in publications(shop.config)] == [(), (), ()]
+
+
+def test_what_was_refused_is_not_replaced_while_it_is_open(shop: Shop) -> None:
+    grown(shop, 1)
+    shop.offer({"k1": [A], "k2": [B]})
+    shop.embed()
+    shop.build_only()
+    with pytest.raises(GateError):
+        refuse(shop, "it smells")
+    with pipeline.open(shop.config, publication=2) as searcher:
+        with pytest.raises(BusyError, match="publication 2 is in use; end what searches"):
+            grown(shop, 3, first=3)
+        found = searcher.search(np.float32(A), 9, where="name <> ''")
+        assert [hit.item.key for hit in found[ENGINE].hits] == ["k1", "k2"]
+    grown(shop, 3, first=3)
+    assert nearest(shop, 2) == ["k1", "k2", "k3"]
 
 
 # -- What is damaged or lost -----------------------------------------------------------------------

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -44,6 +44,16 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             yield go
         finally:
             go.set()
+
+
+def test_what_was_being_opened_when_the_service_ended_is_closed(fair: Fair) -> None:
+    state = PublishedState(fair.config)
+    fair.build(THINGS | {"new": Thing([(1, 2, 3)])})
+    state.close()
+    assert state.refresh()  # as by a thread that nobody waits for
+    store = PublicationStore(fair.config)
+    with store.held_for_removal(state.number) as is_free:
+        assert is_free
 
 
 def test_photos_of_several_requests_are_encoded_together(
@@ -208,25 +218,23 @@ def test_it_ends_when_it_is_told_to_and_answers_what_it_accepted(
     serve: Callable[..., tuple[subprocess.Popen[str], Client]],
 ) -> None:
     process, client = serve("--set", "serve.requests_per_second=null", "--set", "serve.queue=100")
-    answered = itertools.count()
+    answered: queue.SimpleQueue[int] = queue.SimpleQueue()
     stop = threading.Event()
 
-    def ask() -> list[int]:
-        statuses = []
+    def ask() -> None:
         while not stop.is_set():
             try:
-                statuses.append(client.post("/api/search", png((1, 2, 3))).status)
-                next(answered)
+                answered.put(client.post("/api/search", png((1, 2, 3))).status)
             except ConnectionRefusedError:
                 break
-        return statuses
 
     with ThreadPoolExecutor(4) as pool:
         tasks = [pool.submit(ask) for _ in range(4)]
-        while next(answered) < 30:
-            pass
+        statuses = {answered.get(timeout=30) for _ in range(30)}
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         stop.set()
-        statuses = [status for task in tasks for status in task.result()]
-    assert set(statuses) == {200}
+        for task in tasks:
+            task.result()
+    statuses.update(answered.get() for _ in range(answered.qsize()))
+    assert statuses == {200}

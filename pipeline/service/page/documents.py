@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.report.text import counted
 from pipeline.service.page import filters
 from pipeline.service.page.cards import (
     BEST,
@@ -17,7 +18,7 @@ from pipeline.service.page.cards import (
     ranks_of,
     views,
 )
-from pipeline.service.page.content import Failure, Shop, ShownQuery, counted
+from pipeline.service.page.content import Failure, Shop, ShownQuery
 from pipeline.service.page.filters import Params
 from pipeline.service.page.render import render
 
