@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.service.app import create_app
 from pipeline.service.published import PublishedState
 from pipeline.service.server import Address, Server
-from tests.engines import Fair, Opener, Thing, open_fair
+from tests.engines import Fair, Thing, fairs, open_fair
 
 __all__ = ["open_fair"]
 
@@ -116,15 +116,16 @@ THINGS = {
 }
 
 
-@pytest.fixture
-def fair(open_fair: Opener) -> Fair:
-    """A catalog of six things, searched by two engines."""
-    fair = open_fair()
-    fair.build(THINGS)
-    return fair
+@pytest.fixture(scope="module")
+def fair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fair]:
+    """A catalog of six things, searched by two engines; its items and indexes are only read."""
+    with fairs(tmp_path_factory.mktemp("fair")) as open_:
+        fair = open_()
+        fair.build(THINGS)
+        yield fair
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(fair: Fair) -> Iterator[Client]:
     """A service for that catalog, without limits on how often it is asked."""
     with running(with_settings(fair.config)) as client:

@@ -7,7 +7,6 @@ import io
 import logging
 import socket
 import tempfile
-import time
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -222,14 +221,14 @@ def test_forms_have_limits(client: Client, fields: dict[str, str]) -> None:
 
 
 def test_the_log_has_a_line_for_each_request_and_not_what_was_asked(
-    client: Client, caplog: pytest.LogCaptureFixture
+    fair: Fair, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "pipeline.service.access"):
+    with (
+        caplog.at_level(logging.INFO, "pipeline.service.access"),
+        running(with_settings(fair.config)) as client,
+    ):
         client.get("/api/items?q=secret")
         client.get("/a%0ab%1b[31m?token=secret")
-        deadline = time.monotonic() + 5
-        while len(caplog.messages) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
     assert [line.split(" ")[1:5] for line in caplog.messages] == [
         ["127.0.0.1", "GET", '"/api/items"', "200"],
         ["127.0.0.1", "GET", '"/a\\nb\\u001b[31m"', "404"],
