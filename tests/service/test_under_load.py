@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import pipeline
+from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.publish.store import PublicationStore
 from pipeline.service import answering, batching
@@ -119,6 +120,27 @@ def test_a_photo_is_read_when_there_is_room_for_it() -> None:
 
     assert asyncio.run(run()) == [len(photo)] * 20
     assert most <= 2
+
+
+def test_what_may_be_no_photo_is_read_one_at_a_time() -> None:
+    inside, most = 0, 0
+    may_end = threading.Event()
+
+    def read() -> bytes:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        may_end.wait(0.01)  # for another thread to begin, if it may
+        inside -= 1
+        return b"no photo"
+
+    async def run() -> list[Any]:
+        decoder = Decoder(4, PixelBudget(10_000))
+        tasks = [decoder.run(read, ImageLimits(), len) for _ in range(8)]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(run())] == [RejectedImage] * 8
+    assert most == 1
 
 
 def test_who_comes_when_it_is_full_is_sent_away_at_once(
