@@ -68,11 +68,12 @@ async def _encode(
     limits = resources.limits
 
     def prepare(data: bytes) -> tuple[PreparedQueries, str | None]:
-        with resources.encoder.announced():
-            prepared = searcher.prepare(data, region)
+        prepared = searcher.prepare(data, region)
         return prepared, resources.uploads.keep(data) if resources.uploads.is_on else None
 
-    prepared, upload = await resources.decoder.run(lambda: read_all(photo, limits), limits, prepare)
+    read = partial(read_all, photo, limits)
+    with resources.encoder.announced():
+        prepared, upload = await resources.decoder.run(read, limits, prepare)
     return await resources.encoder.encode(searcher, prepared), upload
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,7 +16,7 @@ from pipeline.search.query import EncodedPhoto
 from pipeline.search.searcher import PreparedQueries, Searcher
 
 MAX_BATCH = 16  # photos
-MAX_WAIT = 0.008  # seconds that a photo waits for others that are being decoded
+MAX_WAIT = 0.008  # seconds that photos wait for the next one that is being decoded
 
 
 class _Waiting(NamedTuple):
@@ -29,7 +28,8 @@ class _Waiting(NamedTuple):
 class BatchEncoder:
     """Encodes photos on one thread, up to 16 at a time.
 
-    A batch begins when no more photos are being decoded, when it is full, or after 8 ms.
+    A batch begins when no more photos are being decoded, when it is full, or when none has come
+    for 8 ms: those of clients that are answered together come back together.
     """
 
     def __init__(self, on_batch: Callable[[int], None] = lambda _: None) -> None:
@@ -37,13 +37,13 @@ class BatchEncoder:
         self._on_batch = on_batch
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._coming = 0  # photos that are being decoded
+        self._coming = 0  # photos that are being decoded, or wait for that
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
     @contextmanager
     def announced(self) -> Iterator[None]:
-        """Say that a photo is being decoded, within the block; batches wait for it a little."""
+        """Say that a photo is decoded, or waits for that, in the block; batches wait a little."""
         with self._lock:
             self._coming += 1
         try:
@@ -78,11 +78,9 @@ class BatchEncoder:
 
     def _others(self) -> Iterator[_Waiting]:
         """Yield what else waits, and what comes soon."""
-        deadline = time.monotonic() + MAX_WAIT
         for _ in range(MAX_BATCH - 1):
             try:
-                waits = max(0.0, deadline - time.monotonic()) if self._coming else 0.0
-                waiting = self._queue.get(timeout=waits) if waits else self._queue.get_nowait()
+                waiting = self._queue.get(bool(self._coming), MAX_WAIT)
             except queue.Empty:
                 return
             if waiting is None:  # the end: for `_run` to see, when these are done

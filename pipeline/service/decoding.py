@@ -44,13 +44,15 @@ class PixelBudget:
 class Decoder:
     """Decodes on a few threads of its own.
 
-    An encoded photo is read into memory when one of them is free, and decoded when its pixels fit
-    into the budget: a photo of the largest size alone, small ones side by side.
+    An encoded photo is read into memory when one of them is free, one at a time until it is known
+    to be a photo, and decoded when its pixels fit into the budget: a photo of the largest size
+    alone, small ones side by side.
     """
 
     def __init__(self, workers: int, budget: PixelBudget) -> None:
         self._budget = budget
         self._slots = asyncio.Semaphore(workers)
+        self._looking = asyncio.Lock()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
     async def run(
@@ -68,7 +70,8 @@ class Decoder:
             return data, images.pixel_count(data, limits)
 
         async with self._slots:
-            data, pixels = await loop.run_in_executor(self._pool, look)
+            async with self._looking:
+                data, pixels = await loop.run_in_executor(self._pool, look)
             async with self._budget.take(pixels):
                 return await loop.run_in_executor(self._pool, work, data)
 

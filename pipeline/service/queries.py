@@ -16,7 +16,7 @@ from pipeline.service.guards import read_body
 from pipeline.service.problems import Problem
 from pipeline.service.uploads import NAME
 
-SPOOL_BYTES = 256 * 1024  # of a body that stays in memory; the rest goes to a file without a name
+SPOOL_BYTES = 64 * 1024  # of a body that stays in memory; the rest goes to a file without a name
 MAX_JSON_BYTES = 1024 * 1024
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 16 * 1024

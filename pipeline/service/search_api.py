@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pipeline.errors import QueryError
 from pipeline.service.answering import answer, in_search_pool
 from pipeline.service.catalog_api import known_item
 from pipeline.service.queries import (
@@ -35,11 +36,14 @@ async def similar(request: Request) -> Response:
     resources: Resources = request.app.state.resources
     item = request.path_params["id"]
     options = parse_fields(SearchOptions, request.query_params.multi_items())
-    with resources.admission.enter():
-        with resources.published.current() as published:
+    asked = Asked(SearchRequest(**options.model_dump(), item=item))
+    with resources.admission.enter(), resources.published.current() as published:
+        try:
+            return reply(published, await answer(resources, published, asked))
+        except QueryError:  # perhaps because there is no such item: 404
             catalog = published.searcher.catalog
             await in_search_pool(resources, lambda: known_item(catalog, item))
-        return await _reply(resources, Asked(SearchRequest(**options.model_dump(), item=item)))
+            raise
 
 
 async def _reply(resources: Resources, asked: Asked) -> Response:

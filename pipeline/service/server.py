@@ -113,7 +113,16 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
         super().connection_made(transport)
+        self._send_at_once()
         self._timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def _send_at_once(self) -> None:
+        """Not wait for the client to confirm an answer's headers before its body is sent: 40 ms.
+
+        asyncio switches that off only for sockets that were made by the name of TCP.
+        """
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _give_up(self) -> None:
         if self.cycle is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 
 import pipeline
+from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.publish.store import PublicationStore
-from pipeline.service import batching
+from pipeline.service import answering, batching
 from pipeline.service.batching import BatchEncoder
-from pipeline.service.decoding import Decoder, PixelBudget
+from pipeline.service.decoding import Decoder, PixelBudget, read_all
 from pipeline.service.published import PublishedState
+from pipeline.service.server import Protocol
 from tests.conftest import png
 from tests.engines import Fair, Opener, Thing, ViewModel
 from tests.service.conftest import THINGS, Client, running, with_settings
@@ -132,6 +134,27 @@ def test_a_photo_is_read_when_there_is_room_for_it() -> None:
     assert most <= 2
 
 
+def test_what_may_be_no_photo_is_read_one_at_a_time() -> None:
+    inside, most = 0, 0
+    may_end = threading.Event()
+
+    def read() -> bytes:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        may_end.wait(0.01)  # for another thread to begin, if it may
+        inside -= 1
+        return b"no photo"
+
+    async def run() -> list[Any]:
+        decoder = Decoder(4, PixelBudget(10_000))
+        tasks = [decoder.run(read, ImageLimits(), len) for _ in range(8)]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(run())] == [RejectedImage] * 8
+    assert most == 1
+
+
 def test_who_comes_when_it_is_full_is_sent_away_at_once(
     fair: Fair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +170,55 @@ def test_who_comes_when_it_is_full_is_sent_away_at_once(
             go.set()
             assert [answer.result().status for answer in waiting] == [200, 200]
         assert client.post("/api/search", png((1, 2, 3))).status == 200
+
+
+def test_an_answer_does_not_wait_for_its_headers_to_be_confirmed(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, no_delay = Protocol.connection_made, []
+
+    def look(self: Protocol, transport: asyncio.Transport) -> None:
+        made(self, transport)
+        connection = transport.get_extra_info("socket")
+        no_delay.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+
+    monkeypatch.setattr(Protocol, "connection_made", look)
+    with running(fair.config) as client:
+        assert client.get("/healthz").status == 200
+    assert no_delay == [True]
+
+
+def test_photos_that_wait_to_be_decoded_are_encoded_together(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced, coming = BatchEncoder.announced, threading.Semaphore(0)
+    monkeypatch.setattr(batching, "MAX_WAIT", 10.0)
+
+    @contextmanager
+    def counted(self: BatchEncoder) -> Iterator[None]:
+        with announced(self):
+            coming.release()
+            yield
+
+    def read_late(*arguments: Any) -> bytes:
+        for _ in range(3):
+            coming.acquire(timeout=10)
+        for _ in range(3):
+            coming.release()
+        return read_all(*arguments)
+
+    monkeypatch.setattr(BatchEncoder, "announced", counted)
+    monkeypatch.setattr(answering, "read_all", read_late)
+    embedding = fair.config.embedding.model_copy(update={"decoders": 1})
+    with (
+        running(fair.config.model_copy(update={"embedding": embedding})) as client,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        photos = [pool.submit(client.post, "/api/search", png((1, 2, i))) for i in range(3)]
+        assert [photo.result().status for photo in photos] == [200] * 3
+        counts = client.get("/metrics").body
+    assert b"imgsearch_batch_photos_count 1.0" in counts
+    assert b"imgsearch_batch_photos_sum 3.0" in counts
 
 
 @pytest.mark.soak
