@@ -118,6 +118,14 @@ def test_engines_that_were_not_published_are_named(shop: Shop) -> None:
 # -- Rolling back ----------------------------------------------------------------------------------
 
 
+def test_a_parent_that_is_not_kept_is_named_as_that(shop: Shop) -> None:
+    grown(shop, 3)
+    shutil.rmtree(PublicationStore(shop.config).folder / "2")
+    with pytest.raises(QueryError, match="publication 2, the parent of 3, is not kept any more"):
+        roll_back(shop.config)
+    assert roll_back(shop.config, 1).number == 1
+
+
 def test_rolling_back_and_forward_again(shop: Shop) -> None:
     grown(shop, 4)
     assert nearest(shop) == ["k1", "k2", "k3", "k4"]
