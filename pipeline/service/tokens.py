@@ -6,11 +6,10 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -73,7 +72,7 @@ class TokenGuard:
             response = HTMLResponse(_LOGIN_PAGE, 401)
         else:
             hint = "send `Authorization: Bearer TOKEN`, or open /login"
-            response = Problem(401, "token", "a token is needed", hint).response()
+            response = Problem(401, "token", "a token is needed", hint).response(scope)
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)
 
@@ -104,8 +103,4 @@ def _token_of(headers: Headers) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")

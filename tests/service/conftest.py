@@ -84,11 +84,12 @@ class Client:
 
 
 @contextmanager
-def running(config: Config) -> Iterator[Client]:
-    """Run a service on a thread, within the block."""
+def running(config: Config, *, local: bool = False) -> Iterator[Client]:
+    """Run a service on a thread, within the block; `local` as it is started for this machine."""
     address = Address("127.0.0.1", 0)
     with address.listen() as listener:
-        server = Server(create_app(config, PublishedState(config)), address, grace=5)
+        app = create_app(config, PublishedState(config), local=local)
+        server = Server(app, address, grace=5)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():

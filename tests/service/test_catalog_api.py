@@ -135,7 +135,7 @@ def test_what_is_counted_can_be_read(fair: Fair) -> None:
         client.get("/api/items/1")
         client.post("/api/search", png((1, 2, 3)))
         text = client.get("/metrics").body.decode()
-    counted = 'imgsearch_requests_total{method="GET",route="/api/items/{id:int}",status="200"} 1.0'
+    counted = 'imgsearch_requests_total{method="GET",route="/api/items/{id:item}",status="200"} 1.0'
     assert counted in text
     assert "imgsearch_batch_photos_count 1.0" in text
 
