@@ -163,6 +163,11 @@ class CatalogMachine(RuleBasedStateMachine):
         for engine in ENGINES:
             make_model(engine, self.config, "0")
         self.publish()
+        self.change(number, number)
+        self.remove(number + 1, with_row=False)
+        self.rename(number + 2, number)
+        self.add(number, 2)
+        self.publish()
 
     def teardown(self) -> None:
         shutil.rmtree(self.root)
