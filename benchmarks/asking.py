@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from startup import make_catalog
+from random_catalog import make_catalog
 
 from pipeline.config import load_config
 from pipeline.search.engine_searcher import EngineSearcher, open_engine

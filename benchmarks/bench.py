@@ -22,6 +22,7 @@ import latent
 import lookup
 import memory
 import no_match
+import publishing
 import reconstruction
 import region
 import runtimes
@@ -49,6 +50,7 @@ def main() -> None:
         "no_match": no_match.measure,
         "serving": serving.measure,
         "region": region.measure,
+        "publishing": publishing.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

@@ -15,28 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+from random_catalog import ITEMS, make_catalog
 
-from pipeline import models
-from pipeline.artifacts import publish
-from pipeline.catalog.catalog import Catalog, ImageRecord, State
-from pipeline.config import IndexSettings, load_config
-from pipeline.engine import Engine
-from pipeline.index.build import build_index
+from pipeline.catalog.catalog import Catalog
+from pipeline.config import load_config
 from pipeline.stages import build
 
-ITEMS = 18_322
 ROUNDS = 7
-SETTINGS = """
-root: {root}
-name: big
-source: {{type: sample}}
-engines:
-  autoencoder: {{type: autoencoder}}
-  vgg16: {{type: pretrained, weights: random}}
-"""
-
-
 PHOTO_SETTINGS = """
 root: {root}
 source: {{type: sample, photos: 60, near_duplicates: 0, size: 250, seed: 7}}
@@ -91,39 +76,3 @@ def _ratios(queries: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
         {"query": name, "÷ import numpy, faiss": round(best[name] / best["imports"], 2)}
         for name in queries
     ]
-
-
-def make_catalog(folder: Path, engines: Mapping[str, int], kind: str = "flat") -> Path:
-    """Build an index for each engine, of so many numbers a vector; return the settings.
-
-    The vectors are random, but most of what sets them apart is in few directions, as of photos.
-    """
-    settings = folder / "settings.yaml"
-    settings.write_text(SETTINGS.format(root=folder))
-    config = load_config(settings)
-    random = np.random.default_rng(0)
-    hashes = [random.bytes(32) for _ in range(ITEMS)]
-    with Catalog(folder / "big", create=True) as catalog:
-        with catalog.transaction():
-            for number, sha256 in enumerate(hashes):
-                photo = ImageRecord(f"{number}.jpg", State.AVAILABLE, path="x.jpg", sha256=sha256)
-                metadata = {"price": number % 1000}
-                catalog.put(1, f"{number}.jpg", f"item {number}", "things", metadata, [photo])
-        for name, dim in engines.items():
-            scale = 1 / np.arange(1, min(dim, 64) + 1)
-            directions = scale[:, np.newaxis] * random.standard_normal((len(scale), dim))
-            engine = Engine(name, config)
-            recipe = models.recipe(config.engines[name])
-            content = {"recipe": recipe, "embedding": {}, "dim": dim, "weights": name}
-            with publish(engine.models.folder / "0", content):
-                pass
-            model = engine.models.use(engine.models.open("0"))
-            vectors = engine.embeddings(model.fingerprint)
-            for start in range(0, ITEMS, 1024):
-                some = hashes[start : start + 1024]
-                places = random.standard_normal((len(some), len(scale)))
-                noise = 0.1 * random.standard_normal((len(some), dim))
-                vectors.write(some, (places @ directions + noise).astype(np.float32))
-            settled = IndexSettings(type=kind)
-            build_index(name, model, catalog, vectors, engine.builds, settled)
-    return settings

@@ -213,7 +213,7 @@ class Engine:
         return report
 
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
-        """Publish an index of the photos that have a vector, and make it the one that answers.
+        """Write the index of the photos that have a vector; it answers once it is published.
 
         Raises:
             NotBuiltError: there is no model, or no photo with a vector.

@@ -12,7 +12,7 @@ from pipeline.artifacts import remove, sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
-from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS
+from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
 from pipeline.locks import lock
@@ -101,8 +101,8 @@ class Workspace:
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
         sweep(self.config.folder)
-        sweep(self.config.folder / "images")
-        sweep(self.config.folder / PUBLICATIONS)
+        for name in ("images", UPLOADS, PUBLICATIONS):
+            sweep(self.config.folder / name)
         for engine in self.engines.values():
             engine.sweep()
 

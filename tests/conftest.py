@@ -7,6 +7,8 @@ exactly how far apart they are.
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,10 +41,17 @@ from pipeline.workspace import Workspace
 
 Color = tuple[int, int, int]
 ENGINE = "color"
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="try every case, not a sample")
+
+
+def pytest_configure() -> None:
+    """Let tests write to memory where there is room: at each flush they would wait for a disk."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,21 +128,29 @@ class Fair:
 Opener = Callable[..., Fair]
 
 
-@pytest.fixture
-def open_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
+@contextmanager
+def fairs(root: Path) -> Iterator[Opener]:
     """Open empty catalogs; models see colors, and no network is loaded."""
 
     def load(name: str, folder: ModelFolder, **_: object) -> EmbeddingModel:
         return ViewModel(name, fingerprint=folder.fingerprint)
 
-    monkeypatch.setattr(models, "load", load)
     opened: list[Fair] = []
 
     def open_(*engines: str) -> Fair:
-        fair = Fair(tmp_path / f"{len(opened)}", engines or ("color", "mixed"))
+        fair = Fair(root / f"{len(opened)}", engines or ("color", "mixed"))
         opened.append(fair)
         return fair
 
-    yield open_
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", load)
+        yield open_
     for fair in opened:
         fair.catalog.close()
+
+
+@pytest.fixture
+def open_fair(tmp_path: Path) -> Iterator[Opener]:
+    """Open empty catalogs for one test."""
+    with fairs(tmp_path) as open_:
+        yield open_

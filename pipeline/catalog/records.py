@@ -57,6 +57,11 @@ class ItemRecord:
     state: State
     reason: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what answers say of it, as JSON-able values."""
+        names = ("id", "key", "name", "category")
+        return {name: getattr(self, name) for name in names} | {"metadata": dict(self.metadata)}
+
 
 @dataclass(frozen=True)
 class Photo:

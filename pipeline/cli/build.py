@@ -91,7 +91,7 @@ def embed(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = F
 
 @app.command(epilog="Example: imgsearch index --config config/flipkart.yaml")
 def index(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
-    """Publish an index of the vectors there are, for every engine."""
+    """Index the vectors that there are, for every engine, and publish that."""
     run_stages(load_config(config, set_), ("index",), as_json)
 
 
@@ -102,7 +102,7 @@ def build(
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ingest, download, train, embed and index, each only where it is out of date."""
+    """Ingest, download, train, embed, index and publish, each only where it is out of date."""
     run_stages(load_config(config, set_), None, as_json, accept_removals=accept_removals)
 
 

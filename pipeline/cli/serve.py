@@ -58,7 +58,9 @@ def serve(
     return_memory()
     with address.listen() as listener:
         server = Server(
-            create_app(settings, PublishedState(settings)), address, settings.serve.grace
+            create_app(settings, PublishedState(settings), local=not address.is_public),
+            address,
+            settings.serve.grace,
         )
         _log_to_stderr()
         _greet(settings, address, listener.getsockname()[1], token)

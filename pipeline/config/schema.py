@@ -26,13 +26,13 @@ from pipeline.config.sources import (
 from pipeline.config.watch import WatchSettings
 
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
-REPORT = "report.html"
+REPORT, UPLOADS = "report.html", "uploads"
 POINTER, PUBLICATIONS, TAGS = "CURRENT", "publications", "tags.json"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *(POINTER, PUBLICATIONS, TAGS),
-    *("images", "download.json", "download.md", "uploads", REPORT),
+    *("images", "download.json", "download.md", UPLOADS, REPORT),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
 

@@ -43,7 +43,7 @@ class ServeSettings(Settings):
     the oldest go. 0: none"""
     show_paths: bool = True
     """answers name the files of photos, as `imgsearch query --json` does; never with --open"""
-    access_log: Literal["lines", "json", "off"] = Field(
+    access_log: Literal["lines", "json", "none"] = Field(
         "lines", description="a line for each request, on stderr"
     )
 

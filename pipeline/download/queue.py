@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.catalog.catalog import Catalog
@@ -39,22 +38,20 @@ class DownloadQueue:
         """
         stored = self._stored_sizes()
         with self.catalog.transaction():
-            lost = [
-                row["uri"]
-                for row in self.catalog.select(
-                    "SELECT DISTINCT uri, path, size FROM images"
-                    " WHERE state = 'available' AND tried_at IS NOT NULL"
-                )
-                if stored.get(Path(row["path"]).name) != row["size"]
-            ]
-            for uri in lost:
+            images = self.catalog.select(
+                "SELECT uri, path, size FROM images"
+                " WHERE state = 'available' AND tried_at IS NOT NULL"
+            )
+            # Of millions of photos, every microsecond counts: no `Path`, and no sorting by SQLite.
+            lost = [uri for uri, path, size in images if stored.get(_file_name(path)) != size]
+            for uri in dict.fromkeys(lost):
                 self._write(State.AVAILABLE, ImageRecord(uri, State.PENDING))
             remembered = self.catalog.select(
                 f"SELECT {_STORED_COLUMNS} FROM downloads"  # noqa: S608
                 " WHERE uri IN (SELECT uri FROM images WHERE state = 'pending')"
             )
             for row in list(remembered):
-                if stored.get(Path(row["path"]).name) == row["size"]:
+                if stored.get(_file_name(row["path"])) == row["size"]:
                     self._write(State.PENDING, ImageRecord(state=State.AVAILABLE, **row))
 
     def _stored_sizes(self) -> dict[str, int]:
@@ -133,3 +130,7 @@ def _host(url: str) -> str:
         return urlsplit(url).netloc.rpartition("@")[2] or "no host"
     except ValueError:
         return "no host"
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition(os.sep)[2]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import damaged
+from pipeline.artifacts import damaged, open_file
 from pipeline.embeddings.arrays import F32Matrix, Ids
 
 # FAISS's format of an IndexFlatL2 (faiss/impl/index_write.cpp): a name, dim, rows, two fields that
@@ -48,12 +48,9 @@ class FlatFile:
         """Open a file: `FlatFile(segment.file).read(np.array([0]))`.
 
         Raises:
-            DamagedArtifactError: it is no flat Euclidean index of FAISS, or not a whole one.
+            DamagedArtifactError: it is missing, no flat Euclidean index of FAISS, or not whole.
         """
-        try:
-            self._file = path.open("rb")
-        except FileNotFoundError as error:
-            raise damaged(path, "it is missing") from error
+        self._file = open_file(path)
         header = self._file.read(_HEADER.size)
         if len(header) < _HEADER.size:
             raise damaged(path, "it is truncated")

@@ -19,10 +19,10 @@ from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.removal_guard import MAX_SHARE, MIN_ITEMS
 from pipeline.config import Config
 from pipeline.engine import Engine
-from pipeline.errors import PipelineError
+from pipeline.errors import DamagedArtifactError, PipelineError
 from pipeline.evaluation.metrics import RankedLists, precision
 from pipeline.index.base import Ids, Mask
-from pipeline.index.builds import Build
+from pipeline.index.builds import SEGMENTS, Build
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.publish import Verdict
@@ -59,7 +59,7 @@ def judge(
             faults += _losses(name, published, before)
         try:
             with EngineSearcher(Engine(name, config), opened) as searcher:
-                check = _check(searcher, is_new=published.model != (before and before.model))
+                check = _check(searcher, before)
                 checks[name] = check | {"precision": _precision(searcher, answering)}
         except PipelineError as error:
             faults.append(f"{name}: {error}")
@@ -76,7 +76,7 @@ def _losses(name: str, now: PublishedEngine, before: PublishedEngine) -> Faults:
             yield f"{name} has {count:,} {unit}, and had {previous:,}"
 
 
-def _check(searcher: EngineSearcher, *, is_new: bool) -> dict[str, int]:
+def _check(searcher: EngineSearcher, before: PublishedEngine | None) -> dict[str, int]:
     """Search with some photos, by their vectors, and look up who shows them.
 
     Where the model is new, they are read and encoded too.
@@ -84,12 +84,34 @@ def _check(searcher: EngineSearcher, *, is_new: bool) -> dict[str, int]:
     build, index = searcher.build, searcher.index
     rows = sample_rows(len(build.photos))
     vectors = index.vectors(rows)
-    nearest = index.search(vectors, 1).rows[:, 0]
+    nearest = index.search(vectors, 1, _rows_to_compare(searcher, before, rows)).rows[:, 0]
     is_found = (index.vectors(nearest) == vectors).all(axis=1)
-    if is_new:
+    if before is None or before.model != searcher.model_folder.path.name:
         is_found &= _is_found_by_photo(searcher, rows)
     is_shown = [_is_shown(searcher.catalog, build, row) for row in rows.tolist()]
     return {"photos": len(rows), "found": int(is_found.sum()), "shown": sum(is_shown)}
+
+
+def _rows_to_compare(
+    searcher: EngineSearcher, before: PublishedEngine | None, rows: Ids
+) -> Ids | None:
+    """The sample itself, and the rows of segments that do not answer yet; None: all rows.
+
+    The others were compared when they were published, and reading them again is what takes long.
+    """
+    build = searcher.build
+    answering = _segments(searcher.engine, before)
+    is_new = [np.full(one.rows, one.name not in answering) for one in build.segments]
+    new = np.flatnonzero(np.concatenate(is_new)[build.segment_rows.is_live])
+    return None if len(new) == len(build.photos) else np.union1d(rows, new)
+
+
+def _segments(engine: Engine, published: PublishedEngine | None) -> set[str]:
+    """The names of the segments of an index; none where there is none that can be read."""
+    try:
+        return set(engine.builds.open(published.build).manifest[SEGMENTS]) if published else set()
+    except DamagedArtifactError:
+        return set()
 
 
 def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:

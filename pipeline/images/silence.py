@@ -31,6 +31,9 @@ _LOGGER, _HANDLER = logging.getLogger("PIL"), logging.NullHandler()
 class _SilentModules:
     """Stands in for the module pattern of a warning filter."""
 
+    pattern = "(?!)"
+    """What copies of the filter are made of, such as scikit-learn's: it matches nothing."""
+
     def match(self, module: str) -> bool:
         return getattr(_thread, "is_silent", False) and module.startswith("PIL.")
 

@@ -148,16 +148,23 @@ class BuildStore:
     def current(self) -> Build | None:
         """Return the build that was made last, or None if there is none yet.
 
+        What an earlier version of this program made is none: its vectors become a new one.
+
         Raises:
             DamagedArtifactError: it is incomplete.
         """
         name = self.current_name()
         if name is None or not (self.folder / name).is_dir():
             return None
-        return self.open(name)
+        manifest = read_manifest(self.folder / name)
+        return Build(self.folder / name, manifest) if manifest.keys() >= _FIELDS else None
 
     def open(self, name: str) -> Build:
-        """Return the build of this name; raises as `current` does."""
+        """Return the build of this name.
+
+        Raises:
+            DamagedArtifactError: it is incomplete, or an earlier version of this program made it.
+        """
         folder = self.folder / name
         manifest = read_manifest(folder)
         if not manifest.keys() >= _FIELDS:

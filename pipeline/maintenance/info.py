@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +92,11 @@ def catalog_info(config: Config) -> CatalogInfo:
         DamagedArtifactError: an artifact is not what was written.
     """
     store = PublicationStore(config)
-    published, newest = store.current(), next(reversed(store.all()), None)
-    with Catalog(config.folder) as catalog:
+    with (
+        store.leased() if store.current() else nullcontext() as published,
+        Catalog(config.folder) as catalog,
+    ):
+        newest = next(reversed(store.all()), None)
         states = catalog.counts()
         return CatalogInfo(
             catalog=config.catalog,
@@ -111,8 +116,13 @@ def catalog_info(config: Config) -> CatalogInfo:
 
 
 def size_on_disk(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
-    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    """Return the bytes of a file, or of all files below a folder, which may be going meanwhile."""
+    files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
+    total = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def _engine(engine: Engine, published: Publication | None) -> EngineInfo:

@@ -1,10 +1,12 @@
-"""What is wrong with a file, and what mends it: as a line for people, as data for `repair`."""
+"""What is wrong with files, and what mends them: as lines for people, as data for `repair`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import DamagedArtifactError
 
@@ -48,9 +50,43 @@ class Problem:
         return {"remedy": self.remedy.value, "target": target, "command": self.command}
 
 
+@dataclass
+class Verdict:
+    """How much was checked, and the problems: each is a line that says where, what, what to do."""
+
+    photos: int = 0
+    models: int = 0
+    shards: int = 0
+    segments: int = 0
+    builds: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        lines = [str(problem) for problem in self.problems]
+        remedies = [problem.remedy_to_dict() for problem in self.problems]
+        return {**vars(self), "problems": lines, "remedies": remedies}
+
+
 def problem_of(error: DamagedArtifactError | OSError, where: Path) -> Problem:
     """Return the problem that reading `where` ended with."""
     if isinstance(error, DamagedArtifactError):
         remedy = Remedy.DELETE if error.remove else Remedy.BUILD
         return Problem(Path(error.where or where), error.message, remedy, error.remove)
     return Problem(where, f"cannot be read: {error.strerror}", Remedy.NONE)
+
+
+def trying(check: Callable[[Path], object], path: Path) -> Iterator[Problem]:
+    """Yield the problem that the check of a file ends with, if it does: `trying(read, path)`."""
+    try:
+        check(path)
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, path)
+
+
+def trying_all(check: Callable[[], Iterator[Problem]], path: Path) -> Iterator[Problem]:
+    """Yield the problems that a check finds, and the one that it ends with, if it does."""
+    try:
+        yield from check()
+    except (DamagedArtifactError, OSError) as error:
+        yield problem_of(error, path)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pipeline.artifacts import remove
-from pipeline.errors import GateError
+from pipeline.errors import BusyError, GateError
 from pipeline.locks import lock
 from pipeline.publish.opening import OpenPublication, open_catalog
 from pipeline.publish.publication import Publication, PublishedEngine
@@ -57,6 +57,7 @@ def publish(ws: Workspace, gate: Gate) -> PublishReport:
 
     Raises:
         GateError: the gate refuses it; what answered before answers.
+        BusyError: what the gate refused before is open, and would be replaced.
         NotBuiltError: an engine has no index yet.
     """
     while (report := _publish(ws, gate, PublicationStore(ws.config))) is None:
@@ -125,9 +126,14 @@ def _write(store: PublicationStore, judged: Publication, aside: Publication | No
 
     Raises:
         GateError: it must not answer; it is kept aside.
+        BusyError: someone has that one open.
     """
     if aside is None or replace(judged, time=aside.time) != aside:
-        remove(store.folder / str(judged.number))
+        with store.held_for_removal(judged.number) as is_free:
+            if not is_free:
+                what, hint = "publication {} is in use", "end what searches in it, then try again"
+                raise BusyError(what.format(judged.number), where=store.folder, hint=hint)
+            remove(store.folder / str(judged.number))
         store.write(judged)
     if judged.faults:
         raise GateError(

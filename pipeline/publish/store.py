@@ -19,7 +19,7 @@ from pipeline.artifacts import (
 )
 from pipeline.config import Config
 from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS
-from pipeline.errors import NotBuiltError, QueryError
+from pipeline.errors import DamagedArtifactError, NotBuiltError, QueryError
 from pipeline.locks import lock_file
 from pipeline.publish.publication import Publication
 
@@ -88,6 +88,10 @@ class PublicationStore:
             return None
         try:
             return Publication.from_dict(read_manifest(folder))
+        except DamagedArtifactError:
+            if folder.is_dir():
+                raise
+            return None  # it was retired just now
         except (KeyError, TypeError, AttributeError) as error:
             raise damaged(folder / MANIFEST, "it describes no publication") from error
 

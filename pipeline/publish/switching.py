@@ -12,6 +12,8 @@ from pipeline.locks import lock
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import Pointer, PublicationStore
 
+_LIST = "`imgsearch publications` lists those that are kept"
+
 
 def roll_back(config: Config, wanted: int | str | None = None) -> Publication:
     """Let the parent of the publication that answers do so, or another by its number or tag.
@@ -79,7 +81,13 @@ def _parent(store: PublicationStore, pointer: Pointer) -> int:
         raise QueryError(
             f"publication {pointer.publication} has no parent",
             where=store.folder,
-            hint="`imgsearch publications` lists those that are kept",
+            hint=_LIST,
+        )
+    if store.get(current.parent) is None:
+        raise QueryError(
+            f"publication {current.parent}, the parent of {current.number}, is not kept any more",
+            where=store.folder,
+            hint=_LIST,
         )
     return current.parent
 

@@ -159,13 +159,7 @@ class SearchResult(Mapping[str, EngineResult]):
 
 def _item_and_photo(item: ItemRecord, photo: Path | None, sha256: str) -> dict[str, Any]:
     return {
-        "item": {
-            "id": item.id,
-            "key": item.key,
-            "name": item.name,
-            "category": item.category,
-            "metadata": dict(item.metadata),
-        },
+        "item": item.to_dict(),
         "photo": None if photo is None else str(photo),
         "sha256": sha256,
     }

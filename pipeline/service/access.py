@@ -24,7 +24,7 @@ class AccessLog:
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, style: Literal["lines", "json", "off"]
+        self, app: ASGIApp, metrics: Metrics, style: Literal["lines", "json", "none"]
     ) -> None:
         self._app, self._metrics, self._style = app, metrics, style
 
@@ -53,7 +53,7 @@ class AccessLog:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        if self._style == "off":
+        if self._style == "none":
             return
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -59,7 +59,8 @@ async def _query(
         return await _encode(resources, searcher, io.BytesIO(data), region)
     if request.item is not None:
         return Item(request.item), None
-    return np.array(request.vector, np.float32), None
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        return np.array(request.vector, np.float32), None
 
 
 async def _encode(

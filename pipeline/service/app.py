@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.config import Config
@@ -29,7 +31,7 @@ from pipeline.service import (
 )
 from pipeline.service.access import AccessLog
 from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
-from pipeline.service.guards import BodyGuard, SecurityHeaders
+from pipeline.service.guards import BodyGuard, HostGuard, SecurityHeaders
 from pipeline.service.metrics import Metrics
 from pipeline.service.page.render import STATIC
 from pipeline.service.problems import Problem, gone, respond
@@ -45,8 +47,25 @@ _REFUSALS = (Problem, PipelineError, ValidationError, HTTPException, Exception)
 _LOG = logging.getLogger("pipeline.service")
 
 
-def create_app(config: Config, published: PublishedState) -> Starlette:
+class _ItemId(Convertor[int]):
+    """An item's id in an address; more digits than one has are no address of this service."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("item", _ItemId())
+
+
+def create_app(config: Config, published: PublishedState, *, local: bool = False) -> Starlette:
     """Return the application for a published state, which it closes at its end.
+
+    `local`: only this machine can reach it, so it asks for no token but for the name of this one.
 
     uvicorn.run(create_app(config, PublishedState(config)))
     """
@@ -62,15 +81,17 @@ def create_app(config: Config, published: PublishedState) -> Starlette:
             refreshing.cancel()
             app.state.resources.close()
 
-    return Starlette(
+    app = Starlette(
         routes=_routes(),
         lifespan=lifespan,
-        middleware=_middleware(config, metrics),
+        middleware=_middleware(config, metrics, local),
         exception_handlers={**dict.fromkeys(_REFUSALS, respond), ClientDisconnect: gone},
     )
+    app.router.redirect_slashes = False  # it would redirect to what the client calls this host
+    return app
 
 
-def _middleware(config: Config, metrics: Metrics) -> list[Middleware]:
+def _middleware(config: Config, metrics: Metrics, local: bool) -> list[Middleware]:
     """What every request goes through, the first one first."""
     settings, max_bytes = config.serve, config.images.max_bytes + FORM_BYTES
     origins = settings.cors_origins
@@ -80,6 +101,8 @@ def _middleware(config: Config, metrics: Metrics) -> list[Middleware]:
         Middleware(SecurityHeaders, resource_policy="cross-origin" if origins else "same-origin"),
         Middleware(BodyGuard, max_bytes=max_bytes, seconds=settings.body_timeout),
     ]
+    if local and not settings.token_hashes:
+        layers.append(Middleware(HostGuard, proxies=settings.trusted_proxies))
     if origins:
         layers.append(
             Middleware(
@@ -103,12 +126,12 @@ def _routes() -> list[Route]:
         Route("/", pages.home, methods=["GET"]),
         Route("/browse", pages.browse, methods=["GET"]),
         Route("/search", page_search.search, methods=["GET", "POST"]),
-        Route("/items/{id:int}", pages.item, methods=["GET"]),
+        Route("/items/{id:item}", pages.item, methods=["GET"]),
         Route("/static/{name}", static, methods=["GET"]),
         Route("/api/search", search_api.search, methods=["GET", "POST"]),
         Route("/api/items", catalog_api.list_items, methods=["GET"]),
-        Route("/api/items/{id:int}", catalog_api.get_item, methods=["GET"]),
-        Route("/api/items/{id:int}/similar", search_api.similar, methods=["GET"]),
+        Route("/api/items/{id:item}", catalog_api.get_item, methods=["GET"]),
+        Route("/api/items/{id:item}/similar", search_api.similar, methods=["GET"]),
         Route("/api/catalog", catalog_api.get_catalog, methods=["GET"]),
         Route("/photos/{sha256}", photo_files.get_photo, methods=["GET"]),
         Route("/uploads/{name}", photo_files.get_upload, methods=["GET"]),
@@ -127,9 +150,12 @@ async def static(request: Request) -> Response:
     path = STATIC / request.path_params["name"]
     if path.parent != STATIC or path.suffix not in PAGE_TYPES or not path.is_file():
         raise HTTPException(404)
-    return FileResponse(
-        path, media_type=PAGE_TYPES[path.suffix], headers={"Cache-Control": "no-cache"}
-    )
+    data = path.read_bytes()
+    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=PAGE_TYPES[path.suffix], headers=headers)
 
 
 async def _refresh_forever(published: PublishedState, metrics: Metrics) -> None:

@@ -38,7 +38,10 @@ class AuditPages:
             headers = {"Retry-After": f"{_RETRY_SECONDS}"}
             message = "the photos are being looked at for the first time"
             raise Problem(503, "busy", message, "try again in a few seconds", headers)
-        return self._page.result()
+        page = self._page
+        if page.cancelled() or page.exception():
+            self._page = None  # whoever asks next has it tried again
+        return page.result()
 
     def close(self) -> None:
         """Wait for nothing that is being made."""

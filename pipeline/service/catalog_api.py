@@ -76,7 +76,7 @@ def items_content(published: Published, query: ItemsQuery) -> dict[str, Any]:
         "total": found.total,
         "page": query.page,
         "pages": max(1, -(-found.total // query.size)),
-        "items": [item_body(record) | {"sha256": photos.get(record.id)} for record in records],
+        "items": [record.to_dict() | {"sha256": photos.get(record.id)} for record in records],
     }
 
 
@@ -89,7 +89,7 @@ def item_content(published: Published, item: int) -> dict[str, Any]:
     catalog = published.searcher.catalog
     record = known_item(catalog, item)
     photos = [asdict(photo) for photo in photos_of(catalog, item)]
-    return {"item": item_body(record), "state": str(record.state), "photos": photos}
+    return {"item": record.to_dict(), "state": str(record.state), "photos": photos}
 
 
 def known_item(catalog: Catalog, item: int) -> ItemRecord:
@@ -125,17 +125,6 @@ def catalog_content(published: Published, config: Config) -> dict[str, Any]:
             "fetches_urls": config.serve.fetch_urls,
             "keeps_uploads": config.serve.keep_uploads > 0,
         },
-    }
-
-
-def item_body(record: ItemRecord) -> dict[str, Any]:
-    """Return an item as `SearchResult.to_dict()` has it."""
-    return {
-        "id": record.id,
-        "key": record.key,
-        "name": record.name,
-        "category": record.category,
-        "metadata": dict(record.metadata),
     }
 
 

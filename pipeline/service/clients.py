@@ -29,12 +29,18 @@ def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
     """
     client = (scope.get("client") or ("unknown",))[0]
     forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
-    while forwarded and (address := _address(client)) and any(address in n for n in trusted):
+    while forwarded and is_within(client, trusted):
         previous = _address(forwarded.pop().strip())
         if previous is None:
             break
         client = str(previous)
     return client
+
+
+def is_within(client: str, networks: Sequence[Network]) -> bool:
+    """Whether a client's address is one of these networks'."""
+    address = _address(client)
+    return address is not None and any(address in network for network in networks)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -96,13 +102,16 @@ class RateGuard:
             headers = {"Retry-After": str(math.ceil(wait))}
             message = "this address asks too often"
             problem = Problem(429, "rate", message, "wait a moment, then try again", headers)
-            await problem.response()(scope, receive, send)
+            await problem.response(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
 class ClientGuard:
-    """Notes who asks, for what comes after it: `scope["state"]["client"]`."""
+    """Notes who asks, for what comes after it: `scope["state"]["client"]`.
+
+    Of a trusted proxy also whether it is asked by HTTPS.
+    """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
         self._app, self._trusted = app, trusted
@@ -111,4 +120,7 @@ class ClientGuard:
         """Handle a request, as ASGI has it."""
         if scope["type"] == "http":
             scope.setdefault("state", {})["client"] = client_of(scope, self._trusted)
+            if is_within((scope.get("client") or ("",))[0], self._trusted):
+                forwarded = Headers(scope=scope).get("x-forwarded-proto", "")
+                scope["scheme"] = "https" if forwarded == "https" else scope["scheme"]
         await self._app(scope, receive, send)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.service.clients import Network, is_within
 from pipeline.service.problems import Problem
 
 DRAINED_BYTES = 64 * 1024  # of a request that is too large; of another one, all of it
@@ -35,11 +39,17 @@ class BodyGuard:
             return
         body = _Body(receive, send, self._max_bytes, self._seconds)
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # What is in front of the service may have taken the other one for the body's end.
+            said = "a body has a length or comes in chunks, not both"
+            problem = Problem(400, "bad_request", said)
+            await problem.response(scope)(scope, receive, body.send)
+            return
         announced = headers.get("content-length", "0")
         body.is_whole = announced == "0" and "transfer-encoding" not in headers
         if announced.isdecimal() and int(announced) > self._max_bytes:
             body.drained_bytes = DRAINED_BYTES
-            await _too_large(self._max_bytes).response()(scope, receive, body.send)
+            await _too_large(self._max_bytes).response(scope)(scope, receive, body.send)
         else:
             await self._app(scope, body.receive, body.send)
 
@@ -97,9 +107,58 @@ class _Body:
                     self.is_whole = not message.get("more_body", False)
 
 
+async def read_body(request: Request, max_bytes: int, what: str) -> bytes:
+    """Read the body of a request that holds something small: `read_body(request, 4096, "form")`.
+
+    Raises:
+        Problem: it is larger.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(413, "too_large", f"the {what} has more than {max_bytes} bytes")
+    return bytes(body)
+
+
 def _too_large(max_bytes: int) -> Problem:
     said = f"the request has more than {max_bytes} bytes"
     return Problem(413, "too_large", said, "send a smaller photo")
+
+
+class HostGuard:
+    """Answers what is asked of this machine by its own name or an address.
+
+    A site that a browser has open may let its own name stand for this machine, and would then read
+    what is meant for nobody else. What a trusted proxy passes on may be called anything.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+        self._app, self._proxies = app, proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request, as ASGI has it."""
+        if scope["type"] != "http" or self._is_meant(scope):
+            await self._app(scope, receive, send)
+            return
+        said = "this service answers to this machine's own name only"
+        hint = "open it at 127.0.0.1; of a proxy, set serve.trusted_proxies"
+        await Problem(421, "host", said, hint).response(scope)(scope, receive, send)
+
+    def _is_meant(self, scope: Scope) -> bool:
+        if is_within((scope.get("client") or ("",))[0], self._proxies):
+            return True
+        name = Headers(scope=scope).get("host", "").lower()
+        name = name.partition("]")[0].strip("[") if name.startswith("[") else name.partition(":")[0]
+        return name == "localhost" or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class SecurityHeaders:

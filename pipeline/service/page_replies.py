@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.service.answering import in_search_pool
 from pipeline.service.catalog_api import catalog_content
 from pipeline.service.page import documents
-from pipeline.service.page.content import Failure, Shop
+from pipeline.service.page.content import Shop
 from pipeline.service.problems import Problem, problem_of
 from pipeline.service.published import Published
 from pipeline.service.replies import PUBLICATION_HEADER
@@ -46,13 +46,8 @@ async def send_refusal(request: Request, published: Published, error: Exception)
     """Send a page that says why there is no other."""
     problem = problem_of(error)
     return await send_page(
-        request, published, lambda shop: documents.error_page(shop, failure_of(problem)), problem
+        request, published, lambda shop: documents.error_page(shop, problem.failure), problem
     )
-
-
-def failure_of(problem: Problem) -> Failure:
-    """Return a problem as pages show it."""
-    return Failure(problem.status, problem.message, problem.hint)
 
 
 def sentence(error: PipelineError) -> str:

@@ -21,7 +21,7 @@ from pipeline.service.decoding import read_all
 from pipeline.service.page import documents, filters
 from pipeline.service.page.content import ShownQuery
 from pipeline.service.page.filters import Params
-from pipeline.service.page_replies import REFUSALS, failure_of, send_page, sentence
+from pipeline.service.page_replies import REFUSALS, send_page, sentence
 from pipeline.service.problems import Problem, problem_of
 from pipeline.service.published import Published
 from pipeline.service.queries import Asked, SearchOptions, read_request
@@ -60,7 +60,7 @@ async def search(request: Request) -> Response:
         except REFUSALS as error:
             where_error = _fault_of_condition(published, where, error)
             failure = None if where_error else problem_of(error)
-        told = None if failure is None else failure_of(failure)
+        told = None if failure is None else failure.failure
         return await send_page(
             request,
             published,

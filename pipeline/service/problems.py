@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Scope
 
 from pipeline.errors import (
     BusyError,
@@ -19,6 +23,8 @@ from pipeline.errors import (
     StaleIndexError,
 )
 from pipeline.images import Reject
+from pipeline.service.page.content import Failure
+from pipeline.service.page.documents import bare_page
 
 _OF_STATUS = {
     400: ("bad_request", "the request is not understood", "see /openapi.json"),
@@ -30,6 +36,8 @@ _OF_REJECTS: dict[str, int] = {
     Reject.NOT_AN_IMAGE: 415,
     Reject.UNSUPPORTED_FORMAT: 415,
 }
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_FOR_PROGRAMS = ("/api/", "/openapi.json")
 _UNAVAILABLE = (BusyError, DamagedArtifactError, NotBuiltError, StaleIndexError)
 
 
@@ -51,7 +59,20 @@ class Problem(Exception):
         self.status, self.code, self.message, self.hint = status, code, message, hint
         self.headers = dict(headers or {})
 
-    def response(self) -> JSONResponse:
+    def response(self, scope: Scope) -> Response:
+        """Return it as a page, where a browser asks for one, or as JSON."""
+        wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+        if not wants_page or scope["path"].startswith(_FOR_PROGRAMS):
+            return self.as_json()
+        page = bare_page(self.failure, scope.get("root_path", ""))
+        return HTMLResponse(page, self.status, self.headers)
+
+    @property
+    def failure(self) -> Failure:
+        """The same as pages show it."""
+        return Failure(self.status, self.message, self.hint)
+
+    def as_json(self) -> JSONResponse:
         """Return it as JSON."""
         content = {"code": self.code, "message": self.message, "hint": self.hint}
         return JSONResponse(content, self.status, headers=self.headers)
@@ -61,24 +82,30 @@ def problem_of(error: Exception) -> Problem:
     """Return what to answer for an error of the pipeline, of a request, or a bug."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, RejectedImage):
-        status = _OF_REJECTS.get(error.reason, 422)
-        return Problem(status, error.code, f"not an acceptable photo: {error.message}", error.hint)
     if isinstance(error, PipelineError):
-        status = 400 if isinstance(error, QueryError) else 500
-        status = 503 if isinstance(error, _UNAVAILABLE) else status
-        return Problem(status, error.code, error.message, error.hint)
+        return _of_pipeline(error)
     if isinstance(error, ValidationError):
         return Problem(400, "invalid", _first(error), "see /openapi.json")
     if isinstance(error, HTTPException):
         code, message, hint = _OF_STATUS.get(error.status_code, ("http", error.detail, ""))
         return Problem(error.status_code, code, message, hint, error.headers)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return Problem(503, "storage", os.strerror(error.errno or 0), "try again later")
     return Problem(500, "internal", "the service failed; its log says how", "try again")
 
 
-async def respond(_request: Request, error: Exception) -> Response:
+def _of_pipeline(error: PipelineError) -> Problem:
+    if isinstance(error, RejectedImage):
+        status = _OF_REJECTS.get(error.reason, 422)
+        return Problem(status, error.code, f"not an acceptable photo: {error.message}", error.hint)
+    status = 400 if isinstance(error, QueryError) else 500
+    status = 503 if isinstance(error, _UNAVAILABLE) else status
+    return Problem(status, error.code, error.message, error.hint)
+
+
+async def respond(request: Request, error: Exception) -> Response:
     """Answer with a problem; what Starlette calls for an exception."""
-    return problem_of(error).response()
+    return problem_of(error).response(request.scope)
 
 
 async def gone(_request: Request, _error: Exception) -> Response:
@@ -88,6 +115,7 @@ async def gone(_request: Request, _error: Exception) -> Response:
 
 def _first(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, fault["loc"]))
+    # Of a field that may be of several types, pydantic names the type too: "tuple[…]".
+    where = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
     message = fault["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

@@ -85,6 +85,7 @@ class PublishedState:
         self._store = PublicationStore(config)
         self._lock = Lock()
         self._now = self._open()
+        self._is_closed = False
 
     @contextmanager
     def current(self) -> Iterator[Published]:
@@ -110,11 +111,16 @@ class PublishedState:
         new = self._open()
         with self._lock:
             old, self._now = self._now, new
+            is_closed = self._is_closed
         old.retire()
+        if is_closed:  # while the new one was being opened
+            new.retire()
         return True
 
     def close(self) -> None:
         """Close the state when its last request ends."""
+        with self._lock:
+            self._is_closed = True
         self._now.retire()
 
     def _open(self) -> Published:

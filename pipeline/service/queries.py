@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from pipeline.images import AUTO
+from pipeline.service.guards import read_body
 from pipeline.service.problems import Problem
 from pipeline.service.uploads import NAME
 
@@ -101,7 +102,8 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
     if kind == "application/json":
         if fields:
             raise Problem(400, "invalid", "with JSON, options stand in the body, not the address")
-        return Asked(SearchRequest.model_validate_json(await _json_body(request), strict=True))
+        body = await read_body(request, MAX_JSON_BYTES, "JSON")
+        return Asked(SearchRequest.model_validate_json(body, strict=True))
     if kind == "multipart/form-data":
         return await _read_form(request, fields)
     # Whatever else it is called: curl --data-binary says it were a form.
@@ -126,15 +128,6 @@ def parse_fields(model: type[T], fields: Fields) -> T:
         else:
             values[name] = text
     return model.model_validate(values)
-
-
-async def _json_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise Problem(413, "too_large", f"more than {MAX_JSON_BYTES} bytes of JSON")
-    return bytes(body)
 
 
 async def _raw_body(request: Request) -> BinaryIO:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.concurrency import cores
 from pipeline.config import Config
+from pipeline.config.schema import UPLOADS
 from pipeline.engine import image_limits
 from pipeline.images import ImageLimits
 from pipeline.service.admission import Admission
@@ -62,7 +63,7 @@ class Resources:
             PhotoFetcher(config),
             Thumbnails(Decoder(1, budget), Admission(queue * THUMBNAILS_PER_SEARCH), limits),
             AuditPages(config),
-            Uploads(config.folder / "uploads", config.serve.keep_uploads),
+            Uploads(config.folder / UPLOADS, config.serve.keep_uploads),
             metrics,
         )
 

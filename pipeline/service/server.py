@@ -17,14 +17,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
+from pipeline.service.guards import DRAIN_SECONDS
+from pipeline.service.problems import Problem
 
 MAX_HEADER_BYTES = 16 * 1024
-HEADER_SECONDS = 10.0  # in which the headers of a connection's first request must have come
+HEADER_SECONDS = 10.0  # in which the headers of a request must have come
 KEEP_ALIVE_SECONDS = 30
 MAX_CONNECTIONS = 1000
 MAPPED_BYTES = 1 << 20  # what is larger is mapped, and unmapped when it is freed
@@ -108,13 +111,16 @@ def return_memory() -> None:
 
 
 class Protocol(H11Protocol):
-    """A connection, which is closed if it sends no whole request in time."""
+    """A connection, which is closed if a request's headers do not come in time."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Begin to wait for the first request."""
         super().connection_made(transport)
         self._send_at_once()
-        self._timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+        self._timer = self.loop.call_later(HEADER_SECONDS, transport.abort)
 
     def _send_at_once(self) -> None:
         """Not wait for the client to confirm an answer's headers before its body is sent: 40 ms.
@@ -124,14 +130,38 @@ class Protocol(H11Protocol):
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _give_up(self) -> None:
-        if self.cycle is None:
-            self.transport.abort()
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a request's headers; who sends some ends uvicorn's own waiting."""
+        if self._is_refused:  # read all the same, or TCP would throw the answer away
+            return
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._timer.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as every error is answered, and close."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = Problem(400, "bad_request", "this is no HTTP request").as_json()
+            headers = [*response.raw_headers, (b"connection", b"close")]
+            head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self._is_refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(DRAIN_SECONDS, self.transport.close)
 
 
 class Server(uvicorn.Server):

@@ -6,14 +6,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.service.guards import read_body
 from pipeline.service.problems import Problem
 
 COOKIE = "imgsearch-token"
@@ -72,7 +72,7 @@ class TokenGuard:
             response = HTMLResponse(_LOGIN_PAGE, 401)
         else:
             hint = "send `Authorization: Bearer TOKEN`, or open /login"
-            response = Problem(401, "token", "a token is needed", hint).response()
+            response = Problem(401, "token", "a token is needed", hint).response(scope)
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)
 
@@ -81,7 +81,8 @@ async def login(request: Request) -> Response:
     """Answer `/login`: take a token, from a form or the address of a QR code, into a cookie."""
     hashes = request.app.state.resources.config.serve.token_hashes
     if request.method == "POST":
-        token = dict(parse_qsl((await _form(request)).decode("ascii", "replace"))).get("token", "")
+        form = await read_body(request, _MAX_FORM_BYTES, "form")
+        token = dict(parse_qsl(form.decode("ascii", "replace"))).get("token", "")
     else:
         token = request.query_params.get("token", "")
     if not is_known(token, hashes):
@@ -98,21 +99,8 @@ async def login(request: Request) -> Response:
     return response
 
 
-async def _form(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise Problem(413, "too_large", "the form is too large")
-    return bytes(body)
-
-
 def _token_of(headers: Headers) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")

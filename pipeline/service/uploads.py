@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.artifacts import write_atomic
 from pipeline.service.problems import Problem
 
 NAME = "[0-9a-f]{64}"
+_LOG = logging.getLogger("pipeline.service")
 
 
 class Uploads:
@@ -28,11 +30,18 @@ class Uploads:
         """Whether any are kept."""
         return self._limit > 0
 
-    def keep(self, data: bytes) -> str:
-        """Keep a photo, and forget those that nobody has asked for longest; return its name."""
+    def keep(self, data: bytes) -> str | None:
+        """Keep a photo, and forget those that nobody has asked for longest.
+
+        Return its name; None where it cannot be kept, which is no reason not to answer.
+        """
         name = hashlib.sha256(data).hexdigest()
-        self._folder.mkdir(exist_ok=True)
-        write_atomic(self._folder / name, data, flush=False)
+        try:
+            self._folder.mkdir(exist_ok=True)
+            write_atomic(self._folder / name, data, flush=False)
+        except OSError as error:
+            _LOG.warning("photos are not kept: %s: %s", self._folder, os.strerror(error.errno or 0))
+            return None
         files = sorted(self._photos(), key=_last_use, reverse=True)
         for file in files[self._limit :]:
             file.unlink(missing_ok=True)

@@ -643,7 +643,7 @@ _MIXTURE = (
 def mixed(server: PhotoServer, count: int, seed: int) -> list[Expected]:
     """So many different URLs, mostly of plain photos, with everything above among them.
 
-    True for attempts 3, redirects 5, backoff 0.05, timeouts of 1 s (connect, read) and 3 s
+    True for attempts from 2, redirects 5, backoff 0.05, timeouts from 1 s (connect, read) and 3 s
     (total), `ImageLimits` of at most 50 MB, `allow_addresses` 127.0.0.1/32, and for runs that are
     killed and started again: no outcome depends on what was asked for before.
     """

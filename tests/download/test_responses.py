@@ -84,8 +84,8 @@ def zstd(data: bytes) -> bytes:
 # The header, the body, why it is no photo ("" if it is one), and where it is or is not one as well:
 # (b)rowser, (c)url, (r)equests.
 ENCODED = [
-    ("gzip", gzip.compress(PHOTO), "", "bcr"),
-    ("GZip", gzip.compress(PHOTO), "", "bcr"),
+    ("gzip", gzip.compress(PHOTO, mtime=0), "", "bcr"),
+    ("GZip", gzip.compress(PHOTO, mtime=0), "", "bcr"),
     ("x-gzip", gzip.compress(PHOTO), "", "bcr"),
     ("deflate", zlib.compress(PHOTO), "", "bcr"),
     ("deflate", raw_deflate(PHOTO), "", "bcr"),

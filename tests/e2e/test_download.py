@@ -28,22 +28,24 @@ from tests.download.photo_server import Expected, PhotoServer, draw, mixed
 
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
 REPOSITORY = Path(__file__).parents[2]
-URLS, KILLS = 2000, 10
-# Every photo has 3 s, and 64 are on their way at a time. If all of them took that long:
-LONGEST = URLS / 64 * 3.0
+URLS, KILLS = 1000, 3
+SOAK_URLS, SOAK_KILLS = 2000, 10
+LEFT = 500
+# Every photo has 5 s, and 64 are on their way at a time. If all of them took that long:
+LONGEST = SOAK_URLS / 64 * 5.0
 SETTINGS = """
 root: {root}
 name: shop
 source: {{type: table, path: {table}, columns: {{key: id, image: url}}}}
 download:
   per_host: 64
-  attempts: 3
+  attempts: 2
   backoff: 0.05
   connect_timeout: 1
-  read_timeout: 1
-  total_timeout: 3
+  read_timeout: 2.5
+  total_timeout: 5
   allow_addresses: [127.0.0.1/32]
-images: {{min_side: 1}}
+images: {{min_side: 1, max_bytes: 1000000}}
 engines: {{vgg16: {{type: pretrained, weights: random}}}}
 """
 
@@ -92,16 +94,17 @@ def as_rows(expected: Sequence[Expected]) -> list[tuple[str, ...]]:
     return [(one.url, one.state, one.reason) for one in expected]
 
 
-def test_two_thousand_urls_end_within_their_deadlines_and_add_up(
-    tmp_path: Path, server: PhotoServer
+@pytest.mark.soak
+def test_urls_end_within_their_deadlines_and_add_up(
+    soak: bool, tmp_path: Path, server: PhotoServer
 ) -> None:
-    expected = mixed(server, URLS, seed=1)
+    expected = mixed(server, SOAK_URLS if soak else URLS, seed=1)
     settings = write_table(tmp_path / "shop", [one.url for one in expected])
     run(settings, "ingest")
     out, talk = run(settings, "download")
     assert ledger(settings) == as_rows(expected)
     states = Counter(one.state for one in expected)
-    assert f"2,000 images = {states['available']:,} available + " in out
+    assert f"{len(expected):,} images = {states['available']:,} available + " in out
     assert f"+ {states['rejected']:,} rejected (" in out
     assert "MB" in talk
     assert "--retry-failed" in talk
@@ -133,7 +136,7 @@ def finished(settings: Path) -> dict[str, dict[str, Any]]:
         return {row["uri"]: dict(row) for row in rows}
 
 
-def kill_after(settings: Path, photos: int) -> None:
+def kill_after(settings: Path, photos: int, total: int) -> None:
     """Download, and kill that as soon as so many more photos have ended."""
     enough = len(finished(settings)) + photos
     process = start(settings, "download")
@@ -144,19 +147,21 @@ def kill_after(settings: Path, photos: int) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert enough <= len(finished(settings)) < URLS
+    assert enough <= len(finished(settings)) < total
 
 
-def test_ten_kills_change_nothing(tmp_path: Path, server: PhotoServer) -> None:
-    expected = mixed(server, URLS, seed=1)
+@pytest.mark.soak
+def test_kills_change_nothing(soak: bool, tmp_path: Path, server: PhotoServer) -> None:
+    urls, count = (SOAK_URLS, SOAK_KILLS) if soak else (URLS, KILLS)
+    expected = mixed(server, urls, seed=1)
     settings = write_table(tmp_path / "shop", [one.url for one in expected])
     run(settings, "ingest")
     folder = load_config(settings).folder
-    # More than that end before each kill arrives; the last quarter is enough for those.
-    kills = sorted(random.Random(3).sample(range(1, URLS * 3 // 4), KILLS))
+    # More than that end before each kill arrives; those that are left are enough for those.
+    kills = sorted(random.Random(3).sample(range(1, urls - LEFT), count))
     ended: dict[str, dict[str, Any]] = {}
     for before, after in pairwise([0, *kills]):
-        kill_after(settings, after - before)
+        kill_after(settings, after - before, urls)
         now = finished(settings)
         assert {url: now.get(url) for url in ended} == ended
         ended = now
@@ -171,7 +176,7 @@ def test_ten_kills_change_nothing(tmp_path: Path, server: PhotoServer) -> None:
     assert {url: now[url] for url in ended} == ended
     assert ledger(settings) == as_rows(expected)
     paths = {row["path"] for row in now.values() if row["path"]}
-    assert len(paths) > URLS / 2
+    assert len(paths) > urls / 2
     ledger_files = {"catalog.sqlite", "catalog.copy.sqlite", "catalog.json"}
     assert left - {"checked.json"} == {
         ".lock",

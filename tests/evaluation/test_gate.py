@@ -126,6 +126,36 @@ def test_photos_that_are_gone_are_no_fault_of_an_index(shop: Shop) -> None:
     assert current(shop) == 1
 
 
+def test_photos_are_compared_with_each_other_and_with_what_does_not_answer_yet(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "sample_rows", lambda _rows: np.array([0, 20]))
+    compared: list[Ids | None] = []
+    opening = engine_searcher.open_build
+
+    def noting(build_: engine_searcher.Build) -> object:
+        index = opening(build_)
+        search = index.search
+
+        def noting_search(queries: np.ndarray, k: int, allowed: Ids | None = None) -> Neighbors:
+            compared.append(allowed)
+            return search(queries, k, allowed)
+
+        monkeypatch.setattr(index, "search", noting_search)
+        return index
+
+    monkeypatch.setattr(engine_searcher, "open_build", noting)
+    items = {f"k{n}": (4 * n, "") for n in range(40)}
+    build(shop, items)
+    assert compared[0] is None
+    compared.clear()
+    # Of 40 rows one is gone; two are new, in a segment of their own.
+    build(shop, items | {"k1": (250, ""), "k40": (252, "")})
+    (rows,) = compared
+    assert rows is not None
+    assert rows.tolist() == [0, 20, 39, 40]
+
+
 def test_an_index_of_other_items_than_the_ledger_has_is_refused(shop: Shop) -> None:
     build(shop, {"a": (0, ""), "b": (100, "")})
     offer(shop, {"a": (0, "")})

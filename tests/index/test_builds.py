@@ -95,14 +95,15 @@ def test_a_current_build_that_is_not_whole_is_refused(builds: BuildStore, build:
         builds.current()
 
 
-def test_a_manifest_that_describes_no_index_is_refused(builds: BuildStore) -> None:
+def test_what_an_earlier_version_made_is_no_build_and_does_not_answer(builds: BuildStore) -> None:
     with publish(builds.folder / "a1", {"engine": "e"}):
         pass
     builds.use("a1")
+    assert builds.current() is None
     with pytest.raises(
         DamagedArtifactError, match=r"manifest.json: damaged: it describes no index"
     ):
-        builds.current()
+        builds.open("a1")
 
 
 def test_builds_that_are_not_needed_are_removed(builds: BuildStore) -> None:

@@ -206,6 +206,17 @@ def files_of(config: Config) -> list[Path]:
     return sorted(path.relative_to(config.root) for path in files)
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, replace_by_folder, replace_by_fifo])
+def test_a_segment_without_its_vectors_is_made_again(
+    config: Config, tmp_path: Path, damage: Damage
+) -> None:
+    here = copy_of(config, tmp_path / "copy")
+    expected = answers(here)
+    damage(next(here.root.rglob("index.faiss")))
+    assert repair(here).left == []
+    assert answers(here) == expected
+
+
 def test_a_photo_of_the_same_size_and_time_is_read_again(config: Config, tmp_path: Path) -> None:
     def bmp(color: Color) -> bytes:
         file = io.BytesIO()

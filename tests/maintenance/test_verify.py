@@ -21,7 +21,8 @@ from pipeline.errors import NotBuiltError
 from pipeline.index.build import describe
 from pipeline.index.builds import Build
 from pipeline.index.parent import find_parent
-from pipeline.maintenance.verify import Verdict, verify
+from pipeline.maintenance.problems import Verdict
+from pipeline.maintenance.verify import verify
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ENGINE, Color, ListSource, Shop, png, tree
 

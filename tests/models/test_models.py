@@ -30,7 +30,7 @@ SMALL = PretrainedSettings(
     network="MobileNet",
     weights="random",
     include_top=False,
-    layer=None,
+    layer="conv_pw_1_relu",
     pooling="avg",
     input_size=32,
     when_unavailable="fail",
@@ -69,6 +69,18 @@ def test_an_encoder_takes_raw_pixels() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def whole_mobilenet(seed: int) -> Any:
+    keras.utils.set_random_seed(seed)
+    return keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
+
+
+def mobilenet(seed: int) -> Any:
+    """SMALL's network."""
+    whole = whole_mobilenet(seed)
+    maps = whole.get_layer(SMALL.layer).output
+    return keras.Model(whole.input, keras.layers.GlobalAveragePooling2D()(maps))
+
+
 @pytest.fixture(scope="module")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """SMALL; not to be changed."""
@@ -83,14 +95,11 @@ def test_a_fetched_model_gives_the_vectors_of_its_network(fetched: ModelFolder) 
     assert pixels.dtype == np.uint8
     assert (pixels == np.asarray(photo.resize((32, 32), Image.Resampling.BICUBIC))).all()
 
-    keras.utils.set_random_seed(SMALL.seed)
-    network = keras.applications.MobileNet(
-        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
-    )
+    network = mobilenet(SMALL.seed)
     prepared = keras.applications.mobilenet.preprocess_input(pixels[np.newaxis].astype(np.float32))
     expected = network.predict(prepared, verbose=0)[0]
     found = model.encode(np.stack([pixels, pixels]))
-    assert found.shape == (2, model.dim) == (2, 1024)
+    assert found.shape == (2, model.dim) == (2, 64)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
@@ -105,7 +114,7 @@ def test_random_weights_follow_from_their_seed(fetched: ModelFolder, tmp_path: P
 
 @pytest.mark.usefixtures("not_exported")
 @pytest.mark.parametrize(
-    "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_pw_13_relu"}]
+    "change", [{"resize": "box"}, {"normalize": False}, {"layer": "conv_dw_2"}]
 )
 def test_what_changes_a_vector_changes_the_fingerprint(
     change: dict[str, object], fetched: ModelFolder, tmp_path: Path
@@ -124,18 +133,11 @@ def test_weights_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
         models.load("a", folder)
 
 
-def mobilenet(seed: int) -> Any:
-    keras.utils.set_random_seed(seed)
-    return keras.applications.MobileNet(
-        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
-    )
-
-
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of SMALL's network; not to be changed."""
     file = tmp_path_factory.mktemp("weights") / "mobile.weights.h5"
-    mobilenet(1).save_weights(file)
+    whole_mobilenet(1).save_weights(file)
     return file
 
 
@@ -143,10 +145,10 @@ def weights_at(file: Path, **settings: object) -> PretrainedSettings:
     return SMALL.model_copy(update={"weights": str(file), **settings})
 
 
-def test_weights_are_read_from_a_file(tmp_path: Path) -> None:
+def test_weights_are_read_from_a_file(weights_file: Path, tmp_path: Path) -> None:
     network = mobilenet(1)
     file = tmp_path / "mobile.weights.h5"
-    network.save_weights(file)
+    shutil.copy(weights_file, file)
     settings = SMALL.model_copy(update={"weights": str(file)})
     store = ModelStore(tmp_path / "model")
     model = models.load("a", pretrained.fetch("a", settings, store))

@@ -9,6 +9,7 @@ import pytest
 
 import pipeline
 from pipeline.errors import (
+    BusyError,
     DamagedArtifactError,
     GateError,
     NotBuiltError,
@@ -115,6 +116,14 @@ def test_engines_that_were_not_published_are_named(shop: Shop) -> None:
 
 
 # -- Rolling back ----------------------------------------------------------------------------------
+
+
+def test_a_parent_that_is_not_kept_is_named_as_that(shop: Shop) -> None:
+    grown(shop, 3)
+    shutil.rmtree(PublicationStore(shop.config).folder / "2")
+    with pytest.raises(QueryError, match="publication 2, the parent of 3, is not kept any more"):
+        roll_back(shop.config)
+    assert roll_back(shop.config, 1).number == 1
 
 
 def test_rolling_back_and_forward_again(shop: Shop) -> None:
@@ -261,6 +270,22 @@ def test_what_is_mended_takes_the_place_of_what_was_refused(shop: Shop) -> None:
     assert store(shop).numbers() == [1, 2, 3]
     assert nearest(shop, 2) == ["k1", "k2"]
     assert [one.refused for one in publications(shop.config)] == [(), (), ()]
+
+
+def test_what_was_refused_is_not_replaced_while_it_is_open(shop: Shop) -> None:
+    grown(shop, 1)
+    shop.offer({"k1": [A], "k2": [B]})
+    shop.embed()
+    shop.build_only()
+    with pytest.raises(GateError):
+        refuse(shop, "it smells")
+    with pipeline.open(shop.config, publication=2) as searcher:
+        with pytest.raises(BusyError, match="publication 2 is in use; end what searches"):
+            grown(shop, 3, first=3)
+        found = searcher.search(np.float32(A), 9, where="name <> ''")
+        assert [hit.item.key for hit in found[ENGINE].hits] == ["k1", "k2"]
+    grown(shop, 3, first=3)
+    assert nearest(shop, 2) == ["k1", "k2", "k3"]
 
 
 # -- What is damaged or lost -----------------------------------------------------------------------

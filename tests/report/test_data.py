@@ -17,6 +17,7 @@ from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.pixels import Preprocessing
+from pipeline.images.silence import silence
 from pipeline.index.calibration import Calibration
 from pipeline.report.data import ReportData, report_data
 from pipeline.report.maps import arrange, draw_maps
@@ -315,6 +316,13 @@ def test_what_is_near_in_space_is_near_on_the_map() -> None:
     assert (arrange(vectors, seed=7) == placed).all()
     assert np.isfinite(arrange(vectors * np.float32(1e-12), seed=7)).all()
     assert np.isfinite(arrange(vectors * np.float32(1e12), seed=7)).all()
+
+
+def test_short_vectors_are_arranged_after_photos_were_decoded() -> None:
+    with silence():  # its filter of warnings stays, and scikit-learn copies it
+        pass
+    vectors = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    assert arrange(vectors, seed=7).shape == (40, 2)
 
 
 def test_few_points_lie_on_their_first_two_components() -> None:

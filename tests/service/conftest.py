@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.service.app import create_app
 from pipeline.service.published import PublishedState
 from pipeline.service.server import Address, Server
-from tests.engines import Fair, Opener, Thing, open_fair
+from tests.engines import Fair, Thing, fairs, open_fair
 
 __all__ = ["open_fair"]
 
@@ -84,11 +84,12 @@ class Client:
 
 
 @contextmanager
-def running(config: Config) -> Iterator[Client]:
-    """Run a service on a thread, within the block."""
+def running(config: Config, *, local: bool = False) -> Iterator[Client]:
+    """Run a service on a thread, within the block; `local` as it is started for this machine."""
     address = Address("127.0.0.1", 0)
     with address.listen() as listener:
-        server = Server(create_app(config, PublishedState(config)), address, grace=5)
+        app = create_app(config, PublishedState(config), local=local)
+        server = Server(app, address, grace=5)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():
@@ -116,15 +117,16 @@ THINGS = {
 }
 
 
-@pytest.fixture
-def fair(open_fair: Opener) -> Fair:
-    """A catalog of six things, searched by two engines."""
-    fair = open_fair()
-    fair.build(THINGS)
-    return fair
+@pytest.fixture(scope="module")
+def fair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fair]:
+    """A catalog of six things, searched by two engines; its items and indexes are only read."""
+    with fairs(tmp_path_factory.mktemp("fair")) as open_:
+        fair = open_()
+        fair.build(THINGS)
+        yield fair
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(fair: Fair) -> Iterator[Client]:
     """A service for that catalog, without limits on how often it is asked."""
     with running(with_settings(fair.config)) as client:

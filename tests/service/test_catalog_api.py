@@ -130,11 +130,12 @@ def test_the_audit_is_made_when_it_is_asked_for(client: Client) -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_what_is_counted_can_be_read(client: Client) -> None:
-    client.get("/api/items/1")
-    client.post("/api/search", png((1, 2, 3)))
-    text = client.get("/metrics").body.decode()
-    counted = 'imgsearch_requests_total{method="GET",route="/api/items/{id:int}",status="200"} 1.0'
+def test_what_is_counted_can_be_read(fair: Fair) -> None:
+    with running(with_settings(fair.config)) as client:
+        client.get("/api/items/1")
+        client.post("/api/search", png((1, 2, 3)))
+        text = client.get("/metrics").body.decode()
+    counted = 'imgsearch_requests_total{method="GET",route="/api/items/{id:item}",status="200"} 1.0'
     assert counted in text
     assert "imgsearch_batch_photos_count 1.0" in text
 

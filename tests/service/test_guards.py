@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import io
 import logging
 import socket
 import tempfile
-import time
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from pipeline.config import Config
+from pipeline.service import server, uploads
 from pipeline.service.clients import RateLimit, client_of
 from pipeline.service.guards import BodyGuard
 from pipeline.service.tokens import hash_token, new_token
@@ -205,9 +207,10 @@ def test_no_temporary_file_is_left(
         assert list(spool.iterdir()) == []
 
 
-def test_headers_have_a_limit(client: Client) -> None:
+@pytest.mark.parametrize("length", [40_000, 3_000_000])
+def test_headers_have_a_limit(client: Client, length: int) -> None:
     with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: " + b"y" * 40_000)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: " + b"y" * length)
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
@@ -222,15 +225,135 @@ def test_forms_have_limits(client: Client, fields: dict[str, str]) -> None:
 
 
 def test_the_log_has_a_line_for_each_request_and_not_what_was_asked(
-    client: Client, caplog: pytest.LogCaptureFixture
+    fair: Fair, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "pipeline.service.access"):
+    with (
+        caplog.at_level(logging.INFO, "pipeline.service.access"),
+        running(with_settings(fair.config)) as client,
+    ):
         client.get("/api/items?q=secret")
         client.get("/a%0ab%1b[31m?token=secret")
-        deadline = time.monotonic() + 5
-        while len(caplog.messages) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
     assert [line.split(" ")[1:5] for line in caplog.messages] == [
         ["127.0.0.1", "GET", '"/api/items"', "200"],
         ["127.0.0.1", "GET", '"/a\\nb\\u001b[31m"', "404"],
     ]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /api/search HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        # Two readers may disagree where such a body ends, and the next request begins.
+        b"POST /api/search HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked"
+        b"\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_told_so_once(client: Client, request_: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        connection.sendall(request_)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in head.lower()
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b'{"code":"bad_request","message":' in body
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_headers_that_do_not_come_are_given_up(
+    client: Client, before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        connection.sendall(before + b"GET / HT")
+        answer = b""
+        while before and not answer.endswith(b"ok\n"):
+            answer += connection.recv(65536)
+        connection.sendall(b"TP/1.1")
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(65536) == b""
+
+
+def test_a_site_that_takes_this_machines_address_is_shown_nothing(fair: Fair) -> None:
+    config = with_settings(fair.config)
+    with running(config, local=True) as client:
+        names = [
+            "127.0.0.1:8000",
+            "[::1]:80",
+            "localhost",
+            "LOCALHOST:1",
+            "a.localhost",
+            "10.0.0.1",
+        ]
+        for name in names:
+            assert client.get("/api/catalog", Host=name).status == 200
+        for name in (
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost.evil.example",
+            "a",
+            "",
+        ):
+            assert client.get("/api/catalog", Host=name).status == 421
+    with running(with_settings(config, trusted_proxies=["127.0.0.1/32"]), local=True) as client:
+        assert client.get("/api/catalog", Host="shop.example").status == 200
+    with running(with_settings(config, token_hashes=[hash_token("a")]), local=True) as client:
+        assert client.get("/api/catalog", Host="a", Authorization="Bearer a").status == 200
+
+
+def test_a_token_is_found_among_other_cookies_and_kept_for_https(fair: Fair) -> None:
+    settings = {"token_hashes": [hash_token("a")], "trusted_proxies": ["127.0.0.1/32"]}
+    with running(with_settings(fair.config, **settings)) as client:
+        cookie = 'json={"a":1, "b":"c"}; =; imgsearch-token=a'
+        assert client.get("/api/catalog", Cookie=cookie).status == 200
+        plain = client.get("/login?token=a").headers["set-cookie"].lower()
+        headers = {"X-Forwarded-Proto": "https"}
+        secure = client.request("GET", "/login?token=a", headers=headers).headers["set-cookie"]
+        assert ("; secure" in plain, "; secure" in secure.lower()) == (False, True)
+
+
+def test_browsers_are_refused_with_a_page_and_programs_with_json(fair: Fair) -> None:
+    with running(with_settings(fair.config, requests_per_second=0.01, burst=6)) as client:
+        accept = {"Accept": "text/html,*/*;q=0.8"}
+        for method, path, status in [
+            ("GET", "/nowhere", 404),
+            ("GET", f"/items/{'9' * 5000}", 404),
+            ("PUT", "/", 405),
+            ("GET", "/report", 404),
+        ]:
+            page = client.request(method, path, headers=accept)
+            assert (page.status, page.headers["content-type"][:9]) == (status, "text/html")
+            assert b'class="message"' in page.body
+        assert client.get(f"/api/items/{'9' * 5000}", **accept).json["code"] == "not_found"
+        assert client.get("/nowhere").json["code"] == "not_found"
+        page = client.get("/", **accept)
+        assert (page.status, page.headers["content-type"][:9]) == (429, "text/html")
+        assert "retry-after" in page.headers
+        assert client.get("/").json["code"] == "rate"
+
+
+def test_files_of_the_page_need_not_be_sent_again(client: Client) -> None:
+    first = client.get("/static/page.css")
+    assert first.headers["content-type"].startswith("text/css")
+    headers = {"If-None-Match": first.headers["etag"]}
+    again = client.request("GET", "/static/page.css", headers=headers)
+    assert (again.status, again.body) == (304, b"")
+    assert client.get("/static/page.css", Range="bytes=9-3").status == 200
+
+
+def test_a_full_disk_is_told_and_stops_no_search(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with running(with_settings(fair.config, keep_uploads=2)) as client:
+        monkeypatch.setattr(uploads, "write_atomic", fail)
+        answer = client.post("/api/search", png((1, 2, 3)))
+        assert (answer.status, "upload" in answer.json) == (200, False)
+        monkeypatch.setattr(tempfile, "SpooledTemporaryFile", fail)
+        answer = client.post("/api/search", png((1, 2, 3)))
+        assert (answer.status, answer.json["message"]) == (503, "No space left on device")

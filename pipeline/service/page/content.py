@@ -71,8 +71,3 @@ class Failure:
     def again(self) -> bool:
         """Whether the same may work later."""
         return self.status in {429, 503, 504}
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 item", "12 items"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

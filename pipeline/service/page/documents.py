@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.report.text import counted
 from pipeline.service.page import filters
 from pipeline.service.page.cards import (
     BEST,
@@ -17,7 +18,7 @@ from pipeline.service.page.cards import (
     ranks_of,
     views,
 )
-from pipeline.service.page.content import Failure, Shop, ShownQuery, counted
+from pipeline.service.page.content import Failure, Shop, ShownQuery
 from pipeline.service.page.filters import Params
 from pipeline.service.page.render import render
 
@@ -117,6 +118,11 @@ def error_page(shop: Shop, failure: Failure) -> str:
     return _render("error.html.jinja", shop, error=failure)
 
 
+def bare_page(failure: Failure, base: str) -> str:
+    """Return a page that says why there is no other, and needs nothing of the catalog."""
+    return render("bare.html.jinja", error=failure, base=base)
+
+
 def page_number(params: Params) -> int:
     """Return the page of items that is asked for, from 1."""
     text = dict(params).get("page", "")
@@ -179,7 +185,7 @@ def _more(params: Params, total: int, max_k: int, base: str) -> str | None:
     """Return the address of the same search with more hits, if there may be any."""
     if not total:
         return None
-    k = int(dict(params).get("k") or PAGE)
+    k = int(float(dict(params).get("k") or PAGE))  # "24.0" is one too
     if total < k or k >= max_k:
         return None
     return _with(params, f"{base}/search", k=min(k + PAGE, max_k))
