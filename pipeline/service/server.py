@@ -29,6 +29,7 @@ from pipeline.service.problems import Problem
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0  # in which the headers of a request must have come
 KEEP_ALIVE_SECONDS = 30
+FIRST_REQUEST_SECONDS = 0.2  # in which it must come when the service is told to stop
 MAX_CONNECTIONS = 1000
 MAPPED_BYTES = 1 << 20  # what is larger is mapped, and unmapped when it is freed
 _M_MMAP_THRESHOLD = -3  # of malloc.h
@@ -135,6 +136,13 @@ class Protocol(H11Protocol):
         """Wait no more."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """End when what is asked is answered; who has just connected may be about to ask."""
+        if self.cycle is None:
+            self.loop.call_later(FIRST_REQUEST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
