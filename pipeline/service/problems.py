@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Mapping
 
@@ -26,6 +27,7 @@ from pipeline.images import Reject
 from pipeline.service.page.content import Failure
 from pipeline.service.page.documents import bare_page
 
+_LOG = logging.getLogger("pipeline.service")
 _OF_STATUS = {
     400: ("bad_request", "the request is not understood", "see /openapi.json"),
     404: ("not_found", "there is nothing at this address", "see /openapi.json"),
@@ -98,9 +100,11 @@ def _of_pipeline(error: PipelineError) -> Problem:
     if isinstance(error, RejectedImage):
         status = _OF_REJECTS.get(error.reason, 422)
         return Problem(status, error.code, f"not an acceptable photo: {error.message}", error.hint)
-    status = 400 if isinstance(error, QueryError) else 500
-    status = 503 if isinstance(error, _UNAVAILABLE) else status
-    return Problem(status, error.code, error.message, error.hint)
+    if isinstance(error, QueryError):
+        return Problem(400, error.code, error.message, error.hint)
+    status = 503 if isinstance(error, _UNAVAILABLE) else 500
+    _LOG.warning("%s", error)  # where, and what to do: for whoever runs the service
+    return Problem(status, error.code, error.message, "the service's log says what to do")
 
 
 async def respond(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -29,6 +30,8 @@ from pipeline.service.problems import Problem
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0  # in which the headers of a request must have come
 KEEP_ALIVE_SECONDS = 30
+ACCEPT_SECONDS = 0.02  # in which what is being accepted has become a connection
+FIRST_REQUEST_SECONDS = 0.2  # in which it must come when the service is told to stop
 MAX_CONNECTIONS = 1000
 MAPPED_BYTES = 1 << 20  # what is larger is mapped, and unmapped when it is freed
 _M_MMAP_THRESHOLD = -3  # of malloc.h
@@ -145,6 +148,13 @@ class Protocol(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """End when what is asked is answered; who has just connected may be about to ask."""
+        if self.cycle is None:
+            self.loop.call_later(FIRST_REQUEST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
+
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -162,6 +172,15 @@ class Protocol(H11Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(DRAIN_SECONDS, self.transport.close)
+
+
+def _waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that wait already."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 class Server(uvicorn.Server):
@@ -201,6 +220,26 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take who has connected already, then end: closing a listener resets them."""
+        loop = asyncio.get_running_loop()
+        for listener in sockets or ():
+            loop.remove_reader(listener)
+        await asyncio.sleep(ACCEPT_SECONDS)
+        coming = [
+            loop.create_task(loop.connect_accepted_socket(self._protocol, one, ssl=self.config.ssl))
+            for listener in sockets or ()
+            for one in _waiting_at(listener)
+        ]
+        for server in self.servers:
+            server.close()
+        if coming:
+            await asyncio.wait(coming, timeout=FIRST_REQUEST_SECONDS)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at once, when it is the second time."""

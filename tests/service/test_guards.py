@@ -357,3 +357,14 @@ def test_a_full_disk_is_told_and_stops_no_search(
         monkeypatch.setattr(tempfile, "SpooledTemporaryFile", fail)
         answer = client.post("/api/search", png((1, 2, 3)))
         assert (answer.status, answer.json["message"]) == (503, "No space left on device")
+
+
+def test_where_the_catalog_is_stays_with_who_runs_the_service(
+    fair: Fair, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    (index,) = fair.config.folder.glob("color/segments/*/index.faiss")
+    index.write_bytes(index.read_bytes()[:-1] + b"?")
+    answer = client.get("/api/search?item=1")
+    assert (answer.status, answer.json["code"]) == (503, "damaged")
+    assert str(fair.config.folder) not in answer.body.decode()
+    assert str(index.parent) in caplog.text
