@@ -32,8 +32,9 @@ def open_for_writing(file: Path) -> Connection:
 def open_for_reading(folder: Path, *, any_thread: bool = False) -> Connection:
     """Open the ledger without changing it; whoever writes it meanwhile is not waited for.
 
-    Where this process may not write, SQLite cannot keep others from writing to what it reads, so
-    that a copy in memory is read, unless someone is writing now and has made what SQLite needs.
+    Where this process may not write, or the disk is full, SQLite cannot keep others from writing to
+    what it reads, so that a copy in memory is read, unless someone is writing now and has made what
+    SQLite needs.
 
     Raises:
         NotBuiltError: what was written last is in a file that SQLite cannot read here.
@@ -41,19 +42,32 @@ def open_for_reading(folder: Path, *, any_thread: bool = False) -> Connection:
     """
     file = folder / LEDGER
     if os.access(folder, os.W_OK) and os.access(file, os.W_OK):
-        return _connect(file.absolute().as_uri(), any_thread=any_thread)
+        try:
+            return _opened(file.absolute().as_uri(), any_thread=any_thread)
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+                raise
     while _has_log(file):
         try:
-            database = _connect(f"{file.absolute().as_uri()}?mode=ro", any_thread=any_thread)
-            database.execute("SELECT * FROM sqlite_master LIMIT 1").fetchall()
+            return _opened(f"{file.absolute().as_uri()}?mode=ro", any_thread=any_thread)
         except sqlite3.OperationalError as error:
             if _has_log(file):  # else it was finished just now
                 message = "a run was broken off here, and its end can be read by its owner only"
                 hint = "let the owner run `imgsearch build`"
                 raise NotBuiltError(message, where=folder, hint=hint) from error
-        else:
-            return database
     return _unchanged_copy(folder, any_thread=any_thread)
+
+
+def _opened(uri: str, *, any_thread: bool) -> Connection:
+    """Open a ledger, and what SQLite needs beside it to read."""
+    database = _connect(uri, any_thread=any_thread)
+    try:
+        database.execute("SELECT * FROM sqlite_master LIMIT 1").fetchall()
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _unchanged_copy(folder: Path, *, any_thread: bool) -> Connection:

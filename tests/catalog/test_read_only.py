@@ -113,3 +113,22 @@ def test_a_damaged_one_is_not_read(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with reading_only(folder), pytest.raises(DamagedArtifactError, match="content has changed"):
         Catalog(folder)
+
+
+def test_it_is_read_where_the_disk_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, refused = ledger_opening._connect, []
+
+    def on_a_full_disk(database: str, *, any_thread: bool) -> sqlite3.Connection:
+        if database == ":memory:":
+            return connect(database, any_thread=any_thread)
+        refused.append(database)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    monkeypatch.setattr(ledger_opening, "_connect", on_a_full_disk)
+    before = state(folder)
+    with Catalog(folder) as catalog:
+        assert keys(catalog) == {"a", "b"}
+    assert refused
+    assert state(folder) == before
