@@ -24,7 +24,7 @@ from pipeline.index.build import build_index
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import WEIGHTS, ModelFolder
 from pipeline.publish import publish
-from pipeline.publish.publish import Verdict
+from pipeline.publish.publish import GateVerdict
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.workspace import Workspace
@@ -114,7 +114,7 @@ class Fair:
         """Publish whatever indexes there are, once every engine has one."""
         ws = Workspace(self.config, self.catalog)
         if all(engine.builds.current() for engine in ws.engines.values()):
-            publish.publish(ws, lambda *_: Verdict({}))
+            publish.publish(ws, lambda *_: GateVerdict({}))
 
     def searcher(self, name: str) -> EngineSearcher:
         return open_engine(self.config, name)

@@ -28,7 +28,7 @@ _NICENESS = 10  # of the watch: queries come first
 def watch(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
     """Keep a catalog published while its photos or its table change, until Ctrl-C or SIGTERM."""
     from pipeline.watch.events import hints
-    from pipeline.watch.loop import Watch, run
+    from pipeline.watch.loop import Watcher, run
     from pipeline.watch.target import CatalogTarget
 
     settings = load_config(config, set_)
@@ -39,7 +39,7 @@ def watch(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = F
         if settings.watch.use_events:
             listening.enter_context(hints(files.root, hint, talk, has_tree=files.has_tree))
         talk(f"watching {files.path}; Ctrl-C ends it")
-        run(Watch(settings.watch, target, _Console(as_json)), hint)
+        run(Watcher(settings.watch, target, _Console(as_json)), hint)
 
 
 class _Console:

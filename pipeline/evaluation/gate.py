@@ -25,7 +25,7 @@ from pipeline.index.base import Ids, Mask
 from pipeline.index.builds import SEGMENTS, Build
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication, PublishedEngine
-from pipeline.publish.publish import Verdict
+from pipeline.publish.publish import GateVerdict
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult
@@ -44,7 +44,7 @@ def judge(
     answering: Publication | None,
     *,
     accept_losses: bool = False,
-) -> Verdict:
+) -> GateVerdict:
     """Say whether a publication may answer in the place of the one that does now.
 
     With `accept_losses` it may have far fewer photos: they were removed on purpose.
@@ -66,7 +66,7 @@ def judge(
         else:
             faults += _mismatches(name, check)
             faults += _fall(name, checks[name]["precision"], _measured(name, answering))
-    return Verdict(checks, tuple(faults))
+    return GateVerdict(checks, tuple(faults))
 
 
 def _losses(name: str, now: PublishedEngine, before: PublishedEngine) -> Faults:

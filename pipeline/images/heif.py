@@ -20,7 +20,7 @@ from pipeline.errors import RejectedImage
 from pipeline.images.av1 import av1_pictures
 from pipeline.images.bitstream import CodedPicture
 from pipeline.images.hevc import hevc_pictures
-from pipeline.images.isobmff import Item, read_first_samples, read_items
+from pipeline.images.isobmff import HeifItem, read_first_samples, read_items
 from pipeline.images.limits import ImageLimits, Reject, check_size
 
 _MAX_BYTES = 160_000_000  # bytes of planes; RGB takes up to 400 MB more
@@ -59,7 +59,7 @@ def open_heif(data: bytes) -> ImageFile:
     return image
 
 
-def _check_items(primary: int, items: dict[int, Item]) -> None:
+def _check_items(primary: int, items: dict[int, HeifItem]) -> None:
     """Check what is decoded for the primary item: each tile of it, and of what may be its alpha."""
     coded = cache(lambda number: _coded(items[number]))
     shown = {primary, *(number for number, item in items.items() if _is_alpha(item))}
@@ -85,11 +85,11 @@ def _check_bytes(count: int) -> None:
         raise RejectedImage(Reject.TOO_MANY_PIXELS, message)
 
 
-def _is_alpha(item: Item) -> bool:
+def _is_alpha(item: HeifItem) -> bool:
     return _ALPHA.match(item.properties.get(b"auxC", b"")) is not None
 
 
-def _tiles(number: int, items: dict[int, Item]) -> list[int]:
+def _tiles(number: int, items: dict[int, HeifItem]) -> list[int]:
     """List the coded items of which an item is made."""
     item = items[number]
     if item.kind == b"grid":
@@ -99,12 +99,12 @@ def _tiles(number: int, items: dict[int, Item]) -> list[int]:
     return item.parts if item.kind in _DERIVED else [number]
 
 
-def _declared(item: Item) -> tuple[int, int]:
+def _declared(item: HeifItem) -> tuple[int, int]:
     width, height = struct.unpack_from(">2I", item.properties[b"ispe"], 4)
     return width, height
 
 
-def _coded(item: Item) -> list[CodedPicture]:
+def _coded(item: HeifItem) -> list[CodedPicture]:
     """List the pictures in the data of an item, which are as large as it declares."""
     if item.kind == b"av01":
         pictures, block = av1_pictures(item.data), 1

@@ -14,7 +14,7 @@ _USED = {b"ispe", b"hvcC", b"auxC"}  # properties; others, as `colr`, an item ma
 
 
 @dataclass
-class Item:
+class HeifItem:
     """A picture of a file, or a part of one."""
 
     kind: bytes = b""
@@ -61,7 +61,7 @@ def _boxes(data: bytes, is_file: bool = False) -> Iterator[tuple[bytes, bytes]]:
     raise ValueError("too many boxes")
 
 
-def read_items(data: bytes) -> tuple[int, dict[int, Item]]:
+def read_items(data: bytes) -> tuple[int, dict[int, HeifItem]]:
     """Read the items of a file: the number of the primary one, and all by number.
 
     Raises:
@@ -87,20 +87,20 @@ def _distinct(found: Iterator[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return result
 
 
-def _read_kinds(box: bytes) -> dict[int, Item]:
-    items = dict[int, Item]()
+def _read_kinds(box: bytes) -> dict[int, HeifItem]:
+    items = dict[int, HeifItem]()
     for kind, entry in _boxes(box[8 if box[0] else 6 :]):
         fields = _Fields(entry)
         if kind != b"infe" or fields.version not in (2, 3):
             raise ValueError("an item of an unknown kind")
         number = fields.read(2 if fields.version == 2 else 4)
         fields.read(2)
-        items[number] = Item(fields.read(4).to_bytes(4))
+        items[number] = HeifItem(fields.read(4).to_bytes(4))
         entry[8:].decode()  # types and names: pi-heif crashes where they are no UTF-8
     return items
 
 
-def _read_data(meta: dict[bytes, bytes], data: bytes, items: dict[int, Item]) -> None:
+def _read_data(meta: dict[bytes, bytes], data: bytes, items: dict[int, HeifItem]) -> None:
     """Join the extents of each item, of which no byte is used twice."""
     fields, left = _Fields(meta[b"iloc"]), len(data)
     sizes = fields.read(2)
@@ -123,7 +123,7 @@ def _read_data(meta: dict[bytes, bytes], data: bytes, items: dict[int, Item]) ->
         items[number].data = b"".join(pieces)
 
 
-def _read_properties(box: bytes, items: dict[int, Item]) -> None:
+def _read_properties(box: bytes, items: dict[int, HeifItem]) -> None:
     parts = _distinct(_boxes(box))
     properties, fields = list(_boxes(parts[b"ipco"])), _Fields(parts[b"ipma"])
     for _ in range(fields.read(4)):
@@ -138,7 +138,7 @@ def _read_properties(box: bytes, items: dict[int, Item]) -> None:
                     raise ValueError(f"two boxes {name!r} for one item")
 
 
-def _read_parts(box: bytes, items: dict[int, Item]) -> None:
+def _read_parts(box: bytes, items: dict[int, HeifItem]) -> None:
     """Give each item the parts of which it is derived."""
     wide = 4 if box[0] else 2
     for kind, content in _boxes(box[4:]):

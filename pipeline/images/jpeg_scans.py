@@ -13,7 +13,7 @@ from pipeline.images.jpeg_segments import (
     SOS,
     TABLES,
     Frame,
-    Segment,
+    JpegSegment,
     Tables,
     components_of,
     next_segment,
@@ -106,7 +106,7 @@ def read_scans(data: bytes) -> JpegScans:
 
 
 def _read_scan(
-    data: bytes, segment: Segment, result: JpegScans, frame: Frame, tables: Tables
+    data: bytes, segment: JpegSegment, result: JpegScans, frame: Frame, tables: Tables
 ) -> int:
     """Add the restart intervals of a scan; return where it ends."""
     frame.fill(segment.parameters)

@@ -22,7 +22,7 @@ _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, {0xC2, 0xCA}
 _MAX_TABLE_BYTES = 1_000_000  # real files have at most 1 kB for each scan
 
 
-class Segment(NamedTuple):
+class JpegSegment(NamedTuple):
     """A marker, its parameters, and where in the data both stand."""
 
     marker: int
@@ -31,18 +31,18 @@ class Segment(NamedTuple):
     end: int
 
 
-def next_segment(data: bytes, position: int) -> Segment:
+def next_segment(data: bytes, position: int) -> JpegSegment:
     """Find the next marker that has parameters; EOFError if the picture ends before."""
     match = MARKER.search(data, position)
     if match is None or match[1][0] == EOI:
         raise EOFError("truncated: scans are missing")
     marker, start = match[1][0], match.end()
     if marker == TEM or marker in RESTARTS:
-        return Segment(marker, b"", start - 2, start)
+        return JpegSegment(marker, b"", start - 2, start)
     end = start + max(2, int.from_bytes(data[start : start + 2]))
     if end > len(data):
         raise EOFError("truncated within a segment")
-    return Segment(marker, data[start + 2 : end], start - 2, end)
+    return JpegSegment(marker, data[start + 2 : end], start - 2, end)
 
 
 def components_of(scan: bytes) -> bytes:
@@ -59,7 +59,7 @@ class Tables:
     """Huffman table → the symbol whose code is all zeros, which is its first."""
     size: int = 0  # bytes so far
 
-    def read(self, segment: Segment) -> None:
+    def read(self, segment: JpegSegment) -> None:
         """Take in a segment of tables; ValueError if there are more than in any real file."""
         data, position = segment.parameters, 0
         self.size += len(data)
@@ -83,7 +83,7 @@ class Frame:
     missing: dict[int, list[int]]  # component → bits that are missing, by coefficient
 
     @classmethod
-    def of(cls, segment: Segment) -> Frame:
+    def of(cls, segment: JpegSegment) -> Frame:
         """Read the parameters of a start of frame."""
         _, height, width, count = struct.unpack_from(">BHHB", segment.parameters)
         sampling = {

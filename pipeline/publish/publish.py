@@ -21,7 +21,7 @@ from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
 
 
-class Verdict(NamedTuple):
+class GateVerdict(NamedTuple):
     """What the gate says of a publication."""
 
     checks: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     """Why it must not answer; none if it may."""
 
 
-Gate = Callable[[OpenPublication, Publication | None], Verdict]
+Gate = Callable[[OpenPublication, Publication | None], GateVerdict]
 """Judges a publication that is to answer, beside the one that answers now."""
 
 

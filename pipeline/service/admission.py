@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 RETRY_SECONDS = 1
 
@@ -25,12 +25,12 @@ class Admission:
         """Take a place within the block.
 
         Raises:
-            Problem: all places are taken: 503 with `Retry-After`.
+            HttpProblem: all places are taken: 503 with `Retry-After`.
         """
         if self.inside >= self.limit:
             message = f"{self.limit} searches are being answered already"
             headers = {"Retry-After": f"{RETRY_SECONDS}"}
-            raise Problem(503, "busy", message, "try again in a moment", headers)
+            raise HttpProblem(503, "busy", message, "try again in a moment", headers)
         self.inside += 1
         try:
             yield

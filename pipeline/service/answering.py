@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.search.query import Filters, Item, Query, RegionOf
 from pipeline.search.searcher import PreparedQueries, Searcher
 from pipeline.service.decoding import read_all
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
 from pipeline.service.queries import Asked, SearchOptions
 from pipeline.service.resources import Resources
@@ -26,12 +26,12 @@ async def answer(resources: Resources, published: Published, asked: Asked) -> di
     """Return what `SearchResult.to_dict()` has for a request, and by which state it was answered.
 
     Raises:
-        Problem, PipelineError: it cannot be answered.
+        HttpProblem, PipelineError: it cannot be answered.
     """
     options = asked.options
     if options.k > resources.config.serve.max_k:
         message = f"k is {options.k}, the limit is {resources.config.serve.max_k}"
-        raise Problem(400, "query", message, "use `where` to ask for fewer items")
+        raise HttpProblem(400, "query", message, "use `where` to ask for fewer items")
     searcher = published.searcher.select(options.engines)
     query, upload = await _query(resources, searcher, asked)
     result = await in_search_pool(resources, lambda: _search(resources, searcher, query, options))

@@ -34,7 +34,7 @@ from pipeline.service.clients import ClientGuard, RateGuard, RateLimit
 from pipeline.service.guards import BodyGuard, HostGuard, SecurityHeaders
 from pipeline.service.metrics import Metrics
 from pipeline.service.page.render import STATIC
-from pipeline.service.problems import Problem, gone, respond
+from pipeline.service.problems import HttpProblem, gone, respond
 from pipeline.service.published import PublishedState
 from pipeline.service.replies import PUBLICATION_HEADER
 from pipeline.service.resources import Resources
@@ -43,7 +43,7 @@ from pipeline.service.tokens import TokenGuard, login
 FORM_BYTES = 64 * 1024  # of a request beside its photo
 REFRESH_SECONDS = 1.0
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_REFUSALS = (Problem, PipelineError, ValidationError, HTTPException, Exception)
+_REFUSALS = (HttpProblem, PipelineError, ValidationError, HTTPException, Exception)
 _LOG = logging.getLogger("pipeline.service")
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.config import Config
 from pipeline.engine import image_limits
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 _RETRY_SECONDS = 5
 
@@ -25,7 +25,7 @@ class AuditPages:
         """Return the page.
 
         Raises:
-            Problem: it is being made: 503 with `Retry-After`.
+            HttpProblem: it is being made: 503 with `Retry-After`.
             PipelineError: it cannot be made.
         """
         if self._page is None or self._publication != publication:
@@ -37,7 +37,7 @@ class AuditPages:
         if not self._page.done():
             headers = {"Retry-After": f"{_RETRY_SECONDS}"}
             message = "the photos are being looked at for the first time"
-            raise Problem(503, "busy", message, "try again in a few seconds", headers)
+            raise HttpProblem(503, "busy", message, "try again in a few seconds", headers)
         page = self._page
         if page.cancelled() or page.exception():
             self._page = None  # whoever asks next has it tried again

@@ -15,7 +15,7 @@ from pipeline.catalog.records import ItemRecord
 from pipeline.config import Config
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.service.answering import in_search_pool
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
 from pipeline.service.queries import ShortText, parse_fields
 from pipeline.service.replies import reply
@@ -84,7 +84,7 @@ def item_content(published: Published, item: int) -> dict[str, Any]:
     """Return one item; `ItemDetail` without its publication.
 
     Raises:
-        Problem: no item has this id.
+        HttpProblem: no item has this id.
     """
     catalog = published.searcher.catalog
     record = known_item(catalog, item)
@@ -96,11 +96,11 @@ def known_item(catalog: Catalog, item: int) -> ItemRecord:
     """Return the item with this id.
 
     Raises:
-        Problem: there is none.
+        HttpProblem: there is none.
     """
     record = catalog.item(item)
     if record is None:
-        raise Problem(404, "not_found", f"no item has the id {item}", "/api/items lists all")
+        raise HttpProblem(404, "not_found", f"no item has the id {item}", "/api/items lists all")
     return record
 
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 Network = IPv4Network | IPv6Network
 
@@ -101,7 +101,7 @@ class RateGuard:
         if wait:
             headers = {"Retry-After": str(math.ceil(wait))}
             message = "this address asks too often"
-            problem = Problem(429, "rate", message, "wait a moment, then try again", headers)
+            problem = HttpProblem(429, "rate", message, "wait a moment, then try again", headers)
             await problem.response(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)

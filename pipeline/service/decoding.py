@@ -41,7 +41,7 @@ class PixelBudget:
             self._released.set()
 
 
-class Decoder:
+class PhotoDecoder:
     """Decodes on a few threads of its own.
 
     An encoded photo is read into memory when one of them is free, one at a time until it is known

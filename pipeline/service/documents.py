@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from pipeline.config.schema import REPORT
 from pipeline.service.answering import in_search_pool
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.resources import Resources
 
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
@@ -25,7 +25,7 @@ async def report(request: Request) -> Response:
         return _document(await in_search_pool(resources, path.read_text))
     except FileNotFoundError as error:
         hint = "run `imgsearch report`"
-        raise Problem(404, "not_found", "there is no report yet", hint) from error
+        raise HttpProblem(404, "not_found", "there is no report yet", hint) from error
 
 
 async def audit(request: Request) -> Response:

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.config.download import DownloadSettings
 from pipeline.download.outcomes import Failed, Outcome, Reason
 from pipeline.download.schedule import fetch_all
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 SECONDS = 5.0  # for all of it
 REDIRECTS = 2
@@ -51,11 +51,11 @@ class PhotoFetcher:
         """Return the bytes at a URL.
 
         Raises:
-            Problem: they cannot be had, or this is switched off.
+            HttpProblem: they cannot be had, or this is switched off.
         """
         if not self._is_on:
             hint = "send the photo itself"
-            raise Problem(400, "url", "photos at URLs are not fetched here", hint)
+            raise HttpProblem(400, "url", "photos at URLs are not fetched here", hint)
         outcomes: list[Outcome] = []
 
         async def handle(_: str, outcome: Outcome) -> None:
@@ -66,5 +66,5 @@ class PhotoFetcher:
         (outcome,) = outcomes
         if isinstance(outcome, Failed):
             status = 413 if outcome.rejected else _STATUS.get(outcome.reason, 502)
-            raise Problem(status, "url", f"the photo cannot be fetched: {outcome.reason}")
+            raise HttpProblem(status, "url", f"the photo cannot be fetched: {outcome.reason}")
         return outcome.data

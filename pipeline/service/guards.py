@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.clients import Network, is_within
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 DRAINED_BYTES = 64 * 1024  # of a request that is too large; of another one, all of it
 DRAIN_SECONDS = 2.0
@@ -42,7 +42,7 @@ class BodyGuard:
         if "content-length" in headers and "transfer-encoding" in headers:
             # What is in front of the service may have taken the other one for the body's end.
             said = "a body has a length or comes in chunks, not both"
-            problem = Problem(400, "bad_request", said)
+            problem = HttpProblem(400, "bad_request", said)
             await problem.response(scope)(scope, receive, body.send)
             return
         announced = headers.get("content-length", "0")
@@ -74,7 +74,7 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             said = f"the request took more than {self._seconds:g} seconds to arrive"
-            raise Problem(408, "timeout", said, "send a smaller photo") from None
+            raise HttpProblem(408, "timeout", said, "send a smaller photo") from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._max_bytes:
             self.drained_bytes = DRAINED_BYTES
@@ -111,19 +111,19 @@ async def read_body(request: Request, max_bytes: int, what: str) -> bytes:
     """Read the body of a request that holds something small: `read_body(request, 4096, "form")`.
 
     Raises:
-        Problem: it is larger.
+        HttpProblem: it is larger.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise Problem(413, "too_large", f"the {what} has more than {max_bytes} bytes")
+            raise HttpProblem(413, "too_large", f"the {what} has more than {max_bytes} bytes")
     return bytes(body)
 
 
-def _too_large(max_bytes: int) -> Problem:
+def _too_large(max_bytes: int) -> HttpProblem:
     said = f"the request has more than {max_bytes} bytes"
-    return Problem(413, "too_large", said, "send a smaller photo")
+    return HttpProblem(413, "too_large", said, "send a smaller photo")
 
 
 class HostGuard:
@@ -143,7 +143,7 @@ class HostGuard:
             return
         said = "this service answers to this machine's own name only"
         hint = "open it at 127.0.0.1; of a proxy, set serve.trusted_proxies"
-        await Problem(421, "host", said, hint).response(scope)(scope, receive, send)
+        await HttpProblem(421, "host", said, hint).response(scope)(scope, receive, send)
 
     def _is_meant(self, scope: Scope) -> bool:
         if is_within((scope.get("client") or ("",))[0], self._proxies):

@@ -14,12 +14,12 @@ from pipeline.service.answering import in_search_pool
 from pipeline.service.catalog_api import catalog_content
 from pipeline.service.page import documents
 from pipeline.service.page.content import Shop
-from pipeline.service.problems import Problem, problem_of
+from pipeline.service.problems import HttpProblem, problem_of
 from pipeline.service.published import Published
 from pipeline.service.replies import PUBLICATION_HEADER
 from pipeline.service.resources import Resources
 
-REFUSALS = (PipelineError, Problem, ValidationError, HTTPException)
+REFUSALS = (PipelineError, HttpProblem, ValidationError, HTTPException)
 """What a page says, instead of what was asked for."""
 MIN_SIDE = 1024
 PARTS = 4
@@ -31,7 +31,7 @@ async def send_page(
     request: Request,
     published: Published,
     render: Callable[[Shop], str],
-    problem: Problem | None = None,
+    problem: HttpProblem | None = None,
 ) -> Response:
     """Send the page that `render` makes, with the status of a problem if it tells of one."""
     resources: Resources = request.app.state.resources

@@ -22,7 +22,7 @@ from pipeline.service.page import documents, filters
 from pipeline.service.page.content import ShownQuery
 from pipeline.service.page.filters import Params
 from pipeline.service.page_replies import REFUSALS, send_page, sentence
-from pipeline.service.problems import Problem, problem_of
+from pipeline.service.problems import HttpProblem, problem_of
 from pipeline.service.published import Published
 from pipeline.service.queries import Asked, SearchOptions, read_request
 from pipeline.service.resources import Resources
@@ -67,7 +67,7 @@ async def search(request: Request) -> Response:
             lambda shop: documents.search_page(
                 shop, shown, params, result, failure=told, where_error=where_error
             ),
-            failure or (Problem(400, "query", where_error) if where_error else None),
+            failure or (HttpProblem(400, "query", where_error) if where_error else None),
         )
 
 

@@ -17,7 +17,7 @@ from pipeline.service.catalog_api import ItemsQuery, item_content, items_content
 from pipeline.service.page import documents, filters
 from pipeline.service.page.content import Shop
 from pipeline.service.page_replies import REFUSALS, send_page, send_refusal, sentence
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
 from pipeline.service.queries import Asked, SearchRequest
 from pipeline.service.resources import Resources
@@ -88,7 +88,7 @@ async def _similar(resources: Resources, published: Published, number: int) -> C
     try:
         with resources.admission.enter():
             found = await answer(resources, published, asked)
-    except (QueryError, Problem):
+    except (QueryError, HttpProblem):
         return []
     hits = found["fused"] if fuse else next(iter(found["engines"].values()))["hits"]
     return [(hit["item"], hit["sha256"]) for hit in hits]

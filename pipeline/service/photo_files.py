@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.service.answering import in_search_pool
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.queries import parse_fields
 from pipeline.service.resources import Resources
 from pipeline.service.thumbnails import WIDTHS
@@ -36,7 +36,7 @@ async def get_photo(request: Request) -> Response:
         catalog = published.searcher.catalog
         path = await in_search_pool(resources, lambda: catalog.photo_path(sha256))
     if path is None:
-        raise Problem(404, "not_found", f"the catalog has no photo {name}")
+        raise HttpProblem(404, "not_found", f"the catalog has no photo {name}")
     tag = f'"{name}-{width}"'
     headers = {"ETag": tag, "Cache-Control": resources.photo_caching}
     if tag in request.headers.get("if-none-match", ""):
@@ -44,7 +44,7 @@ async def get_photo(request: Request) -> Response:
     try:
         data = await resources.thumbnails.get(tag, path, width, sha256)
     except FileNotFoundError as error:
-        raise Problem(404, "not_found", "the photo's file is no longer there") from error
+        raise HttpProblem(404, "not_found", "the photo's file is no longer there") from error
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
@@ -74,5 +74,5 @@ def _parse_sha256(name: str) -> bytes:
     except ValueError:
         sha256 = b""
     if len(sha256) != 32 or sha256.hex() != name:
-        raise Problem(404, "not_found", "a photo's name is a SHA-256 in hexadecimal")
+        raise HttpProblem(404, "not_found", "a photo's name is a SHA-256 in hexadecimal")
     return sha256

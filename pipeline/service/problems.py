@@ -24,7 +24,7 @@ from pipeline.errors import (
     StaleIndexError,
 )
 from pipeline.images import Reject
-from pipeline.service.page.content import Failure
+from pipeline.service.page.content import ShownFailure
 from pipeline.service.page.documents import bare_page
 
 _LOG = logging.getLogger("pipeline.service")
@@ -43,10 +43,10 @@ _FOR_PROGRAMS = ("/api/", "/openapi.json")
 _UNAVAILABLE = (BusyError, DamagedArtifactError, NotBuiltError, StaleIndexError)
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """Why a request is refused: what is answered instead.
 
-    raise Problem(404, "not_found", "no item has the id 7", hint="see /api/items")
+    raise HttpProblem(404, "not_found", "no item has the id 7", hint="see /api/items")
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Problem(Exception):
         return HTMLResponse(page, self.status, self.headers)
 
     @property
-    def failure(self) -> Failure:
+    def failure(self) -> ShownFailure:
         """The same as pages show it."""
-        return Failure(self.status, self.message, self.hint)
+        return ShownFailure(self.status, self.message, self.hint)
 
     def as_json(self) -> JSONResponse:
         """Return it as JSON."""
@@ -80,31 +80,33 @@ class Problem(Exception):
         return JSONResponse(content, self.status, headers=self.headers)
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> HttpProblem:
     """Return what to answer for an error of the pipeline, of a request, or a bug."""
-    if isinstance(error, Problem):
+    if isinstance(error, HttpProblem):
         return error
     if isinstance(error, PipelineError):
         return _of_pipeline(error)
     if isinstance(error, ValidationError):
-        return Problem(400, "invalid", _first(error), "see /openapi.json")
+        return HttpProblem(400, "invalid", _first(error), "see /openapi.json")
     if isinstance(error, HTTPException):
         code, message, hint = _OF_STATUS.get(error.status_code, ("http", error.detail, ""))
-        return Problem(error.status_code, code, message, hint, error.headers)
+        return HttpProblem(error.status_code, code, message, hint, error.headers)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return Problem(503, "storage", os.strerror(error.errno or 0), "try again later")
-    return Problem(500, "internal", "the service failed; its log says how", "try again")
+        return HttpProblem(503, "storage", os.strerror(error.errno or 0), "try again later")
+    return HttpProblem(500, "internal", "the service failed; its log says how", "try again")
 
 
-def _of_pipeline(error: PipelineError) -> Problem:
+def _of_pipeline(error: PipelineError) -> HttpProblem:
     if isinstance(error, RejectedImage):
         status = _OF_REJECTS.get(error.reason, 422)
-        return Problem(status, error.code, f"not an acceptable photo: {error.message}", error.hint)
+        return HttpProblem(
+            status, error.code, f"not an acceptable photo: {error.message}", error.hint
+        )
     if isinstance(error, QueryError):
-        return Problem(400, error.code, error.message, error.hint)
+        return HttpProblem(400, error.code, error.message, error.hint)
     status = 503 if isinstance(error, _UNAVAILABLE) else 500
     _LOG.warning("%s", error)  # where, and what to do: for whoever runs the service
-    return Problem(status, error.code, error.message, "the service's log says what to do")
+    return HttpProblem(status, error.code, error.message, "the service's log says what to do")
 
 
 async def respond(request: Request, error: Exception) -> Response:

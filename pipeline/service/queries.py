@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from pipeline.images import AUTO
 from pipeline.service.guards import read_body
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from pipeline.service.uploads import NAME
 
 SPOOL_BYTES = 64 * 1024  # of a body that stays in memory; the rest goes to a file without a name
@@ -92,7 +92,7 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
     The photo is an open file, in memory as long as it is small; whoever has it closes it.
 
     Raises:
-        Problem, ValidationError: it is not understood.
+        HttpProblem, ValidationError: it is not understood.
         HTTPException: its body is too large.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -101,7 +101,9 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
         return Asked(parse_fields(SearchRequest, fields))
     if kind == "application/json":
         if fields:
-            raise Problem(400, "invalid", "with JSON, options stand in the body, not the address")
+            raise HttpProblem(
+                400, "invalid", "with JSON, options stand in its body, not the address"
+            )
         body = await read_body(request, MAX_JSON_BYTES, "JSON")
         return Asked(SearchRequest.model_validate_json(body, strict=True))
     if kind == "multipart/form-data":
@@ -124,7 +126,7 @@ def parse_fields(model: type[T], fields: Fields) -> T:
         if name in _LISTS and text != AUTO:
             values.setdefault(name, []).extend(text.split(","))
         elif name in values:
-            raise Problem(400, "invalid", f"{name} is given twice")
+            raise HttpProblem(400, "invalid", f"{name} is given twice")
         else:
             values[name] = text
     return model.model_validate(values)
@@ -137,7 +139,7 @@ async def _raw_body(request: Request) -> BinaryIO:
             file.write(chunk)
         if not file.tell():
             hint = "send the bytes of a photo, a form with the file `photo`, or JSON"
-            raise Problem(400, "invalid", "the request has no body", hint)
+            raise HttpProblem(400, "invalid", "the request has no body", hint)
     except BaseException:
         file.close()
         raise
@@ -156,7 +158,7 @@ async def _read_form(request: Request, fields: list[tuple[str, str]]) -> Asked:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Problem(400, "invalid", f"the form: {error.message}") from error
+        raise HttpProblem(400, "invalid", f"the form: {error.message}") from error
     files = {name: part for name, part in form.multi_items() if isinstance(part, UploadFile)}
     fields += [(name, part) for name, part in form.multi_items() if isinstance(part, str)]
     try:
@@ -173,7 +175,7 @@ def _photo_of(files: Mapping[str, UploadFile]) -> BinaryIO | None:
     """The photo of a form; None if it has none, or an empty one, as browsers send it."""
     for name, part in files.items():
         if name != "photo":
-            raise Problem(400, "invalid", f"the form has a file {name!r}", "call it `photo`")
+            raise HttpProblem(400, "invalid", f"the form has a file {name!r}", "call it `photo`")
         if part.size:
             return part.file
         part.file.close()

@@ -13,7 +13,7 @@ from pipeline.images import ImageLimits
 from pipeline.service.admission import Admission
 from pipeline.service.audits import AuditPages
 from pipeline.service.batching import BatchEncoder
-from pipeline.service.decoding import Decoder, PixelBudget
+from pipeline.service.decoding import PhotoDecoder, PixelBudget
 from pipeline.service.fetching import PhotoFetcher
 from pipeline.service.metrics import Metrics
 from pipeline.service.published import PublishedState
@@ -31,7 +31,7 @@ class Resources:
     published: PublishedState
     limits: ImageLimits
     admission: Admission
-    decoder: Decoder
+    decoder: PhotoDecoder
     encoder: BatchEncoder
     search_pool: ThreadPoolExecutor
     fetcher: PhotoFetcher
@@ -57,11 +57,11 @@ class Resources:
             published,
             limits,
             Admission(queue),
-            Decoder(config.embedding.decoders, budget),
+            PhotoDecoder(config.embedding.decoders, budget),
             BatchEncoder(metrics.batches.observe),
             ThreadPoolExecutor(max(2, cores()), thread_name_prefix="search"),
             PhotoFetcher(config),
-            Thumbnails(Decoder(1, budget), Admission(queue * THUMBNAILS_PER_SEARCH), limits),
+            Thumbnails(PhotoDecoder(1, budget), Admission(queue * THUMBNAILS_PER_SEARCH), limits),
             AuditPages(config),
             Uploads(config.folder / UPLOADS, config.serve.keep_uploads),
             metrics,

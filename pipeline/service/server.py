@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
 from pipeline.service.guards import DRAIN_SECONDS
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0  # in which the headers of a request must have come
@@ -163,7 +163,7 @@ class Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as every error is answered, and close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            response = Problem(400, "bad_request", "this is no HTTP request").as_json()
+            response = HttpProblem(400, "bad_request", "this is no HTTP request").as_json()
             headers = [*response.raw_headers, (b"connection", b"close")]
             head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
             for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):

@@ -11,7 +11,7 @@ from pipeline import images
 from pipeline.errors import RejectedImage
 from pipeline.images import ImageLimits
 from pipeline.service.admission import Admission
-from pipeline.service.decoding import Decoder
+from pipeline.service.decoding import PhotoDecoder
 
 WIDTHS = (96, 160, 240, 320, 480, 640, 960, 1280)
 """Pixels of the longer side; what is asked for is rounded up to one of them."""
@@ -22,7 +22,7 @@ CACHE_BYTES = 64_000_000
 class Thumbnails:
     """Makes thumbnails, and keeps those asked for last."""
 
-    def __init__(self, decoder: Decoder, admission: Admission, limits: ImageLimits) -> None:
+    def __init__(self, decoder: PhotoDecoder, admission: Admission, limits: ImageLimits) -> None:
         self._decoder, self._admission = decoder, admission
         self._limits = limits.for_stored()
         self._kept: OrderedDict[str, bytes] = OrderedDict()

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.service.guards import read_body
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 COOKIE = "imgsearch-token"
 COOKIE_SECONDS = 30 * 24 * 3600
@@ -72,7 +72,7 @@ class TokenGuard:
             response = HTMLResponse(_LOGIN_PAGE, 401)
         else:
             hint = "send `Authorization: Bearer TOKEN`, or open /login"
-            response = Problem(401, "token", "a token is needed", hint).response(scope)
+            response = HttpProblem(401, "token", "a token is needed", hint).response(scope)
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from pipeline.artifacts import write_atomic
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 
 NAME = "[0-9a-f]{64}"
 _LOG = logging.getLogger("pipeline.service")
@@ -51,7 +51,7 @@ class Uploads:
         """Return a photo that is kept.
 
         Raises:
-            Problem: it is not.
+            HttpProblem: it is not.
         """
         path = self._folder / name
         try:
@@ -60,7 +60,7 @@ class Uploads:
             data = path.read_bytes()
         except FileNotFoundError:
             hint = "search with the photo itself"
-            raise Problem(404, "not_found", "that photo is not kept any more", hint) from None
+            raise HttpProblem(404, "not_found", "that photo is not kept any more", hint) from None
         with contextlib.suppress(FileNotFoundError):
             os.utime(path)
         return data

@@ -59,10 +59,10 @@ class Pause:
     """All seconds to wait, unless an event tells of a change."""
 
 
-class Watch:
+class Watcher:
     """Looks at a source now and then, and builds what has settled.
 
-        watch = Watch(config.watch, target, listener)
+        watch = Watcher(config.watch, target, listener)
         while True: time.sleep(watch.step().seconds)
 
     `clock` gives seconds, and never goes back.
@@ -131,7 +131,7 @@ class Watch:
         return Pause(seconds, seconds)
 
 
-def run(watch: Watch, hint: Event) -> NoReturn:
+def run(watch: Watcher, hint: Event) -> NoReturn:
     """Look and build until a signal ends it; `hint` is set by whoever knows of a change."""
     while True:
         hint.clear()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipeline.cli.commands import app
 from pipeline.errors import GateError, QueryError
 from pipeline.publish import publish
-from pipeline.publish.publish import Verdict
+from pipeline.publish.publish import GateVerdict
 from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
 from tests.conftest import Color, Shop
@@ -77,7 +77,7 @@ def test_what_was_refused_is_said_and_can_be_forced(terminal: Terminal) -> None:
     shop.build_only()
     with pytest.raises(GateError):
         publish.publish(
-            Workspace(shop.config, shop.catalog), lambda *_: Verdict({}, ("it smells",))
+            Workspace(shop.config, shop.catalog), lambda *_: GateVerdict({}, ("it smells",))
         )
     assert "kept aside: it smells" in terminal.run("publications")
     assert "publication 3 answers; not published since: it smells" in terminal.run("info")

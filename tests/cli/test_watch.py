@@ -19,7 +19,7 @@ from pipeline.publish.publish import PublishReport
 from pipeline.publish.store import PublicationStore
 from pipeline.stages import BuildReport
 from pipeline.watch import loop
-from pipeline.watch.loop import Watch
+from pipeline.watch.loop import Watcher
 from tests.conftest import Color, Shop, png
 
 Run = Callable[..., tuple[int, str, str]]
@@ -33,7 +33,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     (folder / "a.png").write_bytes(png((1, 2, 3), (20, 20)))
     monkeypatch.setattr(os, "nice", lambda _increment: 0)
 
-    def play(watch: Watch, _hint: Event) -> None:
+    def play(watch: Watcher, _hint: Event) -> None:
         now = [0.0]
         monkeypatch.setattr(watch, "_clock", lambda: now[0])
         while now[0] < 60:

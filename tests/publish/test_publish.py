@@ -19,7 +19,7 @@ from pipeline.errors import (
 from pipeline.maintenance.publications import publications
 from pipeline.maintenance.verify import verify
 from pipeline.publish import publish
-from pipeline.publish.publish import Verdict
+from pipeline.publish.publish import GateVerdict
 from pipeline.publish.store import Pointer, PublicationStore
 from pipeline.publish.switching import changing, force, roll_back
 from pipeline.search.query import Item
@@ -50,7 +50,7 @@ def grown(shop: Shop, count: int, keep: int = 9, first: int = 1) -> None:
 
 def refuse(shop: Shop, *faults: str) -> None:
     ws = Workspace(shop.config, shop.catalog)
-    publish.publish(ws, lambda *_: Verdict({}, faults))
+    publish.publish(ws, lambda *_: GateVerdict({}, faults))
 
 
 # -- What is published -----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_after_rolling_back_only_a_change_is_published(shop: Shop) -> None:
     grown(shop, 3)
     roll_back(shop.config, 2)
     ws = Workspace(shop.config, shop.catalog)
-    report = publish.publish(ws, lambda *_: Verdict({}))
+    report = publish.publish(ws, lambda *_: GateVerdict({}))
     assert report.to_dict() == {"number": 3, "new": False, "answering": 2}
     assert nearest(shop) == ["k1", "k2"]
     grown(shop, 4, first=4)

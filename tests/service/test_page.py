@@ -13,7 +13,7 @@ from pipeline.service.admission import Admission
 from pipeline.service.page import documents, filters
 from pipeline.service.page.cards import distance_in_words, ordinal
 from pipeline.service.page.content import Shop, ShownQuery
-from pipeline.service.problems import Problem
+from pipeline.service.problems import HttpProblem
 from tests.engines import Fair, Opener, Thing
 from tests.service.conftest import Client
 
@@ -167,7 +167,7 @@ def test_a_busy_service_says_so_on_its_pages(
 
 
 def _refuse(_: Admission) -> NoReturn:
-    raise Problem(503, "busy", "too many searches wait", "try again soon", {"Retry-After": "1"})
+    raise HttpProblem(503, "busy", "too many searches wait", "try again soon", {"Retry-After": "1"})
 
 
 def test_a_page_that_finds_nothing_has_the_right_status(client: Client) -> None:

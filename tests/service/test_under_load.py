@@ -24,7 +24,7 @@ from pipeline.images import ImageLimits
 from pipeline.publish.store import PublicationStore
 from pipeline.service import answering, batching
 from pipeline.service.batching import BatchEncoder
-from pipeline.service.decoding import Decoder, PixelBudget, read_all
+from pipeline.service.decoding import PhotoDecoder, PixelBudget, read_all
 from pipeline.service.published import PublishedState
 from pipeline.service.server import Protocol
 from tests.conftest import png
@@ -125,7 +125,7 @@ def test_a_photo_is_read_when_there_is_room_for_it() -> None:
         return len(data)
 
     async def run() -> list[int]:
-        decoder = Decoder(2, PixelBudget(10_000))
+        decoder = PhotoDecoder(2, PixelBudget(10_000))
         answers = await asyncio.gather(*(decoder.run(read, ImageLimits(), work) for _ in range(20)))
         decoder.close()
         return answers
@@ -147,7 +147,7 @@ def test_what_may_be_no_photo_is_read_one_at_a_time() -> None:
         return b"no photo"
 
     async def run() -> list[Any]:
-        decoder = Decoder(4, PixelBudget(10_000))
+        decoder = PhotoDecoder(4, PixelBudget(10_000))
         tasks = [decoder.run(read, ImageLimits(), len) for _ in range(8)]
         return await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -14,7 +14,7 @@ from pipeline.download.download import DownloadReport
 from pipeline.errors import BusyError, SourceError
 from pipeline.stages import BuildReport
 from pipeline.watch.look import Look
-from pipeline.watch.loop import Pause, Watch
+from pipeline.watch.loop import Pause, Watcher
 from pipeline.watch.settling import Settled
 
 EVERY, QUIET = 15.0, 3.0
@@ -64,11 +64,11 @@ class Shop:
     def note(self, text: str) -> None:
         self.said.append(text)
 
-    def watch(self, **settings: float) -> Watch:
+    def watch(self, **settings: float) -> Watcher:
         times = WatchSettings(every=EVERY, quiet=QUIET, **settings)
-        return Watch(times, self, self, clock=lambda: self.now)
+        return Watcher(times, self, self, clock=lambda: self.now)
 
-    def run(self, watch: Watch, seconds: float) -> list[Pause]:
+    def run(self, watch: Watcher, seconds: float) -> list[Pause]:
         """Let time go by; no event ever comes."""
         end, pauses = self.now + seconds, list[Pause]()
         while self.now < end:

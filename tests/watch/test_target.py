@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.errors import SourceError
 from pipeline.progress import SILENT
 from pipeline.stages import BuildReport
-from pipeline.watch.loop import Watch
+from pipeline.watch.loop import Watcher
 from pipeline.watch.target import CatalogTarget
 from tests.conftest import png
 
@@ -53,7 +53,7 @@ class Scene:
     def play(self, actions: Iterable[tuple[float, Action]], seconds: float = 150) -> None:
         """Watch the folder while things happen to it."""
         target = CatalogTarget.of(self.config, SILENT)
-        watch = Watch(self.config.watch, target, self, clock=lambda: self.now)
+        watch = Watcher(self.config.watch, target, self, clock=lambda: self.now)
         waiting = sorted(actions, key=lambda action: action[0])
         while self.now < seconds:
             until = self.now + watch.step().seconds

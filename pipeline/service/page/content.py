@@ -55,7 +55,7 @@ class ShownQuery:
 
 
 @dataclass(frozen=True)
-class Failure:
+class ShownFailure:
     """Why there is no answer: `message` and `hint` are those of the API."""
 
     status: int

@@ -18,7 +18,7 @@ from pipeline.service.page.cards import (
     ranks_of,
     views,
 )
-from pipeline.service.page.content import Failure, Shop, ShownQuery
+from pipeline.service.page.content import Shop, ShownFailure, ShownQuery
 from pipeline.service.page.filters import Params
 from pipeline.service.page.render import render
 
@@ -41,7 +41,7 @@ def search_page(
     params: Params,
     answer: Json | None,
     *,
-    failure: Failure | None = None,
+    failure: ShownFailure | None = None,
     where_error: str = "",
 ) -> str:
     """Return a query with its answer (`SearchResult.to_dict()`), or with why there is none.
@@ -113,12 +113,12 @@ def browse_page(
     )
 
 
-def error_page(shop: Shop, failure: Failure) -> str:
+def error_page(shop: Shop, failure: ShownFailure) -> str:
     """Return a page that says why there is no other."""
     return _render("error.html.jinja", shop, error=failure)
 
 
-def bare_page(failure: Failure, base: str) -> str:
+def bare_page(failure: ShownFailure, base: str) -> str:
     """Return a page that says why there is no other, and needs nothing of the catalog."""
     return render("bare.html.jinja", error=failure, base=base)
 
@@ -168,7 +168,7 @@ def _view(wanted: str, shown: Sequence[Json]) -> str:
     return wanted if wanted in names else COMPARE
 
 
-def _say(shown: Sequence[Json], failure: Failure | None, where_error: str) -> str:
+def _say(shown: Sequence[Json], failure: ShownFailure | None, where_error: str) -> str:
     """Return what is read out when the answer arrives."""
     if failure:
         return failure.title
