@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +38,9 @@ from pipeline.index.pruned import PrunedIndex, PruningOptions, write_pruned
 from pipeline.index.segment_rows import row_starts
 from pipeline.index.segmented import LiveIndex, SegmentedIndex
 from pipeline.models.store import WEIGHTS
-from pipeline.search.engine_searcher import open_engine
+from pipeline.publish.opening import OpenPublication
+from pipeline.publish.publication import Publication, PublishedEngine
+from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult
 from tests.conftest import tree
@@ -154,11 +157,20 @@ class Store:
         self.embed("fresh")
         return self.index("fresh")
 
+    @contextmanager
+    def searcher(self, name: str) -> Iterator[EngineSearcher]:
+        """Open an engine's last build, as if it was published with the ledger of now."""
+        engine = Engine(name, self.config)
+        published = {name: PublishedEngine.of(engine.current_build())}
+        now = Publication(1, None, "", self.catalog.generation, published)
+        with EngineSearcher(engine, OpenPublication(now, self.catalog)) as searcher:
+            yield searcher
+
     def answers(self, name: str, seed: int = 0) -> list[object]:
         """What queries of many kinds are answered."""
         rng = np.random.default_rng(seed)
         found: list[object] = []
-        with open_engine(self.config, name) as searcher:
+        with self.searcher(name) as searcher:
             items = sorted({int(item) for item in searcher.build.ids[:, 1]})
             near = [vector(p) for p in rng.choice(PHOTOS, 4, replace=False).tolist()]
             far = [x + rng.standard_normal(DIM).astype(np.float32) for x in near[:2]]

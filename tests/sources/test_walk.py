@@ -279,16 +279,16 @@ def test_what_vanishes_during_the_walk_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "a.png", "b", "p/c.png")
-    entry = walking._Walk._entry
+    entry = walking.TreeWalk._entry
 
-    def delete_first(self: walking._Walk, found: os.DirEntry[str], path: str) -> None:
+    def delete_first(self: walking.TreeWalk, found: os.DirEntry[str], path: str) -> None:
         (tmp_path / "b").unlink(missing_ok=True)
         (tmp_path / "p/c.png").unlink(missing_ok=True)
         if (tmp_path / "p").exists():
             (tmp_path / "p").rmdir()
         entry(self, found, path)
 
-    monkeypatch.setattr(walking._Walk, "_entry", delete_first)
+    monkeypatch.setattr(walking.TreeWalk, "_entry", delete_first)
     contents = walk(tmp_path)
     assert contents.photos == [Path("a.png")]
     assert {other.path: other.is_unread for other in contents.left_out} == {"b": True, "p": True}
