@@ -34,6 +34,7 @@ _STOPS: dict[int, str] = {
 }
 
 _config_option = ""
+_ending = threading.RLock()
 _received: list[int] = []  # the signals that came to stop the program
 
 
@@ -155,6 +156,7 @@ def _second_signal_at_once(received: list[int]) -> Iterator[None]:
 
 
 def _end_at_once(number: int) -> NoReturn:
+    _ending.acquire()  # for good: the main thread and the one that listens may both come here
     os.write(2, b"imgsearch: stopped at once; the next run removes what is unfinished\n")
     os._exit(128 + number)
 

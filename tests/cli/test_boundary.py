@@ -205,7 +205,7 @@ def test_a_bug_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 # -- Signals ---------------------------------------------------------------------------------------
 
 SLEEPS = """
-import os, sys, tempfile, time
+import _thread, hashlib, os, sys, tempfile, time
 from pipeline.cli import main
 import pipeline.maintenance.info as info
 
@@ -245,8 +245,12 @@ def test_a_second_signal_ends_the_program_at_once(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_it_at_once_while_a_library_runs(tmp_path: Path) -> None:
-    code = "__import__('hashlib').pbkdf2_hmac('md5', b'', b'', 10**9)"  # minutes, and no Python
+    # Another thread gets its turn, and says so, once this one runs no Python, for minutes.
+    turn = "sys.setswitchinterval(1000); _thread.start_new_thread(os.write, (1, b'within\\n'))"
+    code = f"{turn}; hashlib.pbkdf2_hmac('md5', b'', b'', 10**9)"
     process = sleeping(tmp_path, sleep=code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "within\n"
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
