@@ -16,24 +16,24 @@ from pipeline.search.searcher import PreparedQueries, Searcher
 from pipeline.service.decoding import read_all
 from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
-from pipeline.service.queries import Asked, SearchOptions
+from pipeline.service.queries import SearchInput, SearchOptions
 from pipeline.service.resources import Resources
 
 T = TypeVar("T")
 
 
-async def answer(resources: Resources, published: Published, asked: Asked) -> dict[str, Any]:
+async def answer(resources: Resources, published: Published, given: SearchInput) -> dict[str, Any]:
     """Return what `SearchResult.to_dict()` has for a request, and by which state it was answered.
 
     Raises:
         HttpProblem, PipelineError: it cannot be answered.
     """
-    options = asked.options
+    options = given.options
     if options.k > resources.config.serve.max_k:
         message = f"k is {options.k}, the limit is {resources.config.serve.max_k}"
         raise HttpProblem(400, "query", message, "use `where` to ask for fewer items")
     searcher = published.searcher.select(options.engines)
-    query, upload = await _query(resources, searcher, asked)
+    query, upload = await _query(resources, searcher, given)
     result = await in_search_pool(resources, lambda: _search(resources, searcher, query, options))
     return result | ({"upload": upload} if upload else {})
 
@@ -44,13 +44,13 @@ async def in_search_pool(resources: Resources, work: Callable[[], T]) -> T:
 
 
 async def _query(
-    resources: Resources, searcher: Searcher, asked: Asked
+    resources: Resources, searcher: Searcher, given: SearchInput
 ) -> tuple[Query, str | None]:
     """Return what is searched with, and the name of its photo, if that is kept."""
-    region = asked.options.region
-    if asked.photo is not None:
-        return await _encode(resources, searcher, asked.photo, region)
-    request = asked.request
+    region = given.options.region
+    if given.photo is not None:
+        return await _encode(resources, searcher, given.photo, region)
+    request = given.request
     if request.url is not None:
         data = await resources.fetcher.fetch(request.url)
         return await _encode(resources, searcher, io.BytesIO(data), region)

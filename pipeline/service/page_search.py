@@ -24,7 +24,7 @@ from pipeline.service.page.filters import Params
 from pipeline.service.page_replies import REFUSALS, send_page, sentence
 from pipeline.service.problems import HttpProblem, problem_of
 from pipeline.service.published import Published
-from pipeline.service.queries import Asked, SearchOptions, read_request
+from pipeline.service.queries import SearchInput, SearchOptions, read_request
 from pipeline.service.resources import Resources
 
 _QUERIES = {"item", "url", "upload"}
@@ -48,15 +48,15 @@ async def search(request: Request) -> Response:
     with resources.published.current() as published:
         try:
             with resources.admission.enter():
-                asked = await read_request(request, _fields(params, where, published))
-                asked, url = await _fetched(resources, asked)
+                given = await read_request(request, _fields(params, where, published))
+                given, url = await _fetched(resources, given)
                 try:
-                    shown = await _shown(resources, published, asked, request, url)
-                    result = None if where_error else await answer(resources, published, asked)
+                    shown = await _shown(resources, published, given, request, url)
+                    result = None if where_error else await answer(resources, published, given)
                     shown = _kept(shown, result, request)
                 finally:
-                    if asked.photo is not None:
-                        asked.photo.close()
+                    if given.photo is not None:
+                        given.photo.close()
         except REFUSALS as error:
             where_error = _fault_of_condition(published, where, error)
             failure = None if where_error else problem_of(error)
@@ -101,29 +101,31 @@ def _fields(params: Params, where: str | None, published: Published) -> list[tup
     return list(given.items())
 
 
-async def _fetched(resources: Resources, asked: Asked) -> tuple[Asked, str]:
+async def _fetched(resources: Resources, given: SearchInput) -> tuple[SearchInput, str]:
     """Fetch the photo of a URL, which the page shows; return the URL, or ""."""
-    if asked.photo is not None or asked.request.url is None:
-        return asked, ""
-    url = asked.request.url
-    options = asked.request.model_dump(exclude={"url", "item", "upload", "vector"})
-    return Asked(SearchOptions(**options), io.BytesIO(await resources.fetcher.fetch(url))), url
+    if given.photo is not None or given.request.url is None:
+        return given, ""
+    url = given.request.url
+    options = given.request.model_dump(exclude={"url", "item", "upload", "vector"})
+    return SearchInput(
+        SearchOptions(**options), io.BytesIO(await resources.fetcher.fetch(url))
+    ), url
 
 
 async def _shown(
-    resources: Resources, published: Published, asked: Asked, request: Request, url: str
+    resources: Resources, published: Published, given: SearchInput, request: Request, url: str
 ) -> ShownQuery:
     """Return how the page shows what is searched with."""
-    if (photo := asked.photo) is not None:
+    if (photo := given.photo) is not None:
         picture = None if _HAS_PHOTO in request.headers else await _picture(resources, photo)
         if url:
             return ShownQuery("url", url, url, _PHOTO.title, picture=picture)
         photo.seek(0)
         key = await in_search_pool(resources, lambda: _sha256(photo))
         return ShownQuery("photo", key, "", _PHOTO.title, picture=picture, uploaded=True)
-    if (name := asked.request.upload) is not None:
+    if (name := given.request.upload) is not None:
         return ShownQuery("photo", name, "", _PHOTO.title, uploaded=True)
-    number, base = asked.request.item or 0, request.scope.get("root_path", "")
+    number, base = given.request.item or 0, request.scope.get("root_path", "")
     catalog = published.searcher.catalog
     record = await in_search_pool(resources, lambda: known_item(catalog, number))
     first = await in_search_pool(resources, lambda: first_photos(catalog, [number]))

@@ -19,7 +19,7 @@ from pipeline.service.page.content import Shop
 from pipeline.service.page_replies import REFUSALS, send_page, send_refusal, sentence
 from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
-from pipeline.service.queries import Asked, SearchRequest
+from pipeline.service.queries import SearchInput, SearchRequest
 from pipeline.service.resources import Resources
 
 HOME_ITEMS = 12
@@ -84,10 +84,10 @@ async def item(request: Request) -> Response:
 async def _similar(resources: Resources, published: Published, number: int) -> Cards:
     """Return what looks most like an item; nothing if it is in no index."""
     fuse = len(published.searcher.engines) > 1
-    asked = Asked(SearchRequest(item=number, k=SIMILAR_ITEMS, fuse=fuse))
+    given = SearchInput(SearchRequest(item=number, k=SIMILAR_ITEMS, fuse=fuse))
     try:
         with resources.admission.enter():
-            found = await answer(resources, published, asked)
+            found = await answer(resources, published, given)
     except (QueryError, HttpProblem):
         return []
     hits = found["fused"] if fuse else next(iter(found["engines"].values()))["hits"]

@@ -74,7 +74,7 @@ class SearchRequest(SearchOptions):
         return [name for name in names if getattr(self, name) is not None]
 
 
-class Asked(NamedTuple):
+class SearchInput(NamedTuple):
     """A request that was read: its options, and the photo that came with it, if one did."""
 
     options: SearchOptions
@@ -86,7 +86,7 @@ class Asked(NamedTuple):
         return cast(SearchRequest, self.options)
 
 
-async def read_request(request: Request, fields: Fields | None = None) -> Asked:
+async def read_request(request: Request, fields: Fields | None = None) -> SearchInput:
     """Read a search from a request of any kind; `fields` stand for those of its address.
 
     The photo is an open file, in memory as long as it is small; whoever has it closes it.
@@ -98,19 +98,19 @@ async def read_request(request: Request, fields: Fields | None = None) -> Asked:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     fields = list(request.query_params.multi_items() if fields is None else fields)
     if request.method in ("GET", "HEAD"):
-        return Asked(parse_fields(SearchRequest, fields))
+        return SearchInput(parse_fields(SearchRequest, fields))
     if kind == "application/json":
         if fields:
             raise HttpProblem(
                 400, "invalid", "with JSON, options stand in its body, not the address"
             )
         body = await read_body(request, MAX_JSON_BYTES, "JSON")
-        return Asked(SearchRequest.model_validate_json(body, strict=True))
+        return SearchInput(SearchRequest.model_validate_json(body, strict=True))
     if kind == "multipart/form-data":
         return await _read_form(request, fields)
     # Whatever else it is called: curl --data-binary says it were a form.
     options = parse_fields(SearchOptions, fields)
-    return Asked(options, await _raw_body(request))
+    return SearchInput(options, await _raw_body(request))
 
 
 def parse_fields(model: type[T], fields: Fields) -> T:
@@ -146,7 +146,7 @@ async def _raw_body(request: Request) -> BinaryIO:
     return file
 
 
-async def _read_form(request: Request, fields: list[tuple[str, str]]) -> Asked:
+async def _read_form(request: Request, fields: list[tuple[str, str]]) -> SearchInput:
     parser = MultiPartParser(
         request.headers,
         request.stream(),
@@ -164,8 +164,8 @@ async def _read_form(request: Request, fields: list[tuple[str, str]]) -> Asked:
     try:
         photo = _photo_of(files)
         if photo is None:
-            return Asked(parse_fields(SearchRequest, fields))
-        return Asked(parse_fields(SearchOptions, fields), photo)
+            return SearchInput(parse_fields(SearchRequest, fields))
+        return SearchInput(parse_fields(SearchOptions, fields), photo)
     except BaseException:
         await form.close()
         raise

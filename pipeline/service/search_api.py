@@ -9,7 +9,7 @@ from pipeline.errors import QueryError
 from pipeline.service.answering import answer, in_search_pool
 from pipeline.service.catalog_api import known_item
 from pipeline.service.queries import (
-    Asked,
+    SearchInput,
     SearchOptions,
     SearchRequest,
     parse_fields,
@@ -23,12 +23,12 @@ async def search(request: Request) -> Response:
     """Answer `POST /api/search`, and `GET` for what an address can say."""
     resources: Resources = request.app.state.resources
     with resources.admission.enter():
-        asked = await read_request(request)
+        given = await read_request(request)
         try:
-            return await _reply(resources, asked)
+            return await _reply(resources, given)
         finally:
-            if asked.photo is not None:
-                asked.photo.close()
+            if given.photo is not None:
+                given.photo.close()
 
 
 async def similar(request: Request) -> Response:
@@ -36,16 +36,16 @@ async def similar(request: Request) -> Response:
     resources: Resources = request.app.state.resources
     item = request.path_params["id"]
     options = parse_fields(SearchOptions, request.query_params.multi_items())
-    asked = Asked(SearchRequest(**options.model_dump(), item=item))
+    given = SearchInput(SearchRequest(**options.model_dump(), item=item))
     with resources.admission.enter(), resources.published.current() as published:
         try:
-            return reply(published, await answer(resources, published, asked))
+            return reply(published, await answer(resources, published, given))
         except QueryError:  # perhaps because there is no such item: 404
             catalog = published.searcher.catalog
             await in_search_pool(resources, lambda: known_item(catalog, item))
             raise
 
 
-async def _reply(resources: Resources, asked: Asked) -> Response:
+async def _reply(resources: Resources, given: SearchInput) -> Response:
     with resources.published.current() as published:
-        return reply(published, await answer(resources, published, asked))
+        return reply(published, await answer(resources, published, given))
