@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -228,6 +227,7 @@ def test_publications_are_swapped_under_load(soak: bool, open_fair: Opener) -> N
     fair.build(THINGS)
     store, state = PublicationStore(fair.config), PublishedState(fair.config)
     stop, failures, seen = threading.Event(), [], set()
+    answered = threading.Semaphore(0)
     things = dict(THINGS)
     whole = {state.number: set(things)}
 
@@ -237,6 +237,7 @@ def test_publications_are_swapped_under_load(soak: bool, open_fair: Opener) -> N
                 result = published.searcher.search(png((90, 20, 120)), 50)
             found = [{hit.item.key for hit in result[name].hits} for name in ("color", "mixed")]
             seen.add(result.publication)
+            answered.release()
             if found != 2 * [whole[result.publication]] or result.publication != published.number:
                 failures.append((result.publication, found))
 
@@ -249,7 +250,7 @@ def test_publications_are_swapped_under_load(soak: bool, open_fair: Opener) -> N
             assert state.refresh()
             assert not state.refresh()
             while store.current_number() not in seen and not any(task.done() for task in asking):
-                time.sleep(0.001)
+                answered.acquire(timeout=10)
         stop.set()
         for task in asking:
             task.result()
