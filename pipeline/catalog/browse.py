@@ -1,19 +1,19 @@
-"""Look through a catalog without a photo: find items by words, and see what its columns hold."""
+"""Look through a catalog without a photo: list items, and see what its columns hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
 from pipeline.catalog.values import Value, canonical
+from pipeline.catalog.word_index import words_in
+from pipeline.catalog.words import find_words
 
 MAX_VALUES = 20  # of a column that are named
 MAX_COLUMNS = 100
-MAX_WORDS = 20  # that are searched for; the rest of a text is ignored
 MAX_LENGTH = 200  # characters of a value that is named
 
 
@@ -54,43 +54,26 @@ class Column:
 def find_items(
     catalog: Catalog, words: str = "", where: str | None = None, *, start: int = 0, limit: int = 24
 ) -> ItemPage:
-    """Return available items, by id, in whose name, key, category or metadata each word occurs.
+    """Return available items that have words in their name, category, metadata or key.
 
         find_items(catalog, "red shirt", where="price < 2000", limit=24)
 
-    Case does not matter. `where` is a condition that must hold for them too.
+    Those that have all of the words, or if none has, most of them, in the order of `find_words`;
+    without words by id. `where` is a condition that must hold for them too.
 
     Raises:
         QueryError: it is no condition.
+        NotBuiltError: words cannot be searched for here.
     """
-    allowed = None if where is None else set(Condition(catalog, where).items.tolist())
-    wanted = words.casefold().split()[:MAX_WORDS]
-    rows = catalog.select(
-        "SELECT id, key, name, category, metadata FROM items WHERE state = 'available' ORDER BY id"
-    )
-    found = [
-        item
-        for item, *texts in rows
-        if (allowed is None or item in allowed) and (not wanted or _has_words(wanted, *texts))
-    ]
+    condition = None if where is None else Condition(catalog, where)
+    if words_in(words):
+        matches = find_words(catalog, words, condition)
+        found = matches.items[: len(matches.best(1))].tolist()
+    else:
+        rows = catalog.select("SELECT id FROM items WHERE state = 'available' ORDER BY id")
+        allowed = None if condition is None else set(condition.items.tolist())
+        found = [item for (item,) in rows if allowed is None or item in allowed]
     return ItemPage(tuple(found[start : start + limit]), len(found))
-
-
-def _has_words(words: Sequence[str], key: str, name: str, category: str, metadata: str) -> bool:
-    values = "\n".join(_texts(json.loads(metadata)))
-    text = f"{key}\n{name}\n{category}\n{values}".casefold()
-    return all(word in text for word in words)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text and number of a structure, without the names of its columns."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    elif value is not None:
-        yield str(value)
 
 
 def photos_of(catalog: Catalog, item: int) -> list[PhotoRecord]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.catalog import word_index
 from pipeline.catalog.history import CONTENT, NOW, at_generation, revert_unchanged
 from pipeline.catalog.ledger import PAGE_SIZE, Ledger
 from pipeline.errors import NotBuiltError
@@ -94,11 +95,17 @@ class Generations(Ledger):
             for statement in revert_unchanged(table):
                 self._db.execute(statement)
         last = self.generation - 1
+        word_index.make_index(self._db)
         changes = self._db.execute(f"{_changes(last)} LIMIT 1", {"after": last, "to": last + 1})
         if last and changes.fetchone() is None:
             return last
         self._db.execute("INSERT INTO generations VALUES (?)", (last + 1,))
+        word_index.add_versions(self._db, last + 1)
         return last + 1
+
+    def check_words(self) -> None:
+        """Check that words of items can be searched for; raises as `word_index.check_words`."""
+        word_index.check_words(self._db, self.file)
 
     def changed_items(self, after: int) -> Ids:
         """Return the ids of items that are not as generation `after` had them: (n,) int64.
@@ -145,8 +152,9 @@ class Generations(Ledger):
             " AND number < (SELECT MAX(number) FROM generations)",
             (json.dumps(sorted(kept)),),
         )
+        is_needless = (
+            "NOT EXISTS (SELECT 1 FROM generations WHERE number >= since AND number < until)"
+        )
+        word_index.delete_versions(self._db, is_needless)
         for table in CONTENT:
-            self._db.execute(
-                f"DELETE FROM {table}_history WHERE NOT EXISTS (SELECT 1 FROM generations"  # noqa: S608
-                " WHERE number >= since AND number < until)"
-            )
+            self._db.execute(f"DELETE FROM {table}_history WHERE {is_needless}")  # noqa: S608

@@ -1,0 +1,212 @@
+"""Find items by words: in their name, category, metadata and key.
+
+Items that have only some of the words come behind those that have all. Case, accents and English
+plurals do not matter. `"red shirt"` in double quotes is a phrase, word for word; `shirt*` is any
+word that begins so, and so is a word that no item has. Whatever else is in a text is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.conditions import Condition
+from pipeline.catalog.word_index import COLUMNS, VERSION_BITS, words_in
+from pipeline.errors import QueryError
+
+Ids = npt.NDArray[np.int64]
+F64Array = npt.NDArray[np.float64]
+
+MAX_WORDS = 20  # that are searched for; the rest of a text is ignored
+WEIGHTS = {"name": 4.0, "category": 2.0, "metadata": 1.0, "key": 1.0}
+"""What a word counts by the column that has it; in several columns, their sum."""
+_MIN_LETTERS = 3  # of a word that has a plural, or is a beginning
+_PART = re.compile(r'"([^"]*)"?|([^\s",;:/|()<>{}\[\]!?=]+)')
+_VERSION = (1 << VERSION_BITS) - 1
+# A row of the index is of a generation if the row of its item is, which has not ended before.
+_ROWS = f"""
+SELECT json_group_array(rowid >> {VERSION_BITS}) FROM words
+WHERE words MATCH :match AND rowid & {_VERSION} <= :generation AND NOT EXISTS (
+    SELECT 1 FROM main.items_history WHERE id = words.rowid >> {VERSION_BITS}
+    AND since = words.rowid & {_VERSION} AND until <= :generation
+)
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word or phrase that is searched for."""
+
+    text: str
+    """As it was written."""
+    match: str
+    """In the language of FTS5, whose every word is in double quotes."""
+    prefix: str | None = None
+    """The same, of words that begin so; None if it must be as it is."""
+
+
+@dataclass(frozen=True)
+class WordMatches:
+    """The items that have any of the words, best first."""
+
+    items: Ids
+    """(n,) int64: with all words first, then by score, then by id."""
+    scores: F64Array
+    """(n,) float64 in 0..1: how much of the text an item has, rare words and its name counting
+    most."""
+    counts: Ids
+    """(n,) int64: how many of the words each has."""
+    terms: tuple[str, ...]
+    """The words that were searched for."""
+    unknown: tuple[str, ...]
+    """Those that no item has."""
+
+    @property
+    def complete(self) -> int:
+        """How many items have all of the words: the first ones."""
+        return int(np.count_nonzero(self.counts == len(self.terms)))
+
+    def best(self, k: int) -> Ids:
+        """Return the items that have most of the words, at least k if so many have any: ascending.
+
+        Items that have equally many words are there, or not, together.
+        """
+        if len(self.items) <= k:
+            return np.sort(self.items)
+        return np.sort(self.items[self.counts >= self.counts[k - 1]])
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What to know beside an answer: which words no item has."""
+        return tuple(f"no item has the word {word!r}" for word in self.unknown)
+
+
+@dataclass(frozen=True)
+class WordCondition:
+    """Items that have the words, as a condition on what a search by photo finds."""
+
+    items: Ids
+    """(n,) int64, ascending."""
+
+    def among(self, items: Ids) -> Ids:
+        """Return which of these items meet it, ascending."""
+        return np.intersect1d(items, self.items)
+
+
+def find_words(catalog: Catalog, text: str, condition: Condition | None = None) -> WordMatches:
+    """Return the available items that have words of a text, and meet a condition.
+
+        find_words(catalog, 'red "t-shirt"').items  # ids, best first
+
+    Items are those of the generation that the catalog was opened at.
+
+    Raises:
+        QueryError: there is no word in the text.
+        NotBuiltError: the catalog has no index of words, or this Python cannot read it.
+    """
+    terms = list(parse(text))
+    if not terms:
+        raise QueryError(f"there is no word in {text!r}", hint="search for letters or numbers")
+    catalog.check_words()
+    found = [_columns_of(catalog, term) for term in terms]
+    every = [items for columns in found for items in columns.values()]
+    items = np.unique(np.concatenate(every))
+    if condition is not None:
+        items = np.intersect1d(items, condition.among(items))
+    unknown = [t.text for t, columns in zip(terms, found, strict=True) if not _size(columns)]
+    return _ranked(items, found, [term.text for term in terms], unknown)
+
+
+def parse(text: str) -> Iterator[Term]:
+    """Yield the words and phrases of a text, each once: `parse('red "t-shirt" lea*')`."""
+    matches: set[str] = set()
+    for phrase, word in _PART.findall(text):
+        term = _phrase(phrase) if phrase else _word(word)
+        if term is not None and term.match not in matches:
+            matches.add(term.match)
+            yield term
+        if len(matches) == MAX_WORDS:
+            return
+
+
+def _phrase(text: str) -> Term | None:
+    words = words_in(text)[:MAX_WORDS]
+    return Term(text, _quoted(words)) if words else None
+
+
+def _word(text: str) -> Term | None:
+    words = words_in(text)[:MAX_WORDS]
+    if not words:
+        return None
+    begins = f"{_quoted(words)} *"
+    if text.endswith("*"):
+        return Term(text, begins)
+    forms = [_quoted([*words[:-1], form]) for form in _forms(words[-1])]
+    joined = [_quoted(["".join(words)])] if len(words) > 1 else []  # tshirt, for t-shirt
+    is_long = len("".join(words)) >= _MIN_LETTERS
+    return Term(text, " OR ".join([*forms, *joined]), begins if is_long else None)
+
+
+def _forms(word: str) -> list[str]:
+    """A word, and what may be its plural or its singular in English."""
+    if len(word) < _MIN_LETTERS or not word.isalpha():
+        return [word]
+    forms = [word, f"{word}s", f"{word}es"]
+    if word.endswith("y"):
+        forms.append(f"{word[:-1]}ies")
+    if word.endswith("s") and not word.endswith("ss"):
+        forms.append(word[:-1])
+    if word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
+        forms.append(word[:-2])
+    if word.endswith("ies"):
+        forms.append(f"{word[:-3]}y")
+    return forms
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return f'"{" ".join(words)}"'
+
+
+def _columns_of(catalog: Catalog, term: Term) -> dict[str, Ids]:
+    """Column → the items that have a word there; as a beginning, if none has it as it is."""
+    found = {column: _items(catalog, column, term.match) for column in COLUMNS}
+    if term.prefix is None or _size(found):
+        return found
+    return {column: _items(catalog, column, term.prefix) for column in COLUMNS}
+
+
+def _items(catalog: Catalog, column: str, match: str) -> Ids:
+    values = {"match": f"{column} : ({match})", "generation": catalog.generation}
+    ((items,),) = catalog.select(_ROWS, values)
+    return np.array(json.loads(items), np.int64)
+
+
+def _size(columns: dict[str, Ids]) -> int:
+    return sum(map(len, columns.values()))
+
+
+def _ranked(
+    items: Ids, found: Sequence[dict[str, Ids]], terms: Sequence[str], unknown: Sequence[str]
+) -> WordMatches:
+    """Order items by the number of words that they have, by score and by id."""
+    scores, counts, highest = np.zeros(len(items)), np.zeros(len(items), np.int64), 0.0
+    for columns in found:
+        weights = np.zeros(len(items))
+        for column, having in columns.items():
+            weights += WEIGHTS[column] * np.isin(items, having)
+        has = weights > 0
+        # Not of how many: the number of all items would have to be counted for each search.
+        rarity = 1 / np.log2(2 + np.count_nonzero(has))
+        scores += rarity * weights
+        counts += has
+        highest += rarity * sum(WEIGHTS.values())
+    scores = (scores / highest).round(12)
+    order = np.lexsort((items, -scores, -counts))
+    return WordMatches(items[order], scores[order], counts[order], tuple(terms), tuple(unknown))
