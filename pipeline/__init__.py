@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         DamagedArtifactError,
         GateError,
         HeldError,
+        NoLookError,
         NotBuiltError,
         NothingToMeasureError,
         PipelineError,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
         TrainingError,
         WeightsError,
     )
-    from pipeline.search.query import Item
-    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
+    from pipeline.search.query import Item, Text
+    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
     from pipeline.search.searcher import Searcher, open  # noqa: A004
     from pipeline.stages import BuildReport, build
 
@@ -60,6 +61,7 @@ __all__ = [
     "HeldError",
     "Hit",
     "Item",
+    "NoLookError",
     "NotBuiltError",
     "NothingToMeasureError",
     "PipelineError",
@@ -70,6 +72,8 @@ __all__ = [
     "SourceError",
     "SourceGoneError",
     "StaleIndexError",
+    "Text",
+    "TextHit",
     "TrainingError",
     "WeightsError",
     "__version__",
@@ -87,6 +91,8 @@ _MODULES = {
     "Item": "search.query",
     "SearchResult": "search.result",
     "Searcher": "search.searcher",
+    "Text": "search.query",
+    "TextHit": "search.result",
     "build": "stages",
     "load_config": "config",
     "open": "search.searcher",

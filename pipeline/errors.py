@@ -17,6 +17,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── BusyError              another process is writing this catalog
     ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
+        ├── NoLookError              an engine has no vector of the words that are searched with
         └── NothingToMeasureError    no item has a label, or no two have one in common
 """
 
@@ -138,6 +139,12 @@ class QueryError(PipelineError):
     """The query cannot be answered as asked."""
 
     code = "query"
+
+
+class NoLookError(QueryError):
+    """An engine cannot search with these words, which have no vector there."""
+
+    code = "no_look"
 
 
 class NothingToMeasureError(QueryError):

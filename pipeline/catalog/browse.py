@@ -67,8 +67,7 @@ def find_items(
     """
     condition = None if where is None else Condition(catalog, where)
     if words_in(words):
-        matches = find_words(catalog, words, condition)
-        found = matches.items[: len(matches.best(1))].tolist()
+        found = find_words(catalog, words, condition).best.tolist()
     else:
         rows = catalog.select("SELECT id FROM items WHERE state = 'available' ORDER BY id")
         allowed = None if condition is None else set(condition.items.tolist())

@@ -11,13 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.conditions import Condition
 from pipeline.catalog.word_index import COLUMNS, VERSION_BITS, words_in
 from pipeline.errors import QueryError
 
@@ -52,6 +51,29 @@ class Term:
     """The same, of words that begin so; None if it must be as it is."""
 
 
+class ItemCondition(Protocol):
+    """What must hold for items: a `Condition` on columns, or on words."""
+
+    @property
+    def items(self) -> Ids:
+        """Ids of the items that meet it: (n,) int64, ascending."""
+
+    def among(self, items: Ids) -> Ids:
+        """Return which of these items meet it, ascending."""
+
+
+@dataclass(frozen=True)
+class WordCondition:
+    """Items that have the words, as a condition on what a search finds."""
+
+    items: Ids
+    """(n,) int64, ascending."""
+
+    def among(self, items: Ids) -> Ids:
+        """Return which of these items meet it, ascending."""
+        return np.intersect1d(items, self.items)
+
+
 @dataclass(frozen=True)
 class WordMatches:
     """The items that have any of the words, best first."""
@@ -73,34 +95,27 @@ class WordMatches:
         """How many items have all of the words: the first ones."""
         return int(np.count_nonzero(self.counts == len(self.terms)))
 
-    def best(self, k: int) -> Ids:
-        """Return the items that have most of the words, at least k if so many have any: ascending.
+    @property
+    def best(self) -> Ids:
+        """The items that have all of the words, or if none has, most of them: best first."""
+        best: Ids = self.items[self.counts == self.counts.max(initial=0)]
+        return best
 
-        Items that have equally many words are there, or not, together.
-        """
-        if len(self.items) <= k:
-            return np.sort(self.items)
-        return np.sort(self.items[self.counts >= self.counts[k - 1]])
+    def tiers(self) -> Iterator[WordCondition]:
+        """Yield the items that have all words, then those that have one less, and so on."""
+        for count in np.unique(self.counts)[::-1].tolist():
+            yield WordCondition(np.sort(self.items[self.counts == count]))
 
-    @cached_property
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What to know beside an answer: which words no item has."""
-        return tuple(f"no item has the word {word!r}" for word in self.unknown)
+        """What to know beside an answer: which words no item has, or that none has all."""
+        unknown = tuple(f"no item has the word {word!r}" for word in self.unknown)
+        if unknown or self.complete:
+            return unknown
+        return ("no item that may be found has all of the words",)
 
 
-@dataclass(frozen=True)
-class WordCondition:
-    """Items that have the words, as a condition on what a search by photo finds."""
-
-    items: Ids
-    """(n,) int64, ascending."""
-
-    def among(self, items: Ids) -> Ids:
-        """Return which of these items meet it, ascending."""
-        return np.intersect1d(items, self.items)
-
-
-def find_words(catalog: Catalog, text: str, condition: Condition | None = None) -> WordMatches:
+def find_words(catalog: Catalog, text: str, condition: ItemCondition | None = None) -> WordMatches:
     """Return the available items that have words of a text, and meet a condition.
 
         find_words(catalog, 'red "t-shirt"').items  # ids, best first

@@ -11,9 +11,9 @@ from pipeline.report.text import cell, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
+    from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
 
-    AnyHit = Hit | FusedHit
+    AnyHit = Hit | FusedHit | TextHit
 
 MIN_TABLE_WIDTH = 120  # columns; in fewer a row of the table takes many lines
 _HEADINGS = ("engine", "rank", "distance", "farther than", "id", "name", "category", "path")
@@ -76,7 +76,10 @@ def _print_list(console: Console, title: str, result: SearchResult) -> None:
 
 def _lists(result: SearchResult) -> Iterator[tuple[str, Sequence[AnyHit]]]:
     from pipeline.search.fusion import FUSED
+    from pipeline.search.word_hits import TEXT
 
+    if result.text is not None:
+        yield TEXT, result.text
     for name, engine in result.items():
         yield name, engine.hits
     if result.fused is not None:
@@ -84,10 +87,10 @@ def _lists(result: SearchResult) -> Iterator[tuple[str, Sequence[AnyHit]]]:
 
 
 def _distance(hit: AnyHit) -> str:
-    """How near an item is; an item of the fused list has a score instead."""
-    from pipeline.search.result import FusedHit
+    """How near an item is; an item of the fused list, or that words found, has a score instead."""
+    from pipeline.search.result import Hit
 
-    return f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
+    return f"{hit.distance:.4g}" if isinstance(hit, Hit) else f"score {hit.score:.4f}"
 
 
 def _farther(hit: AnyHit, label: str = "") -> str:

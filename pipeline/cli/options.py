@@ -57,6 +57,25 @@ Id = Annotated[int | None, Option("--id", help="Search with the item of this id.
 Key = Annotated[
     str | None, Option(help="Search with the item that its source calls so.", metavar="KEY")
 ]
+Words = Annotated[
+    str | None,
+    Option(
+        help="Search with words in the names, categories and other columns of items; beside a photo:"
+        " only items that have them, with all words first. A phrase stands in double quotes;"
+        " shirt* is any word that begins so.",
+        metavar="WORDS",
+    ),
+]
+ByLook = Annotated[
+    bool, Option("--look", help="With --text: also items that look like those with the words.")
+]
+Like = Annotated[
+    list[int] | None,
+    Option(help="More like the item of this id, too (repeatable).", metavar="ID"),
+]
+Unlike = Annotated[
+    list[int] | None, Option(help="Less like the item of this id (repeatable).", metavar="ID")
+]
 SearchedEngines = Annotated[
     list[str] | None, Option("--engine", "-e", help="Search only this one (repeatable).")
 ]

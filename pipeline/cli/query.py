@@ -38,12 +38,16 @@ class _NamedQuery(NamedTuple):
 
 @app.command(
     epilog="Examples: imgsearch query photo.jpg -k 5 --grid result.png | imgsearch query --id 42"
-    " --where \"category = 'Watches' and price < 2000\""
+    " --where \"category = 'Watches' and price < 2000\" | imgsearch query --text 'red shirt' --look"
 )
 def query(
     photos: options.Photos = None,
     item: options.Id = None,
     key: options.Key = None,
+    text: options.Words = None,
+    look: options.ByLook = False,
+    like: options.Like = None,
+    unlike: options.Unlike = None,
     k: Annotated[int, Option("-k", "--k", help="Neighbors of each query.")] = 3,
     engine: options.SearchedEngines = None,
     region: options.Region = None,
@@ -61,14 +65,17 @@ def query(
     """Find the items that look most like a photo, by every engine side by side."""
     from pipeline.search import searcher as search
 
-    _check_options(photos, item, key, paths=paths, as_json=as_json)
+    has_query = _check_options(photos, item, key, text, paths=paths, as_json=as_json)
+    words = None if has_query else text
+    if look and words is None:
+        raise QueryError("--look is what the items look like that words find: give --text alone")
     settings = load_config(config, set_)
     if grid:
         check_output("--grid", grid, [".png"], settings, photos or ())
     rows: list[tuple[str, Path | None, SearchResult]] = []
     failed = False
     with search.open(settings, engine or ()) as searcher:
-        queries = list(_queries(photos, item, key, searcher.catalog))
+        queries = list(_queries(photos, item, key, words, searcher.catalog))
         results = searcher.search_all(
             (named.query for named in queries),
             k,
@@ -77,6 +84,10 @@ def query(
             min_distance=min_distance,
             max_distance=max_distance,
             group_by=group_by,
+            text=text if has_query else None,
+            look=look,
+            like=like or (),
+            unlike=unlike or (),
             fuse=fuse,
         )
         for named, result in zip(queries, results, strict=True):
@@ -93,12 +104,22 @@ def query(
 
 
 def _check_options(
-    photos: list[Path] | None, item: int | None, key: str | None, *, paths: bool, as_json: bool
-) -> None:
-    if (bool(photos), item is not None, key is not None).count(True) != 1:
-        raise QueryError("nothing to search with: give photos, --id ID or --key KEY, one of them")
+    photos: list[Path] | None,
+    item: int | None,
+    key: str | None,
+    text: str | None,
+    *,
+    paths: bool,
+    as_json: bool,
+) -> bool:
+    """Return whether there is a query beside the words."""
+    queries = (bool(photos), item is not None, key is not None).count(True)
+    if queries > 1 or not (queries or text is not None):
+        message = "nothing to search with: give photos, --id ID or --key KEY, one of them"
+        raise QueryError(message, hint="or --text WORDS")
     if paths and as_json:
         raise QueryError("--paths and --json print different things: give one of them")
+    return queries == 1
 
 
 def _print(name: str, result: SearchResult | PipelineError, *, paths: bool, as_json: bool) -> None:
@@ -113,10 +134,16 @@ def _print(name: str, result: SearchResult | PipelineError, *, paths: bool, as_j
 
 
 def _queries(
-    photos: list[Path] | None, item: int | None, key: str | None, catalog: Catalog
+    photos: list[Path] | None,
+    item: int | None,
+    key: str | None,
+    words: str | None,
+    catalog: Catalog,
 ) -> Iterator[_NamedQuery]:
-    from pipeline.search.query import Item
+    from pipeline.search.query import Item, Text
 
+    if words is not None:
+        yield _NamedQuery(words, None, Text(words))
     if item is not None or key is not None:
         record = catalog.item(item) if item is not None else catalog.item_by_key(key or "")
         if record is None:

@@ -12,7 +12,8 @@ from pipeline.images import ImageLimits, take_region
 from pipeline.report.fonts import Run, runs
 from pipeline.report.render import photo_or_none
 from pipeline.search.fusion import FUSED
-from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
+from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
+from pipeline.search.word_hits import TEXT
 
 _INK, _GRAY, _PAPER, _FRAME = "#1d1d1f", "#6e6e73", "#ffffff", "#d2d2d7"
 _ELLIPSIS = 16  # pixels that are left for it
@@ -46,8 +47,9 @@ def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image
         if shown and result.region:
             shown, _ = take_region(shown, result.region, limits)
         first = Cell(shown, [name, "query"], is_query=True)
-        lists: list[tuple[str, Sequence[Hit | FusedHit]]]
-        lists = [(_title(engine), engine.hits) for engine in result.values()]
+        lists: list[tuple[str, Sequence[Hit | FusedHit | TextHit]]]
+        lists = [] if result.text is None else [(TEXT, result.text)]
+        lists += [(_title(engine), engine.hits) for engine in result.values()]
         lists += [] if result.fused is None else [(FUSED, result.fused)]
         for title, hits in lists:
             rows.append((title, [first, *(_cell(hit, limits.for_stored()) for hit in hits)]))
@@ -75,8 +77,8 @@ def _title(engine: EngineResult) -> str:
     return f"{engine.engine}{random}{': no good match' if engine.no_match else ''}"
 
 
-def _cell(hit: Hit | FusedHit, limits: ImageLimits) -> Cell:
-    how_near = f"score {hit.score:.4f}" if isinstance(hit, FusedHit) else f"{hit.distance:.4g}"
+def _cell(hit: Hit | FusedHit | TextHit, limits: ImageLimits) -> Cell:
+    how_near = f"{hit.distance:.4g}" if isinstance(hit, Hit) else f"score {hit.score:.4f}"
     name = hit.item.name if runs(hit.item.name, 14) else hit.item.key
     lines = [name, hit.item.category, f"{hit.rank}.  {how_near}"]
     return Cell(photo_or_none(hit.photo, limits), lines)

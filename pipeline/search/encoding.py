@@ -13,9 +13,9 @@ import numpy.typing as npt
 from pipeline import models
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.engine import Engine, image_limits
-from pipeline.errors import PipelineError, QueryError, RejectedImage
+from pipeline.errors import NoLookError, PipelineError, QueryError, RejectedImage
 from pipeline.images import Auto, Region, U8Image
-from pipeline.index.base import VectorIndex
+from pipeline.index.base import F32Matrix, VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.runtimes.base import max_rounding
@@ -26,10 +26,12 @@ from pipeline.search.query import (
     F32Vector,
     Item,
     Query,
+    Text,
     describe,
     read_photo,
 )
 from pipeline.search.ranking import QueryVectors
+from pipeline.search.word_hits import WordRanking, look_items, trimmed_mean
 
 MIN_HELD_OUT = 30  # photos held out in training; with fewer nothing is called out of distribution
 
@@ -69,14 +71,34 @@ class QueryEncoder:
                 self._model = models.load(self.engine.name, self._model_folder, for_queries=True)
             return self._model
 
-    def prepare(self, query: Query, region: Region | Auto | None = None) -> PreparedQuery:
-        """Take a query up to where the model is needed; runs on several threads at once."""
+    @property
+    def is_normalized(self) -> bool:
+        """Whether vectors have unit length."""
+        return self._model_folder.is_normalized
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return self._model_folder.dim
+
+    def prepare(
+        self,
+        query: Query,
+        region: Region | Auto | None = None,
+        look: WordRanking | None = None,
+    ) -> PreparedQuery:
+        """Take a query up to where the model is needed; runs on several threads at once.
+
+        With `look`, words are what the items look like that have them.
+        """
         try:
-            if region is not None and isinstance(query, Item | np.ndarray):
+            if region is not None and isinstance(query, Item | Text | np.ndarray):
                 message = f"a region is a part of a photo, and {describe(query)} is none"
                 raise QueryError(message, hint="search with a photo, or without a region")
             if isinstance(query, Item):
-                return self._item(query.id)
+                return EncodedQuery(QueryVectors(self.vectors_of(query.id), (query.id,)))
+            if isinstance(query, Text):
+                return self._text(query.words, look)
             if isinstance(query, EncodedPhoto):
                 return query.queries[self.engine.name]
             if isinstance(query, np.ndarray):
@@ -106,7 +128,7 @@ class QueryEncoder:
         self, vector: F32Vector, percentile: float | None, region: Region | None
     ) -> EncodedQuery | QueryError:
         """Take a photo's vector for a query, unless it has no direction and so no neighbors."""
-        if self._model_folder.is_normalized and not vector.any():
+        if self.is_normalized and not vector.any():
             return QueryError(
                 f"{self.engine.name} sees nothing in the photo: its vector is zero, and all photos"
                 " are equally far from it",
@@ -132,12 +154,31 @@ class QueryEncoder:
         is_used = self.engine.config.search.out_of_distribution and len(errors) >= MIN_HELD_OUT
         return errors if is_used else errors[:0]
 
-    def _item(self, item: int) -> EncodedQuery:
+    def vectors_of(self, item: int) -> F32Matrix:
+        """Return the vectors of an item's photos: (m, dim) float32.
+
+        Raises:
+            QueryError: it is not in the index.
+        """
         rows = self._build.rows_of(item)
         if not len(rows):
             message = f"item {item} is not in the index of {self.engine.name}"
             raise QueryError(message, hint=self._why_not_indexed(item))
-        return EncodedQuery(QueryVectors(self._index.vectors(rows), exclude=item))
+        return self._index.vectors(rows)
+
+    def _text(self, words: str, look: WordRanking | None) -> EncodedQuery:
+        if look is None:
+            message = f"{self.engine.name} cannot search with words"
+            raise NoLookError(
+                message, hint="search with look=True (--look): as what has them looks"
+            )
+        items = [i for i in look_items(look.find(words)) if len(self._build.rows_of(i))]
+        if not items:
+            raise NoLookError(f"no item that may be found has words of {words!r}")
+        mean = trimmed_mean(np.stack([self.vectors_of(item).mean(axis=0) for item in items]))
+        if self.is_normalized:
+            mean /= np.linalg.norm(mean) or 1
+        return EncodedQuery(QueryVectors(mean[np.newaxis]))
 
     def _why_not_indexed(self, item: int) -> str:
         record = self._catalog.item(item)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from math import inf
-from typing import Self, Unpack
+from typing import Self, Unpack, cast
 
 import numpy as np
 
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
+from pipeline.catalog.words import find_words
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError, QueryError
-from pipeline.images import Auto, Region, as_region
+from pipeline.images import as_region
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
-from pipeline.search.encoding import QueryEncoder
-from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
+from pipeline.search.encoding import PreparedQuery, QueryEncoder
+from pipeline.search.feedback import Feedback, read_feedback
+from pipeline.search.query import EncodedQuery, Filters, Options, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
+from pipeline.search.tiers import rank_tiers
+from pipeline.search.word_hits import WordRanking
 
 GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
 
@@ -117,19 +121,22 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
-        **filters: Unpack[Filters],
+        **options: Unpack[Options],
     ) -> EngineResult:
         """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
 
         `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
         item does not find itself; it finds others that share its photo. With `region` only that
-        part of the photo is searched with, as if it were a photo of its own.
+        part of the photo is searched with, as if it were a photo of its own. `Text` is searched
+        with by what it means, if the engine has a text tower, or with `look` by what the items look
+        like whose text has its words. The query is moved toward items that are given as `like`,
+        and away from those of `unlike`.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, region=region, **filters)
+        (result,) = self.search_all([query], k, region=region, **options)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -140,7 +147,7 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
-        **filters: Unpack[Filters],
+        **options: Unpack[Options],
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
@@ -151,7 +158,12 @@ class EngineSearcher:
             QueryError: at once, if it holds for all of them.
         """
         part = None if region is None else as_region(region)
-        return self._search_batches(iter(queries), positive(k), self._filter(**filters), part)
+        is_by_look = options.pop("look", False)
+        feedback = read_feedback(options.pop("like", ()), options.pop("unlike", ()), self._encoder)
+        filter_ = self._filter(**cast(Filters, options))
+        look = WordRanking(self.catalog, filter_.condition) if is_by_look else None
+        prepare = partial(self._encoder.prepare, region=part, look=look)
+        return self._search_batches(iter(queries), positive(k), filter_, prepare, feedback)
 
     def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
         """Whether the catalog shows nothing like a query with these hits, nearest first.
@@ -178,7 +190,7 @@ class EngineSearcher:
             begin = starts[first]
             vectors = self.index.vectors(rows[begin : ends[block][-1]])
             queries = [
-                QueryVectors(vectors[start - begin : end - begin], exclude=item)
+                QueryVectors(vectors[start - begin : end - begin], exclude=(item,))
                 for item, start, end in zip(
                     ids[block].tolist(), starts[block], ends[block], strict=True
                 )
@@ -190,13 +202,13 @@ class EngineSearcher:
         queries: Iterator[Query],
         k: int,
         filter_: SearchFilter,
-        region: Region | Auto | None,
+        prepare: Callable[[Query], PreparedQuery],
+        feedback: Feedback,
     ) -> Iterator[EngineResult | PipelineError]:
         settings = self.config.embedding
-        prepare = partial(self._encoder.prepare, region=region)
         while batch := list(islice(queries, settings.batch_size)):
             prepared = ordered_map(prepare, batch, settings.decoders, ahead=len(batch))
-            encoded = self._encoder.encode(list(prepared))
+            encoded = [feedback.applied(query) for query in self._encoder.encode(list(prepared))]
             vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
             results = iter(self._results(vectors, k, filter_))
             yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
@@ -207,6 +219,7 @@ class EngineSearcher:
         min_distance: float = 0.0,
         max_distance: float = inf,
         group_by: str | None = None,
+        text: str | None = None,
     ) -> SearchFilter:
         if not 0 <= min_distance <= max_distance:
             raise QueryError(
@@ -214,16 +227,21 @@ class EngineSearcher:
                 hint="give a smallest one of 0 or more, and a largest one that is not below it",
             )
         condition = None if where is None else Condition(self.catalog, where)
+        words = None if text is None else find_words(self.catalog, text, condition)
         group = None if group_by is None else Groups(self.catalog, group_by)
-        return SearchFilter(condition, min_distance, max_distance, group)
+        return SearchFilter(condition, min_distance, max_distance, group, words)
 
     def _results(
         self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
     ) -> list[EngineResult]:
-        ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
+        ranking, vectors = Ranking(self.index, self.build, filter_), [q.vectors for q in queries]
+        if filter_.words is None:
+            ranked = ranking.rank(vectors, k)
+        else:
+            ranked = rank_tiers(ranking, filter_.words.tiers(), vectors, k)
         return [
             self._result(
-                [self._hit(rank, item, query.rounding) for rank, item in enumerate(items, 1)], query
+                [self._hit(rank, item, query) for rank, item in enumerate(items, 1)], query
             )
             for query, items in zip(queries, ranked, strict=True)
         ]
@@ -240,15 +258,17 @@ class EngineSearcher:
             query.region,
         )
 
-    def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:
+    def _hit(self, rank: int, ranked: RankedItem, query: EncodedQuery) -> Hit:
         item, distance, row = ranked
-        distance = distance if distance > rounding else 0.0
+        distance = distance if distance > query.rounding else 0.0
         record = self.catalog.item(item)
         if record is None:
             raise self.catalog.damaged(f"it has no item {item}, which is in {self.build.path}")
         sha256 = self.build.photos[row].tobytes()
         photo = self.catalog.photo_path(sha256, item)
-        percentile = self.calibration.percentile(distance, record.category)
+        percentile = None
+        if query.is_calibrated:
+            percentile = self.calibration.percentile(distance, record.category)
         return Hit(rank, distance, percentile, record, photo, sha256.hex())
 
 

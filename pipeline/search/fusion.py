@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.search.result import FusedHit, Hit
+from pipeline.search.result import FusedHit, Hit, TextHit
 
 F64Array = npt.NDArray[np.float64]
 
@@ -28,14 +28,14 @@ At this depth an engine's vote counts 1/160, at the top 1/61.
 
 
 def fuse(
-    lists: Mapping[str, Sequence[Hit]], k: int, constant: int = RANK_CONSTANT
+    lists: Mapping[str, Sequence[Hit | TextHit]], k: int, constant: int = RANK_CONSTANT
 ) -> tuple[FusedHit, ...]:
     """Return the k best items of several engines' lists, best first; equal scores by item id.
 
     Each list is ordered, nearest first. Give lists of equal depth, `DEPTH` or k if that is more: an
     item counts as absent where a list does not reach it. `fuse({"a": hits, "b": others}, k=3)`.
     """
-    hits: dict[int, Hit] = {}
+    hits: dict[int, Hit | TextHit] = {}
     for engine_hits in lists.values():
         for hit in engine_hits:
             hits.setdefault(hit.item.id, hit)

@@ -1,4 +1,4 @@
-"""What can be searched with: a photo, an item of the catalog, or a vector."""
+"""What can be searched with: a photo, an item of the catalog, words, or a vector."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ class Item:
         return str(self.id)
 
 
+@dataclass(frozen=True)
+class Text:
+    """Words as a query: `search(Text("red shirt"))` finds items whose text has them.
+
+    See `catalog/words.py` for what may be written.
+    """
+
+    words: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.words, str):
+            raise QueryError(f"Text({self.words!r}): words are a str")
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class EncodedQuery(NamedTuple):
     """A query as vectors, and how far out of distribution its photo is."""
 
@@ -42,6 +59,8 @@ class EncodedQuery(NamedTuple):
     """A distance up to which its photo may be one of the catalog, embedded by another runtime."""
     region: Region | None = None
     """The part of its photo that is searched with; None if that is the whole."""
+    is_calibrated: bool = True
+    """Whether its distances compare with those between photos; those of a text do not."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +71,16 @@ class EncodedPhoto:
 
 
 Photo = Image.Image | Path | str | bytes
-Query = Photo | EncodedPhoto | Item | F32Vector
-"""A photo (Pillow image, path, encoded bytes, or already encoded by `Searcher.encode`), an item, or
-a vector of one engine: (dim,)."""
+Query = Photo | EncodedPhoto | Item | Text | F32Vector
+"""A photo (Pillow image, path, encoded bytes, or already encoded by `Searcher.encode`), an item,
+words, or a vector of one engine: (dim,)."""
 RegionOf = str | Sequence[float]
 """The part of a photo to search with: (x, y, w, h) as fractions of the upright photo, their text
 `x,y,w,h`, or `auto`, which finds what stands out from a plain background."""
+
+
+Examples = Sequence[int | Item]
+"""Items of the catalog, or their ids."""
 
 
 class Filters(TypedDict, total=False):
@@ -71,6 +94,19 @@ class Filters(TypedDict, total=False):
     max_distance: float
     group_by: str | None
     """A column, of each value of which only the nearest item is found."""
+    text: str | None
+    """Words that items must have: all of them, or as many as k items have (`catalog/words.py`)."""
+
+
+class Options(Filters, total=False):
+    """How a search goes about its query; left out, as it is."""
+
+    look: bool
+    """Search with what the items look like whose text has the words of a `Text`."""
+    like: Examples
+    """Items toward which the query is moved."""
+    unlike: Examples
+    """Items away from which it is moved."""
 
 
 def read_photo(
@@ -108,4 +144,6 @@ def describe(query: Query) -> str:
         return str(query)
     if isinstance(query, Item):
         return f"item {query.id}"
+    if isinstance(query, Text):
+        return f"text {query.words!r}"
     return {bytes: "photo", np.ndarray: "vector"}.get(type(query), "photo")

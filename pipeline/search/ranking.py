@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.catalog.conditions import Condition
+from pipeline.catalog.words import ItemCondition, WordMatches
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.builds import Build
 
@@ -29,8 +29,8 @@ class QueryVectors(NamedTuple):
     """One query: (m, dim) vectors, more than one if it is an item of several photos."""
 
     vectors: F32Matrix
-    exclude: int | None = None
-    """An item that is not to be found: the one that is searched with."""
+    exclude: tuple[int, ...] = ()
+    """Items that are not to be found: what is searched with."""
 
 
 class RankedItem(NamedTuple):
@@ -45,12 +45,14 @@ class RankedItem(NamedTuple):
 class SearchFilter:
     """Which items may be found."""
 
-    condition: Condition | None = None
+    condition: ItemCondition | None = None
     """What must hold for them; None: every item is allowed."""
     min_distance: float = 0.0
     max_distance: float = inf
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
     """Ids of items → the group of each; only the nearest item of a group is found."""
+    words: WordMatches | None = None
+    """Items that have words, of which they must have any; those that have more go first."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Ranking:
         self,
         distances: F64Array,
         rows: Ids,
-        exclude: int | None,
+        exclude: tuple[int, ...],
         select: Callable[[Ids], Ids],
     ) -> list[RankedItem]:
         """The allowed items that these rows show, each once, by (distance, id)."""
@@ -134,9 +136,9 @@ class Ranking:
         _, first = np.unique(items[order], return_index=True)
         nearest = order[np.sort(first)]
         nearest = nearest[self._in_range(item_distances[nearest])]
-        nearest = nearest[items[nearest] != (-1 if exclude is None else exclude)]
+        nearest = nearest[~np.isin(items[nearest], exclude)]
         nearest = nearest[np.isin(items[nearest], select(items[nearest]))]
-        nearest = nearest[self._first_of_groups(items[nearest].tolist())]
+        nearest = nearest[self.first_of_groups(items[nearest].tolist())]
         return [
             RankedItem(item, distance, row)
             for item, distance, row in zip(
@@ -152,8 +154,8 @@ class Ranking:
         mask: Mask = (distances >= limits.min_distance) & (distances <= limits.max_distance)
         return mask
 
-    def _first_of_groups(self, items: Sequence[int]) -> list[int]:
-        """Positions of the items that are the first of their group."""
+    def first_of_groups(self, items: Sequence[int]) -> list[int]:
+        """Return the positions of the items that are the first of their group."""
         if self.filter.group is None:
             return list(range(len(items)))
         first: dict[Hashable, int] = {}

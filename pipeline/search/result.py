@@ -64,12 +64,35 @@ class FusedHit:
 
 
 @dataclass(frozen=True)
+class TextHit:
+    """One item whose text has words that were searched for."""
+
+    rank: int
+    score: float
+    """From 0 to 1: how much of the words it has, in its name above all. 1: all in every column."""
+    item: ItemRecord
+    photo: Path | None
+    """The item's first photo; None if the ledger knows no file of it."""
+    sha256: str
+    """The SHA-256 of that photo's file."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            **_item_and_photo(self.item, self.photo, self.sha256),
+        }
+
+
+@dataclass(frozen=True)
 class EngineResult:
     """One engine's answer to one query."""
 
     engine: str
     hits: tuple[Hit, ...]
-    """Nearest first, ordered by (distance, item id)."""
+    """Nearest first, ordered by (distance, item id); where words were given, those that have more
+    of them go first."""
     no_match: bool
     """Whether nothing in the catalog is like the query: its nearest hit is unusually far, or the
     photo itself is out of distribution, beyond the percentile `search.no_match_percentile`."""
@@ -116,8 +139,10 @@ class SearchResult(Mapping[str, EngineResult]):
     """All engines' lists as one; None unless the search asked for it."""
     notes: tuple[str, ...] = ()
     """What to know of the answer: which items a condition could not judge, and, where nothing meets
-    it, the values that are nearest to those it asked for; which engines do not answer;
-    and if no region was found for `auto`."""
+    it, the values that are nearest to those it asked for; which words no item has; which engines do
+    not answer; and if no region was found for `auto`."""
+    text: tuple[TextHit, ...] | None = None
+    """The items whose text has the words, best first; None unless words were searched with."""
 
     def __getitem__(self, engine: str) -> EngineResult:
         return self.engines[engine]
@@ -154,6 +179,8 @@ class SearchResult(Mapping[str, EngineResult]):
         }
         if self.fused is not None:
             content["fused"] = [hit.to_dict() for hit in self.fused]
+        if self.text is not None:
+            content["text"] = [hit.to_dict() for hit in self.text]
         return content
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Self, Unpack
 
 from pipeline.catalog.catalog import Catalog
@@ -11,7 +12,7 @@ from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
 from pipeline.engine import get_engine
-from pipeline.errors import PipelineError, QueryError
+from pipeline.errors import NoLookError, PipelineError, QueryError
 from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
@@ -21,14 +22,15 @@ from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import (
     EncodedPhoto,
     EncodedQuery,
-    Filters,
+    Options,
     Photo,
     Query,
     RegionOf,
     describe,
     read_photo,
 )
-from pipeline.search.result import EngineResult, SearchResult
+from pipeline.search.result import EngineResult, Hit, SearchResult, TextHit
+from pipeline.search.word_hits import TEXT, WordSearch, words_of
 
 PreparedQueries = Mapping[str, PreparedQuery]
 """Engine → what its encoder is given for one photo."""
@@ -154,12 +156,15 @@ class Searcher:
         *,
         region: RegionOf | None = None,
         fuse: bool = False,
-        **filters: Unpack[Filters],
+        **options: Unpack[Options],
     ) -> SearchResult:
         """Return the k nearest items by each engine: `search("photo.jpg", k=3, where="id < 9")`.
 
-        `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, or a vector of the one
-        engine that is open. With `region=(x, y, w, h)`, fractions of the upright photo, only that
+        `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, `Text("red shirt")`, or
+        a vector of the one engine that is open. Words find items whose text has them, and by the
+        engines that have a text tower, what they mean; with `look`, the others find what the best
+        of those items look like. The query is moved toward the items in `like`, and away from those
+        in `unlike`. With `region=(x, y, w, h)`, fractions of the upright photo, only that
         part is searched with, and with `region="auto"` what stands out from a plain background.
         With `fuse` the result has one list more, all engines' lists fused.
 
@@ -167,7 +172,7 @@ class Searcher:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, region=region, fuse=fuse, **filters)
+        (result,) = self.search_all([query], k, region=region, fuse=fuse, **options)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -179,7 +184,7 @@ class Searcher:
         *,
         region: RegionOf | None = None,
         fuse: bool = False,
-        **filters: Unpack[Filters],
+        **options: Unpack[Options],
     ) -> Iterator[SearchResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
@@ -188,19 +193,26 @@ class Searcher:
         Raises:
             QueryError: at once, if it holds for all of them.
         """
-        if fuse and filters.get("group_by") is not None:
+        if fuse and options.get("group_by") is not None:
             raise QueryError("fusing groups: each engine may pick another item of a group")
         depth = max(positive(k), DEPTH) if fuse else k
         originals, *copies = shared(queries, 1 + len(self.engines))
         streams = [
-            engine.search_all(copy, depth, region=region, **filters)
+            engine.search_all(copy, depth, region=region, **options)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
-        where = filters.get("where")
+        where = options.get("where")
         condition = None if where is None else Condition(self.catalog, where)
-        is_auto = region is not None and as_region(region) == AUTO
+        asked = _Asked(
+            k,
+            DEPTH if fuse else 0,
+            condition,
+            is_auto=region is not None and as_region(region) == AUTO,
+            is_moved=bool(options.get("like") or options.get("unlike")),
+            words=words_of(self.catalog, condition, options),
+        )
         return (
-            self._combine(query, results, k, fuse, condition, is_auto)
+            self._combine(query, results, asked)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
 
@@ -208,27 +220,51 @@ class Searcher:
         self,
         query: Query,
         results: Sequence[EngineResult | PipelineError],
-        k: int,
-        fused: bool,
-        condition: Condition | None,
-        is_auto: bool,
+        asked: _Asked,
     ) -> SearchResult | PipelineError:
         """Put the engines' answers to one query together; the first error stands for all."""
         answers: dict[str, EngineResult] = {}
         for result in results:
-            if isinstance(result, PipelineError):
+            if isinstance(result, EngineResult):
+                answers[result.engine] = result
+            elif not isinstance(result, NoLookError) or asked.is_moved:
                 return result
-            answers[result.engine] = result
-        lists = {name: result.hits for name, result in answers.items()}
-        found_none = is_auto and all(result.region is None for result in answers.values())
+        try:
+            text, word_notes = asked.words.answer(query, max(k := asked.k, asked.fusion_depth))
+        except QueryError as error:
+            return error
+        lists: dict[str, Sequence[Hit | TextHit]] = {n: found.hits for n, found in answers.items()}
+        lists |= {} if text is None else {TEXT: text}
+        found_none = asked.is_auto and all(result.region is None for result in answers.values())
         region_notes = [_NO_REGION] if found_none else []
         return SearchResult(
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
-            fuse(lists, k) if fused else None,
-            (*region_notes, *_notes(condition, any(lists.values())), *self.notes),
+            fuse(lists, k) if asked.fusion_depth else None,
+            (
+                *region_notes,
+                *_notes(asked.condition, any(lists.values())),
+                *word_notes,
+                *self.notes,
+            ),
+            None if text is None else text[:k],
         )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for, beside the query."""
+
+    k: int
+    fusion_depth: int
+    """How much of each list is fused at least; 0 if none is."""
+    condition: Condition | None
+    is_auto: bool
+    """Whether the region is to be found."""
+    is_moved: bool
+    """Whether there are examples of what is wanted, or of what is not."""
+    words: WordSearch
 
 
 def _encoded(

@@ -113,8 +113,8 @@ def test_items_with_all_words_come_first_and_names_count_most(catalog: Catalog) 
     matches = find_words(catalog, "red shirt")
     assert matches.complete == 3
     assert matches.counts.tolist() == [2, 2, 2, 1, 1, 1, 1, 1, 1]
-    assert len(matches.best(3)) == 3
-    assert len(matches.best(4)) == 9
+    assert [len(tier.items) for tier in matches.tiers()] == [3, 6]
+    assert matches.best.tolist() == matches.items[:3].tolist()
     assert found(catalog, "red shirt", "price = 1") == ["both", "name", "category", "rare"]
 
 
@@ -165,7 +165,7 @@ def test_words(catalog: Catalog, text: str, keys: list[str]) -> None:
             catalog.put(key, name, "", metadata, [image])
     catalog.seal_generation()
     matches = find_words(catalog, text)
-    best = matches.items.tolist()[: len(matches.best(1))]
+    best = matches.best.tolist()
     assert sorted(r.key for i in best if (r := catalog.item(i))) == sorted(keys)
 
 
