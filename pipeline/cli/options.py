@@ -60,9 +60,9 @@ Key = Annotated[
 Words = Annotated[
     str | None,
     Option(
-        help="Search with words in the names, categories and other columns of items; beside a photo:"
-        " only items that have them, with all words first. A phrase stands in double quotes;"
-        " shirt* is any word that begins so.",
+        help="Search with words in the names, categories and other columns of items; beside a"
+        " photo: only items that have them, with all words first. A phrase stands in double"
+        " quotes; shirt* is any word that begins so.",
         metavar="WORDS",
     ),
 ]

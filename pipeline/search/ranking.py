@@ -71,7 +71,7 @@ class Ranking:
         """
         answers: list[list[RankedItem] | None] = [None] * len(queries)
         condition = self.filter.condition
-        if condition is not None:
+        if condition is not None and queries:
             # Where many items meet it, enough of the nearest do, and only those need be checked.
             self._round(queries, answers, k, GROWTH * k + EXTRA_ROWS, condition.among, None)
         count = k + EXTRA_ROWS

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from pipeline.search.query import Filters, Item, Query, RegionOf
+from pipeline.search.query import Item, Options, Query, RegionOf, Text
 from pipeline.search.searcher import PreparedQueries, Searcher
 from pipeline.service.decoding import read_all
 from pipeline.service.problems import HttpProblem
 from pipeline.service.published import Published
-from pipeline.service.queries import SearchInput, SearchOptions
+from pipeline.service.queries import SearchInput, SearchOptions, SearchRequest
 from pipeline.service.resources import Resources
 
 T = TypeVar("T")
@@ -59,6 +59,8 @@ async def _query(
         return await _encode(resources, searcher, io.BytesIO(data), region)
     if request.item is not None:
         return Item(request.item), None
+    if request.vector is None:
+        return Text(request.text or ""), None
     with np.errstate(over="ignore"):  # what is infinite then is refused
         return np.array(request.vector, np.float32), None
 
@@ -81,16 +83,21 @@ async def _encode(
 def _search(
     resources: Resources, searcher: Searcher, query: Query, options: SearchOptions
 ) -> dict[str, Any]:
-    filters: Filters = {
+    searched: Options = {
         "where": options.where,
         "group_by": options.group_by,
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
+        "text": None if isinstance(query, Text) else options.text,
+        "look": isinstance(options, SearchRequest) and options.look,
+        "like": options.like,
+        "unlike": options.unlike,
     }
-    found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **filters)
+    found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **searched)
     result = found.to_dict()
     if not resources.config.serve.show_paths:
         lists = [found["hits"] for found in result["engines"].values()]
-        for hit in (hit for hits in [*lists, result.get("fused", [])] for hit in hits):
+        lists += [result.get("fused", []), result.get("text", [])]
+        for hit in (hit for hits in lists for hit in hits):
             hit["photo"] = None
     return result

@@ -35,16 +35,27 @@ def describe() -> dict[str, Any]:
     models.append((SearchRequest, "validation"))
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas = definitions["$defs"]
-    schemas["SearchRequest"]["oneOf"] = [
-        {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-        for name in ("url", "item", "upload", "vector")
-    ]
+    schemas["SearchRequest"]["oneOf"] = _ways_to_ask()
     return {
         "openapi": "3.1.0",
         "info": {"title": "imgsearch", "version": version("imgsearch")},
         "paths": _paths(),
         "components": {"schemas": schemas},
     }
+
+
+def _ways_to_ask() -> list[dict[str, Any]]:
+    """One of the queries, or words without any of them."""
+    names, null = ("url", "item", "upload", "vector"), {"type": "null"}
+    ways: list[dict[str, Any]] = [
+        {"required": [name], "properties": {name: {"not": null}, "look": {"const": False}}}
+        for name in names
+    ]
+    text = {"type": "string", "pattern": r"\S"}
+    return [
+        *ways,
+        {"required": ["text"], "properties": {"text": text, **dict.fromkeys(names, null)}},
+    ]
 
 
 def _paths() -> dict[str, Any]:

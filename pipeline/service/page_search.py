@@ -28,7 +28,7 @@ from pipeline.service.queries import SearchInput, SearchOptions, read_request
 from pipeline.service.resources import Resources
 
 _QUERIES = {"item", "url", "upload"}
-_PASSED_ON = (*_QUERIES, "k", "group_by", "region")
+_PASSED_ON = (*_QUERIES, "text", "like", "unlike", "k", "group_by", "region")
 _HAS_PHOTO = "x-photo-at-hand"  # a header by which the page's script says that it shows the photo
 _COPY, _COPY_QUALITY = "fit 480", 80
 _PHOTO = ShownQuery("photo", "", "", "Looks like this photo")
@@ -41,14 +41,16 @@ async def search(request: Request) -> Response:
     resources: Resources = request.app.state.resources
     params = request.query_params.multi_items()
     names = {name for name, value in params if value}
-    if request.method != "POST" and not names & _QUERIES:
+    if request.method != "POST" and not names & {*_QUERIES, "text"}:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/")
     where, where_error = _condition(params)
     shown, result, failure = _PHOTO, None, None
     with resources.published.current() as published:
         try:
             with resources.admission.enter():
-                given = await read_request(request, _fields(params, where, published))
+                given = await read_request(
+                    request, _fields(params, where, published, request.method)
+                )
                 given, url = await _fetched(resources, given)
                 try:
                     shown = await _shown(resources, published, given, request, url)
@@ -90,7 +92,9 @@ def _fault_of_condition(published: Published, where: str | None, error: Exceptio
     return ""
 
 
-def _fields(params: Params, where: str | None, published: Published) -> list[tuple[str, str]]:
+def _fields(
+    params: Params, where: str | None, published: Published, method: str
+) -> list[tuple[str, str]]:
     """Return the fields of the search that the page's own fields stand for."""
     given = {name: value for name, value in params if name in _PASSED_ON and value}
     given.setdefault("k", str(documents.PAGE))
@@ -98,6 +102,8 @@ def _fields(params: Params, where: str | None, published: Published) -> list[tup
         given["where"] = where
     if len(published.searcher.engines) > 1 and "group_by" not in given:
         given["fuse"] = "true"
+    if "text" in given and method != "POST" and not _QUERIES & given.keys():
+        given["look"] = "true"
     return list(given.items())
 
 
@@ -106,7 +112,7 @@ async def _fetched(resources: Resources, given: SearchInput) -> tuple[SearchInpu
     if given.photo is not None or given.request.url is None:
         return given, ""
     url = given.request.url
-    options = given.request.model_dump(exclude={"url", "item", "upload", "vector"})
+    options = given.request.model_dump(exclude={"url", "item", "upload", "vector", "look"})
     return SearchInput(
         SearchOptions(**options), io.BytesIO(await resources.fetcher.fetch(url))
     ), url
@@ -125,7 +131,9 @@ async def _shown(
         return ShownQuery("photo", key, "", _PHOTO.title, picture=picture, uploaded=True)
     if (name := given.request.upload) is not None:
         return ShownQuery("photo", name, "", _PHOTO.title, uploaded=True)
-    number, base = given.request.item or 0, request.scope.get("root_path", "")
+    if given.request.item is None:
+        return ShownQuery("", given.request.text or "", "", "What has these words")
+    number, base = given.request.item, request.scope.get("root_path", "")
     catalog = published.searcher.catalog
     record = await in_search_pool(resources, lambda: known_item(catalog, number))
     first = await in_search_pool(resources, lambda: first_photos(catalog, [number]))

@@ -6,7 +6,14 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -21,13 +28,15 @@ MAX_JSON_BYTES = 1024 * 1024
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 16 * 1024
 MAX_VECTOR = 16_384  # numbers
-_LISTS = ("engines", "region", "vector")  # what an address writes with commas
+_LISTS = ("engines", "region", "vector", "like", "unlike")  # what an address writes with commas
 
 T = TypeVar("T", bound=BaseModel)
 Fields = Iterable[tuple[str, str]]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ItemId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Examples = Annotated[tuple[ItemId, ...], Field(max_length=100)]
 
 
 class SearchOptions(BaseModel):
@@ -48,23 +57,39 @@ class SearchOptions(BaseModel):
         description="x,y,w,h of the upright photo, which is 1 wide and 1 high; or what stands out"
         " from a plain background",
     )
+    text: Annotated[str, StringConstraints(max_length=1000)] | None = Field(
+        None, description="words that items must have; those with all of them are found first"
+    )
+    like: Examples = Field((), description="items: find what is more like these, too")
+    unlike: Examples = Field((), description="items: find what is less like these")
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
+
+    @field_validator("text")
+    @classmethod
+    def _blank(cls, text: str | None) -> str | None:
+        """Forms send fields that are left empty."""
+        return text if text and text.strip() else None
 
 
 class SearchRequest(SearchOptions):
-    """A search without a photo in the request: by a URL, an item, or a vector of one engine."""
+    """A search without a photo in the request: by a URL, an item, a vector, or by words alone."""
 
     url: ShortText | None = Field(None, description="of a photo, which is fetched")
-    item: int | None = Field(None, ge=1, le=2**63 - 1, description="an item's id")
+    item: ItemId | None = Field(None, description="an item's id")
     upload: Annotated[str, StringConstraints(pattern=f"^{NAME}$")] | None = Field(
         None, description="a photo that was searched with, where those are kept"
     )
     vector: tuple[Number, ...] | None = Field(None, min_length=1, max_length=MAX_VECTOR)
+    look: bool = Field(
+        False, description="with text alone: also what looks like the items that have the words"
+    )
 
     @model_validator(mode="after")
     def _one_query(self) -> SearchRequest:
-        if len(self.given) != 1:
-            raise ValueError("give one of url, item, upload and vector, or send a photo")
+        if len(self.given) > 1 or not (self.given or self.text):
+            raise ValueError("give one of url, item, upload and vector, or text, or send a photo")
+        if self.look and self.given:
+            raise ValueError("look is for text alone")
         return self
 
     @property

@@ -80,6 +80,16 @@ class FusedHitBody(BaseModel):
     sha256: str
 
 
+class TextHitBody(BaseModel):
+    """One item whose text has the words: `TextHit.to_dict()`."""
+
+    rank: int
+    score: float
+    item: ItemBody
+    photo: str | None
+    sha256: str
+
+
 class EngineBody(BaseModel):
     """One engine's answer: `EngineResult.to_dict()`."""
 
@@ -100,6 +110,7 @@ class SearchBody(BaseModel):
     engines: dict[str, EngineBody]
     notes: list[str]
     fused: list[FusedHitBody] | None = None
+    text: list[TextHitBody] | None = Field(None, description="items that have the words")
     upload: str | None = Field(None, description="the photo's name, where photos are kept")
 
 

@@ -12,6 +12,8 @@ BEST = "best"
 """The view that shows the engines' lists as one."""
 COMPARE = "compare"
 """The view that shows the engines side by side."""
+WORDS = "words"
+"""The view that shows what has the words."""
 _BY = "by."
 _RANK = "rank."
 _NO_MATCH = "Nothing in the catalog looks much like it."
@@ -45,9 +47,11 @@ def panels(answer: Json) -> list[dict[str, Any]]:
         }
         for name, engine in answer["engines"].items()
     ]
+    if answer.get("text") is not None:
+        lists = [_text_panel(answer["text"], ranks), *lists]
     if answer.get("fused") is None or len(lists) < 2:
         return lists
-    none = all(engine["no_match"] for engine in answer["engines"].values())
+    none = all(panel["no_match"] for panel in lists)
     best = {
         "name": BEST,
         "title": best_title(len(lists)),
@@ -56,6 +60,12 @@ def panels(answer: Json) -> list[dict[str, Any]]:
         "hits": [_hit(hit, ranks_in_words(hit["ranks"]), ranks) for hit in answer["fused"]],
     }
     return [best, *lists]
+
+
+def _text_panel(hits: Sequence[Json], ranks: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+    """Return the list of what words found, which stands before those of the engines."""
+    cards = [_hit(hit, "", ranks) for hit in hits]
+    return {"name": WORDS, "title": "Words", "warning": None, "no_match": None, "hits": cards}
 
 
 def view_of(engine: str) -> str:

@@ -40,7 +40,7 @@ class ShownQuery:
     """What is searched with, as the page shows it."""
 
     kind: str
-    """photo, url or item."""
+    """photo, url or item; "" of words alone."""
     key: str
     """What tells it from others: a photo's SHA-256, a URL, an item's id; "" if nothing came."""
     label: str

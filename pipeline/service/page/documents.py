@@ -25,8 +25,10 @@ from pipeline.service.page.render import render
 Json = Mapping[str, Any]
 
 PAGE = 24  # items of a page, and how many more a search shows
-_CARRIED = ("item", "url", "upload", "region", "q")
+_CARRIED = ("item", "url", "upload", "region", "text", "q")
 """Parameters that stay when filters change."""
+_NOT_AROUND_TEXT = ("text", "k")
+"""Parameters that do not stay when words are searched for."""
 
 
 def home_page(shop: Shop, items: Sequence[tuple[Json, str | None]]) -> str:
@@ -64,6 +66,8 @@ def search_page(
         say=_say(shown, failure, where_error),
         error=failure,
         more=_more(params, total, shop.max_k, shop.base),
+        text=given.get("text", ""),
+        around_text=[(n, v) for n, v in params if v and n not in _NOT_AROUND_TEXT],
         **_filters(shop, params, "/search", where_error),
     )
 

@@ -133,7 +133,7 @@ const isSameQuery = (old, next) => {
 function exchange(old, next) {
   for (const [kept, page] of pages) if (page.main === old) pages.delete(kept);
   const isOpen = old.querySelector(".filters")?.open ?? false;
-  for (const part of ["#results", ".filters"]) {
+  for (const part of ["#results", ".words", ".filters"]) {
     old.querySelector(part)?.replaceWith(next.querySelector(part) ?? "");
   }
   const filters = old.querySelector(".filters");
