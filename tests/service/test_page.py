@@ -170,6 +170,26 @@ def _refuse(_: Admission) -> NoReturn:
     raise HttpProblem(503, "busy", "too many searches wait", "try again soon", {"Retry-After": "1"})
 
 
+def test_words_stay_in_the_forms_of_a_page(client: Client) -> None:
+    page = client.get("/search?item=1&text=tyrol+%3Cb%3E&in.category=fruit").body.decode()
+    assert 'name="text" value="tyrol &lt;b&gt;"' in page
+    around = page[page.index('class="link words') : page.index('id="text"')]
+    assert '<input type="hidden" name="item" value="1">' in around
+    assert '<input type="hidden" name="in.category" value="fruit">' in around
+    filters = page[page.index('class="filters') :]
+    assert '<input type="hidden" name="text" value="tyrol &lt;b&gt;">' in filters
+
+
+def test_a_page_of_words_alone_has_what_looks_so(client: Client) -> None:
+    page = client.get("/search?text=tyrol").body.decode()
+    assert "What has these words" in page
+    assert page.index('data-panel="best"') < page.index('data-panel="words"')
+    assert 'data-panel="by.color"' in page
+    assert client.get("/search?text=").status == 307  # to the first page
+    assert "no item has the word" in client.get("/search?text=qwertz").body.decode()
+    assert client.get("/search?text=%3F").status == 400
+
+
 def test_a_page_that_finds_nothing_has_the_right_status(client: Client) -> None:
     assert client.get("/items/999").status == 404
     assert client.get("/search?item=999").status == 404

@@ -24,6 +24,8 @@ OPTIONS = [
     {"group_by": "category"},
     {"min_distance": 5.0, "max_distance": 200.0},
     {"engines": ["mixed"], "k": 2},
+    {"text": "tyrol fruit", "k": 4},
+    {"like": [2], "unlike": [3, 4], "k": 6},
 ]
 REGIONS = [{"region": (0.25, 0, 0.5, 1)}, {"region": "auto", "k": 2}]
 
@@ -70,10 +72,25 @@ def test_items_and_vectors_are_answered_as_in_process(fair: Fair, client: Client
     assert content == in_process(fair, vector, {"engines": ["color"]})
 
 
+@pytest.mark.parametrize("options", [{}, {"look": True, "fuse": True}, {"group_by": "category"}])
+def test_words_are_answered_as_in_process(
+    fair: Fair, client: Client, options: dict[str, Any]
+) -> None:
+    expected = in_process(fair, pipeline.Text("tyrol"), options)
+    assert len(expected["text"]) > 0
+    assert client.ask(text="tyrol", **options).json == expected
+    assert client.get(address({"text": "tyrol", **options})).json == expected
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [
         ({"item": 99}, 400),
+        ({"text": "?!"}, 400),
+        ({"text": " "}, 400),
+        ({"item": 1, "text": "red", "look": True}, 400),
+        ({"item": 1, "like": [99]}, 400),
+        ({"text": "apple", "like": [1]}, 400),
         ({"item": 1, "where": "colour = 1"}, 400),
         ({"item": 1, "engines": ["none"]}, 400),
         ({"item": 1, "k": 0}, 400),
