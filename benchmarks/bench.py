@@ -28,6 +28,7 @@ import region
 import runtimes
 import serving
 import startup
+import words
 
 Rows = list[dict[str, object]]
 
@@ -51,6 +52,7 @@ def main() -> None:
         "serving": serving.measure,
         "region": region.measure,
         "publishing": publishing.measure,
+        "words": words.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

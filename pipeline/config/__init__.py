@@ -27,6 +27,7 @@ from pipeline.config.sources import (
     SampleSettings,
     TableSettings,
 )
+from pipeline.config.text_tower import TextTowerSettings
 from pipeline.config.watch import WatchSettings
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "ServeSettings",
     "Settings",
     "TableSettings",
+    "TextTowerSettings",
     "TrainingSettings",
     "WatchSettings",
     "expand",

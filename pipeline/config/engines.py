@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, Resize, Settings, Text
+from pipeline.config.text_tower import TextTowerSettings
 
 _RESIZE = "nearest | box | bilinear | bicubic | lanczos: how a photo is scaled to input_size"
 
@@ -175,6 +176,8 @@ class OnnxSettings(Settings):
     pooling: Literal["none", "cls", "avg", "max"] = "none"
     """how tokens or a map become a vector. cls: the first token | avg, max: of all of them"""
     normalize: bool = Field(True, description="true: scale vectors to unit length")
+    text: TextTowerSettings | None = None
+    """of a two-tower model: the encoder of words, so that they are searched with as photos are"""
 
     @field_validator("std")
     @classmethod

@@ -72,6 +72,16 @@ def load(name: str, folder: ModelFolder, *, for_queries: bool = False) -> Networ
     return NetworkModel(name, folder, network)
 
 
+def load_text_tower(folder: ModelFolder) -> onnx_file.TextTower | None:
+    """Open what encodes words, without the network for photos; None if the model has none.
+
+    Raises:
+        DamagedArtifactError: its files are not what was published.
+        WeightsError: the library that it needs is not installed.
+    """
+    return onnx_file.open_tower(folder)
+
+
 def load_on_gpu(name: str, folder: ModelFolder) -> NetworkModel | None:
     """Open a model folder in Keras, to embed many photos; None if there is no GPU, or no such one.
 

@@ -18,6 +18,7 @@ from pipeline.images import Auto, Region, U8Image
 from pipeline.index.base import F32Matrix, VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
+from pipeline.models.onnx_file import TextTower
 from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
 from pipeline.search.query import (
@@ -166,7 +167,18 @@ class QueryEncoder:
             raise QueryError(message, hint=self._why_not_indexed(item))
         return self._index.vectors(rows)
 
+    @cached_property
+    def _tower(self) -> TextTower | None:
+        """What encodes words, if the model has it and the settings still want it."""
+        if getattr(self.engine.settings, "text", None) is None:
+            return None
+        return models.load_text_tower(self._model_folder)
+
     def _text(self, words: str, look: WordRanking | None) -> EncodedQuery:
+        with self._model_lock:
+            tower = self._tower
+        if tower is not None:
+            return EncodedQuery(QueryVectors(tower.encode([words])), is_calibrated=False)
         if look is None:
             message = f"{self.engine.name} cannot search with words"
             raise NoLookError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.artifacts import sha256_file
 from pipeline.config import OnnxSettings
 from pipeline.errors import WeightsError
 
@@ -74,6 +76,20 @@ def data_files(file: Path, model: Any) -> dict[str, Path]:
     return found
 
 
+def checksums(file: Path, model: Any) -> dict[str, Any]:
+    """Return the SHA-256 of an ONNX file, and of each that keeps its weights."""
+    data = {part: sha256_file(path) for part, path in data_files(file, model).items()}
+    return {"sha256": sha256_file(file), **({"data": data} if data else {})}
+
+
+def copy_network(file: Path, model: Any, folder: Path) -> None:
+    """Copy an ONNX file, and those that keep its weights, into a folder."""
+    for part, path in {file.name: file, **data_files(file, model)}.items():
+        copy = folder / part
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
 def _tensors(graph: Any) -> Iterator[Any]:
     """All weights and constants of a graph and of the graphs within it."""
     yield from graph.initializer
@@ -109,7 +125,7 @@ def read_interface(name: str, settings: OnnxSettings, model: Any) -> Interface:
         dtype,
         layout,
         _size(key, settings, [dims[axis] for axis in _LAYOUTS[layout][1:]]),
-        _output(key, settings, [output.name for output in model.graph.output]),
+        output_name(key, settings.output, [output.name for output in model.graph.output]),
     )
 
 
@@ -155,8 +171,13 @@ def _size(key: str, settings: OnnxSettings, sides: list[int | None]) -> tuple[in
     return height, width
 
 
-def _output(key: str, settings: OnnxSettings, names: list[str]) -> str:
-    if settings.output in names or (settings.output is None and len(names) == 1):
-        return settings.output or names[0]
-    problem = f"it has no {settings.output!r}" if settings.output else "it has several outputs"
+def output_name(key: str, wanted: str | None, names: list[str]) -> str:
+    """Return which of a file's outputs is taken: the one that is wanted, or the only one.
+
+    Raises:
+        WeightsError: there is no such one, or there are several.
+    """
+    if wanted in names or (wanted is None and len(names) == 1):
+        return wanted or names[0]
+    problem = f"it has no {wanted!r}" if wanted else "it has several outputs"
     raise WeightsError(problem, where=f"{key}.output", hint=f"give one of {', '.join(names)}")

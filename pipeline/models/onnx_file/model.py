@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import digest, sha256_file
+from pipeline.artifacts import digest
 from pipeline.config import OnnxSettings, expand
 from pipeline.errors import WeightsError
 from pipeline.models.base import U8Batch
-from pipeline.models.onnx_file.interface import data_files, read_graph, read_interface
+from pipeline.models.onnx_file.interface import checksums, copy_network, read_graph, read_interface
+from pipeline.models.onnx_file.text_tower import check_tower, copy_tower, text_recipe
 from pipeline.models.runtimes.base import Network
 from pipeline.models.runtimes.onnx import OnnxNetwork, errors
 from pipeline.models.store import ModelFolder, ModelStore
@@ -26,7 +26,7 @@ Tensor = npt.NDArray[Any]
 
 def embedding(settings: OnnxSettings) -> dict[str, Any]:
     """Return the settings that decide, with the file, what a photo's vector is."""
-    return {"version": 1, **settings.model_dump(mode="json", exclude={"file", "sha256"})}
+    return {"version": 1, **settings.model_dump(mode="json", exclude={"file", "sha256", "text"})}
 
 
 def recipe(settings: OnnxSettings, *, read_file: bool = True) -> dict[str, Any]:
@@ -34,7 +34,9 @@ def recipe(settings: OnnxSettings, *, read_file: bool = True) -> dict[str, Any]:
     file = expand(Path(settings.file))
     origin: dict[str, Any] = {"sha256": settings.sha256} if settings.sha256 else {}
     if read_file and file.is_file():
-        origin |= _checksums(file, read_graph(file))
+        origin |= checksums(file, read_graph(file))
+    if settings.text is not None:
+        origin |= text_recipe(settings.text, read_file=read_file)
     return {**embedding(settings), "weights": "file", **origin}
 
 
@@ -51,8 +53,8 @@ def fetch(name: str, settings: OnnxSettings, store: ModelStore) -> ModelFolder:
     if not file.is_file():
         raise WeightsError(f"there is no file {file}", where=f"{key}.file", hint="give its path")
     model = read_graph(file)
-    checksums = _checksums(file, model)
-    if settings.sha256 not in (None, checksums["sha256"]):
+    origin = checksums(file, model)
+    if settings.sha256 not in (None, origin["sha256"]):
         hint = "it is another file, or was cut short on its way: get it again"
         raise WeightsError(f"{file} has not this SHA-256", where=f"{key}.sha256", hint=hint)
     interface = read_interface(name, settings, model)
@@ -61,18 +63,20 @@ def fetch(name: str, settings: OnnxSettings, store: ModelStore) -> ModelFolder:
         hint = "leave mean and std out"
         raise WeightsError("the file takes pixels as they are", where=f"{key}.mean", hint=hint)
     content = {
-        "recipe": {**embedding(settings), "weights": "file", **checksums},
+        "recipe": recipe(settings),
         "embedding": spec,
-        "dim": _dim_on_photos(key, file, spec),
-        "weights": digest(checksums),
+        "dim": (dim := _dim_on_photos(key, file, spec)),
+        "weights": digest(origin),
         "graph": file.name,
     }
+    if settings.text is not None:
+        is_normalized = settings.normalize
+        content["text"] = check_tower(name, settings.text, dim, is_normalized=is_normalized)
 
     def write(folder: Path) -> None:
-        for part, path in {file.name: file, **data_files(file, model)}.items():
-            copy = folder / _FOLDER / part
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        copy_network(file, model, folder / _FOLDER)
+        if settings.text is not None:
+            copy_tower(settings.text, folder)
 
     return store.publish(content, write)
 
@@ -84,7 +88,8 @@ def open_network(folder: ModelFolder) -> Network:
         DamagedArtifactError: its files are not what was published.
     """
     for name in sorted(folder.manifest["files"]):
-        folder.check(name)
+        if name.startswith(f"{_FOLDER}/"):
+            folder.check(name)
     spec = folder.embedding
     return OnnxNetwork(
         folder.path / _FOLDER / folder.manifest["graph"],
@@ -152,9 +157,3 @@ def _dim_on_photos(key: str, file: Path, spec: Mapping[str, Any]) -> int:
     if not np.isfinite(vectors).all():
         raise WeightsError("its vectors are not finite", where=file)
     return int(vectors.shape[1])
-
-
-def _checksums(file: Path, model: Any) -> dict[str, Any]:
-    """SHA-256 of the file, and of each that keeps its weights."""
-    data = {part: sha256_file(path) for part, path in data_files(file, model).items()}
-    return {"sha256": sha256_file(file), **({"data": data} if data else {})}

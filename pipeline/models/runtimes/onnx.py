@@ -33,6 +33,17 @@ def _unchanged(batch: Tensor) -> Tensor:
     return batch
 
 
+def open_session(file: Path) -> Any:
+    """Open a file to run it on one core; raises one of `errors` if it is no network."""
+    onnxruntime = _import_quietly()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # it raises what it also logs
+    # Packed, matrices would be in memory twice; for a single row they are no faster.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxNetwork:
     """A network with one input, which begins with the batch, as its output does.
 
@@ -53,15 +64,7 @@ class OnnxNetwork:
         shape: tuple[int, ...] | None = None,
     ) -> None:
         """Open a file; raises one of `errors` if it is no network."""
-        onnxruntime = _import_quietly()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # it raises what it also logs
-        # Packed, matrices would be in memory twice; for a single row they are no faster.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        self._session = onnxruntime.InferenceSession(
-            file, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(file)
         self.runtime = runtime()
         self._input = self._session.get_inputs()[0].name
         first = self._session.get_outputs()[0]
