@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
@@ -87,12 +88,17 @@ def photos_of(catalog: Catalog, item: int) -> list[PhotoRecord]:
 
 def first_photos(catalog: Catalog, items: Sequence[int]) -> dict[int, str]:
     """Return item → the SHA-256 of its first available photo, for those that have one."""
+    return {item: sha256 for item, (sha256, _) in first_files(catalog, items).items()}
+
+
+def first_files(catalog: Catalog, items: Sequence[int]) -> dict[int, tuple[str, Path]]:
+    """Return item → SHA-256 and file of its first available photo, for those that have one."""
     rows = catalog.select(
-        "SELECT item, sha256 FROM images WHERE state = 'available'"
+        "SELECT item, sha256, path FROM images WHERE state = 'available'"
         " AND item IN (SELECT value FROM json_each(:items)) ORDER BY item, position DESC",
         {"items": json.dumps(list(items))},
     )
-    return {item: sha256.hex() for item, sha256 in rows}
+    return {item: (sha256.hex(), catalog.folder / path) for item, sha256, path in rows}
 
 
 def columns(catalog: Catalog) -> list[Column]:

@@ -32,11 +32,13 @@ _VERSION = (1 << VERSION_BITS) - 1
 # A row of the index is of a generation if the row of its item is, which has not ended before.
 _ROWS = f"""
 SELECT json_group_array(rowid >> {VERSION_BITS}) FROM words
-WHERE words MATCH :match AND rowid & {_VERSION} <= :generation AND NOT EXISTS (
+WHERE words MATCH :{{column}} AND rowid & {_VERSION} <= :generation AND NOT EXISTS (
     SELECT 1 FROM main.items_history WHERE id = words.rowid >> {VERSION_BITS}
     AND since = words.rowid & {_VERSION} AND until <= :generation
 )
 """  # noqa: S608
+
+_BY_COLUMN = f"SELECT {', '.join(f'({_ROWS.format(column=column)})' for column in COLUMNS)}"
 
 
 @dataclass(frozen=True)
@@ -191,16 +193,15 @@ def _quoted(words: Sequence[str]) -> str:
 
 def _columns_of(catalog: Catalog, term: Term) -> dict[str, Ids]:
     """Column → the items that have a word there; as a beginning, if none has it as it is."""
-    found = {column: _items(catalog, column, term.match) for column in COLUMNS}
-    if term.prefix is None or _size(found):
-        return found
-    return {column: _items(catalog, column, term.prefix) for column in COLUMNS}
+    found = _items(catalog, term.match)
+    return found if term.prefix is None or _size(found) else _items(catalog, term.prefix)
 
 
-def _items(catalog: Catalog, column: str, match: str) -> Ids:
-    values = {"match": f"{column} : ({match})", "generation": catalog.generation}
-    ((items,),) = catalog.select(_ROWS, values)
-    return np.array(json.loads(items), np.int64)
+def _items(catalog: Catalog, match: str) -> dict[str, Ids]:
+    values = {column: f"{column} : ({match})" for column in COLUMNS}
+    (lists,) = catalog.select(_BY_COLUMN, {**values, "generation": catalog.generation})
+    items = (np.array(json.loads(text), np.int64) for text in lists)
+    return dict(zip(COLUMNS, items, strict=True))
 
 
 def _size(columns: dict[str, Ids]) -> int:

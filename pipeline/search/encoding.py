@@ -184,10 +184,12 @@ class QueryEncoder:
             raise NoLookError(
                 message, hint="search with look=True (--look): as what has them looks"
             )
-        items = [i for i in look_items(look.find(words)) if len(self._build.rows_of(i))]
-        if not items:
+        ids = self._build.ids
+        shown = ids[np.isin(ids[:, 1], look_items(look.find(words)))]
+        if not len(shown):
             raise NoLookError(f"no item that may be found has words of {words!r}")
-        mean = trimmed_mean(np.stack([self.vectors_of(item).mean(axis=0) for item in items]))
+        _, first = np.unique(shown[:, 1], return_index=True)
+        mean = trimmed_mean(self._index.vectors(shown[first, 0]))
         if self.is_normalized:
             mean /= np.linalg.norm(mean) or 1
         return EncodedQuery(QueryVectors(mean[np.newaxis]))

@@ -147,12 +147,14 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
+        words: WordRanking | None = None,
         **options: Unpack[Options],
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
         Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
-        many queries take a fraction of the time of one at a time; memory holds one batch.
+        many queries take a fraction of the time of one at a time; memory holds one batch. `words`
+        ranks items by words, where others ask for the same.
 
         Raises:
             QueryError: at once, if it holds for all of them.
@@ -161,7 +163,8 @@ class EngineSearcher:
         is_by_look = options.pop("look", False)
         feedback = read_feedback(options.pop("like", ()), options.pop("unlike", ()), self._encoder)
         filter_ = self._filter(**cast(Filters, options))
-        look = WordRanking(self.catalog, filter_.condition) if is_by_look else None
+        words = words or WordRanking(self.catalog, filter_.condition)
+        look = words if is_by_look else None
         prepare = partial(self._encoder.prepare, region=part, look=look)
         return self._search_batches(iter(queries), positive(k), filter_, prepare, feedback)
 

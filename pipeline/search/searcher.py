@@ -197,19 +197,20 @@ class Searcher:
             raise QueryError("fusing groups: each engine may pick another item of a group")
         depth = max(positive(k), DEPTH) if fuse else k
         originals, *copies = shared(queries, 1 + len(self.engines))
-        streams = [
-            engine.search_all(copy, depth, region=region, **options)
-            for engine, copy in zip(self.engines.values(), copies, strict=True)
-        ]
         where = options.get("where")
         condition = None if where is None else Condition(self.catalog, where)
+        words = words_of(self.catalog, condition, options)
+        streams = [
+            engine.search_all(copy, depth, region=region, words=words.ranking, **options)
+            for engine, copy in zip(self.engines.values(), copies, strict=True)
+        ]
         asked = _Asked(
             k,
             DEPTH if fuse else 0,
             condition,
             is_auto=region is not None and as_region(region) == AUTO,
             is_moved=bool(options.get("like") or options.get("unlike")),
-            words=words_of(self.catalog, condition, options),
+            words=words,
         )
         return (
             self._combine(query, results, asked)

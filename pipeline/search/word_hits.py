@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.catalog.browse import first_photos
+from pipeline.catalog.browse import first_files
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.words import ItemCondition, WordCondition, WordMatches, find_words
@@ -24,6 +24,7 @@ LOOK_ITEMS = 30
 """Of the items that have the words, so many of the best say what these look like."""
 TRIMMED = 0.25
 """The share of them that is left out: those that look least like the others."""
+_KEPT = 64  # texts whose items are remembered within a search
 _BLOCK = 64  # items whose groups are looked up at a time
 
 
@@ -35,23 +36,33 @@ class WordRanking:
     condition: ItemCondition | None = None
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
     """Ids of items → the group of each; only the best item of a group is found."""
+    _last: dict[str, WordMatches] = field(default_factory=dict)
 
     def find(self, text: str) -> WordMatches:
-        """Return the items that have any of the words; raises as `find_words` does."""
-        return find_words(self.catalog, text, self.condition)
+        """Return the items that have any of the words; raises as `find_words` does.
+
+        What was found last is kept: each engine asks for it, and the list of words.
+        """
+        matches = self._last.get(text)
+        if matches is None:
+            matches = find_words(self.catalog, text, self.condition)
+            while len(self._last) >= _KEPT:
+                self._last.popitem()
+            self._last[text] = matches
+        return matches
 
     def hits(self, matches: WordMatches, k: int) -> tuple[TextHit, ...]:
         """Return the k best of these matches."""
         positions = self._first(matches.items, k)
         items = matches.items[positions].tolist()
-        photos = first_photos(self.catalog, items)
+        photos = first_files(self.catalog, items)
         hits = []
         for rank, (item, score) in enumerate(zip(items, matches.scores[positions], strict=True), 1):
             record = self.catalog.item(item)
             if record is None:
                 raise self.catalog.damaged(f"it has no item {item}, whose words are indexed")
-            photo = self.catalog.item_photo(item)
-            hits.append(TextHit(rank, float(score), record, photo, photos.get(item, "")))
+            sha256, photo = photos.get(item, ("", None))
+            hits.append(TextHit(rank, float(score), record, photo, sha256))
         return tuple(hits)
 
     def _first(self, items: npt.NDArray[np.int64], k: int) -> list[int]:
@@ -99,17 +110,17 @@ def words_of(catalog: Catalog, condition: ItemCondition | None, options: Options
     return WordSearch(WordRanking(catalog, condition, group), matches)
 
 
-def look_items(matches: WordMatches) -> list[int]:
+def look_items(matches: WordMatches) -> npt.NDArray[np.int64]:
     """Return the items that show what the words look like: the best of those that have most."""
-    return [int(item) for item in matches.best[:LOOK_ITEMS]]
+    return matches.best[:LOOK_ITEMS]
 
 
 def trimmed_mean(vectors: F32Matrix) -> F32Vector:
-    """(n, dim) float32 → (dim,): the mean without the quarter that is furthest from the median.
+    """(n, dim) float32 → (dim,): the mean without the quarter that is furthest from that of all.
 
     trimmed_mean(np.stack([shirt, another_shirt, mislabeled]))
     """
-    distances = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
+    distances = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1)
     kept = np.argsort(distances, kind="stable")[: len(vectors) - int(TRIMMED * len(vectors))]
     mean: F32Vector = vectors[np.sort(kept)].mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
