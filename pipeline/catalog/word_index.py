@@ -137,9 +137,8 @@ def add_versions(database: sqlite3.Connection, generation: int) -> None:
     Raises:
         NotBuiltError: there is an index, which this Python's SQLite cannot write.
     """
-    if not _has_index(database):
+    if not _is_writable(database):
         return
-    _check_writable(database)
     is_changed = "AND since > 1" if generation > 1 else ""  # for which SQLite has an index
     which = f"{_AVAILABLE} AND since = ? {is_changed}"
     database.execute(f"{_ADD} FROM main.items {which}", (generation,))
@@ -151,15 +150,18 @@ def delete_versions(database: sqlite3.Connection, condition: str) -> None:
     Raises:
         NotBuiltError: there is an index, which this Python's SQLite cannot write.
     """
+    make_index(database)  # a row is only found by the words that it was indexed by
+    if _is_writable(database):
+        database.execute(f"{_DELETE} FROM main.items_history {_AVAILABLE} AND {condition}")
+
+
+def _is_writable(database: sqlite3.Connection) -> bool:
+    """Whether there is an index; raises a NotBuiltError if this Python cannot write it."""
     if not _has_index(database):
-        return
-    _check_writable(database)
-    database.execute(f"{_DELETE} FROM main.items_history {_AVAILABLE} AND {condition}")
-
-
-def _check_writable(database: sqlite3.Connection) -> None:
+        return False
     if not _has_fts5(database):
         raise _no_fts5()
+    return True
 
 
 def _has_index(database: sqlite3.Connection) -> bool:

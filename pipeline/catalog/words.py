@@ -37,7 +37,6 @@ WHERE words MATCH :{{column}} AND rowid & {_VERSION} <= :generation AND NOT EXIS
     AND since = words.rowid & {_VERSION} AND until <= :generation
 )
 """  # noqa: S608
-
 _BY_COLUMN = f"SELECT {', '.join(f'({_ROWS.format(column=column)})' for column in COLUMNS)}"
 
 
