@@ -132,12 +132,14 @@ def find_words(catalog: Catalog, text: str, condition: ItemCondition | None = No
         raise QueryError(f"there is no word in {text!r}", hint="search for letters or numbers")
     catalog.check_words()
     found = [_columns_of(catalog, term) for term in terms]
-    every = [items for columns in found for items in columns.values()]
-    items = np.unique(np.concatenate(every))
+    items = np.unique(np.concatenate([ids for columns in found for ids in columns.values()]))
+    scores, counts = _scores(items, found)
+    order = np.lexsort((items, -scores, -counts))
     if condition is not None:
-        items = np.intersect1d(items, condition.among(items))
+        order = order[np.isin(items[order], condition.among(items))]
     unknown = [t.text for t, columns in zip(terms, found, strict=True) if not _size(columns)]
-    return _ranked(items, found, [term.text for term in terms], unknown)
+    texts = tuple(term.text for term in terms)
+    return WordMatches(items[order], scores[order], counts[order], texts, tuple(unknown))
 
 
 def parse(text: str) -> Iterator[Term]:
@@ -207,21 +209,17 @@ def _size(columns: dict[str, Ids]) -> int:
     return sum(map(len, columns.values()))
 
 
-def _ranked(
-    items: Ids, found: Sequence[dict[str, Ids]], terms: Sequence[str], unknown: Sequence[str]
-) -> WordMatches:
-    """Order items by the number of words that they have, by score and by id."""
+def _scores(items: Ids, found: Sequence[dict[str, Ids]]) -> tuple[F64Array, Ids]:
+    """Scores of n items, ascending by id, and how many of the words each has: (n,) each."""
     scores, counts, highest = np.zeros(len(items)), np.zeros(len(items), np.int64), 0.0
     for columns in found:
         weights = np.zeros(len(items))
         for column, having in columns.items():
-            weights += WEIGHTS[column] * np.isin(items, having)
+            weights[np.searchsorted(items, having)] += WEIGHTS[column]
         has = weights > 0
         # Not of how many: the number of all items would have to be counted for each search.
         rarity = 1 / np.log2(2 + np.count_nonzero(has))
         scores += rarity * weights
         counts += has
         highest += rarity * sum(WEIGHTS.values())
-    scores = (scores / highest).round(12)
-    order = np.lexsort((items, -scores, -counts))
-    return WordMatches(items[order], scores[order], counts[order], tuple(terms), tuple(unknown))
+    return (scores / highest).round(12), counts
