@@ -150,7 +150,7 @@ class Engine:
             if covers(model, catalog, self.settings.training.retrain_share):
                 remove_unfinished(recipe, self.models)
                 return self.models.use(model), False
-        teacher_vectors = None
+        teacher_vectors = stem = None
         if self.teacher is not None:
             if self.teacher.model.has_random_weights:
                 name = self.teacher.name
@@ -158,6 +158,7 @@ class Engine:
                     f"{self.name}: its teacher {name} has RANDOM weights: it teaches little"
                 )
             teacher_vectors = self.teacher.embeddings(self.teacher.model.fingerprint).gather
+            stem = models.stem(self.settings, self.teacher.model)
         model = train(
             self.name,
             self.settings,
@@ -168,6 +169,7 @@ class Engine:
             progress,
             recipe=recipe,
             teacher=teacher_vectors,
+            stem=stem,
         )
         return model, True
 

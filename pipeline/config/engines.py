@@ -26,8 +26,8 @@ class AugmentSettings(Settings):
     """standard deviation of the noise on what the network sees, not on what it rebuilds; pixels go
     from 0 to 1"""
     descriptor_noise: float = Field(0, ge=0, le=10)
-    """the same on descriptors, whose numbers have a variance of 1 each; only for the architecture
-    `descriptor`"""
+    """the same on descriptors or on what the stem gives, whose numbers have a variance of 1; only
+    for the architectures `descriptor` and `stem`"""
     clean_target: bool = False
     """true: rebuild the photo as it is, however it was changed"""
 
@@ -95,11 +95,15 @@ class AutoencoderSettings(Settings):
     """A convolutional autoencoder trained on the catalog itself; its latent layer is the vector."""
 
     type: Literal["autoencoder"] = "autoencoder"
-    architecture: Literal["article", "strided", "descriptor"] = "strided"
+    architecture: Literal["article", "strided", "descriptor", "stem"] = "strided"
     """article: the published network, 138.5 million parameters at 256×256, for a GPU | strided:
     strided convolutions, for machines without one | descriptor: its first layers are fixed
     (directions of edges, colors, foreground, coarse pixels): learns from few photos, in minutes;
-    made for `distillation`"""
+    made for `distillation` | stem: its first layers are those of its teacher, and fixed: finds the
+    most"""
+    stem_layer: Text | None = None
+    """for the architecture `stem`: the last layer that it takes from its teacher, whose map divides
+    into 4×4 cells: block4_pool of VGG16, block_12_add of MobileNetV2"""
     input_size: int = Field(64, ge=32, le=256)
     """pixels a side, 32 to 256; a multiple of 16 for the architecture `descriptor` and for
     distillation"""
@@ -121,6 +125,25 @@ class AutoencoderSettings(Settings):
         if describes and self.input_size % 16:
             raise ValueError(
                 f"input_size: {self.input_size} is no multiple of 16, which descriptors need"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stem(self) -> AutoencoderSettings:
+        if self.architecture != "stem":
+            if self.stem_layer is not None:
+                raise ValueError(f"stem_layer: the architecture {self.architecture} has no stem")
+            return self
+        if self.teacher is None or self.stem_layer is None:
+            raise ValueError(
+                "architecture: stem takes the first layers of its teacher, up to stem_layer: give"
+                " it training.distillation.teacher and stem_layer"
+            )
+        changes = self.training.augment
+        if changes.shift or changes.zoom or changes.noise or not changes.clean_target:
+            raise ValueError(
+                "training.augment: what a stem gives is computed once, for each photo and its"
+                " mirror image; set shift, zoom and noise to 0, and clean_target to true"
             )
         return self
 

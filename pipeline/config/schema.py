@@ -138,6 +138,12 @@ class Config(Settings):
                     f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
                     f" engine; {hint}"
                 )
+            stem = getattr(engine, "stem_layer", None)
+            if stem and not isinstance(self.engines[str(teacher)], PretrainedSettings):
+                raise ValueError(
+                    f"engines.{name}.stem_layer: only from an engine of type pretrained can the"
+                    f" first layers be taken, and {teacher!r} is another"
+                )
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,18 @@ def recipe(
     return recipe_
 
 
+def stem(settings: AutoencoderSettings, teacher: ModelFolder) -> autoencoder.Stem | None:
+    """Return the first layers of a teacher's network, if the settings take them over.
+
+    Raises:
+        DamagedArtifactError: the teacher's weights are not what was published.
+    """
+    if settings.stem_layer is None:
+        return None
+    weights = pretrained.layer_weights(teacher)
+    return autoencoder.Stem(teacher.embedding["network"], settings.stem_layer, weights)
+
+
 def fetch(
     name: str,
     settings: PretrainedSettings | OnnxSettings,

@@ -9,13 +9,19 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.artifacts import sha256_file
 from pipeline.config import PretrainedSettings, expand
 from pipeline.errors import ConfigError, WeightsError
+from pipeline.models import applications
 from pipeline.models.keras_runtime import dtype_policy, fresh_names_and_seeds, keras
 from pipeline.models.store import WEIGHTS, ModelFolder, ModelStore
 from pipeline.models.weights import load_weights, save_weights, weights_digest
 from pipeline.progress import SILENT, Progress
+
+F32Array = npt.NDArray[np.float32]
 
 
 class _UnavailableError(WeightsError):
@@ -106,29 +112,32 @@ def load_encoder(folder: ModelFolder) -> Any:
     return network
 
 
+def layer_weights(folder: ModelFolder) -> dict[str, list[F32Array]]:
+    """Return the weights of a fetched network's layers, by name; raises as `load_encoder`."""
+    features = load_encoder(folder).layers[-1]
+    return {layer.name: layer.get_weights() for layer in features.layers}
+
+
 def _from_raw_pixels(features: Any, settings: PretrainedSettings) -> Any:
     pixels = keras.Input((settings.input_size, settings.input_size, 3))
-    # `preprocess_input` is in the module that defines the network.
-    module = sys.modules[getattr(keras.applications, settings.network).__module__]
-    return keras.Model(pixels, features(module.preprocess_input(pixels)))
+    return keras.Model(pixels, features(applications.preprocess(settings.network, pixels)))
 
 
 def _network(name: str, settings: PretrainedSettings, weights: str | None = None) -> Any:
     """Build the whole network; `weights` is None or `imagenet`."""
-    applications = keras.applications
-    function = getattr(applications, settings.network, None)
-    if function is None or not settings.network[:1].isupper():
-        known = ", ".join(sorted(n for n in dir(applications) if n[:1].isupper()))
+    known = sorted(n for n in dir(keras.applications) if n[:1].isupper())
+    if settings.network not in known:
         raise ConfigError(
             f"keras.applications has no {settings.network!r}",
             where=f"engines.{name}.network",
-            hint=f"it has {known}",
+            hint=f"it has {', '.join(known)}",
         )
     try:
-        return function(
-            weights=weights,
+        return applications.build(
+            settings.network,
+            settings.input_size,
             include_top=settings.include_top,
-            input_shape=(settings.input_size, settings.input_size, 3),
+            weights=weights,
         )
     except ValueError as error:
         problem = f"{settings.network}: {_one_line(error)}"
@@ -203,11 +212,7 @@ def _features(name: str, settings: PretrainedSettings, network: Any) -> Any:
             where=f"engines.{name}.pooling",
             hint="set pooling to avg or max",
         )
-    cut = keras.Model(network.input, output)
-    # A copy: the layers before the cut would keep those behind it in memory.
-    features = keras.models.clone_model(cut)
-    features.set_weights(cut.get_weights())
-    return features
+    return applications.cut(network, output)
 
 
 def _one_line(error: Exception) -> str:

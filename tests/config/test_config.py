@@ -95,6 +95,7 @@ ARTICLE = {
         "autoencoder": {
             "type": "autoencoder",
             "architecture": "article",
+            "stem_layer": None,
             "input_size": 256,
             "latent_dim": 16,
             "standardize": False,
@@ -598,6 +599,36 @@ def test_a_teacher_is_a_pretrained_engine_of_the_same_file(tmp_path: Path) -> No
         with_engines(ae=GUIDED, vgg=vgg16)
     with pytest.raises(ValueError, match="'vgg16' is no pretrained engine; there is none"):
         with_engines(ae=GUIDED, vgg16={"type": "autoencoder"})
+
+
+ON_STEM = {
+    **{"type": "autoencoder", "architecture": "stem", "stem_layer": "block4_pool"},
+    "training": {
+        "distillation": {"teacher": "vgg16"},
+        "augment": {"shift": 0, "zoom": 0, "noise": 0, "clean_target": True},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stem_layer": None}, "give it training.distillation.teacher and stem_layer"),
+        ({"training": {}}, "give it training.distillation.teacher and stem_layer"),
+        ({"training": {"distillation": {"teacher": "vgg16"}}}, "set shift, zoom and noise to 0"),
+        ({"architecture": "strided"}, "the architecture strided has no stem"),
+    ],
+)
+def test_a_stem_needs_a_teacher_and_a_layer(change: dict[str, object], message: str) -> None:
+    assert AutoencoderSettings.model_validate(ON_STEM).stem_layer == "block4_pool"
+    with pytest.raises(ValueError, match=message):
+        AutoencoderSettings.model_validate(ON_STEM | change)
+
+
+def test_a_stem_is_cut_from_a_pretrained_network() -> None:
+    other = {"type": "onnx", "file": "encoder.onnx"}
+    with pytest.raises(ValueError, match="only from an engine of type pretrained"):
+        Config.model_validate({"engines": {"ae": ON_STEM, "vgg16": other}})
 
 
 @pytest.mark.parametrize(

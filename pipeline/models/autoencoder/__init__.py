@@ -2,5 +2,6 @@
 
 from pipeline.models.autoencoder.model import embedding, load_encoder, recipe
 from pipeline.models.autoencoder.network import build
+from pipeline.models.autoencoder.stem import Stem
 
-__all__ = ["build", "embedding", "load_encoder", "recipe"]
+__all__ = ["Stem", "build", "embedding", "load_encoder", "recipe"]

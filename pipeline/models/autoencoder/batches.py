@@ -1,4 +1,4 @@
-"""Pixels → batches to train on: in a given order, mirrored, shifted and zoomed."""
+"""Pixels, or what a stem gives → batches to train on: in a given order, changed at random."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import AugmentSettings
+from pipeline.models.autoencoder.stem import F16Features
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_runtime import tf
 
@@ -67,4 +68,32 @@ def batches_of(
         return transformed, pixels if clean else transformed, rows
 
     rows = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=drop_remainder)
+    return rows.map(read).prefetch(2)
+
+
+def feature_batches(
+    photos: U8Batch,
+    features: F16Features,
+    order: npt.NDArray[np.int64],
+    size: int,
+    is_mirrored: npt.NDArray[np.bool_] | None = None,
+) -> Any:
+    """Return a `tf.data` pipeline of batches (inputs, expected outputs, rows) in the given order.
+
+    `photos` is (n, h, w, 3) uint8 and `features` (n, 2, dim), of each photo and its mirror image,
+    of which (n,) `is_mirrored` chooses. Inputs are (size, dim) float32, expected outputs
+    (size, h, w, 3) float32 in 0..1: the photos as they are. Rows are (size,) int64.
+    """
+    side = np.zeros(len(photos), np.int64) if is_mirrored is None else is_mirrored.astype(np.int64)
+
+    def read(rows: Any) -> Any:
+        inputs, pixels = tf.numpy_function(
+            lambda chosen: (features[chosen, side[chosen]].astype(np.float32), photos[chosen]),
+            [rows],
+            (tf.float32, tf.uint8),
+        )
+        pixels = tf.cast(tf.ensure_shape(pixels, (None, *photos.shape[1:])), tf.float32) / 255.0
+        return tf.ensure_shape(inputs, (None, features.shape[2])), pixels, rows
+
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(size)
     return rows.map(read).prefetch(2)

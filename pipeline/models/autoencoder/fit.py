@@ -18,12 +18,13 @@ import numpy as np
 
 from pipeline.config import TrainingSettings
 from pipeline.errors import TrainingError
-from pipeline.models.autoencoder.batches import batches_of, draw_affine
+from pipeline.models.autoencoder.batches import batches_of, draw_affine, feature_batches
 from pipeline.models.autoencoder.checkpoint import Checkpoint, History
 from pipeline.models.autoencoder.distillation import DistillationTargets, pairs
 from pipeline.models.autoencoder.duration import DurationNote
 from pipeline.models.autoencoder.losses import DistillationLoss, PixelLoss, TrainingLoss
-from pipeline.models.autoencoder.network import adapt
+from pipeline.models.autoencoder.network import adapt, adapt_to_stem
+from pipeline.models.autoencoder.stem import F16Features
 from pipeline.models.autoencoder.steps import compile_steps, mean_loss
 from pipeline.models.base import Ids, U8Batch
 from pipeline.models.keras_runtime import (
@@ -46,6 +47,8 @@ class Examples:
     """(n, h, w, 3) uint8."""
     distillation: DistillationTargets | None = None
     """Their targets; both sets of a run have some, or none has."""
+    features: F16Features | None = None
+    """(n, 2, dim) float16, what a stem gives for them and their mirror images; None without one."""
 
     @property
     def targets(self) -> Any:
@@ -57,6 +60,12 @@ class Examples:
         if self.distillation is None:
             return order
         return pairs(self.distillation.neighbors, order, batch, random)
+
+    def batches(self, order: Ids, batch: int) -> Any:
+        """Batches in this order, of the photos as they are."""
+        if self.features is None:
+            return batches_of(self.photos, order, batch)
+        return feature_batches(self.photos, self.features, order, batch)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Fit:
                 self.progress.note, self.name, photos, left, hint=self.hint, clock=self.clock
             )
             val_order = val.arrange(np.arange(len(val.photos)), batch)
-            val_batches = batches_of(val.photos, val_order, batch)
+            val_batches = val.batches(val_order, batch)
             with self.progress.task(f"{self.name}: training", photos * left, "photos") as advance:
                 while not history.is_over(self.training):
                     status = f"epoch {history.epochs + 1}/{self.training.epochs}"
@@ -141,7 +150,11 @@ class Fit:
             strategy = tf.distribute.MirroredStrategy(gpus)
         with dtype_policy("mixed_float16" if is_half else "float32"), strategy.scope():
             network = self.make_network()
-            adapt(network, train.photos)
+            if train.features is None:
+                adapt(network, train.photos)
+            else:
+                step = max(1, len(train.photos) // _MAX_VARIANCE_PHOTOS)
+                adapt_to_stem(network, train.features[::step, 0].astype(np.float32))
             loss = self._loss(network, train)
             decay = self.training.weight_decay or None
             optimizer = keras.optimizers.Adam(self._learning_rate(steps), weight_decay=decay)
@@ -190,6 +203,10 @@ class Fit:
         random = np.random.default_rng([self.training.seed, epoch])
         augment, photos = self.training.augment, train.photos
         order = random.permutation(len(photos))
+        if train.features is not None:
+            mirrored = random.random(len(photos)) < 0.5 * augment.flip
+            arranged = train.arrange(order, batch, random)
+            return feature_batches(photos, train.features, arranged, batch, mirrored)
         affine = draw_affine(random, len(photos), photos.shape[1], augment)
         batches = batches_of(
             photos,

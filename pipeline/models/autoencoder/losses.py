@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config import DistillationSettings
-from pipeline.models.autoencoder.network import LATENT
+from pipeline.models.autoencoder.network import LATENT, trained_input
 from pipeline.models.keras_runtime import keras, tf
 
 
@@ -48,7 +48,7 @@ class DistillationLoss:
         latent = network.get_layer(LATENT).output
         targets = keras.layers.Dense(components, name="targets")(latent)
         outputs = [network.output, targets, latent, _scale_layer()(latent)]
-        self.model = keras.Model(network.input, outputs, name="distillation")
+        self.model = keras.Model(trained_input(network), outputs, name="distillation")
 
     def __call__(
         self, inputs: Any, expected: Any, rows: Any, targets: Any, *, training: bool

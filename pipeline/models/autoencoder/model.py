@@ -8,30 +8,36 @@ import numpy as np
 
 from pipeline.config import AutoencoderSettings
 from pipeline.models.autoencoder import network as networks
+from pipeline.models.autoencoder.stem import Stem
 from pipeline.models.keras_runtime import compiled, dtype_policy, fresh_names_and_seeds, keras, tf
 from pipeline.models.reconstruction import Rebuild
 from pipeline.models.store import ModelFolder
 from pipeline.models.weights import load_weights
 
 
-def embedding(settings: AutoencoderSettings) -> dict[str, Any]:
+def embedding(settings: AutoencoderSettings, stem: Stem | None = None) -> dict[str, Any]:
     """Return the settings that decide, with the weights, what a photo's vector is."""
     fields = "type architecture input_size latent_dim standardize resize normalize"
-    return {"version": 1, **settings.model_dump(mode="json", include={*fields.split()})}
+    spec = {"version": 1, **settings.model_dump(mode="json", include={*fields.split()})}
+    return spec | ({"stem": [stem.network, stem.layer]} if stem else {})
 
 
 def recipe(settings: AutoencoderSettings) -> dict[str, Any]:
     """Return the settings that decide what the weights are, photos aside."""
     training = settings.training.model_dump(mode="json", exclude={"retrain_share"})
-    return {**embedding(settings), "training": training}
+    stem = {"stem_layer": settings.stem_layer} if settings.stem_layer else {}
+    return {**embedding(settings), **stem, "training": training}
 
 
 def load_encoder(folder: ModelFolder) -> Any:
     """Load the encoder of a trained autoencoder into Keras; raises what `load_weights` raises."""
     spec = folder.embedding
     architecture, size, dim = (spec[key] for key in ("architecture", "input_size", "latent_dim"))
+    stem = Stem(*spec["stem"]) if "stem" in spec else None
     with fresh_names_and_seeds(), dtype_policy("float32"):
-        network = networks.build(architecture, size, dim, standardize=spec["standardize"])
+        network = networks.build(
+            architecture, size, dim, standardize=spec["standardize"], stem=stem
+        )
         half = encoder(network)
     load_weights(network, folder)
     return half

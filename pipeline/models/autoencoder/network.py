@@ -1,4 +1,4 @@
-"""Convolutional autoencoders: the article's network, and two for machines without a GPU."""
+"""Convolutional autoencoders: the article's network, and three for machines without a GPU."""
 
 from __future__ import annotations
 
@@ -8,25 +8,38 @@ from typing import Any
 import numpy as np
 
 from pipeline.models.autoencoder import descriptors
-from pipeline.models.base import U8Batch
+from pipeline.models.autoencoder.stem import FEATURES, Stem, build_stem
+from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_runtime import keras, tf
 
-LATENT, DESCRIPTORS = "latent_space", "descriptors"
+LATENT, DESCRIPTORS, STANDARDIZED = "latent_space", "descriptors", "standardized"
 _WIDTH, _HIDDEN_UNITS = 64, 512
 _MAX_ADAPT_PHOTOS = 2000  # more give the same means and variances
 
 
 def build(
-    architecture: str, size: int, latent_dim: int, *, standardize: bool = False, noise: float = 0
+    architecture: str,
+    size: int,
+    latent_dim: int,
+    *,
+    standardize: bool = False,
+    noise: float = 0,
+    stem: Stem | None = None,
 ) -> Any:
     """Return an untrained `keras.Model`: (n, size, size, 3) float32 in 0..1 → the same.
 
     The output of its layer `latent_space` is (n, latent_dim). If `standardize`, each axis has a
     variance of about 1 over the photos trained on, otherwise an arbitrary one. `noise` is the
-    standard deviation of the noise that training adds to descriptors, where there are any.
+    standard deviation of the noise that training adds to descriptors or to what the stem gives,
+    where there are any. `stem` is for the architecture of that name.
 
         network = build("strided", 64, 16)
+
+    Raises:
+        ConfigError: the stem cannot be cut there.
     """
+    if stem is not None:
+        return _on_stem(size, latent_dim, standardize, noise, stem)
     if architecture == "descriptor":
         return _descriptor(size, latent_dim, standardize, noise)
     return {"article": _article, "strided": _strided}[architecture](size, latent_dim, standardize)
@@ -48,6 +61,19 @@ def adapt(network: Any, photos: U8Batch) -> None:
         means.append(part.mean(axis=0))
         scales.append(np.full(part.shape[1], np.sqrt(dim / len(parts)) / spread, np.float32))
     network.get_layer(DESCRIPTORS).set_weights([np.concatenate(means), np.concatenate(scales)])
+
+
+def trained_input(network: Any) -> Any:
+    """Return the tensor that training begins at: behind the stem if there is one, else photos."""
+    names = [layer.name for layer in network.layers]
+    return network.get_layer(FEATURES).output if FEATURES in names else network.input
+
+
+def adapt_to_stem(network: Any, features: F32Matrix) -> None:
+    """Center and scale what the stem gives, by its output for some photos: (n, dim) float32."""
+    spread = max(float(np.sqrt(features.var(axis=0).mean())), 1e-6)
+    scale = np.full(features.shape[1], 1 / spread, np.float32)
+    network.get_layer(STANDARDIZED).set_weights([features.mean(axis=0), scale])
 
 
 def _article(size: int, latent_dim: int, standardize: bool) -> Any:
@@ -107,6 +133,43 @@ def _descriptor(size: int, latent_dim: int, standardize: bool, noise: float) -> 
     x = _active(keras.layers.Dense(_HIDDEN_UNITS)(x))
     x = _latent(x, latent_dim, standardize)
     return keras.Model(image, _decoded(x, size, _WIDTH // 2), name="autoencoder")
+
+
+def _on_stem(size: int, latent_dim: int, standardize: bool, noise: float, stem: Stem) -> Any:
+    """An encoder whose first layers are those of a pretrained network: for any catalog.
+
+    What they give, pooled to 4×4 cells, goes through a hidden layer of 512 units to the latent. The
+    decoder is that of `descriptor` at half the size, enlarged: what 16 axes can rebuild is coarse.
+    """
+    image = keras.Input((size, size, 3))
+    x = keras.layers.Flatten(name=FEATURES)(build_stem(stem, size)(image))
+    x = _noise_layer(noise)(_standardized_layer()(x))
+    x = _active(keras.layers.Dense(_HIDDEN_UNITS)(x))
+    x = _latent(x, latent_dim, standardize)
+    small = _decoded(x, size // 2, _WIDTH // 2)
+    rebuilt = keras.layers.UpSampling2D(2, interpolation="bilinear", dtype="float32")(small)
+    return keras.Model(image, rebuilt, name="autoencoder")
+
+
+def _standardized_layer() -> Any:
+    """Return a Keras layer (n, dim) → (n, dim): (x - mean) · scale, which training does not move.
+
+    `adapt_to_stem` sets its weights; initially they change nothing.
+    """
+
+    class Standardized(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            weight = {"shape": shape[1:], "trainable": False}
+            self.mean = self.add_weight(name="mean", initializer="zeros", **weight)
+            self.scale = self.add_weight(name="scale", initializer="ones", **weight)
+
+        def call(self, x: Any) -> Any:
+            return (x - tf.cast(self.mean, x.dtype)) * tf.cast(self.scale, x.dtype)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return Standardized(name=STANDARDIZED, dtype="float32")
 
 
 def _noise_layer(deviation: float) -> Any:

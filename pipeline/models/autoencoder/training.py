@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pipeline.models.autoencoder import model, network, pictures
 from pipeline.models.autoencoder.checkpoint import History
 from pipeline.models.autoencoder.distillation import TargetBuilder
 from pipeline.models.autoencoder.fit import Examples, Fit
+from pipeline.models.autoencoder.stem import F16Features, Stem, build_stem, compute_features
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.reconstruction import reconstruction_errors, to_uint8
 from pipeline.models.runtimes.publish import write_networks
@@ -60,11 +61,13 @@ def train(
     *,
     recipe: Mapping[str, Any] | None = None,
     teacher: TeacherVectors | None = None,
+    stem: Stem | None = None,
 ) -> ModelFolder:
     """Train on the catalog's photos and publish the model, resuming a run that was killed.
 
     `recipe` identifies the model; it is that of the settings unless a teacher's is part of it.
-    `teacher` returns the teacher's vectors of photos. The decoded photos stay in a `PixelFolder`
+    `teacher` returns the teacher's vectors of photos; `stem` are its first layers, for the
+    architecture of that name. The decoded photos stay in a `PixelFolder`
     beside the model, for embedding to use.
 
         model = train("autoencoder", settings, catalog, store, ImageLimits())
@@ -85,6 +88,15 @@ def train(
     if settings.training.distillation:
         progress.note(f"{name}: computing the targets of distillation")
     train_set, val_set = _examples(settings.training, train_file, val_file, teacher)
+    if stem is not None:
+        train_set, val_set = (
+            replace(examples, features=features)
+            for examples, features in zip(
+                (train_set, val_set),
+                _features(name, stem, work, (train_file, val_file), progress),
+                strict=True,
+            )
+        )
     make_network = partial(
         network.build,
         settings.architecture,
@@ -92,11 +104,14 @@ def train(
         settings.latent_dim,
         standardize=settings.standardize,
         noise=settings.training.augment.descriptor_noise,
+        stem=stem,
     )
     hint = _FASTER if settings.architecture == "article" else ""
     fit = Fit(name, make_network, settings.training, work, progress, hint=hint)
     trained, history = fit.run(train_set, val_set)
-    folder = _publish(settings, recipe, store, trained, history, train_file, val_file)
+    embedding = model.embedding(settings, stem)
+    content = {"recipe": recipe, "embedding": embedding, "dim": settings.latent_dim}
+    folder = _publish(content, store, trained, history, train_file, val_file)
     PixelFolder(store.folder, train_file.size, settings.resize).adopt(work)
     return folder
 
@@ -192,6 +207,19 @@ def _examples(
     )
 
 
+def _features(
+    name: str, stem: Stem, work: Path, files: Sequence[PixelFile], progress: Progress
+) -> list[F16Features]:
+    """What the stem gives for the photos of each file."""
+    photos = [file.pixels for file in files]
+    network_ = build_stem(stem, files[0].size[0])
+    with progress.task(f"{name}: stem", sum(map(len, photos)), "photos") as advance:
+        return [
+            compute_features(network_, part, work / "features" / f"{number}.npy", advance)
+            for number, part in enumerate(photos)
+        ]
+
+
 # --- Folders --------------------------------------------------------------------------------------
 
 
@@ -205,8 +233,7 @@ def _working_folder(recipe: Mapping[str, Any], store: ModelStore) -> Path:
 
 
 def _publish(
-    settings: AutoencoderSettings,
-    recipe: Mapping[str, Any],
+    content: dict[str, Any],
     store: ModelStore,
     trained: Any,
     history: History,
@@ -230,10 +257,7 @@ def _publish(
         pictures.save_losses(history.loss, history.val_loss, folder / LOSS_PICTURE)
         pictures.save_pairs(originals, rebuilt, folder / PHOTOS_PICTURE)
 
-    content = {
-        "recipe": recipe,
-        "embedding": model.embedding(settings),
-        "dim": settings.latent_dim,
+    content |= {
         "weights": weights_digest(trained),
         "parameters": int(trained.count_params()),
         "epochs": history.epochs,
