@@ -29,22 +29,30 @@ class Catalog(Items):
     """
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
-        """Record that this photo's file could not be read after all.
+        """Record that this photo's file could not be read after all: see `fail_photos`."""
+        self.fail_photos([(photo, reason)])
+
+    def fail_photos(self, photos: Iterable[tuple[Photo, str]]) -> None:
+        """Record that files could not be read after all, and why: all of it is written, or nothing.
 
         Other files of the same content stay available. A downloaded file is deleted and pending
         again; a file of the user stays failed until it is ingested again.
         """
+        lost = []
         with self.transaction():
-            images = self._db.execute(
-                "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
-                " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
-                " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
-                (reason, photo.id),
-            ).fetchall()
-            self.settle({item for item, _ in images})
+            for photo, reason in photos:
+                images = self._db.execute(
+                    "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
+                    " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
+                    " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
+                    (reason, photo.id),
+                ).fetchall()
+                self.settle({item for item, _ in images})
+                if any(state == State.PENDING for _, state in images):
+                    lost.append(photo.path)
             self.set_meta("version", None)  # so that the next ingest looks again
-        if any(state == State.PENDING for _, state in images):
-            photo.path.unlink(missing_ok=True)
+        for path in lost:
+            path.unlink(missing_ok=True)
 
     def forget_files(self) -> None:
         """Have every photo judged again: files by the next ingest, refused downloads by a new one.
