@@ -15,6 +15,7 @@ from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.runners import open_runner
 from pipeline.embeddings.shards import Embedder
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
@@ -185,6 +186,7 @@ class Engine:
         Raises:
             NotBuiltError: there is no model yet.
             WeightsError: the model's vectors are not finite.
+            RunnerError: the machines of the runner cannot do it.
         """
         folder = self.model
         store = self.embeddings(folder.fingerprint)
@@ -201,6 +203,7 @@ class Engine:
                 self.open_embedder,
                 catalog,
                 store,
+                open_runner(self.config.runner),
                 shard_size=self.config.embedding.shard_size,
                 items=items,
                 progress=progress,

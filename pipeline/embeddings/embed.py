@@ -50,6 +50,7 @@ def embed(
 
     Raises:
         WeightsError: the model gives numbers that are not finite.
+        RunnerError: the machines of the runner cannot do it.
     """
     runner = runner or LocalRunner()
     total, embedded = catalog.photo_count(), 0
