@@ -17,7 +17,7 @@ from pipeline.artifacts import write_atomic
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
-__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
+__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State", "store_photo"]
 
 
 class Catalog(Items):
@@ -75,13 +75,7 @@ class Catalog(Items):
         Safe to call from many threads. Without `flush`, which takes longer than all the rest, a
         power cut may damage the file: whoever reads it compares the content with its name.
         """
-        name = hashlib.sha256(data).hexdigest()
-        relative = Path("images", name[:2], name + suffix)
-        path = self.folder / relative
-        if not path.is_file() or path.read_bytes() != data:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, aside=path.parent.parent, flush=flush)
-        return str(relative)
+        return store_photo(self.folder, data, suffix, flush=flush)
 
     def photo_count(self) -> int:
         """Count the distinct available photos."""
@@ -150,6 +144,17 @@ class Catalog(Items):
         query = f"SELECT path FROM images WHERE {condition} LIMIT 1"  # noqa: S608
         row = self._db.execute(query, values).fetchone()
         return None if row is None else self.folder / row[0]
+
+
+def store_photo(folder: Path, data: bytes, suffix: str, *, flush: bool = True) -> str:
+    """Like `Catalog.store_photo`, in the folder of a catalog whose ledger need not be open."""
+    name = hashlib.sha256(data).hexdigest()
+    relative = Path("images", name[:2], name + suffix)
+    path = folder / relative
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data, aside=path.parent.parent, flush=flush)
+    return str(relative)
 
 
 def _among(items: Iterable[int] | None) -> tuple[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What a runner is: it has shards embedded, by one embedder or by many."""
+"""What a runner is: it has photos embedded and downloaded, by one process or by many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from pipeline.download.storing import DownloadJob, End
 from pipeline.embeddings.shards import Embedder, ShardPhotos, ShardResult
 from pipeline.progress import Advance
 
@@ -14,7 +15,7 @@ OpenEmbedder = Callable[[], AbstractContextManager[Embedder]]
 
 
 class Runner(Protocol):
-    """Has shards embedded."""
+    """Has photos embedded and downloaded; what they became is told to the process that asks."""
 
     def embed(
         self, open_embedder: OpenEmbedder, shards: Iterable[ShardPhotos], advance: Advance
@@ -24,4 +25,15 @@ class Runner(Protocol):
             for result in runner.embed(engine.open_embedder, shards, ignored): ...
 
         Raises what `Embedder.embed_shards` does.
+        """
+
+    def fetch(self, urls: Iterable[str], job: DownloadJob, end: End) -> None:
+        """Fetch and store photos, and call `end` for each: a `FetchPhotos`.
+
+        At no time does a host get more requests than `job.settings` allow, over all processes.
+
+            runner.fetch(queue.urls(State.PENDING), job, run.end)
+
+        Raises:
+            OSError: the photos cannot be written.
         """

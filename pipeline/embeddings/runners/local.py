@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
+from pipeline.download.storing import DownloadJob, End, fetch_here
 from pipeline.embeddings.runners.base import OpenEmbedder
 from pipeline.embeddings.shards import ShardPhotos, ShardResult
 from pipeline.progress import Advance
@@ -18,3 +19,7 @@ class LocalRunner:
         """Like `Runner.embed`, shard after shard."""
         with open_embedder() as embedder:
             yield from embedder.embed_shards(shards, advance)
+
+    def fetch(self, urls: Iterable[str], job: DownloadJob, end: End) -> None:
+        """Like `Runner.fetch`."""
+        fetch_here(urls, job, end)

@@ -61,7 +61,7 @@ class _Worker:
 
 @dataclass
 class Pool(Generic[T]):
-    """Actors of a Ray cluster, whose `do(task)` is called once each has been through `start()`.
+    """Actors of a Ray cluster, whose `do(task)` is called once `start(actors)` has been.
 
     A worker that dies is started again by Ray, on another machine if need be.
     """
@@ -73,7 +73,7 @@ class Pool(Generic[T]):
     start_timeout: float
     """Seconds without any worker, after which it is given up."""
     started: Callable[[Any], None]
-    """Gets what each `start()` returns; it may raise."""
+    """Gets what each `start` returns; it may raise."""
     _calls: dict[Any, tuple[int, T | None]] = field(default_factory=dict)
     _tries: Counter[int] = field(default_factory=Counter)
 
@@ -121,7 +121,8 @@ class Pool(Generic[T]):
         worker = self._workers[number]
         worker.is_ready, worker.is_starting = False, True
         # Repeated by Ray until the actor is there again, however often it is started anew.
-        self._calls[worker.actor.start.options(max_task_retries=-1).remote()] = number, None
+        call = worker.actor.start.options(max_task_retries=-1).remote(self.actors)
+        self._calls[call] = number, None
 
     def _wait(self) -> Any:
         has_worker = any(worker.is_ready for worker in self._workers)

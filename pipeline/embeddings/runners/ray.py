@@ -10,23 +10,28 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache_dirs import environment
 from pipeline.catalog.photos import CHANGED, MISSING, UNREADABLE
-from pipeline.concurrency import cores
 from pipeline.config.runner import RayRunnerSettings
+from pipeline.download.fetcher import ForwardedRequest, ForwardedResponse
+from pipeline.download.outcomes import Failure, Reason
+from pipeline.download.owners import HostOwner, OwnedUrls, Urls
+from pipeline.download.storing import Downloaded, DownloadJob, End
 from pipeline.embeddings.runners.base import OpenEmbedder
+from pipeline.embeddings.runners.cluster import cluster, workers
 from pipeline.embeddings.runners.pool import Pool, SharedTasks
 from pipeline.embeddings.shards import Embedder, ShardPhotos, ShardResult, UnreadablePhoto
-from pipeline.errors import ConfigError, PipelineError, RunnerError
+from pipeline.errors import PipelineError, RunnerError
 from pipeline.progress import Advance
 
 _SHARDS_AHEAD = 2  # one that a worker embeds, and one that it will
+_BATCHES_AHEAD = 64  # so that hosts which are slow leave room for others
 
 
 @dataclass(frozen=True)
@@ -46,32 +51,46 @@ class RayRunner:
         Raises:
             RunnerError: the cluster cannot be reached, or its machines differ or lack files.
         """
-        with cluster(self.settings) as ray:
-            actors = spawn(ray, self.settings, EmbedWorker, Path.cwd(), open_embedder)
-            pool = Pool[ShardPhotos](
-                ray, actors, _SHARDS_AHEAD, self.settings.start_timeout, SameRuntime()
-            )
-            try:
-                for result in pool.run(SharedTasks(shards)):
-                    for one in result.unreadable:
-                        _check_unreadable_here(one)
-                    advance(result.embedded)
-                    yield result
-            finally:
-                for actor in actors:
-                    ray.kill(actor)
+        settings = self.settings
+        with (
+            cluster(settings) as ray,
+            workers(ray, settings, EmbedWorker, Path.cwd(), open_embedder) as actors,
+        ):
+            same = SameRuntime()
+            pool = Pool[ShardPhotos](ray, actors, _SHARDS_AHEAD, settings.start_timeout, same)
+            for result in pool.run(SharedTasks(shards)):
+                for one in result.unreadable:
+                    _check_unreadable_here(one)
+                advance(result.embedded)
+                yield result
+
+    def fetch(self, urls: Iterable[str], job: DownloadJob, end: End) -> None:
+        """Like `Runner.fetch`: each host is asked by one worker, its owner.
+
+        Raises:
+            RunnerError: the cluster cannot be reached, or its machines lack files.
+        """
+        job = replace(job, folder=job.folder.absolute())
+        with (
+            cluster(self.settings) as ray,
+            workers(ray, self.settings, FetchWorker, job) as actors,
+        ):
+            pool = Pool[Urls](ray, actors, _BATCHES_AHEAD, self.settings.start_timeout, _ignore)
+            for downloaded in pool.run(OwnedUrls(urls, len(actors))):
+                for one in downloaded:
+                    end(one)
 
 
 class EmbedWorker:
     """The process that embeds; it loads the model once."""
 
-    def __init__(self, folder: Path, open_embedder: OpenEmbedder) -> None:
+    def __init__(self, number: int, count: int, folder: Path, open_embedder: OpenEmbedder) -> None:
         with suppress(OSError):  # only relative paths depend on it
             os.chdir(folder)
         self._open, self._opened = open_embedder, ExitStack()
         self._embedder: Embedder | None = None
 
-    def start(self) -> tuple[str, str]:
+    def start(self, workers: Sequence[Any]) -> tuple[str, str]:
         """Load the model; return the name of this machine, and what computes vectors on it."""
         try:
             embedder = self._embedder or self._opened.enter_context(self._open())
@@ -84,6 +103,37 @@ class EmbedWorker:
         """Embed a shard; `start` comes first."""
         assert self._embedder is not None  # noqa: S101
         return self._embedder.embed_shard(shard)
+
+
+class FetchWorker:
+    """The process that fetches the photos of some hosts, each of which is its own."""
+
+    def __init__(self, number: int, count: int, job: DownloadJob) -> None:
+        self._folder, self._owner = job.folder, HostOwner(number, job)
+
+    async def start(self, workers: Sequence[Any]) -> None:
+        """Get to know the other workers."""
+        if not self._folder.is_dir():
+            raise _cannot_start(RunnerError("it is not there", where=self._folder))
+        self._owner.meet([partial(_forward, worker) for worker in workers])
+
+    async def do(self, urls: Urls) -> list[Downloaded]:
+        """Fetch photos; `start` comes first."""
+        return await self._owner.fetch(urls)
+
+    async def answer(self, request: ForwardedRequest) -> ForwardedResponse:
+        """Like `HostOwner.answer`."""
+        return await self._owner.answer(request)
+
+
+async def _forward(worker: Any, request: ForwardedRequest) -> ForwardedResponse:
+    import ray
+
+    try:
+        answer: ForwardedResponse = await worker.answer.remote(request)
+    except ray.exceptions.RayError:  # it is lost; another attempt finds it again
+        return ForwardedResponse(Failure(Reason.CONNECTION_LOST), False, request.cookies)
+    return answer
 
 
 @dataclass
@@ -108,6 +158,10 @@ class SameRuntime:
                 where="runner",
                 hint="install the same versions everywhere",
             )
+
+
+def _ignore(_: object) -> None:
+    """Workers that fetch say nothing when they have started."""
 
 
 def _cannot_start(error: PipelineError) -> RunnerError:
@@ -137,73 +191,3 @@ def _check_unreadable_here(unreadable: UnreadablePhoto) -> None:
             where=photo.path,
             hint="all machines must see the photos at the same paths",
         )
-
-
-# -- The cluster -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def cluster(settings: RayRunnerSettings) -> Iterator[Any]:
-    """Connect to a cluster, or start one here, for the block; yields the module `ray`.
-
-    A host process that is connected already stays so.
-
-    Raises:
-        ConfigError: Ray is not installed.
-        RunnerError: the cluster cannot be reached.
-    """
-    ray = _import_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    options: dict[str, Any] = {"address": settings.address}
-    if settings.address is None:
-        options = {
-            "address": "local",
-            "num_cpus": max(cores(), (settings.workers or 1) * settings.cores),
-            "object_store_memory": settings.object_store_memory,
-            "include_dashboard": False,
-        }
-    try:
-        with environment({"RAY_USAGE_STATS_ENABLED": "0"}):
-            ray.init(**options, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise RunnerError(
-            f"the Ray cluster cannot be reached ({' '.join(str(error).split())})",
-            where=settings.address or "runner",
-            hint="start it with `ray start --head`, and set runner.address",
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def spawn(
-    ray: Any, settings: RayRunnerSettings, worker: type, *arguments: object, threads: int = 1
-) -> list[Any]:
-    """Have the cluster start workers: an actor of this class for each."""
-    count = settings.workers or _room(ray, settings.cores)
-    actor = ray.remote(
-        num_cpus=settings.cores,
-        memory=settings.memory or None,
-        max_restarts=-1,
-        max_concurrency=threads,
-        scheduling_strategy="SPREAD",
-    )(worker)
-    return [actor.remote(*arguments) for _ in range(count)]
-
-
-def _room(ray: Any, cores_each: int) -> int:
-    """How many workers the machines of the cluster have room for; at least 1."""
-    machines = (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    return max(1, sum(int(count // cores_each) for count in machines))
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        hint = "pip install 'imgsearch[ray]'"
-        raise ConfigError("runner.type: ray needs Ray", hint=hint) from error
-    return ray
