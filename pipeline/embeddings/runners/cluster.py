@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from pipeline.cache_dirs import environment
 from pipeline.concurrency import cores
 from pipeline.config.runner import RayRunnerSettings
 from pipeline.errors import ConfigError, RunnerError
+
+_CONNECT_SECONDS = 10.0
 
 
 @contextmanager
@@ -35,6 +38,7 @@ def cluster(settings: RayRunnerSettings) -> Iterator[Any]:
             "include_dashboard": False,
         }
     try:
+        _check_reachable(settings.address)
         with environment({"RAY_USAGE_STATS_ENABLED": "0"}):
             ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
     except (OSError, RuntimeError, ValueError) as error:
@@ -47,6 +51,13 @@ def cluster(settings: RayRunnerSettings) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Try to connect, as Ray would go on trying for minutes; raises an OSError if it cannot be."""
+    host, mark, port = (address or "").rpartition(":")
+    if mark and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
 
 
 @contextmanager
