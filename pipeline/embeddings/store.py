@@ -128,7 +128,7 @@ class EmbeddingStore:
 
     def present(self, photos: Hashes) -> Mask:
         """(n, 32) SHA-256 of photos → (n,): which of them have a vector."""
-        return _mask(photos, self._find(photos))
+        return _mask(photos, _find(photos, self.sources()))
 
     def indexed(self, photos: Hashes) -> Mask:
         """(n, 32) SHA-256 of photos → (n,): which of them have a vector in a segment."""
@@ -140,13 +140,15 @@ class EmbeddingStore:
         They change whenever a vector does, whatever holds it.
         """
         checksums = np.zeros((len(photos), CHECKSUM_BYTES), np.uint8)
-        for source, positions, rows in self._find(photos):
+        for source, positions, rows in _find(photos, self.sources()):
             checksums[positions] = source.checksums[rows]
         return checksums
 
     def runtimes(self, photos: Hashes) -> list[str]:
         """Return what computed the vectors of (n, 32) photos: names and versions, sorted."""
-        return sorted({name for source, _, _ in self._find(photos) for name in source.runtimes})
+        return sorted(
+            {name for source, _, _ in _find(photos, self.sources()) for name in source.runtimes}
+        )
 
     def select(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
         """Read the vectors of (n, 32) photos: yield positions among them, and (m, dim) vectors.
@@ -158,7 +160,7 @@ class EmbeddingStore:
         Raises:
             DamagedArtifactError: a shard or a segment is missing, or has changed.
         """
-        for source, positions, rows in self._find(photos):
+        for source, positions, rows in _find(photos, self.sources()):
             for block, vectors in source.blocks(rows):
                 yield positions[block], vectors
 
@@ -175,9 +177,6 @@ class EmbeddingStore:
         for positions, vectors in self.select(photos):
             matrix[positions] = vectors
         return matrix
-
-    def _find(self, photos: Hashes) -> Iterator[_Found]:
-        return _find(photos, self.sources())
 
     def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
         """Write the shard of (n, dim) vectors; when this returns, all of it is on the disk.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.download.storing import DownloadJob, End
 from pipeline.embeddings.shards import Embedder, ShardPhotos, ShardResult
 from pipeline.progress import Advance
+
+if TYPE_CHECKING:  # it imports a web client, which queries do without
+    from pipeline.download.storing import DownloadJob, End
 
 OpenEmbedder = Callable[[], AbstractContextManager[Embedder]]
 """Loads a model. It is sent to other processes, so it can be pickled; what it returns cannot."""

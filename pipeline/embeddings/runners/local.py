@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING
 
-from pipeline.download.storing import DownloadJob, End, fetch_here
 from pipeline.embeddings.runners.base import OpenEmbedder
 from pipeline.embeddings.shards import ShardPhotos, ShardResult
 from pipeline.progress import Advance
+
+if TYPE_CHECKING:
+    from pipeline.download.storing import DownloadJob, End
 
 
 class LocalRunner:
@@ -22,4 +25,6 @@ class LocalRunner:
 
     def fetch(self, urls: Iterable[str], job: DownloadJob, end: End) -> None:
         """Like `Runner.fetch`."""
+        from pipeline.download.storing import fetch_here
+
         fetch_here(urls, job, end)
