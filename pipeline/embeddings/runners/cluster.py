@@ -57,7 +57,7 @@ def _check_reachable(address: str | None) -> None:
     """Try to connect, as Ray would go on trying for minutes; raises an OSError if it cannot be."""
     host, mark, port = (address or "").rpartition(":")
     if mark and port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def workers(
 ) -> Iterator[list[Any]]:
     """Have the cluster start workers, an actor of this class for each, and end them with the block.
 
-    `worker` is called with the number of each, how many there are, and the arguments.
+    `worker` is called with the number of each, and the arguments.
     """
     count = settings.workers or _room(ray, settings.cores)
     actor = ray.remote(
@@ -75,7 +75,7 @@ def workers(
         max_restarts=-1,
         scheduling_strategy="SPREAD",
     )(worker)
-    actors = [actor.remote(number, count, *arguments) for number in range(count)]
+    actors = [actor.remote(number, *arguments) for number in range(count)]
     try:
         yield actors
     finally:

@@ -75,7 +75,12 @@ class Pool(Generic[T]):
     started: Callable[[Any], None]
     """Gets what each `start` returns; it may raise."""
     _calls: dict[Any, tuple[int, T | None]] = field(default_factory=dict)
+    """What is under way: worker and task; None where it is starting."""
     _tries: Counter[int] = field(default_factory=Counter)
+    _workers: list[_Worker] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._workers = [_Worker(actor) for actor in self.actors]
 
     def run(self, tasks: Tasks[T]) -> Generator[Any, None, None]:
         """Yield what `do` returns for each task, in any order.
@@ -84,7 +89,6 @@ class Pool(Generic[T]):
             RunnerError: no worker can be had, or a task ends each worker that gets it.
             PipelineError: as `do` and `start` raise it.
         """
-        self._workers = [_Worker(actor) for actor in self.actors]
         for number in range(len(self._workers)):
             self._start(number)
         while True:

@@ -84,7 +84,7 @@ class RayRunner:
 class EmbedWorker:
     """The process that embeds; it loads the model once."""
 
-    def __init__(self, number: int, count: int, folder: Path, open_embedder: OpenEmbedder) -> None:
+    def __init__(self, number: int, folder: Path, open_embedder: OpenEmbedder) -> None:
         with suppress(OSError):  # only relative paths depend on it
             os.chdir(folder)
         self._open, self._opened = open_embedder, ExitStack()
@@ -108,7 +108,7 @@ class EmbedWorker:
 class FetchWorker:
     """The process that fetches the photos of some hosts, each of which is its own."""
 
-    def __init__(self, number: int, count: int, job: DownloadJob) -> None:
+    def __init__(self, number: int, job: DownloadJob) -> None:
         self._folder, self._owner = job.folder, HostOwner(number, job)
 
     async def start(self, workers: Sequence[Any]) -> None:
