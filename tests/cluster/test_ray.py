@@ -36,8 +36,6 @@ from tests.models.onnx_file.test_onnx_file import encoder, settings
 ray = pytest.importorskip("ray")
 PHOTOS, SHARD = 300, 4
 SHARDS = PHOTOS // SHARD
-# What is lost with a node is noticed at once, and a node that is frozen within 2 seconds.
-QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 
 class Machines:
@@ -49,7 +47,7 @@ class Machines:
         self._common = {"object_store_memory": 10**8, "include_dashboard": False}
         self._cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 0, "_system_config": QUICK, **self._common},
+            head_node_args={"num_cpus": 0, **self._common},
         )
         self._nodes: list[Any] = []
         self.address = str(self._cluster.address)
