@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.runners import open_runner
+from pipeline.embeddings.shards import Embedder
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
@@ -184,35 +188,53 @@ class Engine:
         Raises:
             NotBuiltError: there is no model yet.
             WeightsError: the model's vectors are not finite.
+            RunnerError: the machines of the runner cannot do it.
         """
-        folder, settings = self.model, self.config.embedding
+        folder = self.model
         store = self.embeddings(folder.fingerprint)
-        spec = folder.embedding
-        side = folder.input_size
-        decoded = PixelFolder(self.models.folder, side, spec["resize"])
         description = describe(self.name, folder, self.config.index)
         items = find_parent(catalog, self.builds, store, description).changed
         photos = [photo.sha256 for photo in catalog.photos(items)]
         if store.present(to_hashes(b"".join(photos))).all():
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
-            model = models.load_on_gpu(self.name, folder) or models.load(self.name, folder)
-            if model.runtime == runtime_of(folder) and (missing := missing_runtime(folder)):
-                progress.note(f"{self.name}: {missing}; embedding by {model.runtime}")
+            if missing := missing_runtime(folder):
+                progress.note(f"{self.name}: {missing}; embedding by {runtime_of(folder)}")
             report = embed(
-                model,
+                self.name,
+                self.open_embedder,
                 catalog,
                 store,
-                image_limits(self.config),
-                batch_size=settings.batch_size,
-                shard_size=settings.shard_size,
-                decoders=settings.decoders,
-                decoded=decoded,
+                open_runner(self.config.runner),
+                shard_size=self.config.embedding.shard_size,
                 items=items,
                 progress=progress,
             )
-        decoded.remove()
+        self._decoded(folder).remove()
         return report
+
+    @contextmanager
+    def open_embedder(self) -> Iterator[Embedder]:
+        """Load the model: `with engine.open_embedder() as embedder: embedder.embed_shard(photos)`.
+
+        Raises:
+            NotBuiltError: there is no model yet.
+            DamagedArtifactError: its files are not what was published.
+        """
+        folder, settings = self.model, self.config.embedding
+        with closing(self._decoded(folder)) as decoded:
+            yield Embedder(
+                models.load_on_gpu(self.name, folder) or models.load(self.name, folder),
+                self.embeddings(folder.fingerprint),
+                image_limits(self.config),
+                settings.batch_size,
+                settings.decoders,
+                decoded,
+            )
+
+    def _decoded(self, folder: ModelFolder) -> PixelFolder:
+        """The photos that training has decoded."""
+        return PixelFolder(self.models.folder, folder.input_size, folder.embedding["resize"])
 
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
         """Write the index of the photos that have a vector; it answers once it is published.

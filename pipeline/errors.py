@@ -14,6 +14,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── NotBuiltError          the artifact asked for does not exist yet
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
+    ├── RunnerError            the machines that are to do the work cannot
     ├── BusyError              another process is writing this catalog
     ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
@@ -121,6 +122,12 @@ class DamagedArtifactError(PipelineError):
         delete = f"delete {remove} and " if remove else ""
         super().__init__(message, where=where, hint=f"{delete}{hint}")
         self.remove = remove
+
+
+class RunnerError(PipelineError):
+    """The machines that are to do the work cannot be reached, or cannot do it."""
+
+    code = "runner"
 
 
 class BusyError(PipelineError):

@@ -17,6 +17,7 @@ from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.embeddings.embed import EmbedReport
+from pipeline.embeddings.runners import open_runner
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
@@ -113,6 +114,7 @@ def build(
                 limits,
                 decoders,
                 retry_failed=retry_failed,
+                fetch=open_runner(config.runner).fetch,
                 progress=progress,
             )
             _write_summary(ws, report.download)

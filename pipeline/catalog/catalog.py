@@ -17,7 +17,7 @@ from pipeline.artifacts import write_atomic
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
-__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
+__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State", "store_photo"]
 
 
 class Catalog(Items):
@@ -29,22 +29,30 @@ class Catalog(Items):
     """
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
-        """Record that this photo's file could not be read after all.
+        """Record that this photo's file could not be read after all: see `fail_photos`."""
+        self.fail_photos([(photo, reason)])
+
+    def fail_photos(self, photos: Iterable[tuple[Photo, str]]) -> None:
+        """Record that files could not be read after all, and why: all of it is written, or nothing.
 
         Other files of the same content stay available. A downloaded file is deleted and pending
         again; a file of the user stays failed until it is ingested again.
         """
+        lost = []
         with self.transaction():
-            images = self._db.execute(
-                "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
-                " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
-                " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
-                (reason, photo.id),
-            ).fetchall()
-            self.settle({item for item, _ in images})
+            for photo, reason in photos:
+                images = self._db.execute(
+                    "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
+                    " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
+                    " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
+                    (reason, photo.id),
+                ).fetchall()
+                self.settle({item for item, _ in images})
+                if any(state == State.PENDING for _, state in images):
+                    lost.append(photo.path)
             self.set_meta("version", None)  # so that the next ingest looks again
-        if any(state == State.PENDING for _, state in images):
-            photo.path.unlink(missing_ok=True)
+        for path in lost:
+            path.unlink(missing_ok=True)
 
     def forget_files(self) -> None:
         """Have every photo judged again: files by the next ingest, refused downloads by a new one.
@@ -67,13 +75,7 @@ class Catalog(Items):
         Safe to call from many threads. Without `flush`, which takes longer than all the rest, a
         power cut may damage the file: whoever reads it compares the content with its name.
         """
-        name = hashlib.sha256(data).hexdigest()
-        relative = Path("images", name[:2], name + suffix)
-        path = self.folder / relative
-        if not path.is_file() or path.read_bytes() != data:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, aside=path.parent.parent, flush=flush)
-        return str(relative)
+        return store_photo(self.folder, data, suffix, flush=flush)
 
     def photo_count(self) -> int:
         """Count the distinct available photos."""
@@ -142,6 +144,17 @@ class Catalog(Items):
         query = f"SELECT path FROM images WHERE {condition} LIMIT 1"  # noqa: S608
         row = self._db.execute(query, values).fetchone()
         return None if row is None else self.folder / row[0]
+
+
+def store_photo(folder: Path, data: bytes, suffix: str, *, flush: bool = True) -> str:
+    """Like `Catalog.store_photo`, in the folder of a catalog whose ledger need not be open."""
+    name = hashlib.sha256(data).hexdigest()
+    relative = Path("images", name[:2], name + suffix)
+    path = folder / relative
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data, aside=path.parent.parent, flush=flush)
+    return str(relative)
 
 
 def _among(items: Iterable[int] | None) -> tuple[str, dict[str, str]]:

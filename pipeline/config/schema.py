@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
+from pipeline.config.runner import LocalRunnerSettings, RunnerSettings
 from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     CsvSettings,
@@ -105,6 +106,9 @@ class Config(Settings):
     )
     """The engines, side by side: any name → its settings."""
     embedding: EmbeddingSettings = EmbeddingSettings()
+    runner: RunnerSettings = Field(
+        LocalRunnerSettings(), description="Where photos are embedded and downloaded."
+    )
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
     watch: WatchSettings = WatchSettings()
