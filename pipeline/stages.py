@@ -118,7 +118,7 @@ def build(
             _write_summary(ws, report.download)
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
-        for engine in ws.engines_teachers_first:
+        for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
             report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
@@ -135,7 +135,7 @@ def _run_engine(
 ) -> None:
     if "train" in stages and engine.is_trained:
         done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
-    if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
+    if "embed" in stages or ("train" in stages and engine.name in ws.sources):
         done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
     if "index" in stages:
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
@@ -179,7 +179,7 @@ def _check_not_held(ws: Workspace, report: IngestReport) -> None:
 def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:
     for name, done in report.engines.items():
         if done.model and done.model.has_random_weights:
-            progress.note(random_weights_warning(name))
+            progress.note(random_weights_warning(name, done.model))
 
 
 def _write_summary(ws: Workspace, report: DownloadReport) -> None:

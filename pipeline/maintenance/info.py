@@ -149,7 +149,7 @@ def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
         dim=model.dim,
         parameters=model.manifest.get("parameters"),
         weights="random" if is_random else model.recipe.get("weights"),
-        warning=random_weights_warning(engine.name) if is_random else None,
+        warning=random_weights_warning(engine.name, model) if is_random else None,
         validation_mse=model.manifest.get("validation_mse"),
         matches_configuration=engine.matches_settings(model),
     )

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import library_versions, parse_json
+from pipeline.catalog.labels import values_of
 from pipeline.config import Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
-from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
 from pipeline.models.store import HISTORY
@@ -119,7 +119,13 @@ def report_data(
         )
 
 
-_NETWORKS = {"autoencoder": "architecture", "pretrained": "network", "onnx": "file"}
+_NETWORKS = {
+    "autoencoder": "architecture",
+    "pretrained": "network",
+    "onnx": "file",
+    "reduced": "of",
+    "head": "of",
+}
 
 
 def summarize_engine(searcher: EngineSearcher) -> EngineSummary:

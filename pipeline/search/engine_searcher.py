@@ -25,6 +25,7 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.search.encoding import QueryEncoder
+from pipeline.search.loaded_models import LoadedModels
 from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
@@ -55,9 +56,16 @@ class EngineSearcher:
     """
 
     def __init__(
-        self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
+        self,
+        engine: Engine,
+        opened: OpenPublication,
+        resources: ExitStack | None = None,
+        loaded: LoadedModels | None = None,
     ) -> None:
-        """Open the index of an engine; `resources` are taken over, and closed with it."""
+        """Open the index of an engine; `resources` are taken over, and closed with it.
+
+        With `loaded`, engines share the models that they are made of.
+        """
         self.engine = engine
         self.config = engine.config
         self.publication = opened.publication
@@ -67,8 +75,9 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_build(self.build)
+        model = (loaded or LoadedModels()).get(engine.name, self.model_folder)
         self._encoder = QueryEncoder(
-            engine, self.catalog, self.model_folder, self.build, self.index
+            engine, self.catalog, self.model_folder, self.build, self.index, model
         )
         self._resources = resources.pop_all() if resources else ExitStack()
 
@@ -93,7 +102,7 @@ class EngineSearcher:
         """What to know before believing an answer."""
         warnings = []
         if self.build.manifest.get("random_weights"):
-            warnings.append(random_weights_warning(self.name))
+            warnings.append(random_weights_warning(self.name, self.model_folder))
         if not self.engine.matches_settings(self.model_folder):
             warnings.append(
                 f"{self.name}: publication {self.publication.number} answers by the model that it"

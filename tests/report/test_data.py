@@ -15,7 +15,7 @@ from pipeline.catalog.catalog import Catalog, State
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
-from pipeline.evaluation.labels import values_of
+from pipeline.catalog.labels import values_of
 from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images.silence import silence
 from pipeline.index.calibration import Calibration
