@@ -10,14 +10,7 @@ from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
-from pipeline.config import (
-    AutoencoderSettings,
-    Config,
-    DerivedSettings,
-    OnnxSettings,
-    PretrainedSettings,
-    source_of,
-)
+from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
 from pipeline.derived.embed import embed_projected
 from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.embed import EmbedReport, embed
@@ -99,17 +92,17 @@ class Engine:
                 where=model.path,
                 hint="run `imgsearch train`",
             )
-        if self.is_derived and model.embedding["source"] != self._source_model.fingerprint:
+        if self.is_derived and model.embedding["source"] != self.source_model.fingerprint:
             raise NotBuiltError(
-                f"made of vectors by another model than {self._source_model.path.name}",
+                f"made of vectors by another model than {self.source_model.path.name}",
                 where=model.path,
                 hint="run `imgsearch train`",
             )
         return model
 
     @property
-    def _source_model(self) -> ModelFolder:
-        """The model in use of its source, which it has."""
+    def source_model(self) -> ModelFolder:
+        """The model in use of its source; it has one."""
         assert self.source is not None  # noqa: S101
         return self.source.model
 
@@ -143,74 +136,11 @@ class Engine:
 
     # --- the stages ------------------------------------------------------------------------------
 
-    def fetch_weights(self, progress: Progress = SILENT) -> tuple[ModelFolder, bool]:
-        """Get a pretrained network, unless it is here; return it, and whether it is new.
-
-        Raises what `models.fetch` does.
-        """
-        assert isinstance(self.settings, PretrainedSettings | OnnxSettings)  # noqa: S101
-        for model in self.models.with_recipe(self.recipe(), remove_damaged=True):
-            return self.models.use(model), False
-        return models.fetch(self.name, self.settings, self.models, progress), True
-
-    def train_if_stale(
-        self, catalog: Catalog, progress: Progress = SILENT
-    ) -> tuple[ModelFolder, bool]:
-        """Train a model on the catalog, unless one by its settings knows enough of it.
-
-        Its source or teacher has embedded the photos before. Returns the model, and whether it is
-        new.
-
-        Raises:
-            TrainingError: there are too few photos or labels, or training diverged.
-        """
-        if isinstance(self.settings, AutoencoderSettings):
-            return self._train_autoencoder(self.settings, catalog, progress)
-        from pipeline.derived.training import fit_if_stale
-
-        assert isinstance(self.settings, DerivedSettings)  # noqa: S101  see `is_trained`
-        return fit_if_stale(
-            self.name,
-            self.settings,
-            catalog,
-            self.models,
-            self._source_model,
-            self._source_vectors,
-            recipe=self.recipe(),
-            progress=progress,
-        )
-
-    def _train_autoencoder(
-        self, settings: AutoencoderSettings, catalog: Catalog, progress: Progress
-    ) -> tuple[ModelFolder, bool]:
-        from pipeline.models.autoencoder.training import covers, remove_unfinished, train
-
-        recipe = self.recipe()
-        for model in self.models.with_recipe(recipe):
-            if covers(model, catalog, settings.training.retrain_share):
-                remove_unfinished(recipe, self.models)
-                return self.models.use(model), False
-        if self.source is not None and self.source.model.has_random_weights:
-            name = self.source.name
-            progress.note(f"{self.name}: its teacher {name} has RANDOM weights: it teaches little")
-        model = train(
-            self.name,
-            settings,
-            catalog,
-            self.models,
-            image_limits(self.config),
-            self.config.embedding.decoders,
-            progress,
-            recipe=recipe,
-            teacher=None if self.source is None else self._source_vectors.gather,
-        )
-        return model, True
-
     @property
-    def _source_vectors(self) -> EmbeddingStore:
-        """Its source's vectors, by the model in use."""
+    def source_vectors(self) -> EmbeddingStore:
+        """Its source's vectors, by the model in use; it has a source."""
         assert self.source is not None  # noqa: S101
-        return self.source.embeddings(self._source_model.fingerprint)
+        return self.source.embeddings(self.source_model.fingerprint)
 
     @property
     def is_trained(self) -> bool:
@@ -269,7 +199,7 @@ class Engine:
             self.name,
             read_projection(model),
             catalog,
-            self._source_vectors,
+            self.source_vectors,
             store,
             shard_size=self.config.embedding.shard_size,
             items=find_parent(catalog, self.builds, store, description).changed,

@@ -25,6 +25,7 @@ from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
+from pipeline.training import check_labels, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -102,7 +103,7 @@ def build(
         if "train" in stages:
             for engine in ws.pretrained_engines:  # what cannot work fails before any work
                 done = report.engines[engine.name]
-                done.model, done.new_model = engine.fetch_weights(progress)
+                done.model, done.new_model = fetch_weights(engine, progress)
         if "ingest" in stages:
             report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
@@ -118,6 +119,8 @@ def build(
             _write_summary(ws, report.download)
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
+        for engine in ws.engines_sources_first if "train" in stages else ():
+            check_labels(engine, ws.catalog)  # before others take their time
         for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
@@ -134,7 +137,7 @@ def _run_engine(
     progress: Progress,
 ) -> None:
     if "train" in stages and engine.is_trained:
-        done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
+        done.model, done.new_model = train_if_stale(engine, ws.catalog, progress)
     if "embed" in stages or ("train" in stages and engine.name in ws.sources):
         done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
     if "index" in stages:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.artifacts import digest
 from pipeline.catalog.catalog import Catalog
@@ -92,9 +93,12 @@ def _publish(
     recipe: Mapping[str, Any],
     projection: Projection,
     facts: Mapping[str, Any],
-    arrays: Mapping[str, Hashes],
+    arrays: dict[str, Hashes],
 ) -> ModelFolder:
-    matrices = {"mean": projection.mean, "components": projection.components}
+    matrices: dict[str, npt.NDArray[Any]] = {
+        "mean": projection.mean,
+        "components": projection.components,
+    }
 
     def write(folder: Path) -> None:
         save_arrays(folder / PROJECTION, matrices)

@@ -22,8 +22,8 @@ from pipeline.evaluation.query_photos import encode_query_set
 from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
 from pipeline.evaluation.results import Evaluation, EvaluationDetails
 from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
-from pipeline.evaluation.summary import Summary
-from pipeline.models.projection import trained_photos
+from pipeline.evaluation.summary import Summary, Trained
+from pipeline.models.projection import learned_label, trained_photos
 from pipeline.progress import SILENT, Progress
 from pipeline.search import searcher as search
 from pipeline.search.engine_searcher import EngineSearcher
@@ -157,7 +157,9 @@ class _Evaluator:
             systems=summary.systems(retrievers),
             held_out=summary.held_out(
                 {
-                    name: trained_photos(folder) if folder else set()
+                    name: Trained(trained_photos(folder), learned_label(folder))
+                    if folder
+                    else Trained(set())
                     for name, folder in self.model_folders.items()
                 }
             ),

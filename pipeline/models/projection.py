@@ -118,8 +118,43 @@ def source_of(model: ModelFolder) -> ModelFolder | None:
     return source
 
 
+def network_of(model: ModelFolder) -> ModelFolder:
+    """Return the model that looks at photos for a model; itself, if it does. Raises the same."""
+    source = source_of(model)
+    return model if source is None else network_of(source)
+
+
 def trained_photos(model: ModelFolder) -> set[bytes]:
     """Return the SHA-256 of the photos that a model, or one that it is made of, was trained on."""
     photos = {row.tobytes() for row in model.photos("training")}
     source = source_of(model)
     return photos if source is None else photos | trained_photos(source)
+
+
+def learned_label(model: ModelFolder) -> tuple[str, str] | None:
+    """Return the column whose values a model learned, and the engine by whose vectors.
+
+    Also where the model that it is made of did; None if none did.
+    """
+    label = model.manifest.get("fit", {}).get("label")
+    if label is not None:
+        return str(label), str(model.manifest["source"]["engine"])
+    source = source_of(model)
+    return None if source is None else learned_label(source)
+
+
+def told_of_fit(engine: str, model: ModelFolder) -> str | None:
+    """Say in one line what a model was made of, and how well; None if of photos."""
+    if "fit" not in model.manifest:
+        return None
+    fit, source = model.manifest["fit"], model.manifest["source"]["engine"]
+    if "held_out" not in fit:
+        kept = f"with {fit['variance_kept']:.0%} of their variance"
+        return f"{engine}: {model.dim:,} dimensions of the vectors of {source}, {kept}"
+    held_out = dict(fit["held_out"])
+    folds, queries = held_out.pop("folds"), held_out.pop("queries")
+    scores = ", ".join(f"{what} {score:.3f}" for what, score in held_out.items())
+    return (
+        f"{engine}: learned {fit['label']} from the vectors of {source}; {queries:,} photos held"
+        f" out of that, in {folds} folds: {scores}"
+    )

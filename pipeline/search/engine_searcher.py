@@ -25,7 +25,7 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.search.encoding import QueryEncoder
-from pipeline.search.loaded_models import LoadedModels
+from pipeline.search.loaded_models import load_once
 from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
@@ -56,16 +56,9 @@ class EngineSearcher:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        opened: OpenPublication,
-        resources: ExitStack | None = None,
-        loaded: LoadedModels | None = None,
+        self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
     ) -> None:
-        """Open the index of an engine; `resources` are taken over, and closed with it.
-
-        With `loaded`, engines share the models that they are made of.
-        """
+        """Open the index of an engine; `resources` are taken over, and closed with it."""
         self.engine = engine
         self.config = engine.config
         self.publication = opened.publication
@@ -75,7 +68,7 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_build(self.build)
-        model = (loaded or LoadedModels()).get(engine.name, self.model_folder)
+        model = load_once(engine.name, self.model_folder, opened.loaded)
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index, model
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,24 +23,6 @@ class Encoded(NamedTuple):
     """(n, dim) float32."""
     rounding: Sequence[float]
     """How far, in Euclidean distance, runtimes may put each photo from its vector here."""
-
-
-class LoadedModels:
-    """The models of a searcher's engines."""
-
-    def __init__(self) -> None:
-        self._models: dict[Path, LoadedModel] = {}
-
-    def get(self, engine: str, folder: ModelFolder) -> LoadedModel:
-        """Return the model of an engine, which is loaded when it is first needed.
-
-        LoadedModels().get("vgg16", folder).encode(pixels)
-        """
-        if folder.path not in self._models:
-            source = source_of(folder)
-            of = None if source is None else self.get(folder.manifest["source"]["engine"], source)
-            self._models[folder.path] = LoadedModel(engine, folder, of)
-        return self._models[folder.path]
 
 
 class LoadedModel:
@@ -84,3 +66,19 @@ class LoadedModel:
         assert isinstance(self.model, ProjectedModel)  # noqa: S101
         projection, (vectors, rounding) = self.model.projection, self._source.encode(pixels)
         return Encoded(projection.project(vectors), projection.rounding(vectors, rounding))
+
+
+def load_once(engine: str, folder: ModelFolder, loaded: dict[Path, Any]) -> LoadedModel:
+    """Return the model of an engine, which is loaded when it is first needed.
+
+    `loaded` are those that there are already, by their folders: what is made of one of them asks
+    that one, and this one and its sources are added.
+
+        load_once("small", folder, opened.loaded).encode(pixels)
+    """
+    if folder.path not in loaded:
+        source = source_of(folder)
+        of = source and load_once(folder.manifest["source"]["engine"], source, loaded)
+        loaded[folder.path] = LoadedModel(engine, folder, of)
+    model: LoadedModel = loaded[folder.path]
+    return model

@@ -18,7 +18,6 @@ from pipeline.publish.publication import Publication
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
-from pipeline.search.loaded_models import LoadedModels
 from pipeline.search.query import (
     EncodedPhoto,
     EncodedQuery,
@@ -59,10 +58,8 @@ def open(  # noqa: A001  `pipeline.open`
         missing = [] if engines else [one for one in wanted if one.name not in published]
         if len(missing) < len(wanted):
             wanted = [engine for engine in wanted if engine not in missing]
-        loaded = LoadedModels()
         searchers = {
-            engine.name: stack.enter_context(EngineSearcher(engine, opened, loaded=loaded))
-            for engine in wanted
+            engine.name: stack.enter_context(EngineSearcher(engine, opened)) for engine in wanted
         }
         number = opened.publication.number
         notes = [f"publication {number} has no index of {engine.name}" for engine in missing]
