@@ -27,6 +27,7 @@ import reconstruction
 import region
 import runtimes
 import serving
+import small_vectors
 import startup
 
 Rows = list[dict[str, object]]
@@ -50,6 +51,7 @@ def main() -> None:
         "no_match": no_match.measure,
         "serving": serving.measure,
         "region": region.measure,
+        "small_vectors": small_vectors.measure,
         "publishing": publishing.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)

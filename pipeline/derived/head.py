@@ -11,7 +11,7 @@ from pipeline.config import HeadSettings
 from pipeline.derived.labeled import Labeled
 from pipeline.derived.metric import fit_metric, unit
 from pipeline.derived.vectors import Sample, check_dim
-from pipeline.embeddings.arrays import Ids, Mask
+from pipeline.embeddings.arrays import Mask
 from pipeline.errors import TrainingError
 from pipeline.index.base import F64Matrix
 from pipeline.models.projection import Projection
@@ -44,9 +44,9 @@ def fit_head(
     check_dim(name, dim, sample)
     pca = sample.components(dim)
     x = unit(pca.project(sample.vectors.astype(np.float64)))
-    maps = [fit_metric(*_known(x, labeled.labels, fold), settings.strength) for fold in folds]
+    maps = [fit_metric(x[~fold], labeled.labels[~fold], settings.strength) for fold in folds]
     judged = [
-        (_precision(unit(x @ learned), labeled, fold), _precision(sample.vectors, labeled, fold))
+        (precision(unit(x @ learned), labeled, fold), precision(sample.vectors, labeled, fold))
         for learned, fold in zip(maps, _judged(folds, labeled), strict=True)
     ]
     by_head, by_source = (np.concatenate(scores) for scores in zip(*judged, strict=True))
@@ -78,12 +78,6 @@ def _check(name: str, settings: HeadSettings, labeled: Labeled, folds: list[Mask
             )
 
 
-def _known(x: F64Matrix, labels: Ids, fold: Mask) -> tuple[F64Matrix, Ids]:
-    """Vectors and labels of photos outside of a fold; labels of a single one say nothing."""
-    is_known = ~fold & (np.bincount(labels[~fold], minlength=labels.max() + 1)[labels] > 1)
-    return x[is_known], np.unique(labels[is_known], return_inverse=True)[1]
-
-
 def _judged(folds: list[Mask], labeled: Labeled) -> Iterator[Mask]:
     """Of each fold, photos to judge by: at most as many as there is time for."""
     limit = max(1, MAX_JUDGED // len(folds))
@@ -94,10 +88,10 @@ def _judged(folds: list[Mask], labeled: Labeled) -> Iterator[Mask]:
         yield judged
 
 
-def _precision(vectors: Any, labeled: Labeled, queries: Mask) -> F64Matrix:
+def precision(vectors: Any, labeled: Labeled, queries: Mask) -> F64Matrix:
     """(n, dim) vectors → for each of the queries, the share of its K nearest with its label.
 
-    Photos of the same items are not looked at.
+    Photos of the same items are not looked at: `precision(xb, labeled, labeled.answerable)`.
     """
     squares = np.einsum("ij,ij->i", vectors, vectors)
     shares = [np.empty(0)]

@@ -19,11 +19,15 @@ SHRINKAGE = 0.5
 
 
 def fit_metric(x: F64Matrix, labels: Ids, strength: float) -> F64Matrix:
-    """Learn from (n, dim) float64 vectors of unit length and their (n,) labels, from 0.
+    """Learn from (n, dim) float64 vectors of unit length and their (n,) labels, numbers from 0.
+
+    A label of a single vector says nothing.
 
     Returns:
         (dim, dim) float64, symmetric: `x @ fit_metric(x, labels, 1.0)` are vectors to compare.
     """
+    is_known = np.bincount(labels)[labels] > 1
+    x, labels = x[is_known], np.unique(labels[is_known], return_inverse=True)[1]
     discriminants = _discriminants(x, labels)
     inner = x.var(axis=0).sum()
     learned = (x @ discriminants.T).var(axis=0).sum()

@@ -213,7 +213,7 @@ def test_another_model_of_the_source_makes_other_vectors(tmp_path: Path) -> None
     first = Engine("small", config).model.fingerprint
     other = config.engines["net"].model_copy(update={"normalize": False})
     changed = config.model_copy(update={"engines": {**config.engines, "net": other}})
-    with pytest.raises(NotBuiltError, match="engines.net"):
+    with pytest.raises(NotBuiltError, match=r"engines\.net"):
         build(changed, ("embed",))
     assert build(changed).engines["small"].new_model
     assert Engine("small", changed).model.fingerprint != first
