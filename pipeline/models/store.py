@@ -47,6 +47,11 @@ class ModelFolder:
     manifest: Manifest
 
     @property
+    def engine(self) -> str:
+        """The engine whose model it is, by where it lies."""
+        return self.path.parents[1].name
+
+    @property
     def recipe(self) -> Mapping[str, Any]:
         """The settings that the model was made by."""
         return dict(self.manifest["recipe"])

@@ -78,7 +78,7 @@ def load_once(engine: str, folder: ModelFolder, loaded: dict[Path, Any]) -> Load
     """
     if folder.path not in loaded:
         source = source_of(folder)
-        of = source and load_once(folder.manifest["source"]["engine"], source, loaded)
+        of = None if source is None else load_once(source.engine, source, loaded)
         loaded[folder.path] = LoadedModel(engine, folder, of)
     model: LoadedModel = loaded[folder.path]
     return model
