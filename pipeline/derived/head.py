@@ -53,7 +53,7 @@ def fit_head(
     projection = Projection(pca.mean, maps[0] @ pca.components, normalize=True)
     return projection, {
         "label": settings.label,
-        "labels": int(labeled.labels.max()) + 1,
+        "labels": len(np.unique(labeled.labels)),
         "photos": len(labeled.labels),
         "held_out": {
             "folds": len(folds),
@@ -66,12 +66,13 @@ def fit_head(
 
 def _check(name: str, settings: HeadSettings, labeled: Labeled, folds: list[Mask]) -> None:
     """Raise a TrainingError unless something can be learned and judged in each fold."""
+    judged = [fold for fold in folds if len(fold) and (fold & labeled.answerable).any()]
     for fold in folds:
         counts = np.bincount(labeled.labels[~fold]) if len(labeled.labels) else np.zeros(0, int)
-        if not fold.any() or np.count_nonzero(counts >= 2) < 2:
+        if not judged or not fold.any() or np.count_nonzero(counts >= 2) < 2:
             raise TrainingError(
                 f"{len(labeled.labels):,} labeled photos are too few to learn {settings.label} from"
-                f" some and to judge by others",
+                " some and to judge by others",
                 where=f"engines.{name}.label",
                 hint="two values are needed that several items have: label more, or name another"
                 " column",
@@ -95,11 +96,11 @@ def precision(vectors: Any, labeled: Labeled, queries: Mask) -> F64Matrix:
     """
     squares = np.einsum("ij,ij->i", vectors, vectors)
     shares = [np.empty(0)]
-    rows = np.flatnonzero(queries)
+    rows, groups = np.flatnonzero(queries), labeled.groups
     for first in range(0, len(rows), _BLOCK):
         block = rows[first : first + _BLOCK]
         distances = squares - 2 * vectors[block] @ vectors.T
-        distances[labeled.groups[block][:, np.newaxis] == labeled.groups] = np.inf
+        distances[groups[block][:, np.newaxis] == groups] = np.inf
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :K]
         is_right = labeled.labels[nearest] == labeled.labels[block][:, np.newaxis]
         shares.append(is_right.mean(axis=1))
