@@ -218,7 +218,7 @@ class HeadSettings(Settings):
     """a column of the catalog, as in `evaluate --label`: items with the same value get nearer;
     those without one are not learned from"""
     dim: int | None = Field(None, ge=1, le=4096)
-    """dimensions of a vector; null: 256, or as many as there are, if fewer"""
+    """dimensions of a vector; null: 512, or as many as there are, if fewer"""
     strength: float = Field(1.0, ge=0, le=100)
     """how much the label counts beside all else that the vectors say; 0: nothing is learned"""
     validation_split: float = Field(0.2, gt=0, lt=1)

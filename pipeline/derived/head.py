@@ -16,7 +16,7 @@ from pipeline.errors import TrainingError
 from pipeline.index.base import F64Matrix
 from pipeline.models.projection import Projection
 
-DIM = 256  # unless the settings say otherwise
+DIM = 512  # unless the settings say otherwise
 K = 3  # neighbors that are judged
 MAX_JUDGED = 1000  # held-out photos, of all folds together
 _BLOCK = 128  # of them at a time
