@@ -27,6 +27,7 @@ import reconstruction
 import region
 import runtimes
 import serving
+import small_vectors
 import startup
 import words
 
@@ -51,6 +52,7 @@ def main() -> None:
         "no_match": no_match.measure,
         "serving": serving.measure,
         "region": region.measure,
+        "small_vectors": small_vectors.measure,
         "publishing": publishing.measure,
         "words": words.measure,
     }

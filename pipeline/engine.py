@@ -12,7 +12,8 @@ from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
-from pipeline.config import AutoencoderSettings, Config
+from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
+from pipeline.derived.embed import embed_projected
 from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.embed import EmbedReport, embed
 from pipeline.embeddings.runners import open_runner
@@ -23,6 +24,7 @@ from pipeline.images import ImageLimits
 from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build, BuildStore
 from pipeline.index.parent import find_parent
+from pipeline.models.projection import read_projection
 from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
@@ -65,9 +67,9 @@ class Engine:
         return EmbeddingStore(self.folder / "embeddings" / fingerprint, self.builds.segments)
 
     @property
-    def teacher(self) -> Engine | None:
-        """The engine whose vectors its training distills, if there is one."""
-        name = getattr(self.settings, "teacher", None)
+    def source(self) -> Engine | None:
+        """The engine whose vectors it is made of, or taught by, if there is one."""
+        name = source_of(self.settings)
         return None if name is None else Engine(name, self.config)
 
     def recipe(self, *, read_file: bool = True) -> dict[str, Any]:
@@ -94,7 +96,19 @@ class Engine:
                 where=model.path,
                 hint="run `imgsearch train`",
             )
+        if self.is_derived and model.embedding["source"] != self.source_model.fingerprint:
+            raise NotBuiltError(
+                f"made of vectors by another model than {self.source_model.path.name}",
+                where=model.path,
+                hint="run `imgsearch train`",
+            )
         return model
+
+    @property
+    def source_model(self) -> ModelFolder:
+        """The model in use of its source; it has one."""
+        assert self.source is not None  # noqa: S101
+        return self.source.model
 
     def current_build(self) -> Build:
         """Return the index that was made last.
@@ -126,61 +140,21 @@ class Engine:
 
     # --- the stages ------------------------------------------------------------------------------
 
-    def fetch_weights(self, progress: Progress = SILENT) -> tuple[ModelFolder, bool]:
-        """Get a pretrained network, unless it is here; return it, and whether it is new.
-
-        Raises what `models.fetch` does.
-        """
-        assert not isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
-        for model in self.models.with_recipe(self.recipe(), remove_damaged=True):
-            return self.models.use(model), False
-        return models.fetch(self.name, self.settings, self.models, progress), True
-
-    def train_if_stale(
-        self, catalog: Catalog, progress: Progress = SILENT
-    ) -> tuple[ModelFolder, bool]:
-        """Train an autoencoder, unless a model by its settings knows enough of the photos.
-
-        Its teacher has embedded the photos before. Returns the model, and whether it is new.
-
-        Raises:
-            TrainingError: there are too few photos, or training diverged.
-        """
-        from pipeline.models.autoencoder.training import covers, remove_unfinished, train
-
-        assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
-        recipe = self.recipe()
-        for model in self.models.with_recipe(recipe):
-            if covers(model, catalog, self.settings.training.retrain_share):
-                remove_unfinished(recipe, self.models)
-                return self.models.use(model), False
-        teacher_vectors = stem = None
-        if self.teacher is not None:
-            if self.teacher.model.has_random_weights:
-                name = self.teacher.name
-                progress.note(
-                    f"{self.name}: its teacher {name} has RANDOM weights: it teaches little"
-                )
-            teacher_vectors = self.teacher.embeddings(self.teacher.model.fingerprint).gather
-            stem = models.stem(self.settings, self.teacher.model)
-        model = train(
-            self.name,
-            self.settings,
-            catalog,
-            self.models,
-            image_limits(self.config),
-            self.config.embedding.decoders,
-            progress,
-            recipe=recipe,
-            teacher=teacher_vectors,
-            stem=stem,
-        )
-        return model, True
+    @property
+    def source_vectors(self) -> EmbeddingStore:
+        """Its source's vectors, by the model in use; it has a source."""
+        assert self.source is not None  # noqa: S101
+        return self.source.embeddings(self.source_model.fingerprint)
 
     @property
     def is_trained(self) -> bool:
         """Whether its model is trained on the catalog, and not fetched."""
-        return isinstance(self.settings, AutoencoderSettings)
+        return isinstance(self.settings, AutoencoderSettings) or self.is_derived
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether its vectors are made of another engine's, and not of photos."""
+        return isinstance(self.settings, DerivedSettings)
 
     def embed(self, catalog: Catalog, progress: Progress = SILENT) -> EmbedReport:
         """Give every available photo of the catalog its vector; those that have one keep it.
@@ -190,6 +164,8 @@ class Engine:
             WeightsError: the model's vectors are not finite.
             RunnerError: the machines of the runner cannot do it.
         """
+        if self.is_derived:
+            return self._project(catalog, progress)
         folder = self.model
         store = self.embeddings(folder.fingerprint)
         description = describe(self.name, folder, self.config.index)
@@ -235,6 +211,22 @@ class Engine:
     def _decoded(self, folder: ModelFolder) -> PixelFolder:
         """The photos that training has decoded."""
         return PixelFolder(self.models.folder, folder.input_size, folder.embedding["resize"])
+
+    def _project(self, catalog: Catalog, progress: Progress) -> EmbedReport:
+        """Make its vectors of its source's."""
+        model = self.model
+        store = self.embeddings(model.fingerprint)
+        description = describe(self.name, model, self.config.index)
+        return embed_projected(
+            self.name,
+            read_projection(model),
+            catalog,
+            self.source_vectors,
+            store,
+            shard_size=self.config.embedding.shard_size,
+            items=find_parent(catalog, self.builds, store, description).changed,
+            progress=progress,
+        )
 
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
         """Write the index of the photos that have a vector; it answers once it is published.

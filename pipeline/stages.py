@@ -26,6 +26,7 @@ from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
+from pipeline.training import check_labels, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -103,7 +104,7 @@ def build(
         if "train" in stages:
             for engine in ws.pretrained_engines:  # what cannot work fails before any work
                 done = report.engines[engine.name]
-                done.model, done.new_model = engine.fetch_weights(progress)
+                done.model, done.new_model = fetch_weights(engine, progress)
         if "ingest" in stages:
             report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
@@ -120,7 +121,9 @@ def build(
             _write_summary(ws, report.download)
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
-        for engine in ws.engines_teachers_first:
+        for engine in ws.engines_sources_first if "train" in stages else ():
+            check_labels(engine, ws.catalog)  # before others take their time
+        for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
             report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
@@ -136,8 +139,8 @@ def _run_engine(
     progress: Progress,
 ) -> None:
     if "train" in stages and engine.is_trained:
-        done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
-    if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
+        done.model, done.new_model = train_if_stale(engine, ws.catalog, progress)
+    if "embed" in stages or ("train" in stages and engine.name in ws.sources):
         done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
     if "index" in stages:
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
@@ -181,7 +184,7 @@ def _check_not_held(ws: Workspace, report: IngestReport) -> None:
 def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:
     for name, done in report.engines.items():
         if done.model and done.model.has_random_weights:
-            progress.note(random_weights_warning(name))
+            progress.note(random_weights_warning(name, done.model))
 
 
 def _write_summary(ws: Workspace, report: DownloadReport) -> None:

@@ -11,7 +11,7 @@ from pipeline import sources
 from pipeline.artifacts import remove, sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
-from pipeline.config import Config
+from pipeline.config import Config, sources_first
 from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
@@ -84,14 +84,14 @@ class Workspace:
         return [engine for engine in self.engines.values() if not engine.is_trained]
 
     @property
-    def engines_teachers_first(self) -> list[Engine]:
-        """All engines, each behind the one that its training distills."""
-        return sorted(self.engines.values(), key=lambda engine: engine.teacher is not None)
+    def engines_sources_first(self) -> list[Engine]:
+        """All engines, each behind the one that it is made of, or taught by."""
+        return [self.engines[name] for name in sources_first(self.config.engines)]
 
     @property
-    def teachers(self) -> set[str]:
-        """The engines whose vectors the training of others distills."""
-        return {engine.teacher.name for engine in self.engines.values() if engine.teacher}
+    def sources(self) -> set[str]:
+        """The engines whose vectors others are made of, or taught by."""
+        return {engine.source.name for engine in self.engines.values() if engine.source}
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -222,6 +222,8 @@ def print_audit(audit: Audit) -> None:
 
 def print_info(info: CatalogInfo) -> None:
     """Print what a catalog's folder holds."""
+    from pipeline.maintenance.info import DerivedModelInfo
+
     out = stdout()
     out.print(cell(f"{info.folder}: {size(info.bytes)}"))
     out.print(cell(f"{states_line(info.states)}; {info.photos:,} distinct photos"))
@@ -238,6 +240,8 @@ def print_info(info: CatalogInfo) -> None:
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     print_table(table)
     for engine in info.engines.values():
+        if isinstance(engine.model, DerivedModelInfo):
+            out.print(cell(engine.model.told))
         if engine.model and engine.model.warning:
             out.print(cell(engine.model.warning))
 

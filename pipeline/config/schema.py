@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
+from pipeline.config.dependencies import check_sources
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
 from pipeline.config.runner import LocalRunnerSettings, RunnerSettings
@@ -131,23 +132,8 @@ class Config(Settings):
         return engines
 
     @model_validator(mode="after")
-    def _teachers(self) -> Config:
-        trained = AutoencoderSettings
-        pretrained = [n for n, e in self.engines.items() if not isinstance(e, trained)]
-        hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
-        for name, engine in self.engines.items():
-            teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None
-            if teacher and teacher not in pretrained:
-                raise ValueError(
-                    f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
-                    f" engine; {hint}"
-                )
-            stem = getattr(engine, "stem_layer", None)
-            if stem and not isinstance(self.engines[str(teacher)], PretrainedSettings):
-                raise ValueError(
-                    f"engines.{name}.stem_layer: only from an engine of type pretrained can the"
-                    f" first layers be taken, and {teacher!r} is another"
-                )
+    def _sources(self) -> Config:
+        check_sources(self.engines)
         return self
 
     @model_validator(mode="after")

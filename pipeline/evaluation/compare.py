@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.catalog.labels import values_of
 from pipeline.config import Config
 from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.exclusions import SharedValues
-from pipeline.evaluation.labels import values_of
 from pipeline.search import searcher as search
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.fusion import DEPTH, fuse

@@ -8,20 +8,22 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
+from pipeline.catalog.labels import values_of
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation import cost
 from pipeline.evaluation.baselines import pca_retriever, random_retriever
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
-from pipeline.evaluation.labels import LabeledPhoto, read_query_set, values_of
+from pipeline.evaluation.labels import LabeledPhoto, read_query_set
 from pipeline.evaluation.options import EvaluationOptions
 from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
 from pipeline.evaluation.query_photos import encode_query_set
 from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
 from pipeline.evaluation.results import Evaluation, EvaluationDetails
 from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
-from pipeline.evaluation.summary import Summary
+from pipeline.evaluation.summary import Summary, Trained
+from pipeline.models.projection import learned_label, trained_photos
 from pipeline.progress import SILENT, Progress
 from pipeline.search import searcher as search
 from pipeline.search.engine_searcher import EngineSearcher
@@ -155,7 +157,9 @@ class _Evaluator:
             systems=summary.systems(retrievers),
             held_out=summary.held_out(
                 {
-                    name: {row.tobytes() for row in folder.photos("training")} if folder else set()
+                    name: Trained(trained_photos(folder), learned_label(folder))
+                    if folder
+                    else Trained(set())
                     for name, folder in self.model_folders.items()
                 }
             ),

@@ -54,6 +54,18 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class LabelHeldOut(HeldOut):
+    """The same of an engine that learned the values of a column from the items' labels."""
+
+    learned: str
+    """The column."""
+    source: str
+    """The engine whose vectors it learned from."""
+    source_scores: Scores | None
+    """That engine's over the same queries; None if there are none, or if it was not evaluated."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How good each engine of a catalog is at finding items of the query's label."""
 

@@ -14,6 +14,7 @@ from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, 
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
+from pipeline.models.projection import network_of, told_of_fit
 from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.publish.publication import Publication
@@ -33,6 +34,15 @@ class ModelInfo:
     warning: str | None  # what to know before believing its answers
     validation_mse: float | None
     matches_configuration: bool
+
+
+@dataclass(frozen=True)
+class DerivedModelInfo(ModelInfo):
+    """The model in use, of an engine that is made of another one's vectors."""
+
+    source: str  # that engine
+    fit: Mapping[str, Any]  # how well: of a head, on photos held out
+    told: str  # both, in one line
 
 
 @dataclass(frozen=True)
@@ -142,17 +152,22 @@ def _engine(engine: Engine, published: Publication | None) -> EngineInfo:
 
 def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
     is_random = model.has_random_weights
-    return ModelInfo(
-        folder=str(model.path),
-        fingerprint=model.fingerprint,
-        runtime=runtime_of(model),
-        dim=model.dim,
-        parameters=model.manifest.get("parameters"),
-        weights="random" if is_random else model.recipe.get("weights"),
-        warning=random_weights_warning(engine.name) if is_random else None,
-        validation_mse=model.manifest.get("validation_mse"),
-        matches_configuration=engine.matches_settings(model),
-    )
+    known: dict[str, Any] = {
+        "folder": str(model.path),
+        "fingerprint": model.fingerprint,
+        "runtime": runtime_of(network_of(model)),
+        "dim": model.dim,
+        "parameters": model.manifest.get("parameters"),
+        "weights": "random" if is_random else model.recipe.get("weights"),
+        "warning": random_weights_warning(engine.name, model) if is_random else None,
+        "validation_mse": model.manifest.get("validation_mse"),
+        "matches_configuration": engine.matches_settings(model),
+    }
+    told = told_of_fit(engine.name, model)
+    if told is None:
+        return ModelInfo(**known)
+    source, fit = model.manifest["source"]["engine"], model.manifest["fit"]
+    return DerivedModelInfo(**known, source=source, fit=fit, told=told)
 
 
 def _build(build: Build, model: ModelFolder | None) -> BuildInfo:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
@@ -22,6 +24,8 @@ class OpenPublication:
     publication: Publication
     catalog: Catalog
     """The ledger as it was, for reading from several threads."""
+    loaded: dict[Path, Any] = field(default_factory=dict)
+    """What its engines have loaded and share: a model's folder → the model."""
 
     def build_of(self, engine: Engine) -> Build:
         """Return the index by which an engine answers.

@@ -13,7 +13,7 @@ from pipeline.report.text import cell, counted, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
     from pipeline.evaluation.compare import Comparison, QueryComparison
-    from pipeline.evaluation.results import Evaluation
+    from pipeline.evaluation.results import Evaluation, Scores
     from pipeline.search.result import FusedHit, Hit
 
 Renderable = Table | Text
@@ -106,14 +106,25 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
 
 def _held_out(evaluation: Evaluation) -> Iterator[str]:
     """Say which scores flatter, and what they are over the queries not trained on."""
+    from pipeline.evaluation.results import LabelHeldOut
+
     for engine, held_out in evaluation.held_out.items():
-        if held_out.trained_on:
-            scores = ", ".join(f"{k} {e.mean:.3f}" for k, e in (held_out.scores or {}).items())
-            others = counted(held_out.queries, "query")
-            yield (
-                f"{engine} was trained on photos of {held_out.trained_on:,} of these queries, which"
-                f" flatters it; without them, on {others}: {scores or 'none'}"
-            )
+        if not held_out.trained_on:
+            continue
+        trained, of_source = "was trained on photos of", ""
+        if isinstance(held_out, LabelHeldOut):
+            trained = f"learned {held_out.learned} from items of"
+            if held_out.source_scores:
+                of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
+        others = counted(held_out.queries, "query")
+        yield (
+            f"{engine} {trained} {held_out.trained_on:,} of these queries, which flatters it;"
+            f" without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
+        )
+
+
+def _means(scores: Scores | None) -> str:
+    return ", ".join(f"{metric} {estimate.mean:.3f}" for metric, estimate in (scores or {}).items())
 
 
 def _by_label(evaluation: Evaluation) -> Table:

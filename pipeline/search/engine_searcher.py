@@ -27,6 +27,7 @@ from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.search.encoding import PreparedQuery, QueryEncoder
 from pipeline.search.feedback import Feedback, read_feedback
+from pipeline.search.loaded_models import load_once
 from pipeline.search.query import EncodedQuery, Filters, Options, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
@@ -71,8 +72,9 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_build(self.build)
+        model = load_once(engine.name, self.model_folder, opened.loaded)
         self._encoder = QueryEncoder(
-            engine, self.catalog, self.model_folder, self.build, self.index
+            engine, self.catalog, self.model_folder, self.build, self.index, model
         )
         self._resources = resources.pop_all() if resources else ExitStack()
 
@@ -97,7 +99,7 @@ class EngineSearcher:
         """What to know before believing an answer."""
         warnings = []
         if self.build.manifest.get("random_weights"):
-            warnings.append(random_weights_warning(self.name))
+            warnings.append(random_weights_warning(self.name, self.model_folder))
         if not self.engine.matches_settings(self.model_folder):
             warnings.append(
                 f"{self.name}: publication {self.publication.number} answers by the model that it"

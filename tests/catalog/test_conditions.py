@@ -19,8 +19,8 @@ from pipeline.catalog import condition_sql
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
+from pipeline.catalog.labels import values_of
 from pipeline.errors import QueryError
-from pipeline.evaluation.labels import values_of
 
 ITEMS: list[dict[str, Any]] = [
     {"price": 100, "brand": "Titan", "rating": 4.5, "retail price": 7, 'odd "name"': "x"},
