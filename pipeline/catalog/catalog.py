@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.artifacts import write_atomic
+from pipeline.catalog.column_store import ColumnStore
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
@@ -27,6 +28,21 @@ class Catalog(Items):
 
         with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
     """
+
+    _columns: ColumnStore | None = None
+
+    @property
+    def columns(self) -> ColumnStore:
+        """The columns of the items: of a generation they are read once."""
+        if self._columns is None:
+            if self._generation is None:
+                return ColumnStore(self)
+            self._columns = ColumnStore(self)
+        return self._columns
+
+    def keep_columns(self, folder: Path) -> None:
+        """Have the columns of a generation kept in a folder, which belongs to it alone."""
+        self._columns = ColumnStore(self, folder)
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
         """Record that this photo's file could not be read after all.

@@ -214,7 +214,7 @@ class EngineSearcher:
                 hint="give a smallest one of 0 or more, and a largest one that is not below it",
             )
         condition = None if where is None else Condition(self.catalog, where)
-        group = None if group_by is None else Groups(self.catalog, group_by)
+        group = None if group_by is None else Groups(self.catalog, group_by).numbers
         return SearchFilter(condition, min_distance, max_distance, group)
 
     def _results(
