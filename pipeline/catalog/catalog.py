@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.artifacts import write_atomic
-from pipeline.catalog.column_store import ColumnStore
+from pipeline.catalog.column_store import MIN_ITEMS, ColumnStore
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
@@ -40,9 +40,9 @@ class Catalog(Items):
             self._columns = ColumnStore(self)
         return self._columns
 
-    def keep_columns(self, folder: Path) -> None:
+    def keep_columns(self, folder: Path, min_items: int = MIN_ITEMS) -> None:
         """Have the columns of a generation kept in a folder, which belongs to it alone."""
-        self._columns = ColumnStore(self, folder)
+        self._columns = ColumnStore(self, folder, min_items)
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
         """Record that this photo's file could not be read after all.

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from pipeline.artifacts import digest
 from pipeline.catalog.column_files import KeptColumn, read_column, write_column
-from pipeline.catalog.column_values import TRUE, ColumnValues, Ids
+from pipeline.catalog.column_values import NO_VALUE, TRUE, ColumnValues, Ids
 from pipeline.catalog.generations import Generations
 from pipeline.catalog.ledger import Rows
 from pipeline.catalog.values import Value
@@ -37,6 +37,7 @@ ITEM_COLUMNS = {  # name → SQL; all other columns are metadata
 }
 MIN_ITEMS = 10_000  # of fewer, columns are sooner read than kept
 MAX_CHANGED = 0.02  # where more than this share of the items has changed, all are read
+MAX_REMEMBERED = 8  # conditions whose items are
 PAGE_SIZE = 10_000  # rows that are read at a time
 
 Query = tuple[str, dict[str, str]]
@@ -57,6 +58,8 @@ class ColumnStore:
         """Read from a ledger; keep what was read in `folder`, if that is given, of many items."""
         self._ledger, self._folder, self._min_items = ledger, folder, min_items
         self._columns: dict[Names, ColumnValues] = {}
+        self._counts: dict[Names, Ids] = {}
+        self._found: dict[Hashable, Ids] = {}
         self._changed: dict[int, Ids] = {}
         self._lock = RLock()
 
@@ -92,6 +95,31 @@ class ColumnStore:
             if names not in self._columns:
                 self._columns[names] = self._aligned(_query(names))
             return self._columns[names]
+
+    def counts(self, names: Names) -> Ids:
+        """(d,): how many available items have each value of a column."""
+        with self._lock:
+            if names not in self._counts:
+                column = self.column(names)
+                codes = column.codes[self.is_available] - NO_VALUE
+                self._counts[names] = np.bincount(codes, minlength=len(column.values) + 1)[1:]
+            return self._counts[names]
+
+    def remember(self, condition: Hashable, find: Callable[[], Ids]) -> Ids:
+        """Return the items that meet a condition, as they were found last, else by `find`."""
+        with self._lock:
+            found = self._found.pop(condition, None)
+        items = find() if found is None else found
+        with self._lock:
+            self._found[condition] = items  # now the last of them
+            while len(self._found) > MAX_REMEMBERED:
+                del self._found[next(iter(self._found))]
+        return items
+
+    def prepare(self) -> None:
+        """Keep what every condition needs, if the items are many."""
+        if len(self.ids) >= self._min_items:
+            _ = self.names
 
     def places(self, items: Ids) -> Ids:
         """(m,) ids of items → (m,): their places in a column; of other numbers, n."""

@@ -7,20 +7,17 @@ that `and` is the minimum, `or` the maximum, and `not` is TRUE - truth.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.catalog.like import like_pattern
 from pipeline.catalog.values import Value, canonical
-from pipeline.errors import QueryError
 
 AnyValue = TypeVar("AnyValue", int | float, str)
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
@@ -115,21 +112,10 @@ class ColumnValues:
         return truth
 
     def like(self, pattern: str, escape: str | None = None) -> Truth:
-        """Match the texts of all values, as SQLite's LIKE does: `column.like("tit%")`.
-
-        Raises:
-            QueryError: SQLite refuses the pattern.
-        """
-        labels = json.dumps([str(value) for value in self.values])
-        escaped = "" if escape is None else " ESCAPE :escape"
-        query = f"SELECT value LIKE :pattern{escaped} FROM json_each(:labels)"  # noqa: S608
-        with closing(sqlite3.connect(":memory:")) as database:
-            bound = {"pattern": pattern, "escape": escape, "labels": labels}
-            try:
-                matches = [TRUE if match else FALSE for (match,) in database.execute(query, bound)]
-            except (sqlite3.OperationalError, sqlite3.DataError) as error:
-                raise QueryError(f"the pattern of like cannot be used: {error}") from error
-        return np.array([*matches, UNKNOWN], np.int8)
+        """Match the texts of all values: `column.like("tit%")`, see `like_pattern`."""
+        match = like_pattern(pattern, escape).match
+        matches = [match(text) is not None for text in (*map(str, self.numbers), *self.texts)]
+        return np.append(np.where(matches, TRUE, FALSE), UNKNOWN).astype(np.int8)
 
     def changed(self, places: Ids, cells: Sequence[Value | None], items: int) -> Self:
         """Return the column with other values at some places, and of so many items.

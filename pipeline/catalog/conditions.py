@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.column_values import NO_VALUE, TRUE, ColumnValues, Truth
+from pipeline.catalog.column_values import TRUE, ColumnValues, Truth
 from pipeline.catalog.columns import check_column
 from pipeline.catalog.condition_parser import parse
 from pipeline.catalog.condition_tree import (
@@ -32,7 +32,7 @@ from pipeline.catalog.values import Value, canonical
 Ids = npt.NDArray[np.int64]
 MAX_SUGGESTIONS = 3  # conditions that no item meets, and values near to each
 MAX_PARTS = 30  # conditions on one column that are looked at for suggestions
-MAX_DISTINCT = 10_000  # texts of a column among which the nearest are looked for
+MAX_DISTINCT = 1_000  # texts around one in the order of a column, of which the nearest are found
 MAX_SHOWN = 60  # characters of a value
 
 Part = Comparison | Between | Like
@@ -67,9 +67,7 @@ class Condition:
     @cached_property
     def items(self) -> Ids:
         """Ids of the items that meet the condition: (n,) int64, ascending."""
-        holds: npt.NDArray[np.bool_] = self._truth(self._tree) == TRUE
-        found: Ids = self._store.ids[holds & self._store.is_available]
-        return found
+        return self._store.remember(self._tree, self._find)
 
     def holds(self, items: Ids) -> npt.NDArray[np.bool_]:
         """Return which of (m,) items meet the condition: (m,)."""
@@ -81,7 +79,7 @@ class Condition:
         notes = []
         total = int(self._store.is_available.sum())
         for names, has_numbers in self._compared().items():
-            name, column, counts = ".".join(names), self._column(names), self._counts(names)
+            name, column, counts = ".".join(names), self._column(names), self._store.counts(names)
             present, of_text = int(counts.sum()), counts[len(column.numbers) :]
             if has_numbers and of_text.any():
                 example = column.texts[np.flatnonzero(of_text)[0]]
@@ -106,6 +104,11 @@ class Condition:
         ]
         return suggestions or ([] if len(self.items) else ["no item meets the whole condition"])
 
+    def _find(self) -> Ids:
+        holds: npt.NDArray[np.bool_] = self._truth(self._tree) == TRUE
+        found: Ids = self._store.ids[holds & self._store.is_available]
+        return found
+
     def _truth(self, tree: Tree) -> Truth:
         """(n,): the truth for each item of the catalog."""
         columns = {leaf.column for leaf, _ in leaves(tree)}
@@ -123,13 +126,6 @@ class Condition:
 
     def _column(self, names: tuple[str, ...]) -> ColumnValues:
         return self._store.column(names)
-
-    def _counts(self, names: tuple[str, ...]) -> Ids:
-        """(d,): how many available items have each value of a column."""
-        column = self._column(names)
-        codes = column.codes[self._store.is_available]
-        counts: Ids = np.bincount(codes - NO_VALUE, minlength=len(column.values) + 1)[1:]
-        return counts
 
     def _compared(self) -> dict[tuple[str, ...], bool]:
         """Columns that are compared with values, and whether any of these is a number."""
@@ -153,11 +149,11 @@ class Condition:
 
     def _is_met(self, part: Part) -> bool:
         truth = _judge(self._column(part.column), part)[:-1]
-        return bool(self._counts(part.column)[truth == TRUE].any())
+        return bool(self._store.counts(part.column)[truth == TRUE].any())
 
     def _nearest_values(self, part: Part) -> str:
         wanted = part.pattern.strip("%_") if isinstance(part, Like) else _values(part)[0]
-        codes = np.flatnonzero(self._counts(part.column))
+        codes = np.flatnonzero(self._store.counts(part.column))
         values = _nearest(wanted, self._column(part.column), codes)
         return ", ".join(map(_shown, values)) or "no value at all"
 
@@ -214,10 +210,12 @@ def _nearest(value: Value, column: ColumnValues, codes: Ids) -> list[Value]:
     numbers = codes[codes < texts_from]
     if not isinstance(wanted, str) and len(numbers):
         code = bisect_left(column.numbers, wanted)
-        near = [column.numbers[i] for i in _around(numbers, code, 2 * MAX_SUGGESTIONS)]
-        return sorted(sorted(near, key=lambda number: abs(number - wanted))[:MAX_SUGGESTIONS])
-    code = texts_from + bisect_left(column.texts, str(wanted))
-    values = [one for i in _around(codes, code, MAX_DISTINCT) if (one := column.value(i)) != ""]
+        around = [column.numbers[i] for i in _around(numbers, code, 2 * MAX_SUGGESTIONS)]
+        return sorted(sorted(around, key=lambda number: abs(number - wanted))[:MAX_SUGGESTIONS])
+    text = str(wanted)
+    places = (bisect_left(column.texts, one) for one in (text, text.capitalize(), text.upper()))
+    near = [i for place in places for i in _around(codes, texts_from + place, MAX_DISTINCT)]
+    values = [one for i in dict.fromkeys(near) if (one := column.value(i)) != ""]
     by_folded = {str(text).casefold(): text for text in reversed(values)}
     folded = str(wanted)[:MAX_SHOWN].casefold()
     close = difflib.get_close_matches(folded, by_folded, MAX_SUGGESTIONS, cutoff=0.4)

@@ -193,15 +193,14 @@ class Ledger:
     def select_pages(
         self, query: str, parameters: Mapping[str, Any], limit: int | None = None
     ) -> Rows:
-        """Stream rows by ascending id, a page at a time, so the ledger may be written to meanwhile.
+        """Stream rows by ascending id, in pages of at most `limit`, which others may write between.
 
         The query selects a column `id`, and its WHERE clause contains `id > :after`.
         """
         after, limit = 0, limit or self.page_size
         while True:
-            page = self._db.execute(
-                f"{query} ORDER BY id LIMIT :limit", {**parameters, "after": after, "limit": limit}
-            ).fetchall()
+            values = {**parameters, "after": after, "limit": limit}
+            page = self._db.execute(f"{query} ORDER BY id LIMIT :limit", values).fetchall()
             yield from page
             if len(page) < limit:
                 return
