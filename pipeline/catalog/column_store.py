@@ -123,8 +123,11 @@ class ColumnStore:
 
     def places(self, items: Ids) -> Ids:
         """(m,) ids of items → (m,): their places in a column; of other numbers, n."""
-        places: Ids = np.searchsorted(self.ids, items)
-        places[np.append(self.ids, 0)[places] != items] = len(self.ids)
+        ids = self.ids
+        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:  # without gaps, which is far faster
+            return np.where((items >= ids[0]) & (items <= ids[-1]), items - ids[0], len(ids))
+        places: Ids = np.searchsorted(ids, items)
+        places[np.append(ids, 0)[places] != items] = len(ids)
         return places
 
     @cached_property

@@ -190,10 +190,8 @@ class Ledger:
         with closing(self._db.execute(query, parameters or {})) as rows:
             yield from rows
 
-    def select_pages(
-        self, query: str, parameters: Mapping[str, Any], limit: int | None = None
-    ) -> Rows:
-        """Stream rows by ascending id, in pages of at most `limit`, which others may write between.
+    def select_pages(self, query: str, parameters: Mapping[str, Any], limit: int = 0) -> Rows:
+        """Stream rows by ascending id, a page at a time, so the ledger may be written to meanwhile.
 
         The query selects a column `id`, and its WHERE clause contains `id > :after`.
         """

@@ -76,7 +76,7 @@ class Ranking:
         while None in answers:
             self._round(queries, answers, k, count, self._rows(self._is_allowed))
             count *= GROWTH
-            if self.filter.group is not None:
+            if self.filter.group is not None and count > GROWTH**2 * k:
                 for i in (i for i, answer in enumerate(answers) if answer is None):
                     answers[i] = self._rank_groups(self.filter.group, queries[i], k, count)
         return [ranked or [] for ranked in answers]
