@@ -130,6 +130,12 @@ class Catalog(Items):
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
 
+    def has_failed_files(self) -> bool:
+        """Whether any photo that is in a file could not be read."""
+        return any(
+            self.select("SELECT 1 FROM images WHERE state = 'failed' AND tried_at IS NULL LIMIT 1")
+        )
+
     def photo_item_pairs(self, items: Iterable[int] | None = None) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images.
 

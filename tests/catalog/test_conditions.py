@@ -9,8 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,7 +166,7 @@ def test_nested_conditions_select_what_python_selects(catalog: Catalog, tree: An
 )
 def test_anything_else_is_refused_in_one_line(catalog: Catalog, where: str, said: str) -> None:
     with pytest.raises(QueryError) as caught:
-        Condition(catalog, where).items
+        _ = Condition(catalog, where).items
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -211,7 +209,7 @@ def test_conditions_of_any_depth_are_answered_or_refused_in_one_line(
 @given(st.text(alphabet="abi=<>'\"();-*/.,_ 01\\%\0é", max_size=30))
 def test_any_text_gives_an_answer_or_a_one_line_error(catalog: Catalog, where: str) -> None:
     try:
-        Condition(catalog, where).items
+        _ = Condition(catalog, where).items
     except QueryError as error:
         assert "\n" not in str(error)  # noqa: PT017
     assert catalog.counts() == {"available": {"": 6}, "failed": {"gone": 1}}
