@@ -13,7 +13,6 @@ import os
 import shutil
 from array import array
 from collections.abc import Callable, Hashable, Iterator
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
 
@@ -61,6 +60,9 @@ class ColumnStore:
         self._counts: dict[Names, Ids] = {}
         self._found: dict[Hashable, Ids] = {}
         self._changed: dict[int, Ids] = {}
+        self._read_states: KeptColumn | None = None
+        self._names: frozenset[str] | None = None
+        # The only lock: two cached properties in turn could wait for each other.
         self._lock = RLock()
 
     @property
@@ -68,20 +70,22 @@ class ColumnStore:
         """(n,): the ids of all items, ascending, whatever their states."""
         return self._states.ids
 
-    @cached_property
+    @property
     def is_available(self) -> npt.NDArray[np.bool_]:
         """(n,): whether each item is available."""
         states = self._states.values
         available: npt.NDArray[np.bool_] = (states.compare("=", "available") == TRUE)[states.codes]
         return available
 
-    @cached_property
+    @property
     def names(self) -> frozenset[str]:
         """The names of the columns of the metadata in which any item has a value."""
         with self._lock:
-            values = self._read(_NAMES).values
-        used = np.unique(values.codes).tolist()
-        return frozenset(name for code in used for name in json.loads(str(values.value(code))))
+            if self._names is None:
+                values = self._read(_NAMES).values
+                lists = (str(values.value(code)) for code in np.unique(values.codes).tolist())
+                self._names = frozenset(name for names in lists for name in json.loads(names))
+            return self._names
 
     def has(self, names: Names) -> bool:
         """Whether any item has a value in a column."""
@@ -130,16 +134,17 @@ class ColumnStore:
         places[np.append(ids, 0)[places] != items] = len(ids)
         return places
 
-    @cached_property
+    @property
     def _states(self) -> KeptColumn:
         with self._lock:
-            return self._read(_STATE)
+            if self._read_states is None:
+                self._read_states = self._read(_STATE)
+            return self._read_states
 
     def _aligned(self, query: Query) -> ColumnValues:
         """Read a column, whose items are those of the store."""
         kept = self._read(query)
-        assert np.array_equal(kept.ids, self.ids)  # noqa: S101
-        return kept.values
+        return (kept if np.array_equal(kept.ids, self.ids) else self._read_all(query)).values
 
     def _read(self, query: Query) -> KeptColumn:
         """Read a column from its file and what changed since, or else from all rows."""
@@ -197,13 +202,13 @@ def carry_columns(earlier: Path, folder: Path) -> None:
     """Let the columns that are kept beside a publication be those that the next begins with."""
     for file in earlier.glob("*.column"):
         folder.mkdir(exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.link(file, folder / file.name)
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without links
-                shutil.copyfile(file, folder / file.name)
+        carried = folder / file.name
+        if carried.exists():
+            continue
+        try:
+            os.link(file, carried)
+        except OSError:  # a file system without links
+            shutil.copyfile(file, carried)
 
 
 def _cells(rows: Rows, ids: array[int]) -> Iterator[Value | None]:

@@ -132,8 +132,8 @@ def _unchanged(catalog: Catalog) -> IngestReport:
 def _finish(look: Look, catalog: Catalog, version: str | None, root: str | None) -> IngestReport:
     with catalog.transaction():
         removed = look.finish()
-        # A file that could not be read may be readable the next time, though it is the same.
-        catalog.finish_ingest(None if catalog.has_failed_files() else version)
+        # In a folder, a file that could not be read may be readable the next time, as it is.
+        catalog.finish_ingest(None if root and catalog.has_failed_files() else version)
         catalog.set_meta("root", root)
         catalog.set_meta("held", None)
     return IngestReport.of(catalog, removed)
