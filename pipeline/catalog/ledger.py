@@ -196,14 +196,13 @@ class Ledger:
 
         The query selects a column `id`, and its WHERE clause contains `id > :after`.
         """
-        after, limit = 0, limit or self.page_size
+        values = {**parameters, "after": 0, "limit": limit or self.page_size}
         while True:
-            values = {**parameters, "after": after, "limit": limit}
             page = self._db.execute(f"{query} ORDER BY id LIMIT :limit", values).fetchall()
             yield from page
-            if len(page) < limit:
+            if len(page) < values["limit"]:
                 return
-            after = page[-1]["id"]
+            values["after"] = page[-1]["id"]
 
     def count(self, query: str) -> dict[str, dict[str, int]]:
         """Nest the rows of a query that gives (state, reason, number): state → reason → number."""

@@ -16,6 +16,7 @@ from pipeline.errors import SourceGoneError
 from pipeline.images import Reject, sniff
 from pipeline.images.formats import is_other_format
 from pipeline.sources.base import LeftOut, MountPoint
+from pipeline.sources.natural_order import natural_key
 
 SUFFIXES = (".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif",
             ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg", ".png", ".tif", ".tiff",
@@ -55,7 +56,7 @@ class FolderContents:
     def photos(self) -> list[Path]:
         """Relative to the folder, in natural order."""
         # Sorted: the order of a directory differs between machines, and ids and splits follow it.
-        return [Path(path) for path in sorted(self.paths, key=_natural)]
+        return [Path(path) for path in sorted(self.paths, key=natural_key)]
 
     @cached_property
     def version(self) -> str | None:
@@ -244,17 +245,3 @@ def _kind(path: str) -> str:
     """What such files are counted as: by their suffix, if it looks like one."""
     suffix = _suffix(path)
     return suffix if _KIND.fullmatch(suffix) else "file"
-
-
-def _natural(path: str) -> str:
-    """Sort key in which `2.jpg` comes before `10.jpg`, and numbers before texts.
-
-    A text, as tuples would take several times the memory: of a number its length goes first.
-    """
-    parts = re.split(r"([0-9]+)", path)
-    return "".join(f"\2{p}\0" if n % 2 == 0 else _number(p) for n, p in enumerate(parts) if p)
-
-
-def _number(digits: str) -> str:
-    value = digits.lstrip("0")
-    return f"\1{chr(len(value))}{value}{digits}\0"
