@@ -233,7 +233,7 @@ class EngineSearcher:
             )
         condition = None if where is None else Condition(self.catalog, where)
         words = None if text is None else find_words(self.catalog, text, condition)
-        group = None if group_by is None else Groups(self.catalog, group_by)
+        group = None if group_by is None else Groups(self.catalog, group_by).numbers
         return SearchFilter(condition, min_distance, max_distance, group, words)
 
     def _results(

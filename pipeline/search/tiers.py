@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.catalog.words import ItemCondition
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking
 
@@ -27,6 +29,7 @@ def rank_tiers(
         found = within.rank([queries[i] for i in missing], k)
         for i, ranked in zip(missing, found, strict=True):
             both = [*answers[i], *ranked]
-            firsts = ranking.first_of_groups([one.item for one in both])
-            answers[i] = [both[position] for position in firsts[:k]]
+            positions = np.arange(len(both))
+            firsts = ranking.first_of_groups(np.array([one.item for one in both], np.int64))
+            answers[i] = [both[position] for position in positions[firsts][:k].tolist()]
     return answers
