@@ -16,6 +16,7 @@ from pipeline.artifacts import write_atomic, write_sealed
 from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
+from pipeline.duplicates.update import update_duplicates
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
@@ -120,6 +121,8 @@ def build(
                 _check_any_photo(ws, report.download)
         for engine in ws.engines_teachers_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
+        if "index" in stages and config.finds_duplicates:
+            update_duplicates(ws.catalog, ws.duplicates, limits, decoders, progress)
         if "index" in stages:
             report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
     _warn_of_random_weights(report, progress)

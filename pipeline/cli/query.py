@@ -49,6 +49,7 @@ def query(
     region: options.Region = None,
     where: options.Where = None,
     group_by: options.GroupBy = None,
+    collapse: options.Collapse = None,
     min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
     max_distance: Annotated[float, Option(help="No item further than this.")] = math.inf,
     fuse: options.Fuse = False,
@@ -77,6 +78,7 @@ def query(
             min_distance=min_distance,
             max_distance=max_distance,
             group_by=group_by,
+            collapse=collapse,
             fuse=fuse,
         )
         for named, result in zip(queries, results, strict=True):

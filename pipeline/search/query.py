@@ -71,6 +71,8 @@ class Filters(TypedDict, total=False):
     max_distance: float
     group_by: str | None
     """A column, of each value of which only the nearest item is found."""
+    collapse: bool | None
+    """Whether near-duplicates of what is found are hidden behind it; None: as `search.collapse`."""
 
 
 def read_photo(

@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.conditions import Condition
+from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.builds import Build
+from pipeline.search.collapsing import collapse
 
 F64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +41,8 @@ class RankedItem(NamedTuple):
     item: int
     distance: float
     row: int
+    similar: tuple[int, ...] = ()
+    """Items that are not further away, and hidden behind it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class SearchFilter:
     max_distance: float = inf
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
     """Ids of items → the group of each; only the nearest item of a group is found."""
+    duplicates: NearDuplicates | None = None
+    """By which near-duplicates of what is found are hidden behind it; None: none are."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,21 @@ class Ranking:
             distances, rows = neighbors.distances[part], neighbors.rows[part]
             # Every row nearer than the frontier has been seen, by each of the query's vectors.
             frontier = inf if count >= available else float(distances[:, -1].min())
-            ranked = self._items(distances, rows, queries[i].exclude, select)[:k]
+            ranked = self._shown(self._items(distances, rows, queries[i].exclude, select), k)
             is_full = len(ranked) == k and ranked[-1].distance < frontier
             if is_full or frontier == inf or frontier > self.filter.max_distance:
                 answers[i] = ranked
+
+    def _shown(self, ranked: list[RankedItem], k: int) -> list[RankedItem]:
+        """The first k, each with its near-duplicates hidden behind it if the filter says so."""
+        if self.filter.duplicates is None:
+            return ranked[:k]
+        photos = [self.build.photos[item.row].tobytes() for item in ranked]
+        places = collapse(photos, [item.distance for item in ranked], k, self.filter.duplicates)
+        return [
+            ranked[first]._replace(similar=tuple(ranked[i].item for i in hidden))
+            for first, hidden in places.items()
+        ]
 
     @cached_property
     def _allowed_rows(self) -> Ids | None:

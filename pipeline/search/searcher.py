@@ -10,11 +10,13 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
+from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import get_engine
 from pipeline.errors import PipelineError, QueryError
 from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
+from pipeline.search.collapsing import collapse_fused
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
@@ -28,7 +30,7 @@ from pipeline.search.query import (
     describe,
     read_photo,
 )
-from pipeline.search.result import EngineResult, SearchResult
+from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult
 
 PreparedQueries = Mapping[str, PreparedQuery]
 """Engine → what its encoder is given for one photo."""
@@ -196,11 +198,12 @@ class Searcher:
             engine.search_all(copy, depth, region=region, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
+        duplicates = next(iter(self.engines.values())).duplicates(filters.get("collapse"))
         where = filters.get("where")
         condition = None if where is None else Condition(self.catalog, where)
         is_auto = region is not None and as_region(region) == AUTO
         return (
-            self._combine(query, results, k, fuse, condition, is_auto)
+            self._combine(query, results, k, fuse, duplicates, condition, is_auto)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
 
@@ -210,6 +213,7 @@ class Searcher:
         results: Sequence[EngineResult | PipelineError],
         k: int,
         fused: bool,
+        duplicates: NearDuplicates | None,
         condition: Condition | None,
         is_auto: bool,
     ) -> SearchResult | PipelineError:
@@ -226,7 +230,7 @@ class Searcher:
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
-            fuse(lists, k) if fused else None,
+            _fused(lists, k, duplicates) if fused else None,
             (*region_notes, *_notes(condition, any(lists.values())), *self.notes),
         )
 
@@ -240,6 +244,15 @@ def _encoded(
             return query
         by_engine[name] = query
     return EncodedPhoto(by_engine)
+
+
+def _fused(
+    lists: Mapping[str, Sequence[Hit]], k: int, duplicates: NearDuplicates | None
+) -> tuple[FusedHit, ...]:
+    """Fuse the engines' lists; what one shows another may show a near-duplicate of."""
+    if duplicates is None:
+        return fuse(lists, k)
+    return collapse_fused(fuse(lists, sum(map(len, lists.values()))), k, duplicates)
 
 
 def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ def _search(
     filters: Filters = {
         "where": options.where,
         "group_by": options.group_by,
+        "collapse": options.collapse,
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
     }

@@ -48,6 +48,9 @@ class SearchOptions(BaseModel):
         description="x,y,w,h of the upright photo, which is 1 wide and 1 high; or what stands out"
         " from a plain background",
     )
+    collapse: bool | None = Field(
+        None, description="hide near-duplicates behind the nearest of them; else as it is set"
+    )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
 
 
