@@ -16,6 +16,7 @@ import asking
 import catalogs
 import convolutions
 import downloads
+import duplicates
 import embedding
 import evaluation
 import latent
@@ -51,6 +52,7 @@ def main() -> None:
         "serving": serving.measure,
         "region": region.measure,
         "publishing": publishing.measure,
+        "duplicates": duplicates.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

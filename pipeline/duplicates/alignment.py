@@ -48,7 +48,7 @@ def align(photos: F32, others: F32, start: Placement) -> Placement:
     """(n, s, s) luma of photos and of others → where each lies best, near where it starts."""
     across, down = start.across.copy(), start.down.copy()
     for factor, steps in _LEVELS:
-        small, small_others = _shrunk(photos, factor), _shrunk(others, factor)
+        small, small_others = shrunk(photos, factor), shrunk(others, factor)
         for _ in range(steps):
             step = _step(small, small_others, Placement(across, down))
             across += step[:, 0:2]
@@ -82,11 +82,12 @@ def _step(photos: F32, others: F32, at: Placement) -> F32:
     return limited
 
 
-def _shrunk(images: F32, factor: int) -> F32:
+def shrunk(images: F32, factor: int) -> F32:
+    """(n, h, w) → (n, h / factor, w / factor): the means of squares of that many pixels a side."""
     n, height, width = images.shape
     cells = images.reshape(n, height // factor, factor, width // factor, factor)
-    shrunk: F32 = cells.mean((2, 4))
-    return shrunk
+    means: F32 = cells.mean((2, 4))
+    return means
 
 
 def _places(line: F32, side: int) -> F32:

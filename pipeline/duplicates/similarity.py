@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.duplicates.alignment import F32, Mask, Placement, align
+from pipeline.duplicates.alignment import F32, Mask, Placement, align, shrunk
 from pipeline.duplicates.signature import (
     CROPS,
     HALVES,
@@ -30,6 +30,7 @@ COMPARISONS: tuple[tuple[int, int], ...] = (
 )
 """Which window of a photo is compared with which one of another."""
 _BLOCK = 256  # pairs whose pixels are compared at a time
+_CELLS, _MAX_LUMA, _MAX_CHROMA = 8, 30, 13
 _MIN_OVERLAP = 0.5
 _GAIN = (0.8, 1.25)  # brightness may differ by this much
 _WHITE = 245  # levels from which white may have been cut off
@@ -72,11 +73,32 @@ def flipped_codes(signatures: Signatures) -> Codes:
 def _similarity(a: Signatures, b: Signatures) -> F32:
     likeness = _likeness(a, b)
     scores = np.zeros(len(a.codes), np.float32)
-    near = np.flatnonzero(likeness.bits <= MAX_BITS)
+    near = np.flatnonzero((likeness.bits <= MAX_BITS) & _is_worth_aligning(a, b, likeness))
     if len(near):
         start = Placement(*(line[near] for line in likeness.start))
         scores[near] = _agreement(a.take(near), b.take(near), likeness.is_mirrored[near], start)
     return scores
+
+
+def _is_worth_aligning(a: Signatures, b: Signatures, likeness: _Likeness) -> Mask:
+    """Whether cells of 8×8 have about the same luma and chroma; eight of nine others have not."""
+    overlap = likeness.start.overlap(_CELLS)
+    area = np.maximum(overlap.sum(axis=(1, 2)), 1)
+
+    def differ(one: F32, other: F32) -> F32:
+        """(n,) mean difference of cells, where one photo lies on the other."""
+        cells, below = (shrunk(image, image.shape[-1] // _CELLS) for image in (one, other))
+        apart = np.abs(
+            _mirrored(cells, likeness.is_mirrored) - likeness.start.sample(below, _CELLS)
+        )
+        mean: F32 = (apart * overlap).sum(axis=(1, 2)) / area
+        return mean
+
+    is_alike: Mask = differ(a.luma, b.luma) <= _MAX_LUMA
+    of_a, of_b = a.chroma, b.chroma
+    for channel in (0, 1):
+        is_alike &= differ(of_a[:, channel], of_b[:, channel]) <= _MAX_CHROMA
+    return is_alike
 
 
 def _likeness(a: Signatures, b: Signatures) -> _Likeness:
