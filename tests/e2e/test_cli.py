@@ -318,7 +318,7 @@ def test_near_duplicates_are_a_table_json_parquet_and_a_page(
     assert page.read_text().count("<li>") == len(members)
     code, _, err = run("query", "--id", 1, "--collapse")
     assert code == 1
-    assert "set `duplicates: true` and run `imgsearch build`" in one_line(err)
+    assert "set `duplicates: true` and run `imgsearch build" in one_line(err)
 
 
 def test_a_folder_streams_a_line_a_photo_and_bad_ones_are_said(
