@@ -16,6 +16,7 @@ import asking
 import catalogs
 import convolutions
 import downloads
+import duplicates
 import embedding
 import evaluation
 import latent
@@ -55,6 +56,7 @@ def main() -> None:
         "small_vectors": small_vectors.measure,
         "publishing": publishing.measure,
         "words": words.measure,
+        "duplicates": duplicates.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

@@ -16,6 +16,7 @@ from pipeline.artifacts import write_atomic, write_sealed
 from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
+from pipeline.duplicates.update import update_duplicates
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.embeddings.runners import open_runner
 from pipeline.engine import Engine
@@ -125,6 +126,8 @@ def build(
             check_labels(engine, ws.catalog)  # before others take their time
         for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
+        if "index" in stages and config.finds_duplicates:
+            update_duplicates(ws.catalog, ws.duplicates, limits, decoders, progress)
         if "index" in stages:
             report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
     _warn_of_random_weights(report, progress)

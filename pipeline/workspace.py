@@ -12,7 +12,8 @@ from pipeline.artifacts import remove, sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config, sources_first
-from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
+from pipeline.config.schema import DUPLICATES, LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
+from pipeline.duplicates.store import DuplicateStore
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
 from pipeline.locks import lock
@@ -93,6 +94,11 @@ class Workspace:
         """The engines whose vectors others are made of, or taught by."""
         return {engine.source.name for engine in self.engines.values() if engine.source}
 
+    @cached_property
+    def duplicates(self) -> DuplicateStore:
+        """What is known of near-duplicates."""
+        return DuplicateStore(self.config.folder / DUPLICATES)
+
     @property
     def image_limits(self) -> ImageLimits:
         """What counts as an acceptable photo."""
@@ -101,14 +107,14 @@ class Workspace:
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
         sweep(self.config.folder)
-        for name in ("images", UPLOADS, PUBLICATIONS):
+        for name in ("images", UPLOADS, PUBLICATIONS, DUPLICATES):
             sweep(self.config.folder / name)
         for engine in self.engines.values():
             engine.sweep()
 
     def forget_publications(self) -> None:
         """Remove what was published of a ledger that is lost: its ids now mean other items."""
-        for name in (POINTER, TAGS, PUBLICATIONS):
+        for name in (POINTER, TAGS, PUBLICATIONS, DUPLICATES):
             remove(self.config.folder / name)
         for engine in self.engines.values():
             remove(engine.builds.current_file)

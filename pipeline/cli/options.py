@@ -91,6 +91,13 @@ GroupBy = Annotated[
     str | None,
     Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
 ]
+Collapse = Annotated[
+    bool | None,
+    Option(
+        "--collapse/--no-collapse",
+        help="Hide near-duplicates behind the nearest of them (as the settings say).",
+    ),
+]
 Region = Annotated[
     str | None,
     Option(

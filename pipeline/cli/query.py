@@ -53,6 +53,7 @@ def query(
     region: options.Region = None,
     where: options.Where = None,
     group_by: options.GroupBy = None,
+    collapse: options.Collapse = None,
     min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
     max_distance: Annotated[float, Option(help="No item further than this.")] = math.inf,
     fuse: options.Fuse = False,
@@ -88,6 +89,7 @@ def query(
             look=look,
             like=like or (),
             unlike=unlike or (),
+            collapse=collapse,
             fuse=fuse,
         )
         for named, result in zip(queries, results, strict=True):

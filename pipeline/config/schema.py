@@ -27,6 +27,7 @@ from pipeline.config.sources import (
 )
 from pipeline.config.watch import WatchSettings
 
+DUPLICATES = "duplicates"
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT, UPLOADS = "report.html", "uploads"
 POINTER, PUBLICATIONS, TAGS = "CURRENT", "publications", "tags.json"
@@ -34,7 +35,7 @@ CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *(POINTER, PUBLICATIONS, TAGS),
-    *("images", "download.json", "download.md", UPLOADS, REPORT),
+    *("images", "download.json", "download.md", UPLOADS, REPORT, DUPLICATES),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
 
@@ -89,6 +90,9 @@ class SearchSettings(Settings):
     """true: also when an autoencoder rebuilds the query's photo worse than no_match_percentile
     percent of the photos held out of its training, which finds noise and the like; takes its
     decoder's time"""
+    collapse: bool = False
+    """true: of near-duplicates an answer shows the nearest, and says which items are hidden behind
+    it; builds then find near-duplicates, as if `duplicates` were true"""
 
 
 class Config(Settings):
@@ -112,6 +116,9 @@ class Config(Settings):
     )
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    duplicates: bool = False
+    """true: builds find near-duplicates (edited copies of one photo) among photos that are new, so
+    that searches can collapse them; 1.7 KB a photo"""
     watch: WatchSettings = WatchSettings()
     serve: ServeSettings = ServeSettings()
     query_set: CsvSettings = CsvSettings()
@@ -158,6 +165,11 @@ class Config(Settings):
         path = _absolute(self.source.path)
         name = path.name if isinstance(self.source, FolderSettings) else path.stem
         return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "photos"
+
+    @property
+    def finds_duplicates(self) -> bool:
+        """Whether builds find near-duplicates."""
+        return self.duplicates or self.search.collapse
 
     @property
     def folder(self) -> Path:

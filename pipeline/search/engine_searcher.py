@@ -16,6 +16,7 @@ from pipeline.catalog.conditions import Condition
 from pipeline.catalog.words import find_words
 from pipeline.concurrency import ordered_map
 from pipeline.config import Config
+from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError, QueryError
 from pipeline.images import as_region
@@ -63,7 +64,7 @@ class EngineSearcher:
         self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
     ) -> None:
         """Open the index of an engine; `resources` are taken over, and closed with it."""
-        self.engine = engine
+        self.engine, self._opened = engine, opened
         self.config = engine.config
         self.publication = opened.publication
         self.catalog = opened.catalog
@@ -182,6 +183,15 @@ class EngineSearcher:
         percentiles = (hits[0].percentile, ood_percentile)
         return any(percentile is not None and percentile > limit for percentile in percentiles)
 
+    def duplicates(self, collapse: bool | None = None) -> NearDuplicates | None:
+        """What a search hides near-duplicates by, given its option; None if it hides none.
+
+        Raises:
+            NotBuiltError: no build has looked for near-duplicates.
+        """
+        is_collapsed = self.config.search.collapse if collapse is None else collapse
+        return self._opened.duplicates if is_collapsed else None
+
     def graph(
         self, k: int, block_size: int = GRAPH_BLOCK
     ) -> Iterator[list[tuple[int, list[RankedItem]]]]:
@@ -225,6 +235,7 @@ class EngineSearcher:
         max_distance: float = inf,
         group_by: str | None = None,
         text: str | None = None,
+        collapse: bool | None = None,
     ) -> SearchFilter:
         if not 0 <= min_distance <= max_distance:
             raise QueryError(
@@ -234,7 +245,8 @@ class EngineSearcher:
         condition = None if where is None else Condition(self.catalog, where)
         words = None if text is None else find_words(self.catalog, text, condition)
         group = None if group_by is None else Groups(self.catalog, group_by).numbers
-        return SearchFilter(condition, min_distance, max_distance, group, words)
+        duplicates = self.duplicates(collapse)
+        return SearchFilter(condition, min_distance, max_distance, group, words, duplicates)
 
     def _results(
         self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
@@ -264,7 +276,7 @@ class EngineSearcher:
         )
 
     def _hit(self, rank: int, ranked: RankedItem, query: EncodedQuery) -> Hit:
-        item, distance, row = ranked
+        item, distance, row, similar = ranked
         distance = distance if distance > query.rounding else 0.0
         record = self.catalog.item(item)
         if record is None:
@@ -274,7 +286,7 @@ class EngineSearcher:
         percentile = None
         if query.is_calibrated:
             percentile = self.calibration.percentile(distance, record.category)
-        return Hit(rank, distance, percentile, record, photo, sha256.hex())
+        return Hit(rank, distance, percentile, record, photo, sha256.hex(), similar)
 
 
 def positive(k: int) -> int:

@@ -54,6 +54,7 @@ def fuse(
             hits[ids[i]].item,
             hits[ids[i]].photo,
             hits[ids[i]].sha256,
+            hits[ids[i]].similar,
         )
         for rank, i in enumerate(best, 1)
     )

@@ -96,6 +96,8 @@ class Filters(TypedDict, total=False):
     """A column, of each value of which only the nearest item is found."""
     text: str | None
     """Words that items must have: all of them, or as many as k items have (`catalog/words.py`)."""
+    collapse: bool | None
+    """Whether near-duplicates of what is found are hidden behind it; None: as `search.collapse`."""
 
 
 class Options(Filters, total=False):

@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.words import ItemCondition, WordMatches
+from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.builds import Build
+from pipeline.search.collapsing import collapse
 
 F64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +41,8 @@ class RankedItem(NamedTuple):
     item: int
     distance: float
     row: int
+    similar: tuple[int, ...] = ()
+    """Items that are not further away, and hidden behind it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class SearchFilter:
     found."""
     words: WordMatches | None = None
     """Items that have words, of which they must have any; those that have more go first."""
+    duplicates: NearDuplicates | None = None
+    """By which near-duplicates of what is found are hidden behind it; None: none are."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ class Ranking:
         while None in answers:
             self._round(queries, answers, k, count, self._rows(self._is_allowed))
             count *= GROWTH
-            if self.filter.group is not None and count > GROWTH**2 * k:
+            is_long = count > GROWTH**2 * k and self.filter.duplicates is None
+            if self.filter.group is not None and is_long:
                 for i in (i for i, answer in enumerate(answers) if answer is None):
                     answers[i] = self._rank_groups(self.filter.group, queries[i], k, count)
         return [ranked or [] for ranked in answers]
@@ -95,10 +102,11 @@ class Ranking:
         open_queries = [i for i, answer in enumerate(answers) if answer is None]
         some = [queries[i] for i in open_queries]
         found = self._search(some, count, among, self._is_allowed)
-        for i, (ranked, frontier) in zip(open_queries, found, strict=True):
-            is_full = len(ranked) >= k and ranked[k - 1].distance < frontier
+        for i, (items, frontier) in zip(open_queries, found, strict=True):
+            ranked = self._shown(items, k)
+            is_full = len(ranked) == k and ranked[-1].distance < frontier
             if is_full or frontier == inf or frontier > self.filter.max_distance:
-                answers[i] = ranked[:k]
+                answers[i] = ranked
 
     def _rank_groups(
         self, group: Callable[[Ids], Ids], query: QueryVectors, k: int, count: int
@@ -144,6 +152,17 @@ class Ranking:
             frontier = inf if count >= available else float(distances[:, -1].min())
             found.append((self._items(distances, rows, query.exclude, is_allowed), frontier))
         return found
+
+    def _shown(self, ranked: Sequence[RankedItem], k: int) -> list[RankedItem]:
+        """The first k, with near-duplicates hidden behind them if the filter says so."""
+        if self.filter.duplicates is None:
+            return list(ranked[:k])
+        photos = [self.build.photos[item.row].tobytes() for item in ranked]
+        places = collapse(photos, [item.distance for item in ranked], k, self.filter.duplicates)
+        return [
+            ranked[first]._replace(similar=tuple(ranked[i].item for i in hidden))
+            for first, hidden in places.items()
+        ]
 
     @cached_property
     def _is_allowed(self) -> Mask | None:

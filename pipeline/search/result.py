@@ -27,6 +27,8 @@ class Hit:
     """The item's nearest photo; None if the ledger knows no file of it."""
     sha256: str
     """The SHA-256 of that photo's file, which names it: in hexadecimal."""
+    similar: tuple[int, ...] = ()
+    """Ids of near-duplicates that are hidden behind it, nearest first; none without `collapse`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -35,6 +37,7 @@ class Hit:
             "distance": self.distance,
             "percentile": self.percentile,
             **_item_and_photo(self.item, self.photo, self.sha256),
+            **_similar(self.similar),
         }
 
 
@@ -52,6 +55,8 @@ class FusedHit:
     """The photo by which the first engine that lists the item found it."""
     sha256: str
     """The SHA-256 of that photo's file."""
+    similar: tuple[int, ...] = ()
+    """Ids of near-duplicates that are hidden behind it; none without `collapse`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -60,6 +65,7 @@ class FusedHit:
             "score": self.score,
             "ranks": dict(self.ranks),
             **_item_and_photo(self.item, self.photo, self.sha256),
+            **_similar(self.similar),
         }
 
 
@@ -75,6 +81,8 @@ class TextHit:
     """The item's first photo; None if the ledger knows no file of it."""
     sha256: str
     """The SHA-256 of that photo's file."""
+    similar: tuple[int, ...] = ()
+    """Items hidden behind it: none, as words show near-duplicates side by side."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -190,3 +198,7 @@ def _item_and_photo(item: ItemRecord, photo: Path | None, sha256: str) -> dict[s
         "photo": None if photo is None else str(photo),
         "sha256": sha256,
     }
+
+
+def _similar(items: tuple[int, ...]) -> dict[str, list[int]]:
+    return {"similar": list(items)} if items else {}

@@ -11,11 +11,13 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
+from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import get_engine
 from pipeline.errors import NoLookError, PipelineError, QueryError
 from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
+from pipeline.search.collapsing import collapse_fused
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
@@ -29,7 +31,7 @@ from pipeline.search.query import (
     describe,
     read_photo,
 )
-from pipeline.search.result import EngineResult, Hit, SearchResult, TextHit
+from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
 from pipeline.search.word_hits import TEXT, WordSearch, words_of
 
 PreparedQueries = Mapping[str, PreparedQuery]
@@ -211,6 +213,7 @@ class Searcher:
             is_auto=region is not None and as_region(region) == AUTO,
             is_moved=bool(options.get("like") or options.get("unlike")),
             words=words,
+            duplicates=next(iter(self.engines.values())).duplicates(options.get("collapse")),
         )
         return (
             self._combine(query, results, asked)
@@ -242,7 +245,7 @@ class Searcher:
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
-            fuse(lists, k) if asked.fusion_depth else None,
+            _fused(lists, k, asked.duplicates) if asked.fusion_depth else None,
             (
                 *region_notes,
                 *_notes(asked.condition, any(lists.values())),
@@ -266,6 +269,8 @@ class _Asked:
     is_moved: bool
     """Whether there are examples of what is wanted, or of what is not."""
     words: WordSearch
+    duplicates: NearDuplicates | None
+    """By which near-duplicates are collapsed; None: they are not."""
 
 
 def _encoded(
@@ -277,6 +282,15 @@ def _encoded(
             return query
         by_engine[name] = query
     return EncodedPhoto(by_engine)
+
+
+def _fused(
+    lists: Mapping[str, Sequence[Hit | TextHit]], k: int, duplicates: NearDuplicates | None
+) -> tuple[FusedHit, ...]:
+    """Fuse the engines' lists; what one shows another may show a near-duplicate of."""
+    if duplicates is None:
+        return fuse(lists, k)
+    return collapse_fused(fuse(lists, sum(map(len, lists.values()))), k, duplicates)
 
 
 def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:

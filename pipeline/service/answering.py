@@ -86,6 +86,7 @@ def _search(
     searched: Options = {
         "where": options.where,
         "group_by": options.group_by,
+        "collapse": options.collapse,
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
         "text": None if isinstance(query, Text) else options.text,

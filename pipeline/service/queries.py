@@ -62,6 +62,9 @@ class SearchOptions(BaseModel):
     )
     like: Examples = Field((), description="items: find what is more like these, too")
     unlike: Examples = Field((), description="items: find what is less like these")
+    collapse: bool | None = Field(
+        None, description="hide near-duplicates behind the nearest of them; else as it is set"
+    )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
 
     @field_validator("text")

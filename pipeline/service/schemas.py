@@ -67,6 +67,7 @@ class HitBody(BaseModel):
     item: ItemBody
     photo: str | None
     sha256: str
+    similar: list[int] = Field([], description="items that are hidden behind it, if any are")
 
 
 class FusedHitBody(BaseModel):
@@ -78,6 +79,7 @@ class FusedHitBody(BaseModel):
     item: ItemBody
     photo: str | None
     sha256: str
+    similar: list[int] = Field([], description="items that are hidden behind it, if any are")
 
 
 class TextHitBody(BaseModel):
