@@ -20,6 +20,7 @@ from pipeline.embeddings.embed import EmbedReport
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
+from pipeline.evaluation.tune import tune
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
@@ -121,7 +122,8 @@ def build(
         for engine in ws.engines_teachers_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
-            report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
+            gate = partial(judge, config, accept_losses=accept_removals)
+            report.publication = publish(ws, gate, partial(tune, config))
     _warn_of_random_weights(report, progress)
     return report
 

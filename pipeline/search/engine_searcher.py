@@ -25,6 +25,7 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.search.encoding import QueryEncoder
+from pipeline.search.item_distances import ItemDistances
 from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
@@ -67,6 +68,7 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_build(self.build)
+        self.item_distances = ItemDistances(self.index, self.build)
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index
         )
@@ -153,6 +155,10 @@ class EngineSearcher:
         part = None if region is None else as_region(region)
         return self._search_batches(iter(queries), positive(k), self._filter(**filters), part)
 
+    def rank(self, queries: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
+        """Return the k nearest items of each query, which is encoded, without their records."""
+        return Ranking(self.index, self.build, SearchFilter()).rank(queries, positive(k))
+
     def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
         """Whether the catalog shows nothing like a query with these hits, nearest first.
 
@@ -238,6 +244,7 @@ class EngineSearcher:
             self.build.fingerprint,
             self.warning,
             query.region,
+            query.vectors,
         )
 
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.search.ranking import QueryVectors
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    searched: QueryVectors | None = field(default=None, repr=False, compare=False)
+    """The vectors that the index was searched with."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""

@@ -16,8 +16,9 @@ from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
+from pipeline.search.engine_fusion import EngineFusion
 from pipeline.search.engine_searcher import EngineSearcher, positive
-from pipeline.search.fusion import DEPTH, fuse
+from pipeline.search.fusion import DEPTH
 from pipeline.search.query import (
     EncodedPhoto,
     EncodedQuery,
@@ -84,6 +85,8 @@ class Searcher:
         """Name → the searcher of one engine."""
         self.notes = tuple(notes)
         """What every answer says of itself: which engines were not published."""
+        self.fusion = EngineFusion(engines)
+        """What makes one list of the engines' lists."""
         self._resources = resources
 
     @property
@@ -226,8 +229,13 @@ class Searcher:
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
-            fuse(lists, k) if fused else None,
-            (*region_notes, *_notes(condition, any(lists.values())), *self.notes),
+            self.fusion.fuse(answers, k) if fused else None,
+            (
+                *region_notes,
+                *(self.fusion.notes if fused else ()),
+                *_notes(condition, any(lists.values())),
+                *self.notes,
+            ),
         )
 
 

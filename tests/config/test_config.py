@@ -140,7 +140,13 @@ ARTICLE = {
     },
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
     "index": {"type": "flat", "keep_publications": 2},
-    "search": {"no_match_percentile": 99, "out_of_distribution": False},
+    "search": {
+        "fusion": "reciprocal_rank",
+        "refine": "off",
+        "label": "category",
+        "no_match_percentile": 99,
+        "out_of_distribution": False,
+    },
     "watch": {
         "every": 15,
         "quiet": 3,
