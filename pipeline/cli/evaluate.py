@@ -26,6 +26,9 @@ def evaluate(
     product: options.Product = None,
     engine: options.Engines = None,
     cost: options.Cost = True,
+    ablate: Annotated[
+        bool, Option("--ablate", help="Also measure what each stage of a search gains.")
+    ] = False,
     resamples: Annotated[
         int, Option(min=1, max=100_000, help="Draws of the queries, for the intervals.")
     ] = 1000,
@@ -45,7 +48,15 @@ def evaluate(
     if out:
         check_output("--out", out, [".json"], settings)
     request = EvaluationOptions(
-        label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed
+        label,
+        queries,
+        query_set,
+        product,
+        tuple(engine or ()),
+        cost,
+        resamples,
+        seed,
+        ablate=ablate,
     )
     evaluation = measure(settings, request, console_progress())
     if as_json:

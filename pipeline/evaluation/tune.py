@@ -8,16 +8,22 @@ from dataclasses import replace
 
 from pipeline.config import Config
 from pipeline.engine import Engine
+from pipeline.evaluation.ablation import Ablation, choose
 from pipeline.evaluation.candidates import Candidates, labeled_candidates
+from pipeline.evaluation.evaluate import engine_retriever
+from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.fusion_fit import fit_fusion
+from pipeline.evaluation.gallery import Gallery, leave_one_out
 from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.views import view_candidates
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication
-from pipeline.publish.tuning import Tuning, tuning_settings
+from pipeline.publish.tuning import MeasuredRefining, Tuning, tuning_settings
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.weighting import typical_distance
 
+REFINED_QUERIES = 300  # of which all items are ranked, refined and not
+RESAMPLES, SEED = 1000, 7
 MEASURED_SHARE = 0.05  # of the items: when so many have changed, all is measured again
 
 
@@ -43,7 +49,25 @@ def tune(config: Config, opened: OpenPublication, answering: Publication | None)
         candidates, label = candidates_of(searchers, config.search.label)
         scales = {name: typical_distance(one.calibration) for name, one in searchers.items()}
         fusion = fit_fusion(candidates, scales) if "fusion" in wanted else None
-        return Tuning(wanted, label, len(candidates.queries), fusion)
+        refine = _refining(config, searchers, label) if "refine" in wanted else None
+        return Tuning(wanted, label, len(candidates.queries), fusion, refine)
+
+
+def _refining(
+    config: Config, searchers: Mapping[str, EngineSearcher], label: str | None
+) -> dict[str, MeasuredRefining]:
+    """What refines each engine's lists; nothing, where no label says what is right."""
+    if label is None:
+        return {name: MeasuredRefining("off", {}) for name in searchers}
+    first = next(iter(searchers.values()))
+    indexed = [one.build.ids[:, 1] for one in searchers.values()]
+    gallery = Gallery.of(first.catalog, values_of(first.catalog, label), {}, indexed, ())
+    experiment = RetrievalExperiment.of(gallery, leave_one_out(gallery, REFINED_QUERIES, SEED))
+    engines = [engine_retriever(one, gallery) for one in searchers.values()]
+    ablation = Ablation(experiment, gallery, searchers, engines, SEED, RESAMPLES)
+    return {
+        name: choose(scores, RESAMPLES, SEED) for name, scores in ablation.refined_scores().items()
+    }
 
 
 def candidates_of(

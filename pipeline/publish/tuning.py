@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pipeline.config import Config
+
+Refine = Literal["off", "expand", "rerank"]
+Refining = Literal["off", "expand", "rerank", "measured"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class FittedFusion:
 
 
 @dataclass(frozen=True)
+class MeasuredRefining:
+    """What refines one engine's lists: what is surely better than leaving them, if anything is."""
+
+    chosen: Refine
+    gains: Mapping[str, Mapping[str, float]]
+    """`expand` and `rerank` → the mean gain of `mAP`, where its interval begins (`low`) and ends
+    (`high`), and the gain of `P@1`."""
+
+
+@dataclass(frozen=True)
 class Tuning:
     """What was measured on a publication's items, for settings that ask for it."""
 
@@ -43,8 +56,8 @@ class Tuning:
     queries: int
     """Items that were searched with."""
     fusion: FittedFusion | None = None
-    refine: Mapping[str, Mapping[str, Any]] | None = None
-    """Engine → the refining that was `chosen`, and the gains that were measured."""
+    refine: Mapping[str, MeasuredRefining] | None = None
+    """Engine → what refines its lists."""
     unmeasured: int = 0
     """Items that were added, changed and removed since: what was measured before still stands."""
 
@@ -53,7 +66,9 @@ class Tuning:
         """Return what `asdict` was called on; raises a TypeError or KeyError for anything else."""
         fusion = content["fusion"]
         fitted = fusion and FittedFusion(**fusion | {"weights": tuple(fusion["weights"])})
-        return cls(**{**content, "fusion": fitted})
+        refine = content["refine"]
+        measured = refine and {name: MeasuredRefining(**one) for name, one in refine.items()}
+        return cls(**{**content, "fusion": fitted, "refine": measured})
 
 
 def tuning_settings(config: Config) -> dict[str, str | None]:

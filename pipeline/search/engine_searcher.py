@@ -24,10 +24,12 @@ from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
+from pipeline.publish.tuning import Refine, Refining
 from pipeline.search.encoding import QueryEncoder
 from pipeline.search.item_distances import ItemDistances
 from pipeline.search.query import EncodedQuery, Filters, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
+from pipeline.search.refining import Refiner
 from pipeline.search.result import EngineResult, Hit
 
 GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
@@ -119,19 +121,21 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
+        refine: Refining | None = None,
         **filters: Unpack[Filters],
     ) -> EngineResult:
         """Return the k nearest items, by (distance, id); fewer only if fewer are allowed.
 
         `query` is a photo (path, encoded bytes or Pillow image), an `Item`, or a (dim,) vector. An
         item does not find itself; it finds others that share its photo. With `region` only that
-        part of the photo is searched with, as if it were a photo of its own.
+        part of the photo is searched with, as if it were a photo of its own. With `refine` the
+        order is refined otherwise than by `search.refine`: then it is not that of distances.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, region=region, **filters)
+        (result,) = self.search_all([query], k, region=region, refine=refine, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -142,6 +146,7 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
+        refine: Refining | None = None,
         **filters: Unpack[Filters],
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
@@ -153,7 +158,22 @@ class EngineSearcher:
             QueryError: at once, if it holds for all of them.
         """
         part = None if region is None else as_region(region)
-        return self._search_batches(iter(queries), positive(k), self._filter(**filters), part)
+        chosen = self.refining if refine is None else self.chosen(refine)
+        filter_ = self._filter(**filters)
+        return self._search_batches(iter(queries), positive(k), filter_, part, chosen)
+
+    def chosen(self, refine: Refining) -> Refine:
+        """Return how lists are refined: what was measured to be best, if that is to be used."""
+        if refine != "measured":
+            return refine
+        tuning = self.publication.tuning
+        measured = tuning.refine if tuning else None
+        return measured[self.name].chosen if measured and self.name in measured else "off"
+
+    @property
+    def refining(self) -> Refine:
+        """How lists are refined by the settings."""
+        return self.chosen(self.config.search.refine)
 
     def rank(self, queries: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
         """Return the k nearest items of each query, which is encoded, without their records."""
@@ -168,7 +188,8 @@ class EngineSearcher:
         if not hits:
             return False
         limit = self.config.search.no_match_percentile
-        percentiles = (hits[0].percentile, ood_percentile)
+        nearest = min(hits, key=lambda hit: hit.distance)
+        percentiles = (nearest.percentile, ood_percentile)
         return any(percentile is not None and percentile > limit for percentile in percentiles)
 
     def graph(
@@ -197,6 +218,7 @@ class EngineSearcher:
         k: int,
         filter_: SearchFilter,
         region: Region | Auto | None,
+        refine: Refine,
     ) -> Iterator[EngineResult | PipelineError]:
         settings = self.config.embedding
         prepare = partial(self._encoder.prepare, region=region)
@@ -204,7 +226,7 @@ class EngineSearcher:
             prepared = ordered_map(prepare, batch, settings.decoders, ahead=len(batch))
             encoded = self._encoder.encode(list(prepared))
             vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
-            results = iter(self._results(vectors, k, filter_))
+            results = iter(self._results(vectors, k, filter_, refine))
             yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
 
     def _filter(
@@ -224,17 +246,23 @@ class EngineSearcher:
         return SearchFilter(condition, min_distance, max_distance, group)
 
     def _results(
-        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
+        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter, refine: Refine
     ) -> list[EngineResult]:
-        ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
+        refiner = Refiner(Ranking(self.index, self.build, filter_), refine)
+        refined = refiner.rank([query.vectors for query in queries], k)
         return [
             self._result(
-                [self._hit(rank, item, query.rounding) for rank, item in enumerate(items, 1)], query
+                [self._hit(rank, item, query.rounding) for rank, item in enumerate(found.items, 1)],
+                query,
+                found.searched,
+                refiner.refine,
             )
-            for query, items in zip(queries, ranked, strict=True)
+            for query, found in zip(queries, refined, strict=True)
         ]
 
-    def _result(self, hits: list[Hit], query: EncodedQuery) -> EngineResult:
+    def _result(
+        self, hits: list[Hit], query: EncodedQuery, searched: QueryVectors, refine: Refine
+    ) -> EngineResult:
         return EngineResult(
             self.name,
             tuple(hits),
@@ -244,7 +272,8 @@ class EngineSearcher:
             self.build.fingerprint,
             self.warning,
             query.region,
-            query.vectors,
+            None if refine == "off" else refine,
+            searched,
         )
 
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:

@@ -52,6 +52,11 @@ class SearchFilter:
     group: Callable[[Sequence[int]], Sequence[Hashable]] | None = None
     """Ids of items → the group of each; only the nearest item of a group is found."""
 
+    @property
+    def is_by_distance(self) -> bool:
+        """Whether it depends on how far an item is."""
+        return self.min_distance > 0 or self.max_distance < inf
+
 
 @dataclass(frozen=True)
 class Ranking:

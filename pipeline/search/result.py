@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.publish.tuning import Refine
 from pipeline.search.ranking import QueryVectors
 
 
@@ -70,7 +71,7 @@ class EngineResult:
 
     engine: str
     hits: tuple[Hit, ...]
-    """Nearest first, ordered by (distance, item id)."""
+    """Nearest first, ordered by (distance, item id), unless the order was `refined`."""
     no_match: bool
     """Whether nothing in the catalog is like the query: its nearest hit is unusually far, or the
     photo itself is out of distribution, beyond the percentile `search.no_match_percentile`."""
@@ -87,6 +88,8 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    refined: Refine | None = None
+    """How the order was refined, `expand` or `rerank`; None: hits are in the order of distances."""
     searched: QueryVectors | None = field(default=None, repr=False, compare=False)
     """The vectors that the index was searched with."""
 
@@ -95,8 +98,9 @@ class EngineResult:
         return replace(self, hits=self.hits[:k])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
+        """Return JSON-able values; `refined` only where the order was."""
         return {
+            **({"refined": self.refined} if self.refined else {}),
             "hits": [hit.to_dict() for hit in self.hits],
             "no_match": self.no_match,
             "ood_percentile": self.ood_percentile,

@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError, QueryError
 from pipeline.images import AUTO, as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
+from pipeline.publish.tuning import Refining
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_fusion import EngineFusion
 from pipeline.search.engine_searcher import EngineSearcher, positive
@@ -157,6 +158,7 @@ class Searcher:
         *,
         region: RegionOf | None = None,
         fuse: bool = False,
+        refine: Refining | None = None,
         **filters: Unpack[Filters],
     ) -> SearchResult:
         """Return the k nearest items by each engine: `search("photo.jpg", k=3, where="id < 9")`.
@@ -164,13 +166,14 @@ class Searcher:
         `query` is a photo (path, encoded bytes or Pillow image), `Item(7)`, or a vector of the one
         engine that is open. With `region=(x, y, w, h)`, fractions of the upright photo, only that
         part is searched with, and with `region="auto"` what stands out from a plain background.
-        With `fuse` the result has one list more, all engines' lists fused.
+        With `fuse` the result has one list more, all engines' lists fused; `refine` stands for
+        `search.refine`.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
             RejectedImage: the photo is not acceptable.
         """
-        (result,) = self.search_all([query], k, region=region, fuse=fuse, **filters)
+        (result,) = self.search_all([query], k, region=region, fuse=fuse, refine=refine, **filters)
         if isinstance(result, PipelineError):
             raise result
         return result
@@ -182,6 +185,7 @@ class Searcher:
         *,
         region: RegionOf | None = None,
         fuse: bool = False,
+        refine: Refining | None = None,
         **filters: Unpack[Filters],
     ) -> Iterator[SearchResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
@@ -196,7 +200,7 @@ class Searcher:
         depth = max(positive(k), DEPTH) if fuse else k
         originals, *copies = shared(queries, 1 + len(self.engines))
         streams = [
-            engine.search_all(copy, depth, region=region, **filters)
+            engine.search_all(copy, depth, region=region, refine=refine, **filters)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
         where = filters.get("where")
