@@ -58,9 +58,10 @@ def rerank(query: F32Matrix, found: F32Matrix) -> Ids:
     among = _distances(found, found)
     typical = _typical(among)
     neighbors = np.argsort(among, axis=1, kind="stable")[:, 1 : NEIGHBORS + 1]
-    weights = _similarity(np.take_along_axis(among, neighbors, axis=1), typical)
-    sums = np.einsum("ij,ijk->ik", weights, found[neighbors].astype(np.float64))
-    refined = (found + sums) / (1 + weights.sum(axis=1, keepdims=True))
+    weights = np.eye(len(found))
+    similar = _similarity(np.take_along_axis(among, neighbors, axis=1), typical)
+    np.put_along_axis(weights, neighbors, similar, axis=1)
+    refined = weights @ found.astype(np.float64) / weights.sum(axis=1, keepdims=True)
     of_query = _similarity(_distances(query, found).min(axis=0)[:NEIGHBORS], typical)
     expanded = (query + of_query @ found[:NEIGHBORS].astype(np.float64)) / (1 + of_query.sum())
     scores = (

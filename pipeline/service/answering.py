@@ -87,7 +87,14 @@ def _search(
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
     }
-    found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **filters)
+    found = searcher.search(
+        query,
+        options.k,
+        region=options.region,
+        fuse=options.fuse,
+        refine=options.refine,
+        **filters,
+    )
     result = found.to_dict()
     if not resources.config.serve.show_paths:
         lists = [found["hits"] for found in result["engines"].values()]

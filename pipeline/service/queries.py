@@ -49,6 +49,9 @@ class SearchOptions(BaseModel):
         " from a plain background",
     )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
+    refine: Literal["off", "expand", "rerank", "measured"] | None = Field(
+        None, description="refine the order by what is found; else as the settings say"
+    )
 
 
 class SearchRequest(SearchOptions):
