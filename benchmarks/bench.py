@@ -18,12 +18,14 @@ import convolutions
 import downloads
 import embedding
 import evaluation
+import fusion
 import latent
 import lookup
 import memory
 import no_match
 import publishing
 import reconstruction
+import refining
 import region
 import runtimes
 import serving
@@ -51,6 +53,8 @@ def main() -> None:
         "serving": serving.measure,
         "region": region.measure,
         "publishing": publishing.measure,
+        "fusion": fusion.measure,
+        "refining": refining.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

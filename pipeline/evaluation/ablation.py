@@ -92,7 +92,7 @@ class Ablation:
         ]
         if weights is not None:
             off = {name: of_engine["off"] for name, of_engine in scores.items()}
-            gains += self._fusing(off, weights)
+            gains += self.fusing(off, weights)
         return tuple(gains)
 
     def _refining(self, engine: str, scores: RefinedScores) -> list[StageGain]:
@@ -109,7 +109,8 @@ class Ablation:
             chosen.append(choice)
         return [*gains, self._gain("measured", engine, measured, tuple(chosen))]
 
-    def _fusing(self, off: Mapping[str, F64Matrix], weights: F64Matrix) -> list[StageGain]:
+    def fusing(self, off: Mapping[str, F64Matrix], weights: F64Matrix) -> list[StageGain]:
+        """Return what fusing gains over the best engine; `off`: (queries, metrics) of each."""
         best = max(off, key=lambda name: float(off[name][:, _P3].mean()))
         run = partial(self.experiment.run, self.engines, fuse=True, progress=self.progress)
         fused = {"reciprocal_rank": run(), "weighted": run(weights=weights)}
