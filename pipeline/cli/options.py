@@ -93,6 +93,7 @@ Grid = Annotated[
 ]
 
 # Of evaluations.
+Ablate = Annotated[bool, Option("--ablate", help="Measure what each stage of a search gains.")]
 Label = Annotated[
     str,
     Option("--label", "-l", help="The column whose value relevant items share.", metavar="COLUMN"),
