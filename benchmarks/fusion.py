@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.config import Config, load_config
-from pipeline.evaluation.ablation import Ablation
-from pipeline.evaluation.evaluate import engine_retriever
-from pipeline.evaluation.experiment import RetrievalExperiment
-from pipeline.evaluation.folds import fold_weights
-from pipeline.evaluation.gallery import Gallery, leave_one_out
+from pipeline.evaluation.candidates import Candidates, labeled_candidates
+from pipeline.evaluation.folds import FOLDS, folds_of
+from pipeline.evaluation.fusion_fit import fit_weights
+from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.labels import values_of
-from pipeline.evaluation.metrics import METRICS
+from pipeline.index.base import F64Matrix, F64Vector
 from pipeline.search import searcher as search
 from pipeline.stages import build
 
@@ -80,34 +81,45 @@ def catalogs(data: Path | None, folder: Path) -> Iterator[Config]:
 
 
 def fused(config: Config) -> Iterator[dict[str, object]]:
-    """Yield a row for every two and three engines of a catalog."""
+    """Yield a row for every two and three engines of a catalog.
+
+    The first three of every fusion are among the first 30 of its engines, but for rare exceptions,
+    so no more is ranked.
+    """
     with search.open(config) as searcher:
-        engines = searcher.engines
         labels = values_of(searcher.catalog, "category")
-        indexed = [one.build.ids[:, 1] for one in engines.values()]
-        gallery = Gallery.of(searcher.catalog, labels, {}, indexed, ())
-        queries = leave_one_out(gallery, QUERIES, SEED)
-        experiment = RetrievalExperiment.of(gallery, queries)
-        retrievers = {name: engine_retriever(one, gallery) for name, one in engines.items()}
-        alone = experiment.run(list(retrievers.values()), fuse=False).scores
-        off = {name: alone[:, i] for i, name in enumerate(engines)}
-        for names in (pick for size in (2, 3) for pick in combinations(engines, size)):
-            chosen = {name: engines[name] for name in names}
-            weights = fold_weights(chosen, gallery, queries, SEED)
-            of_names = [retrievers[name] for name in names]
-            ablation = Ablation(experiment, gallery, chosen, of_names, SEED, RESAMPLES)
-            gains = ablation.fusing({name: off[name] for name in names}, weights.of_queries)
-            best = gains[0].of
-            yield {
-                "catalog": config.catalog,
-                "engines": "+".join(names),
-                "best": best,
-                "its P@3": f"{off[best][:, list(METRICS).index('P@3')].mean():.3f}",
-                **{
-                    one.stage: "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(
-                        **vars(one.gains["P@3"])
-                    )
-                    for one in gains
-                },
-                "first fold": {n: round(w, 2) for n, w in weights.by_fold[0].items()},
-            }
+        candidates = labeled_candidates(searcher.engines, labels, QUERIES)
+    items = np.unique(np.concatenate([candidates.queries, *candidates.items]))
+    fold_of = dict(zip(items.tolist(), folds_of(len(items), SEED).tolist(), strict=True))
+    folds = np.array([fold_of[query] for query in candidates.queries.tolist()])
+    for names in (pick for size in (2, 3) for pick in combinations(candidates.engines, size)):
+        chosen = candidates.among(names)
+        fitted = [
+            fit_weights(chosen.without(np.array([i for i, f in fold_of.items() if f == fold])))
+            for fold in range(FOLDS)
+        ]
+        weights = np.array([list(of_fold.values()) for of_fold in fitted])[folds]
+        alone = [_precision(chosen, np.full_like(weights, row)) for row in np.eye(len(names))]
+        best = int(np.argmax([one.mean() for one in alone]))
+        difference = _precision(chosen, weights) - alone[best]
+        (gain,) = bootstrap(difference[:, np.newaxis], RESAMPLES, SEED)
+        yield {
+            "catalog": config.catalog,
+            "engines": "+".join(names),
+            "best": names[best],
+            "its P@3": f"{alone[best].mean():.3f}",
+            "weighted": f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+            "mean weights": dict(zip(names, weights.mean(axis=0).round(2).tolist(), strict=True)),
+        }
+
+
+def _precision(candidates: Candidates, weights: F64Matrix) -> F64Vector:
+    """P@3 of each query, by (queries, engines) weights."""
+    total = np.zeros(candidates.items.shape)
+    for of_queries, distances in zip(weights.T, candidates.distances, strict=True):
+        weight = of_queries[:, np.newaxis]
+        total += weight * np.where(weight > 0, distances, 0)
+    total[candidates.items < 0] = np.inf
+    first = np.argsort(total, axis=1, kind="stable")[:, :3]
+    precision: F64Vector = np.take_along_axis(candidates.relevant, first, axis=1).mean(axis=1)
+    return precision
