@@ -19,12 +19,14 @@ import downloads
 import duplicates
 import embedding
 import evaluation
+import fusion
 import latent
 import lookup
 import memory
 import no_match
 import publishing
 import reconstruction
+import refining
 import region
 import runtimes
 import serving
@@ -57,6 +59,8 @@ def main() -> None:
         "publishing": publishing.measure,
         "words": words.measure,
         "duplicates": duplicates.measure,
+        "fusion": fusion.measure,
+        "refining": refining.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

@@ -22,6 +22,7 @@ from pipeline.embeddings.runners import open_runner
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
+from pipeline.evaluation.tune import tune
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
@@ -129,7 +130,8 @@ def build(
         if "index" in stages and config.finds_duplicates:
             update_duplicates(ws.catalog, ws.duplicates, limits, decoders, progress)
         if "index" in stages:
-            report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
+            gate = partial(judge, config, accept_losses=accept_removals)
+            report.publication = publish(ws, gate, partial(tune, config))
     _warn_of_random_weights(report, progress)
     return report
 

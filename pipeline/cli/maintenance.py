@@ -26,12 +26,13 @@ from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.config import Config
     from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.clean import Removal
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
+    from pipeline.publish.tuning import Tuning
 
 MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
 MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
@@ -239,11 +240,28 @@ def print_info(info: CatalogInfo) -> None:
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     print_table(table)
+    for line in _tuning_lines(info.tuning) if info.tuning else ():
+        out.print(cell(line))
     for engine in info.engines.values():
         if isinstance(engine.model, DerivedModelInfo):
             out.print(cell(engine.model.told))
         if engine.model and engine.model.warning:
             out.print(cell(engine.model.warning))
+
+
+def _tuning_lines(tuning: Tuning) -> Iterator[str]:
+    """Say what was measured for a publication, and on what."""
+    judged = f"by {tuning.label}" if tuning.label else "by views of the catalog's photos"
+    if tuning.fusion:
+        weights = tuning.fusion.of(list(tuning.fusion.alone))
+        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        yield f"fused by weights, fitted to {counted(tuning.queries, 'query')} {judged}: {shown}"
+    for name, measured in (tuning.refine or {}).items():
+        gain = measured.gains.get(measured.chosen)
+        why = (
+            f", mAP {gain['mAP']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" if gain else ""
+        )
+        yield f"refined as measured {judged}: {name} {measured.chosen}{why}"
 
 
 def _published(info: CatalogInfo) -> str:

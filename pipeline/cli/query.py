@@ -57,6 +57,7 @@ def query(
     min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
     max_distance: Annotated[float, Option(help="No item further than this.")] = math.inf,
     fuse: options.Fuse = False,
+    refine: options.Refine = None,
     grid: options.Grid = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
@@ -91,6 +92,7 @@ def query(
             unlike=unlike or (),
             collapse=collapse,
             fuse=fuse,
+            refine=refine,
         )
         for named, result in zip(queries, results, strict=True):
             _print(named.name, result, paths=paths, as_json=as_json)

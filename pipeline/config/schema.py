@@ -81,8 +81,19 @@ class IndexSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """What answers say of themselves."""
+    """How lists are made of what the indexes find, and what answers say of themselves."""
 
+    fusion: Literal["reciprocal_rank", "weighted"] = "reciprocal_rank"
+    """how the engines' lists become one. reciprocal_rank: by ranks, each engine alike | weighted:
+    by distances, with weights that are fitted when a catalog is published, so that it is no worse
+    than the best engine; a weight may be 0"""
+    refine: Literal["off", "expand", "rerank", "measured"] = "off"
+    """whether what is found refines the query. expand: search again with the mean of the query and
+    what is mutually near it | rerank: sort the first 100 anew by each other | measured: for each
+    engine what is measured to be better when a catalog is published, if anything is"""
+    label: Text | None = "category"
+    """the column that says what is right where weighted or measured has to be decided; null: no
+    column, but whether changed photos find what they were made from"""
     no_match_percentile: float = Field(99, ge=0, le=100)
     """a query has "no good match" when its nearest neighbor is further away than the nearest
     neighbors of this percentage of the catalog's own photos; 100: never"""

@@ -17,10 +17,11 @@ from pipeline.errors import PipelineError, QueryError
 from pipeline.evaluation.agreement import overlap, rank_biased_overlap
 from pipeline.evaluation.exclusions import SharedValues
 from pipeline.search import searcher as search
+from pipeline.search.engine_fusion import EngineFusion
 from pipeline.search.engine_searcher import EngineSearcher
-from pipeline.search.fusion import DEPTH, fuse
+from pipeline.search.fusion import DEPTH
 from pipeline.search.query import Item, Query
-from pipeline.search.result import FusedHit, Hit
+from pipeline.search.result import EngineResult, FusedHit, Hit
 
 Lists = Mapping[str, Sequence[Hit]]
 """Engine → its hits, nearest first."""
@@ -146,6 +147,7 @@ class _Comparer:
         self.labels = values_of(self.catalog, options.label)
         self.photos = SharedValues(self.catalog.photo_item_pairs())
         self.depth = max(options.k, DEPTH)
+        self.fusion = EngineFusion({searcher.name: searcher for searcher in searchers})
 
     def run(self) -> Comparison:
         """Search with all queries, and summarize."""
@@ -155,14 +157,15 @@ class _Comparer:
         failed: dict[str, str] = {}
         pairs: dict[tuple[int, int], Pair] = {}
         for query, *results in zip(queries, *searches, strict=True):
-            lists: dict[str, Sequence[Hit]] = {}
+            found: dict[str, EngineResult] = {}
             for result in results:
                 if isinstance(result, PipelineError):
                     failed[str(query)] = str(result)
                     break
-                lists[result.engine] = result.hits
+                found[result.engine] = result
             else:
-                answers.append(self._compare(query, lists))
+                lists = {name: result.hits for name, result in found.items()}
+                answers.append(self._compare(query, lists, found))
                 if isinstance(query, Item):
                     pairs |= {pair.items: pair for pair in self._pairs(query.id, lists)}
         verdicts = [answer.right for answer in answers if answer.right is not None]
@@ -187,7 +190,9 @@ class _Comparer:
         random = np.random.default_rng(self.options.seed)
         return sorted(random.choice(items, min(self.options.sample, len(items)), False).tolist())
 
-    def _compare(self, query: Query, lists: Lists) -> QueryComparison:
+    def _compare(
+        self, query: Query, lists: Lists, found: Mapping[str, EngineResult]
+    ) -> QueryComparison:
         """Compare the engines' answers to one query."""
         item = query.id if isinstance(query, Item) else None
         label = None if item is None else self.labels.get(item)
@@ -202,7 +207,7 @@ class _Comparer:
             item,
             label,
             {name: hits[:k] for name, hits in lists.items()},
-            fuse(lists, k),
+            self.fusion.fuse(found, k),
             self._right(item, label, lists) if item is not None and label else None,
             agreements,
         )

@@ -12,8 +12,10 @@ from pipeline.catalog.labels import values_of
 from pipeline.config import AutoencoderSettings, Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation import cost
+from pipeline.evaluation.ablation import Ablation, StageGain, refined_retriever
 from pipeline.evaluation.baselines import pca_retriever, random_retriever
 from pipeline.evaluation.experiment import RetrievalExperiment
+from pipeline.evaluation.folds import FoldWeights, fold_weights
 from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
 from pipeline.evaluation.labels import LabeledPhoto, read_query_set
 from pipeline.evaluation.options import EvaluationOptions
@@ -112,9 +114,12 @@ class _Evaluator:
             raise self._nothing_to_find(gallery, queries)
 
         experiment = RetrievalExperiment.of(gallery, queries)
+        weights = self._fold_weights(gallery, queries)
+        is_weighted = self.config.search.fusion == "weighted"
         result = experiment.run(
-            retrievers,
+            [self._as_searched(one, gallery) for one in retrievers],
             fuse=len(self.searchers) > 1,
+            weights=weights.of_queries if weights and is_weighted else None,
             progress=self.progress,
             query_block=options.query_block,
         )
@@ -129,10 +134,46 @@ class _Evaluator:
             rejected=rejected,
             reconstructions=tuple(sample.measured for sample in reconstructions),
             costs=self._costs() if options.cost else (),
+            fusion_weights=weights.by_fold if weights and is_weighted else (),
+            stages=self._stages(experiment, gallery, retrievers, weights),
         )
         items = None if queries.items is None else gallery.items[queries.items[result.answerable]]
         scores = result.scores[:, : len(self.searchers)]
         return EvaluationDetails(evaluation, items, scores, reconstructions)
+
+    def _as_searched(self, retriever: Retriever, gallery: Gallery) -> Retriever:
+        """The same, refined as searches by this engine are."""
+        searcher = self._by_name.get(retriever.name)
+        if searcher is None:
+            return retriever
+        return refined_retriever(searcher, retriever, gallery, searcher.chosen())
+
+    def _fold_weights(self, gallery: Gallery, queries: QuerySet) -> FoldWeights | None:
+        """The weights of the fusion, from other folds; None where none are needed."""
+        is_wanted = self.options.ablate or self.config.search.fusion == "weighted"
+        if not is_wanted or len(self.searchers) == 1:
+            return None
+        return fold_weights(self._by_name, gallery, queries, self.options.seed)
+
+    def _stages(
+        self,
+        experiment: RetrievalExperiment,
+        gallery: Gallery,
+        retrievers: Sequence[Retriever],
+        weights: FoldWeights | None,
+    ) -> tuple[StageGain, ...]:
+        if not self.options.ablate:
+            return ()
+        engines = [one for one in retrievers if one.kind == "engine"]
+        seed, resamples = self.options.seed, self.options.resamples
+        ablation = Ablation(
+            experiment, gallery, self._by_name, engines, seed, resamples, self.progress
+        )
+        return ablation.stages(weights.of_queries if weights else None)
+
+    @property
+    def _by_name(self) -> dict[str, EngineSearcher]:
+        return {searcher.name: searcher for searcher in self.searchers}
 
     def _evaluation(
         self, summary: Summary, retrievers: Sequence[Retriever], **measured: Any
@@ -192,7 +233,7 @@ class _Evaluator:
         """Every engine, then the baselines."""
         seed = self.options.seed
         return [
-            *(_engine_retriever(searcher, gallery) for searcher in self.searchers),
+            *(engine_retriever(searcher, gallery) for searcher in self.searchers),
             *(
                 pca_retriever(gallery, self.pixels[preprocessing], preprocessing, dim, seed)
                 for dim, preprocessing in self.baselines.items()
@@ -247,7 +288,9 @@ class _Evaluator:
         )
 
 
-def _engine_retriever(searcher: EngineSearcher, gallery: Gallery) -> Retriever:
+def engine_retriever(searcher: EngineSearcher, gallery: Gallery) -> Retriever:
+    """Return what ranks a gallery by an engine's distances."""
+
     def load_encoder() -> PhotoEncoder:
         return PhotoEncoder(searcher.model.prepare, searcher.model.encode)
 

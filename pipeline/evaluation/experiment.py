@@ -12,10 +12,11 @@ from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.exclusions import ExcludedCount, Exclusions, SharedValues
 from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.metrics import METRICS, score
-from pipeline.evaluation.retriever import Retriever
-from pipeline.index.base import F64Array, Ids, Mask
+from pipeline.evaluation.retriever import Ranker, Retriever
+from pipeline.index.base import F64Array, F64Matrix, Ids, Mask
 from pipeline.progress import SILENT, Progress
 from pipeline.search.fusion import DEPTH, full_order_scores
+from pipeline.search.weighting import weighted_orders
 
 Value = TypeVar("Value")
 
@@ -70,11 +71,15 @@ class RetrievalExperiment:
         retrievers: Sequence[Retriever],
         *,
         fuse: bool,
+        weights: F64Matrix | None = None,
         progress: Progress = SILENT,
         query_block: int = QUERY_BLOCK,
     ) -> ExperimentResult:
-        """Rank by all retrievers, and score: `experiment.run(retrievers, fuse=True)`."""
-        rankers = [ExactRanker(r.gallery, self.queries.vectors(r)) for r in retrievers]
+        """Rank by all retrievers, and score: `experiment.run(retrievers, fuse=True)`.
+
+        The engines' lists are fused by ranks, or with (queries, engines) `weights` of distances.
+        """
+        rankers = [self._ranker(retriever) for retriever in retrievers]
         engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"] if fuse else []
         scores = [np.empty((0, len(retrievers) + fuse, len(METRICS)))]
         counts = dict.fromkeys(self.exclusions, ExcludedCount())
@@ -92,14 +97,30 @@ class RetrievalExperiment:
                     is_relevant[not_listed] = False
                 sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
-                if fuse:
+                if fuse and weights is None:
                     orders.append(fused([orders[i] for i in engines]))
+                elif fuse and weights is not None:
+                    distances = [rankers[i].distances(first, last, absent) for i in engines]
+                    orders.append(
+                        weighted_orders(
+                            [orders[i] for i in engines],
+                            np.array(distances),
+                            weights[first:last],
+                            DEPTH,
+                        )
+                    )
                 kept = relevant.any(axis=1)
                 answerable[first:last] = kept
                 lists = [np.take_along_axis(relevant, order, axis=1)[kept] for order in orders]
                 scores.append(np.stack([score(ranked, sizes[kept]) for ranked in lists], axis=1))
                 advance(last - first)
         return ExperimentResult(np.concatenate(scores), answerable, counts)
+
+    def _ranker(self, retriever: Retriever) -> Ranker:
+        vectors = self.queries.vectors(retriever)
+        if retriever.refined:
+            return retriever.refined(vectors, self.queries.items)
+        return ExactRanker(retriever.gallery, vectors)
 
     def _excluded(self, first: int, last: int) -> dict[str, list[Ids]]:
         """What is shared → the items excluded for it from the lists of the queries."""

@@ -120,7 +120,9 @@ def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:
     A photo that can no longer be read counts as found.
     """
     first = [int(items[0]) for items in _items_of(searcher.build, rows)]
-    photos = [_read_photo(searcher, row, item) for row, item in zip(rows, first, strict=True)]
+    photos = [
+        read_indexed_photo(searcher, row, item) for row, item in zip(rows, first, strict=True)
+    ]
     results = searcher.search_all((photo for photo in photos if photo), K)
     return np.array(
         [
@@ -131,7 +133,7 @@ def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:
     )
 
 
-def _read_photo(searcher: EngineSearcher, row: int, item: int) -> bytes | None:
+def read_indexed_photo(searcher: EngineSearcher, row: int, item: int) -> bytes | None:
     """The file of a row's photo; None if it cannot be read, or has changed."""
     sha256 = searcher.build.photos[row].tobytes()
     path = searcher.catalog.photo_path(sha256, item)

@@ -19,6 +19,7 @@ from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
+from pipeline.publish.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,12 @@ class CatalogInfo:
     held: str | None  # why the last ingest changed nothing, if the source may be out of reach
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
+    tuning: Tuning | None = None  # what was measured for the publication, if the settings ask
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return asdict(self)
+        """Return JSON-able values; `tuning` only where there is one."""
+        content = asdict(self)
+        return content if self.tuning else {k: v for k, v in content.items() if k != "tuning"}
 
 
 def catalog_info(config: Config) -> CatalogInfo:
@@ -122,6 +125,7 @@ def catalog_info(config: Config) -> CatalogInfo:
             held=catalog.get_meta("held"),
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config), published) for name in config.engines},
+            tuning=published.tuning if published else None,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pipeline.artifacts import Manifest
 from pipeline.index.builds import Build
+from pipeline.publish.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,20 @@ class Publication:
     """What the gate found, engine by engine."""
     faults: tuple[str, ...] = ()
     """Why it must not answer, a sentence each; none if it may."""
+    tuning: Tuning | None = None
+    """What was measured for it, where the settings ask for that."""
 
     def is_same_as(self, other: Publication | None) -> bool:
-        """Whether both give the same answers."""
+        """Whether both have the same items and indexes."""
         return other is not None and (self.generation, self.engines) == (
             other.generation,
             other.engines,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return asdict(self) | {"faults": list(self.faults)}
+        """Return JSON-able values; `tuning` only where there is one."""
+        content = asdict(self) | {"faults": list(self.faults)}
+        return content if self.tuning else {k: v for k, v in content.items() if k != "tuning"}
 
     @classmethod
     def from_dict(cls, manifest: Manifest) -> Self:
@@ -74,6 +78,8 @@ class Publication:
         Raises:
             KeyError, TypeError: the manifest is of something else.
         """
-        content = {name: manifest[name] for name in cls.__dataclass_fields__}
-        engines = {name: PublishedEngine(**one) for name, one in content["engines"].items()}
-        return cls(**content | {"engines": engines, "faults": tuple(content["faults"])})
+        content = {name: manifest[name] for name in cls.__dataclass_fields__ if name != "tuning"}
+        content["engines"] = {n: PublishedEngine(**one) for n, one in content["engines"].items()}
+        content["faults"] = tuple(content["faults"])
+        tuning = Tuning.from_dict(manifest["tuning"]) if "tuning" in manifest else None
+        return cls(**content, tuning=tuning)

@@ -19,6 +19,7 @@ from pipeline.publish.opening import OpenPublication, open_catalog
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.retention import retire
 from pipeline.publish.store import PublicationStore
+from pipeline.publish.tuning import Tuning, tuning_settings
 from pipeline.workspace import Workspace
 
 
@@ -33,6 +34,8 @@ class GateVerdict(NamedTuple):
 
 Gate = Callable[[OpenPublication, Publication | None], GateVerdict]
 """Judges a publication that is to answer, beside the one that answers now."""
+Tune = Callable[[OpenPublication, Publication | None], Tuning | None]
+"""Measures what settings ask for, or takes it over from the publication that answers now."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +54,35 @@ class PublishReport:
         return {"number": number, "new": self.is_new, "answering": self.answering}
 
 
-def publish(ws: Workspace, gate: Gate) -> PublishReport:
+def publish(ws: Workspace, gate: Gate, tune: Tune = lambda *_: None) -> PublishReport:
     """Publish what has been built, unless it is published already.
 
-        publish(workspace, partial(judge, config)).answering
+        publish(workspace, partial(judge, config), partial(tune, config)).answering
 
     Raises:
         GateError: the gate refuses it; what answered before answers.
         BusyError: what the gate refused before is open, and would be replaced.
         NotBuiltError: an engine has no index yet.
     """
-    while (report := _publish(ws, gate, PublicationStore(ws.config))) is None:
+    while (report := _publish(ws, gate, tune, PublicationStore(ws.config))) is None:
         pass
     return report
 
 
-def _publish(ws: Workspace, gate: Gate, store: PublicationStore) -> PublishReport | None:
+def _publish(
+    ws: Workspace, gate: Gate, tune: Tune, store: PublicationStore
+) -> PublishReport | None:
     """Do what `publish` does; None where what was kept aside was forced meanwhile."""
     pointer = store.last_pointer()
     answering, aside = store.get(pointer.publication), store.get(pointer.newest + 1)
     candidate = _candidate(ws, answering, pointer.newest + 1)
     for published in (answering, store.get(pointer.newest)):
-        if published and candidate.is_same_as(published):
+        if published and _is_published(ws, candidate, published):
             return _keep(ws, store, published)
-    if aside and not aside.faults and candidate.is_same_as(aside):
+    if aside and not aside.faults and _is_published(ws, candidate, aside):
         judged = aside  # a run was killed before it could answer
     else:
-        judged = _judge(ws, gate, candidate, answering)
+        judged = _judge(ws, gate, tune, candidate, answering)
     with lock(store.folder, wait=True):  # not before, as going back must not wait for the gate
         if store.last_pointer().newest != pointer.newest:
             return None
@@ -99,6 +104,13 @@ def _keep(ws: Workspace, store: PublicationStore, published: Publication) -> Pub
     return PublishReport(published, False, number)
 
 
+def _is_published(ws: Workspace, candidate: Publication, published: Publication) -> bool:
+    """Whether a publication has what the candidate has, and what the settings want measured."""
+    wanted = tuning_settings(ws.config)
+    is_tuned = not wanted or (published.tuning and published.tuning.settings == wanted)
+    return bool(is_tuned) and candidate.is_same_as(published)
+
+
 def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:
     """What would answer, if it were published now."""
     builds = {name: engine.current_build() for name, engine in ws.engines.items()}
@@ -112,15 +124,22 @@ def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Pub
 
 
 def _judge(
-    ws: Workspace, gate: Gate, candidate: Publication, answering: Publication | None
+    ws: Workspace,
+    gate: Gate,
+    tune: Tune,
+    candidate: Publication,
+    answering: Publication | None,
 ) -> Publication:
-    """Return a publication with what the gate says of it."""
+    """Return a publication with what the gate says of it, and what was measured for it."""
     if answering:
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
         verdict = gate(OpenPublication(candidate, catalog), answering)
-    return replace(candidate, checks=verdict.checks, faults=verdict.faults)
+        judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)
+        is_tuned = not verdict.faults
+        tuning = tune(OpenPublication(judged, catalog), answering) if is_tuned else None
+    return replace(judged, tuning=tuning)
 
 
 def _write(store: PublicationStore, judged: Publication, aside: Publication | None) -> None:

@@ -34,6 +34,9 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
     )
     headings = ("ranked by", *evaluation.systems[0].scores)
     yield _table(headings, means, "Means with 95 % intervals")
+    yield from map(cell, _weights(evaluation))
+    if evaluation.stages:
+        yield _stages(evaluation)
     yield from map(cell, _held_out(evaluation))
     yield _by_label(evaluation)
     if evaluation.reconstructions:
@@ -102,6 +105,27 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
             queries = counted(excluded.queries, "query")
             items = f"{counted(excluded.pairs, 'item')} of the lists of {queries}"
             yield f"left out, as they show the same {what} as the query: {items}"
+
+
+def _weights(evaluation: Evaluation) -> Iterator[str]:
+    """Say how the engines were fused, if by weights."""
+    if evaluation.fusion_weights:
+        by_engine = []
+        for name in evaluation.fusion_weights[0]:
+            weights = sorted(one[name] for one in evaluation.fusion_weights)
+            low, high = weights[0], weights[-1]
+            by_engine.append(f"{name} {low:.2f}" + (f" to {high:.2f}" if low < high else ""))
+        yield f"fused by weights, fitted to other folds: {', '.join(by_engine)}"
+
+
+def _stages(evaluation: Evaluation) -> Table:
+    rows = []
+    for stage in evaluation.stages:
+        chosen = f" ({', '.join(dict.fromkeys(stage.chosen))})" if stage.chosen else ""
+        gains = (f"{e.mean:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for e in stage.gains.values())
+        rows.append((f"{stage.stage}{chosen}", stage.of, *gains))
+    headings = ("stage", "beside", *evaluation.stages[0].gains)
+    return _table(headings, rows, "Gains by stage, paired by query, with 95 % intervals")
 
 
 def _held_out(evaluation: Evaluation) -> Iterator[str]:

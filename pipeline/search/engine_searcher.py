@@ -26,11 +26,14 @@ from pipeline.index.calibration import read_calibration
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
+from pipeline.publish.tuning import Refine, Refining
 from pipeline.search.encoding import PreparedQuery, QueryEncoder
 from pipeline.search.feedback import Feedback, read_feedback
+from pipeline.search.item_distances import ItemDistances
 from pipeline.search.loaded_models import load_once
 from pipeline.search.query import EncodedQuery, Filters, Options, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
+from pipeline.search.refining import RefinedList, Refiner
 from pipeline.search.result import EngineResult, Hit
 from pipeline.search.tiers import rank_tiers
 from pipeline.search.word_hits import WordRanking
@@ -73,6 +76,7 @@ class EngineSearcher:
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
         self.index: VectorIndex = open_build(self.build)
+        self.item_distances = ItemDistances(self.index, self.build)
         model = load_once(engine.name, self.model_folder, opened.loaded)
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index, model
@@ -133,7 +137,8 @@ class EngineSearcher:
         part of the photo is searched with, as if it were a photo of its own. `Text` is searched
         with by what it means, if the engine has a text tower, or with `look` by what the items look
         like whose text has its words. The query is moved toward items that are given as `like`,
-        and away from those of `unlike`.
+        and away from those of `unlike`. With `refine` the order is refined otherwise than by
+        `search.refine`: then it is not that of distances.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
@@ -163,13 +168,31 @@ class EngineSearcher:
             QueryError: at once, if it holds for all of them.
         """
         part = None if region is None else as_region(region)
+        part = None if region is None else as_region(region)
         is_by_look = options.pop("look", False)
         feedback = read_feedback(options.pop("like", ()), options.pop("unlike", ()), self._encoder)
+        refine = self.chosen(options.pop("refine", None))
         filter_ = self._filter(**cast(Filters, options))
         words = words or WordRanking(self.catalog, filter_.condition)
         look = words if is_by_look else None
         prepare = partial(self._encoder.prepare, region=part, look=look)
-        return self._search_batches(iter(queries), positive(k), filter_, prepare, feedback)
+        return self._search_batches(iter(queries), positive(k), filter_, prepare, feedback, refine)
+
+    def chosen(self, refine: Refining | None = None) -> Refine:
+        """Return how lists are refined: what was measured to be best, if that is to be used.
+
+        With None, as `search.refine` says.
+        """
+        refine = self.config.search.refine if refine is None else refine
+        if refine != "measured":
+            return refine
+        tuning = self.publication.tuning
+        measured = tuning.refine if tuning else None
+        return measured[self.name].chosen if measured and self.name in measured else "off"
+
+    def rank(self, queries: Sequence[QueryVectors], k: int) -> list[list[RankedItem]]:
+        """Return the k nearest items of each query, which is encoded, without their records."""
+        return Ranking(self.index, self.build, SearchFilter()).rank(queries, positive(k))
 
     def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
         """Whether the catalog shows nothing like a query with these hits, nearest first.
@@ -180,7 +203,8 @@ class EngineSearcher:
         if not hits:
             return False
         limit = self.config.search.no_match_percentile
-        percentiles = (hits[0].percentile, ood_percentile)
+        nearest = min(hits, key=lambda hit: hit.distance)
+        percentiles = (nearest.percentile, ood_percentile)
         return any(percentile is not None and percentile > limit for percentile in percentiles)
 
     def duplicates(self, collapse: bool | None = None) -> NearDuplicates | None:
@@ -219,13 +243,14 @@ class EngineSearcher:
         filter_: SearchFilter,
         prepare: Callable[[Query], PreparedQuery],
         feedback: Feedback,
+        refine: Refine,
     ) -> Iterator[EngineResult | PipelineError]:
         settings = self.config.embedding
         while batch := list(islice(queries, settings.batch_size)):
             prepared = ordered_map(prepare, batch, settings.decoders, ahead=len(batch))
             encoded = [feedback.applied(query) for query in self._encoder.encode(list(prepared))]
             vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
-            results = iter(self._results(vectors, k, filter_))
+            results = iter(self._results(vectors, k, filter_, refine))
             yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
 
     def _filter(
@@ -249,21 +274,29 @@ class EngineSearcher:
         return SearchFilter(condition, min_distance, max_distance, group, words, duplicates)
 
     def _results(
-        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
+        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter, refine: Refine
     ) -> list[EngineResult]:
         ranking, vectors = Ranking(self.index, self.build, filter_), [q.vectors for q in queries]
         if filter_.words is None:
-            ranked = ranking.rank(vectors, k)
-        else:
+            refiner = Refiner(ranking, refine)
+            refined, refine = refiner.rank(vectors, k), refiner.refine
+        else:  # whose tiers an order by vectors alone would mix
             ranked = rank_tiers(ranking, filter_.words.tiers(), vectors, k)
+            refined = [RefinedList(q, items) for q, items in zip(vectors, ranked, strict=True)]
+            refine = "off"
         return [
             self._result(
-                [self._hit(rank, item, query) for rank, item in enumerate(items, 1)], query
+                [self._hit(rank, item, query) for rank, item in enumerate(found.items, 1)],
+                query,
+                found.searched,
+                refine,
             )
-            for query, items in zip(queries, ranked, strict=True)
+            for query, found in zip(queries, refined, strict=True)
         ]
 
-    def _result(self, hits: list[Hit], query: EncodedQuery) -> EngineResult:
+    def _result(
+        self, hits: list[Hit], query: EncodedQuery, searched: QueryVectors, refine: Refine
+    ) -> EngineResult:
         return EngineResult(
             self.name,
             tuple(hits),
@@ -273,6 +306,8 @@ class EngineSearcher:
             self.build.fingerprint,
             self.warning,
             query.region,
+            None if refine == "off" else refine,
+            searched,
         )
 
     def _hit(self, rank: int, ranked: RankedItem, query: EncodedQuery) -> Hit:

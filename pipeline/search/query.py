@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import QueryError, RejectedImage
 from pipeline.images import Auto, ImageLimits, Region
+from pipeline.publish.tuning import Refining
 from pipeline.search.ranking import QueryVectors
 
 F32Vector = npt.NDArray[np.float32]
@@ -109,6 +110,8 @@ class Options(Filters, total=False):
     """Items toward which the query is moved."""
     unlike: Examples
     """Items away from which it is moved."""
+    refine: Refining | None
+    """How the order is refined; None: as `search.refine`."""
 
 
 def read_photo(

@@ -61,6 +61,11 @@ class SearchFilter:
     duplicates: NearDuplicates | None = None
     """By which near-duplicates of what is found are hidden behind it; None: none are."""
 
+    @property
+    def is_by_distance(self) -> bool:
+        """Whether it depends on how far an item is."""
+        return self.min_distance > 0 or self.max_distance < inf
+
 
 @dataclass(frozen=True)
 class Ranking:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.publish.tuning import Refine
+from pipeline.search.ranking import QueryVectors
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class EngineResult:
 
     engine: str
     hits: tuple[Hit, ...]
-    """Nearest first, ordered by (distance, item id); where words were given, those that have more
-    of them go first."""
+    """Nearest first, ordered by (distance, item id), unless the order was `refined`; where words
+    were given, those that have more of them go first."""
     no_match: bool
     """Whether nothing in the catalog is like the query: its nearest hit is unusually far, or the
     photo itself is out of distribution, beyond the percentile `search.no_match_percentile`."""
@@ -117,14 +119,19 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    refined: Refine | None = None
+    """How the order was refined, `expand` or `rerank`; None: hits are in the order of distances."""
+    searched: QueryVectors | None = field(default=None, repr=False, compare=False)
+    """The vectors that the index was searched with."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""
         return replace(self, hits=self.hits[:k])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
+        """Return JSON-able values; `refined` only where the order was."""
         return {
+            **({"refined": self.refined} if self.refined else {}),
             "hits": [hit.to_dict() for hit in self.hits],
             "no_match": self.no_match,
             "ood_percentile": self.ood_percentile,

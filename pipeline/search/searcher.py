@@ -19,6 +19,7 @@ from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
 from pipeline.search.collapsing import collapse_fused
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
+from pipeline.search.engine_fusion import EngineFusion
 from pipeline.search.engine_searcher import EngineSearcher, positive
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import (
@@ -88,6 +89,8 @@ class Searcher:
         """Name → the searcher of one engine."""
         self.notes = tuple(notes)
         """What every answer says of itself: which engines were not published."""
+        self.fusion = EngineFusion(engines)
+        """What makes one list of the engines' lists."""
         self._resources = resources
 
     @property
@@ -168,7 +171,8 @@ class Searcher:
         of those items look like. The query is moved toward the items in `like`, and away from those
         in `unlike`. With `region=(x, y, w, h)`, fractions of the upright photo, only that
         part is searched with, and with `region="auto"` what stands out from a plain background.
-        With `fuse` the result has one list more, all engines' lists fused.
+        With `fuse` the result has one list more, all engines' lists fused; `refine` stands for
+        `search.refine`.
 
         Raises:
             QueryError: k is not positive, or there is no such file, item, vector, region or column.
@@ -245,15 +249,30 @@ class Searcher:
             describe(query),
             self.publication.number,
             {name: result.first(k) for name, result in answers.items()},
-            _fused(lists, k, asked.duplicates) if asked.fusion_depth else None,
+            self._fused(lists, answers, asked) if asked.fusion_depth else None,
             (
                 *region_notes,
+                *(self.fusion.notes if asked.fusion_depth else ()),
                 *_notes(asked.condition, any(lists.values())),
                 *word_notes,
                 *self.notes,
             ),
             None if text is None else text[:k],
         )
+
+    def _fused(
+        self,
+        lists: Mapping[str, Sequence[Hit | TextHit]],
+        answers: Mapping[str, EngineResult],
+        asked: _Asked,
+    ) -> tuple[FusedHit, ...]:
+        """All lists as one; what one shows another may show a near-duplicate of."""
+        k = sum(map(len, lists.values())) if asked.duplicates else asked.k
+        # A list of words has no distances that could be weighed.
+        fused = fuse(lists, k) if TEXT in lists else self.fusion.fuse(answers, k)
+        if asked.duplicates is None:
+            return fused
+        return collapse_fused(fused, asked.k, asked.duplicates)
 
 
 @dataclass(frozen=True)
@@ -282,15 +301,6 @@ def _encoded(
             return query
         by_engine[name] = query
     return EncodedPhoto(by_engine)
-
-
-def _fused(
-    lists: Mapping[str, Sequence[Hit | TextHit]], k: int, duplicates: NearDuplicates | None
-) -> tuple[FusedHit, ...]:
-    """Fuse the engines' lists; what one shows another may show a near-duplicate of."""
-    if duplicates is None:
-        return fuse(lists, k)
-    return collapse_fused(fuse(lists, sum(map(len, lists.values()))), k, duplicates)
 
 
 def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ def _search(
         "look": isinstance(options, SearchRequest) and options.look,
         "like": options.like,
         "unlike": options.unlike,
+        "refine": options.refine,
     }
     found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **searched)
     result = found.to_dict()

@@ -66,6 +66,9 @@ class SearchOptions(BaseModel):
         None, description="hide near-duplicates behind the nearest of them; else as it is set"
     )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
+    refine: Literal["off", "expand", "rerank", "measured"] | None = Field(
+        None, description="refine the order by what is found; else as the settings say"
+    )
 
     @field_validator("text")
     @classmethod

@@ -95,6 +95,9 @@ class TextHitBody(BaseModel):
 class EngineBody(BaseModel):
     """One engine's answer: `EngineResult.to_dict()`."""
 
+    refined: Literal["expand", "rerank"] | None = Field(
+        None, description="how the order was refined; else hits are in the order of distances"
+    )
     hits: list[HitBody]
     no_match: bool
     ood_percentile: float | None

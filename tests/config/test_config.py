@@ -142,7 +142,14 @@ ARTICLE = {
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
     "runner": {"type": "local"},
     "index": {"type": "flat", "keep_publications": 2},
-    "search": {"no_match_percentile": 99, "out_of_distribution": False, "collapse": False},
+    "search": {
+        "fusion": "reciprocal_rank",
+        "refine": "off",
+        "label": "category",
+        "no_match_percentile": 99,
+        "out_of_distribution": False,
+        "collapse": False,
+    },
     "duplicates": False,
     "watch": {
         "every": 15,
