@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         SourceGoneError,
         StaleIndexError,
         TrainingError,
+        VectorDatabaseError,
         WeightsError,
     )
     from pipeline.search.query import Item
@@ -71,6 +72,7 @@ __all__ = [
     "SourceGoneError",
     "StaleIndexError",
     "TrainingError",
+    "VectorDatabaseError",
     "WeightsError",
     "__version__",
     "build",

@@ -15,6 +15,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
     ├── BusyError              another process is writing this catalog
+    ├── VectorDatabaseError    the vector database is not there, or does not do what it should
     ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
         └── NothingToMeasureError    no item has a label, or no two have one in common
@@ -126,6 +127,12 @@ class BusyError(PipelineError):
     """Another process is writing this catalog."""
 
     code = "busy"
+
+
+class VectorDatabaseError(PipelineError):
+    """The vector database cannot be reached, refuses, or does not hold what it should."""
+
+    code = "vector_database"
 
 
 class GateError(PipelineError):

@@ -121,7 +121,8 @@ def build(
         for engine in ws.engines_teachers_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages:
-            report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
+            gate = partial(judge, config, accept_losses=accept_removals)
+            report.publication = publish(ws, gate, progress)
     _warn_of_random_weights(report, progress)
     return report
 

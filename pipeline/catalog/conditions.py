@@ -45,7 +45,7 @@ class Condition:
         Raises:
             QueryError: the text is not such a condition, or names a column that no item has.
         """
-        self._catalog = catalog
+        self._catalog, self.where = catalog, where
         self._writer = SqlWriter(catalog)
         self._sql = self._writer.write(where)
         self._compile()

@@ -11,6 +11,7 @@ from pipeline.config.engines import (
     TrainingSettings,
 )
 from pipeline.config.load import BUILT_IN, find_config, load_config, split_overrides
+from pipeline.config.milvus import MilvusSettings
 from pipeline.config.schema import (
     Config,
     EmbeddingSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "FolderSettings",
     "IndexSettings",
     "MetadataSettings",
+    "MilvusSettings",
     "OnnxSettings",
     "PretrainedSettings",
     "SampleSettings",

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
+from pipeline.config.milvus import MilvusSettings
 from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     CsvSettings,
@@ -67,11 +68,13 @@ class EmbeddingSettings(Settings):
 class IndexSettings(Settings):
     """What finds the neighbors."""
 
-    type: Literal["flat", "pruned"] = "flat"
-    """both give the same exact answers, and index.faiss is a plain FAISS file in both. flat: a
+    type: Literal["flat", "pruned", "milvus"] = "flat"
+    """all give the same exact answers, and index.faiss is a plain FAISS file in each. flat: a
     query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
     others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
-    elsewhere it is flat"""
+    elsewhere it is flat | milvus: flat, and a Milvus server finds what is near (pip install
+    imgsearch[milvus])"""
+    milvus: MilvusSettings = MilvusSettings()
     keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
     """publications kept with their builds, the one that answers included; what is tagged or in use
     stays besides"""

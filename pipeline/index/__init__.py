@@ -40,6 +40,8 @@ class IndexType(NamedTuple):
 INDEX_TYPES: dict[str, IndexType] = {
     "flat": IndexType(lambda _folder, _file: None, lambda _folder, _file, flat: flat),
     "pruned": IndexType(write_pruned, PrunedIndex),
+    # What a server holds is a whole build: `milvus.serve` puts it in front of this.
+    "milvus": IndexType(lambda _folder, _file: None, lambda _folder, _file, flat: flat),
 }
 
 

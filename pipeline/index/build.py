@@ -80,7 +80,7 @@ def describe(engine: str, model: ModelFolder, settings: IndexSettings) -> dict[s
         "model": model.path.name,
         "random_weights": model.has_random_weights,
         "dim": model.dim,
-        "index": settings.model_dump(mode="json", exclude={"keep_publications"}),
+        "index": settings.model_dump(mode="json", exclude={"keep_publications", "milvus"}),
         "metric": "Euclidean",
     }
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pipeline.artifacts import Manifest
 from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Publication:
     """What the gate found, engine by engine."""
     faults: tuple[str, ...] = ()
     """Why it must not answer, a sentence each; none if it may."""
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+    """Where a Milvus server searches: what it holds of each engine's index."""
 
     def is_same_as(self, other: Publication | None) -> bool:
         """Whether both give the same answers."""
@@ -65,7 +68,10 @@ class Publication:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return asdict(self) | {"faults": list(self.faults)}
+        content = asdict(self) | {"faults": list(self.faults)}
+        if not self.collections:
+            del content["collections"]
+        return content
 
     @classmethod
     def from_dict(cls, manifest: Manifest) -> Self:
@@ -74,6 +80,12 @@ class Publication:
         Raises:
             KeyError, TypeError: the manifest is of something else.
         """
+        manifest = {"collections": {}, **manifest}
         content = {name: manifest[name] for name in cls.__dataclass_fields__}
-        engines = {name: PublishedEngine(**one) for name, one in content["engines"].items()}
-        return cls(**content | {"engines": engines, "faults": tuple(content["faults"])})
+        content["engines"] = {
+            name: PublishedEngine(**one) for name, one in content["engines"].items()
+        }
+        content["collections"] = {
+            name: Collection.from_dict(one) for name, one in content["collections"].items()
+        }
+        return cls(**content | {"faults": tuple(content["faults"])})

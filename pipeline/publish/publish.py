@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from pipeline.artifacts import remove
 from pipeline.errors import BusyError, GateError
 from pipeline.locks import lock
+from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import point_aliases, with_collections, write_collections
 from pipeline.publish.opening import OpenPublication, open_catalog
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.retention import retire
@@ -50,7 +52,7 @@ class PublishReport:
         return {"number": number, "new": self.is_new, "answering": self.answering}
 
 
-def publish(ws: Workspace, gate: Gate) -> PublishReport:
+def publish(ws: Workspace, gate: Gate, progress: Progress = SILENT) -> PublishReport:
     """Publish what has been built, unless it is published already.
 
         publish(workspace, partial(judge, config)).answering
@@ -59,42 +61,56 @@ def publish(ws: Workspace, gate: Gate) -> PublishReport:
         GateError: the gate refuses it; what answered before answers.
         BusyError: what the gate refused before is open, and would be replaced.
         NotBuiltError: an engine has no index yet.
+        VectorDatabaseError: `index.type` is `milvus`, and the server does not hold what it should.
     """
-    while (report := _publish(ws, gate, PublicationStore(ws.config))) is None:
+    while (report := _publish(ws, gate, PublicationStore(ws.config), progress)) is None:
         pass
     return report
 
 
-def _publish(ws: Workspace, gate: Gate, store: PublicationStore) -> PublishReport | None:
+def _publish(
+    ws: Workspace, gate: Gate, store: PublicationStore, progress: Progress
+) -> PublishReport | None:
     """Do what `publish` does; None where what was kept aside was forced meanwhile."""
     pointer = store.last_pointer()
     answering, aside = store.get(pointer.publication), store.get(pointer.newest + 1)
     candidate = _candidate(ws, answering, pointer.newest + 1)
     for published in (answering, store.get(pointer.newest)):
         if published and candidate.is_same_as(published):
-            return _keep(ws, store, published)
+            return _keep(ws, store, published, progress)
     if aside and not aside.faults and candidate.is_same_as(aside):
         judged = aside  # a run was killed before it could answer
+        _restore_collections(ws, judged, progress)
     else:
-        judged = _judge(ws, gate, candidate, answering)
+        judged = _judge(ws, gate, candidate, answering, progress)
     with lock(store.folder, wait=True):  # not before, as going back must not wait for the gate
         if store.last_pointer().newest != pointer.newest:
             return None
         _write(store, judged, aside)
+        point_aliases(ws.config, judged)
         store.use(judged.number)
         retire(ws)
     return PublishReport(judged, True, judged.number)
 
 
-def _keep(ws: Workspace, store: PublicationStore, published: Publication) -> PublishReport:
+def _keep(
+    ws: Workspace, store: PublicationStore, published: Publication, progress: Progress
+) -> PublishReport:
     """Let what answers do so; where that was deleted, or the pointer was, what is published."""
+    _restore_collections(ws, store.current() or published, progress)
     with lock(store.folder, wait=True):
         answering = store.current()
+        point_aliases(ws.config, answering or published)
         if answering is None:
             store.use(published.number)
         retire(ws)
     number = answering.number if answering else published.number
     return PublishReport(published, False, number)
+
+
+def _restore_collections(ws: Workspace, published: Publication, progress: Progress) -> None:
+    with open_catalog(ws.config, published) as catalog:
+        write_collections(ws.config, published, catalog, progress)
 
 
 def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:
@@ -110,13 +126,19 @@ def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Pub
 
 
 def _judge(
-    ws: Workspace, gate: Gate, candidate: Publication, answering: Publication | None
+    ws: Workspace,
+    gate: Gate,
+    candidate: Publication,
+    answering: Publication | None,
+    progress: Progress,
 ) -> Publication:
     """Return a publication with what the gate says of it."""
     if answering:
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
+        candidate = with_collections(ws.config, candidate, catalog)
+        write_collections(ws.config, candidate, catalog, progress)
         verdict = gate(OpenPublication(candidate, catalog), answering)
     return replace(candidate, checks=verdict.checks, faults=verdict.faults)
 

@@ -21,6 +21,7 @@ from pipeline.images import Auto, Region, as_region
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
+from pipeline.index.milvus import narrowed, serve
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
@@ -66,7 +67,8 @@ class EngineSearcher:
         self.build = opened.build_of(engine).read()
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
-        self.index: VectorIndex = open_build(self.build)
+        collection = opened.publication.collections.get(engine.name)
+        self.index: VectorIndex = serve(engine.config.index, collection, open_build(self.build))
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index
         )
@@ -220,7 +222,8 @@ class EngineSearcher:
     def _results(
         self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
     ) -> list[EngineResult]:
-        ranked = Ranking(self.index, self.build, filter_).rank([q.vectors for q in queries], k)
+        index = narrowed(self.index, filter_.condition.where if filter_.condition else None)
+        ranked = Ranking(index, self.build, filter_).rank([q.vectors for q in queries], k)
         return [
             self._result(
                 [self._hit(rank, item, query.rounding) for rank, item in enumerate(items, 1)], query

@@ -1,0 +1,38 @@
+"""An index that a Milvus server searches, and that is exact all the same.
+
+The vectors stay in segments on the disk, as those of `flat`. Beside them the server has a
+collection for each published index, which never changes: what it finds near is compared again, in
+float64 and with the vectors of the disk, so that distances are those of `flat` to the last bit.
+
+    server        one connection: retries within a deadline, one-line errors, credentials
+    collection    what there is of one index
+    columns       items' columns, as a collection has them
+    expression    a condition → what Milvus can filter by
+    index         searches
+    writing       insert, flush, index, load, count, compare
+"""
+
+from __future__ import annotations
+
+from pipeline.config import IndexSettings
+from pipeline.index.base import VectorIndex
+from pipeline.index.milvus.collection import Collection
+from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.server import MilvusServer
+
+
+def serve(
+    settings: IndexSettings, collection: Collection | None, index: VectorIndex
+) -> VectorIndex:
+    """Let Milvus search what the index of a build holds, if it was published so and still is.
+
+    Closing what is returned closes the index: `serve(config.index, collection, open_build(build))`.
+    """
+    if settings.type != "milvus" or collection is None:
+        return index
+    return MilvusIndex(MilvusServer(settings.milvus), collection, index)
+
+
+def narrowed(index: VectorIndex, where: str | None) -> VectorIndex:
+    """Return an index for searches by a condition, so that Milvus is told of it."""
+    return index if where is None or not isinstance(index, MilvusIndex) else index.narrowed(where)

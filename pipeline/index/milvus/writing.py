@@ -1,0 +1,176 @@
+"""Write a collection: insert, flush, index, load, count, and compare what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import VectorDatabaseError
+from pipeline.index.base import F32Matrix, Ids, VectorIndex
+from pipeline.index.milvus.collection import COLUMNS, METRIC, ROW, SHARED, VECTOR, Collection
+from pipeline.index.milvus.columns import Columns, row_blocks
+from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.server import MilvusServer
+from pipeline.progress import Advance
+
+MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
+MAX_ROWS = 4096  # of an insert
+BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
+OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
+CANARIES, CANARY_NEIGHBORS = 50, 10
+_HINT = "run `imgsearch build` again"
+
+ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
+"""Row numbers → what `columns.row_columns` says of them."""
+
+
+def is_ready(server: MilvusServer, collection: Collection) -> bool:
+    """Whether a collection is there, whole and loaded: it is loaded after all else."""
+    if not server.call("has_collection", collection.name):
+        return False
+    return _is_loaded(server, collection.name)
+
+
+def write_collection(
+    server: MilvusServer,
+    collection: Collection,
+    index: VectorIndex,
+    columns_of: ColumnsOf,
+    advance: Advance,
+) -> None:
+    """Write the vectors of an exact index, and what items' columns say, unless they are there.
+
+    A collection that a killed run left unfinished is written anew. It is compared with the index
+    before this returns.
+
+    Raises:
+        VectorDatabaseError: it does not work, does not fit, or does not hold what it should.
+    """
+    name = collection.name
+    if not _is_whole(server, name):
+        if server.call("has_collection", name):
+            server.call("drop_collection", name)
+        _create(server, collection)
+        _insert(server, collection, index, columns_of, advance)
+        server.call("flush", name)
+        _create_index(server, name)
+    _check_memory(server, collection)
+    server.call("load_collection", name, replica_number=server.settings.replicas)
+    _check_count(server, collection)
+    _check_canaries(server, collection, index)
+
+
+def _is_whole(server: MilvusServer, name: str) -> bool:
+    """Whether all rows were inserted: the index is made afterwards."""
+    return server.call("has_collection", name) and bool(server.call("list_indexes", name))
+
+
+def _is_loaded(server: MilvusServer, name: str) -> bool:
+    return str(server.call("get_load_state", name)["state"]) == "Loaded"
+
+
+def _create(server: MilvusServer, collection: Collection) -> None:
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field(ROW, DataType.INT64, is_primary=True)
+    schema.add_field(SHARED, DataType.BOOL)
+    schema.add_field(COLUMNS, DataType.JSON)
+    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=collection.dim)
+    # Nothing is written to it once it answers, so no query need wait for the latest time tick.
+    server.call("create_collection", collection.name, schema=schema, consistency_level="Bounded")
+
+
+def _insert(
+    server: MilvusServer,
+    collection: Collection,
+    index: VectorIndex,
+    columns_of: ColumnsOf,
+    advance: Advance,
+) -> None:
+    per_row = 4 * collection.dim + BYTES_PER_ROW
+    for rows in row_blocks(collection.rows, max(1, min(MAX_ROWS, MESSAGE_BYTES // per_row))):
+        entities = _entities(rows, index.vectors(rows), columns_of(rows))
+        for part in _parts(entities, per_row):
+            # What may have arrived is not sent again: rows would be there twice.
+            server.call("insert", collection.name, part, retry=False)
+        advance(len(rows))
+
+
+def _entities(
+    rows: Ids, vectors: F32Matrix, columns: Sequence[Columns | None]
+) -> list[dict[str, Any]]:
+    return [
+        {ROW: row, SHARED: own is None, COLUMNS: own or {}, VECTOR: vector}
+        for row, own, vector in zip(rows.tolist(), columns, vectors, strict=True)
+    ]
+
+
+def _parts(entities: list[dict[str, Any]], per_row: int) -> list[list[dict[str, Any]]]:
+    """Split what long columns make too long for one message."""
+    size = sum(per_row + len(str(one[COLUMNS])) for one in entities)
+    if size <= 2 * MESSAGE_BYTES or len(entities) == 1:
+        return [entities]
+    middle = len(entities) // 2
+    return _parts(entities[:middle], per_row) + _parts(entities[middle:], per_row)
+
+
+def _create_index(server: MilvusServer, name: str) -> None:
+    from pymilvus import MilvusClient
+
+    parameters = MilvusClient.prepare_index_params()
+    parameters.add_index(VECTOR, index_type="FLAT", metric_type=METRIC, index_name=VECTOR)
+    server.call("create_index", name, parameters)
+
+
+def _check_memory(server: MilvusServer, collection: Collection) -> None:
+    """Refuse what does not fit: Milvus would wait for memory, and say nothing."""
+    settings = server.settings
+    if settings.memory_gb is None:
+        return
+    row_bytes = 4 * collection.dim + BYTES_PER_ROW
+    needed = OVERHEAD * collection.rows * row_bytes * settings.replicas / 1e9
+    if needed > settings.memory_gb:
+        raise VectorDatabaseError(
+            f"{collection.rows:,} vectors of {collection.dim:,} numbers, {settings.replicas}"
+            f" times, take about {needed:.1f} GB of memory, and index.milvus.memory_gb is"
+            f" {settings.memory_gb:g}",
+            where=settings.uri,
+            hint="add query nodes, or use an engine with shorter vectors",
+        )
+
+
+def _check_count(server: MilvusServer, collection: Collection) -> None:
+    """Compare the number of rows; where it is another one, remove the collection."""
+    (answer,) = server.call(
+        "query",
+        collection.name,
+        filter="",
+        output_fields=["count(*)"],
+        consistency_level="Strong",
+    )
+    if (count := answer["count(*)"]) != collection.rows:
+        server.call("drop_collection", collection.name)
+        raise VectorDatabaseError(
+            f"{collection.name} has {count:,} rows instead of {collection.rows:,}, and was removed",
+            where=server.settings.uri,
+            hint=_HINT,
+        )
+
+
+def _check_canaries(server: MilvusServer, collection: Collection, index: VectorIndex) -> None:
+    """Compare what some of the index's own photos find with what the index says."""
+    rows = np.unique(np.linspace(0, collection.rows - 1, CANARIES).astype(np.int64))
+    queries = index.vectors(rows)
+    expected = index.search(queries, CANARY_NEIGHBORS)
+    found = MilvusIndex(server, collection, index).search(queries, CANARY_NEIGHBORS)
+    wrong = int((found.rows != expected.rows).any(axis=1).sum())
+    if wrong:
+        raise VectorDatabaseError(
+            f"{collection.name} finds other photos than the index does, for {wrong} of"
+            f" {len(rows)} that were tried",
+            where=server.settings.uri,
+            hint=f"drop that collection, and {_HINT}",
+        )
