@@ -45,9 +45,16 @@ def with_collections(config: Config, publication: Publication, catalog: Catalog)
 
 
 def write_collections(
-    config: Config, publication: Publication, catalog: Catalog, progress: Progress
+    config: Config,
+    publication: Publication,
+    catalog: Catalog,
+    progress: Progress,
+    *,
+    is_published: bool = False,
 ) -> None:
-    """Write the collections of a publication, as far as they are not there.
+    """Write the collections of a publication, as far as they are not there, and compare them.
+
+    Where it has been published, those that are loaded were compared then.
 
     Raises:
         VectorDatabaseError: the server does not do it.
@@ -56,7 +63,7 @@ def write_collections(
         if server is None:
             return
         for name, collection in publication.collections.items():
-            if is_ready(server, collection):
+            if is_published and is_ready(server, collection):
                 continue
             build = Engine(name, config).builds.open(publication.engines[name].build)
             columns_of = partial(row_columns, catalog, build.row_items)

@@ -80,7 +80,7 @@ def _publish(
             return _keep(ws, store, published, progress)
     if aside and not aside.faults and candidate.is_same_as(aside):
         judged = aside  # a run was killed before it could answer
-        _restore_collections(ws, judged, progress)
+        _restore_collections(ws, judged, progress, is_published=False)
     else:
         judged = _judge(ws, gate, candidate, answering, progress)
     with lock(store.folder, wait=True):  # not before, as going back must not wait for the gate
@@ -97,7 +97,7 @@ def _keep(
     ws: Workspace, store: PublicationStore, published: Publication, progress: Progress
 ) -> PublishReport:
     """Let what answers do so; where that was deleted, or the pointer was, what is published."""
-    _restore_collections(ws, store.current() or published, progress)
+    _restore_collections(ws, store.current() or published, progress, is_published=True)
     with lock(store.folder, wait=True):
         answering = store.current()
         point_aliases(ws.config, answering or published)
@@ -108,9 +108,11 @@ def _keep(
     return PublishReport(published, False, number)
 
 
-def _restore_collections(ws: Workspace, published: Publication, progress: Progress) -> None:
+def _restore_collections(
+    ws: Workspace, published: Publication, progress: Progress, *, is_published: bool
+) -> None:
     with open_catalog(ws.config, published) as catalog:
-        write_collections(ws.config, published, catalog, progress)
+        write_collections(ws.config, published, catalog, progress, is_published=is_published)
 
 
 def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:

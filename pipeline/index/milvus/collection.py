@@ -8,7 +8,7 @@ from typing import Self
 from pipeline.artifacts import Manifest
 
 ROW, SHARED, COLUMNS, VECTOR = "row", "shared", "columns", "vector"
-"""Fields: the row's number, whether it has no columns of its own (`columns.py`), those, the vector."""
+"""Fields: the row's number, whether it has no columns (`columns.py`), these, and the vector."""
 METRIC = "L2"
 
 

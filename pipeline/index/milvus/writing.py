@@ -20,7 +20,6 @@ MAX_ROWS = 4096  # of an insert
 BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
 OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
 CANARIES, CANARY_NEIGHBORS = 50, 10
-_HINT = "run `imgsearch build` again"
 
 ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
 """Row numbers → what `columns.row_columns` says of them."""
@@ -48,6 +47,7 @@ def write_collection(
     Raises:
         VectorDatabaseError: it does not work, does not fit, or does not hold what it should.
     """
+    _check_memory(server, collection)
     name = collection.name
     if not _is_whole(server, name):
         if server.call("has_collection", name):
@@ -56,7 +56,6 @@ def write_collection(
         _insert(server, collection, index, columns_of, advance)
         server.call("flush", name)
         _create_index(server, name)
-    _check_memory(server, collection)
     server.call("load_collection", name, replica_number=server.settings.replicas)
     _check_count(server, collection)
     _check_canaries(server, collection, index)
@@ -122,7 +121,7 @@ def _create_index(server: MilvusServer, name: str) -> None:
 
     parameters = MilvusClient.prepare_index_params()
     parameters.add_index(VECTOR, index_type="FLAT", metric_type=METRIC, index_name=VECTOR)
-    server.call("create_index", name, parameters)
+    server.call("create_index", name, parameters, sync=False)  # loading waits for it
 
 
 def _check_memory(server: MilvusServer, collection: Collection) -> None:
@@ -143,7 +142,7 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
 
 
 def _check_count(server: MilvusServer, collection: Collection) -> None:
-    """Compare the number of rows; where it is another one, remove the collection."""
+    """Compare the number of rows: an insert that was sent twice made them more."""
     (answer,) = server.call(
         "query",
         collection.name,
@@ -152,12 +151,7 @@ def _check_count(server: MilvusServer, collection: Collection) -> None:
         consistency_level="Strong",
     )
     if (count := answer["count(*)"]) != collection.rows:
-        server.call("drop_collection", collection.name)
-        raise VectorDatabaseError(
-            f"{collection.name} has {count:,} rows instead of {collection.rows:,}, and was removed",
-            where=server.settings.uri,
-            hint=_HINT,
-        )
+        raise _removed(server, collection, f"has {count:,} rows instead of {collection.rows:,}")
 
 
 def _check_canaries(server: MilvusServer, collection: Collection, index: VectorIndex) -> None:
@@ -168,9 +162,15 @@ def _check_canaries(server: MilvusServer, collection: Collection, index: VectorI
     found = MilvusIndex(server, collection, index).search(queries, CANARY_NEIGHBORS)
     wrong = int((found.rows != expected.rows).any(axis=1).sum())
     if wrong:
-        raise VectorDatabaseError(
-            f"{collection.name} finds other photos than the index does, for {wrong} of"
-            f" {len(rows)} that were tried",
-            where=server.settings.uri,
-            hint=f"drop that collection, and {_HINT}",
-        )
+        fault = f"finds other photos than the index does, for {wrong} of {len(rows)} tried"
+        raise _removed(server, collection, fault)
+
+
+def _removed(server: MilvusServer, collection: Collection, fault: str) -> VectorDatabaseError:
+    """Remove a collection that does not hold what it should; return what to raise."""
+    server.call("drop_collection", collection.name)
+    return VectorDatabaseError(
+        f"{collection.name} {fault}, and was removed",
+        where=server.settings.uri,
+        hint="run `imgsearch build` again",
+    )
