@@ -43,7 +43,10 @@ class MilvusIndex:
         index: VectorIndex,
         expression: str | None = None,
     ) -> None:
-        """Search a collection; where only some rows are allowed, by an expression if given."""
+        """Search a collection; where only some rows are allowed, by an expression.
+
+        That is "" where Milvus cannot filter by the condition, and None where there is none.
+        """
         self._server, self._collection, self._index = server, collection, index
         self._expression = expression
         self.rows, self.dim = index.rows, index.dim
@@ -60,7 +63,7 @@ class MilvusIndex:
 
         It shares the connection: do not close it.
         """
-        expression = to_expression(where)
+        expression = to_expression(where) or ""
         return MilvusIndex(self._server, self._collection, self._index, expression)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
@@ -158,8 +161,8 @@ class MilvusIndex:
         return distances[order], candidates[order], len(candidates)
 
     def _on_disk(self, queries: F32Matrix, k: int, scope: _Scope) -> Neighbors:
-        """Compare all rows, where Milvus returns too few to be certain: many equal photos."""
-        if scope.is_listed:
+        """Compare all rows that are allowed, where Milvus returns too few of them."""
+        if scope.is_listed or self._expression is None:
             return self._index.search(queries, k, scope.kept)
         raise QueryError(
             f"the condition allows more than {MAX_ROW_LIST:,} photos, of which fewer than {k} are"
