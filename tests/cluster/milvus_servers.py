@@ -153,6 +153,7 @@ class Cluster(Standalone):
         settings["etcd"] |= {"endpoints": f"127.0.0.1:{self.etcd}", "use": {"embed": False}}
         settings["mq"] = {"type": "kafka"}
         settings["kafka"] = {"brokerList": self.broker}
+        settings["pulsar"]["maxMessageSize"] = 500_000  # of any broker; the mock's limit is 1 MB
         settings["rootCoord"]["dmlChannelNum"] = 4
         for role in ("rootCoord", "dataCoord", "queryCoord", "queryNode", "indexNode", "dataNode"):
             settings[role] |= {"ip": "127.0.0.1", "port": free_port()}

@@ -170,9 +170,8 @@ def test_the_alias_is_switched_ten_times_under_load(server: Standalone, shop: Sh
             assert result.hits[0].distance == searcher.publication.number
 
     def ask_alias() -> None:
-        (hits,) = outside.call(
-            "search", alias, [np.zeros(3, np.float32)], limit=9, output_fields=["row"], retry=False
-        )
+        # Another program, which tries again too: Milvus 2.3 loses its way for a moment at a switch.
+        (hits,) = outside.call("search", alias, [np.zeros(3, np.float32)], limit=9, seconds=10)
         assert len(hits) == 2
 
     with closing(MilvusServer(settings_of(server))) as outside, Clients(ask) as clients:

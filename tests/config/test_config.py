@@ -17,6 +17,7 @@ from pipeline.config import (
     Config,
     DistillationSettings,
     FolderSettings,
+    MilvusSettings,
     PretrainedSettings,
     Settings,
     TableSettings,
@@ -139,7 +140,11 @@ ARTICLE = {
         },
     },
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
-    "index": {"type": "flat", "keep_publications": 2},
+    "index": {
+        "type": "flat",
+        "milvus": MilvusSettings().model_dump(mode="json"),
+        "keep_publications": 2,
+    },
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
     "watch": {
         "every": 15,
