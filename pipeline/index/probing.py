@@ -1,0 +1,90 @@
+"""How far an approximate search looks to keep a promise of recall: `probing.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from pipeline.artifacts import damaged, parse_json, write_json
+from pipeline.index.recall import Recall
+
+PROBING_FILE = "probing.json"
+
+
+class Effort(NamedTuple):
+    """How far a search looks."""
+
+    scanned: int
+    """Rows whose codes are looked at, those of the nearest clusters."""
+    depth: int
+    """Rows that are then compared in full, those of the nearest codes."""
+
+
+class Level(NamedTuple):
+    """The effort that it takes to find so many neighbors among all rows."""
+
+    neighbors: int
+    scanned: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Probing:
+    """A promise of recall, and what was found when the index was written."""
+
+    promise: float
+    levels: Sequence[Level]
+    """By ascending numbers of neighbors; what is beyond the last is searched for exactly."""
+    measured: Recall | None = None
+    """Of photos that the levels were not found with."""
+
+    def effort(self, k: int, share: float = 1.0) -> Effort | None:
+        """Return how far to look for k neighbors among this share of all rows; None: everywhere.
+
+        The k nearest of a share of the rows are as far away as the first k / share of all are.
+        """
+        neighbors = k / share
+        if not self.levels or neighbors > self.levels[-1].neighbors:
+            return None
+        counts, scanned, depths = np.log(np.array(self.levels, np.float64)).T
+
+        def at(count: float, values: Sequence[float]) -> float:
+            return float(np.exp(np.interp(np.log(count), counts, values)))
+
+        depth = max(at(neighbors, depths) * share, at(k, depths), k)
+        return Effort(ceil(at(neighbors, scanned) * share), ceil(depth))
+
+    def save(self, folder: Path) -> None:
+        """Write it into the folder of an index.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        content = {
+            "promise": self.promise,
+            "levels": [level._asdict() for level in self.levels],
+            "measured": self.measured and self.measured.to_dict(),
+        }
+        write_json(folder / PROBING_FILE, content)
+
+    @classmethod
+    def parse(cls, file: Path, data: bytes) -> Self:
+        """Read what `save` wrote: `Probing.parse(file, read_file(file)).measured`.
+
+        Raises:
+            DamagedArtifactError: it is something else.
+        """
+        content = parse_json(file, data)
+        try:
+            levels = [
+                Level(*(int(level[name]) for name in Level._fields)) for level in content["levels"]
+            ]
+            measured = content["measured"] and Recall.from_dict(content["measured"])
+            return cls(float(content["promise"]), levels, measured)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(file, "it does not say how far to look") from error
