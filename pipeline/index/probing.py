@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from pipeline.artifacts import damaged, parse_json, write_json
+from pipeline.index.base import F64Vector
 from pipeline.index.recall import Recall
 
 PROBING_FILE = "probing.json"
@@ -43,21 +44,22 @@ class Probing:
     measured: Recall | None = None
     """Of photos that the levels were not found with."""
 
-    def effort(self, k: int, share: float = 1.0) -> Effort | None:
-        """Return how far to look for k neighbors among this share of all rows; None: everywhere.
+    def effort(self, k: int, neighbors: float) -> Effort | None:
+        """Return how far to look for k rows among the nearest `neighbors` of all; None: everywhere.
 
-        The k nearest of a share of the rows are as far away as the first k / share of all are.
+        In the order of codes the k come behind as many other rows, at most, as all `neighbors` do.
         """
-        neighbors = k / share
         if not self.levels or neighbors > self.levels[-1].neighbors:
             return None
         counts, scanned, depths = np.log(np.array(self.levels, np.float64)).T
 
-        def at(count: float, values: Sequence[float]) -> float:
+        def at(count: float, values: F64Vector) -> float:
             return float(np.exp(np.interp(np.log(count), counts, values)))
 
-        depth = max(at(neighbors, depths) * share, at(k, depths), k)
-        return Effort(ceil(at(neighbors, scanned) * share), ceil(depth))
+        others = max(
+            at(count, depths) - max(count, self.levels[0].neighbors) for count in (k, neighbors)
+        )
+        return Effort(ceil(at(neighbors, scanned)), k + ceil(others))
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of an index.

@@ -9,20 +9,30 @@ indexed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import read_file
-from pipeline.index.base import F32Matrix, F64Matrix, Ids, Neighbors, VectorIndex
-from pipeline.index.cluster_probe import ClusterProbe
+from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.cluster_probe import ClusterProbe, Selection
 from pipeline.index.code_filter import Clustering
-from pipeline.index.probing import PROBING_FILE, Effort, Probing
-from pipeline.index.pruned import DEFAULTS, PrunedIndex, PruningOptions, write_pruned
+from pipeline.index.probing import PROBING_FILE, Probing
+from pipeline.index.pruned import (
+    DEFAULTS,
+    Answer,
+    PrunedIndex,
+    PruningOptions,
+    joined,
+    write_pruned,
+)
 from pipeline.index.tuning import measure, tune
 from pipeline.index.vectors import VectorFile, distinct, import_faiss
 
-QUERY_BLOCK = 256  # queries answered at a time
+SPARE_NEIGHBORS = 2
+"""Under a condition, times as many neighbors of all rows are looked for as are thought needed."""
+MAX_ROUNDS = 3  # before the search is an exact one
 
 
 def write_promised(
@@ -60,19 +70,11 @@ def open_promised(
 class PromisedIndex:
     """A pruned index that looks only as far as a promise of recall needs."""
 
-    def __init__(
-        self,
-        exact: PrunedIndex,
-        file: VectorFile,
-        probing: Probing,
-        *,
-        query_block: int = QUERY_BLOCK,
-    ) -> None:
+    def __init__(self, exact: PrunedIndex, file: VectorFile, probing: Probing) -> None:
         """Take an index with its vectors; closing this closes it."""
         self.rows, self.dim = exact.rows, exact.dim
         self.vectors, self.close = exact.vectors, exact.close
         self._exact, self._file, self._probing = exact, file, probing
-        self._query_block = query_block
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """Return near rows by (distance, row): always k, if k are allowed."""
@@ -83,30 +85,57 @@ class PromisedIndex:
             allowed = None if len(allowed) == self.rows else allowed
         available = self.rows if allowed is None else len(allowed)
         k, probe = min(k, available), self._exact.probe
-        effort = self._probing.effort(k, available / self.rows) if k else None
-        if probe is None or effort is None or available < self._exact.min_coded_rows:
+        if probe is None or not k or available < self._exact.min_coded_rows:
             return self._exact.search(queries, k, allowed)
-        parts = [
-            self._search(probe, queries[start : start + self._query_block], k, effort, allowed)
-            for start in range(0, max(1, len(queries)), self._query_block)
-        ]
-        return Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        if allowed is None:
+            answers = self._answers(probe, queries, k)
+        else:
+            answers = self._allowed_answers(probe, queries, k, allowed)
+        return joined(answers, queries, k, lambda rest: self._exact.search(rest, k, allowed))
 
-    def _search(
-        self, probe: ClusterProbe, queries: F32Matrix, k: int, effort: Effort, allowed: Ids | None
-    ) -> tuple[F64Matrix, Ids, Ids]:
-        distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-        verified = np.empty(len(queries), np.int64)
+    def _answers(self, probe: ClusterProbe, queries: F32Matrix, k: int) -> Iterator[Answer | None]:
+        effort = self._probing.effort(k, k)
+        if effort is None:
+            yield from (None for _ in queries)
+            return
         values, is_coded = probe.encode(queries)
-        coded, others = np.flatnonzero(is_coded), np.flatnonzero(~is_coded)
-        if len(others):
-            found = self._exact.search(queries[others], k, allowed)
-            distances[others], rows[others] = found.distances, found.rows
-            verified[others] = found.verified
-        if len(coded):
-            proposed = np.sort(probe.propose(values[coded], effort, allowed), axis=1)
-            for i, sorted_ in zip(coded.tolist(), proposed, strict=True):
-                near = sorted_[np.searchsorted(sorted_, 0) :]  # without the -1 of fewer rows
-                distances[i], rows[i] = self._file.nearest(queries[i], near, k)
-                verified[i] = len(near)
-        return distances, rows, verified
+        proposed = probe.propose(values, effort).rows
+        for query, rows, answers in zip(queries, proposed, is_coded.tolist(), strict=True):
+            yield self._nearest(query, rows, k) if answers else None
+
+    def _allowed_answers(
+        self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids
+    ) -> Iterator[Answer | None]:
+        selection = probe.select(allowed)
+        expected = SPARE_NEIGHBORS * k * self.rows / len(allowed)
+        values, is_coded = probe.encode(queries)
+        for i, query in enumerate(queries):
+            rows = None
+            if is_coded[i]:
+                rows = self._allowed_rows(probe, values[i : i + 1], k, expected, selection)
+            yield None if rows is None else self._nearest(query, rows, k)
+
+    def _allowed_rows(
+        self, probe: ClusterProbe, value: F32Matrix, k: int, neighbors: float, selection: Selection
+    ) -> Ids | None:
+        """Look on until the k nearest allowed rows are among as many of all as are looked for.
+
+        What a condition allows may be far from a query, behind many rows that it does not allow.
+        """
+        for _ in range(MAX_ROUNDS):
+            effort = self._probing.effort(k, neighbors)
+            if effort is None:
+                break
+            found = probe.propose(value, effort, selection)
+            nearer = probe.count_nearer(
+                value, float(found.squares[0, k - 1]), int(found.clusters[0])
+            )
+            if nearer <= neighbors:
+                rows: Ids = found.rows[0]
+                return rows
+            neighbors = SPARE_NEIGHBORS * nearer
+        return None
+
+    def _nearest(self, query: F32Vector, rows: Ids, k: int) -> Answer:
+        rows = np.sort(rows[rows >= 0])  # the order on the disk
+        return *self._file.nearest(query, rows, k), len(rows)

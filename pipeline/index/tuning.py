@@ -23,6 +23,8 @@ MAX_NEIGHBORS = 64_000  # of all queries together: of many neighbors each tells 
 MIN_QUERIES = 50
 MAX_SHARE = 1 / 16
 """Of the rows: for more neighbors an exact search is as fast."""
+SHELL = 3 / 4
+"""Of many neighbors the farthest quarter has to be found: it may be all that a condition allows."""
 MAX_SCANNED_SHARE = 1 / 2  # of the rows
 MAX_DEPTH = 4
 """Times the neighbors, and 100: where codes tell less, an exact search is as fast."""
@@ -90,17 +92,18 @@ def _level(
     queries = exact.vectors(rows)
     values, _ = probe.encode(queries)
     nearest = others(exact, rows, neighbors)
-    before = probe.rows_before(values, nearest.rows)
+    first = 0 if neighbors == NEIGHBORS[0] else int(SHELL * neighbors)
+    before = probe.rows_before(values, nearest.rows[:, first:])
     scanned = _least(
         int(MAX_SCANNED_SHARE * exact.rows),
         lambda limit: (before < limit).mean(axis=1),
-        neighbors,
+        before.shape[1],
         1 - CLUSTER_LOSS * (1 - promise),
     )
     if scanned is None:
         return None
     max_depth = min(MAX_DEPTH * neighbors + 100, exact.rows)
-    proposed = probe.propose(values, Effort(scanned, max_depth))
+    proposed = probe.propose(values, Effort(scanned, max_depth)).rows
     distances = _distances(exact, queries, proposed)
     is_near = (distances <= nearest.distances[:, -1:]) & (proposed != rows[:, np.newaxis])
     found = np.minimum(np.cumsum(is_near, axis=1), neighbors) / neighbors
