@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from pipeline.artifacts import damaged, parse_json, write_json
+from pipeline.embeddings.segment import Segment
 from pipeline.index.base import F64Vector
-from pipeline.index.recall import Recall
+from pipeline.index.recall import PromisedRecall, Recall
+from pipeline.integrity import read_published
 
 PROBING_FILE = "probing.json"
 
@@ -42,7 +44,7 @@ class Probing:
     levels: Sequence[Level]
     """By ascending numbers of neighbors; what is beyond the last is searched for exactly."""
     measured: Recall | None = None
-    """Of photos that the levels were not found with."""
+    """Of photos that the levels were not found with; None where all searches are exact."""
 
     def effort(self, k: int, neighbors: float) -> Effort | None:
         """Return how far to look for k rows among the nearest `neighbors` of all; None: everywhere.
@@ -90,3 +92,33 @@ class Probing:
             return cls(float(content["promise"]), levels, measured)
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(file, "it does not say how far to look") from error
+
+
+def overall_recall(segments: Sequence[Segment], promise: float) -> PromisedRecall:
+    """Return the recall of several segments that are searched as one, from what each measured.
+
+    A neighbor is as likely in a segment as that has rows.
+
+    Raises:
+        DamagedArtifactError: a segment's file is not what was written.
+    """
+    exact = Recall(1.0, 1.0, 1.0, 0)
+    found = [_measured(segment) or exact for segment in segments]
+    rows = sum(segment.rows for segment in segments)
+    shares = [segment.rows / rows for segment in segments]
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(share * value for share, value in zip(shares, values, strict=True))
+
+    recall = Recall(
+        mean(one.mean for one in found),
+        mean(one.low for one in found),
+        mean(one.high for one in found),
+        sum(one.queries for one in found),
+    )
+    return PromisedRecall(promise, recall)
+
+
+def _measured(segment: Segment) -> Recall | None:
+    data = read_published(segment.path, segment.manifest, PROBING_FILE)
+    return Probing.parse(segment.path / PROBING_FILE, data).measured

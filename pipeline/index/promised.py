@@ -51,7 +51,7 @@ def write_promised(
     exact = PrunedIndex(folder, file, flat, options)
     levels = tune(exact, exact.probe, promise) if exact.probe else []
     index = PromisedIndex(exact, file, Probing(promise, levels))
-    Probing(promise, levels, measure(exact, index)).save(folder)
+    Probing(promise, levels, measure(exact, index) if levels else None).save(folder)
 
 
 def open_promised(

@@ -47,6 +47,26 @@ class Recall:
         return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
+@dataclass(frozen=True)
+class PromisedRecall:
+    """What an approximate index promises, and what was measured when it was built."""
+
+    promise: float
+    measured: Recall
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` returns; raises KeyError, TypeError or ValueError."""
+        return cls(float(content["promise"]), Recall.from_dict(content["measured"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"recall@{K} {self.measured}, {self.promise} promised"
+
+
 def found_shares(distances: F64Matrix, exact: F64Matrix) -> F64Vector:
     """(n, k) distances that were found, (n, k) of the nearest rows → (n,): the share found of each.
 
