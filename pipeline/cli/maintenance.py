@@ -256,6 +256,7 @@ def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
         fingerprint = model.fingerprint + (" (STALE: settings changed)" if is_stale else "")
     if build:
         index = f"{build.index}, {build.rows:,} photos × {build.dim:,}"
+        index += f"; {build.recall}" if build.recall else ""
         if build.without_direction:
             index += f" ({build.without_direction:,} more of no direction left out)"
         index += "" if build.matches_model else " (STALE: another model)"

@@ -75,9 +75,19 @@ class IndexSettings(Settings):
     elsewhere it is flat | milvus: flat, and a Milvus server finds what is near (pip install
     imgsearch[milvus])"""
     milvus: MilvusSettings = MilvusSettings()
+    recall: float | None = Field(None, gt=0, lt=1)
+    """null: all answers are exact | a number, for pruned: answers may miss some of the nearest, but
+    find this share of them at least, and faster: codes are looked at only as far as was found to
+    be needed when the index was built. Distances are exact in both"""
     keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
     """publications kept with their builds, the one that answers included; what is tagged or in use
     stays besides"""
+
+    @model_validator(mode="after")
+    def _recall(self) -> IndexSettings:
+        if self.recall is not None and self.type == "flat":
+            raise ValueError("recall needs codes, and flat has none; set index.type to pruned")
+        return self
 
 
 class SearchSettings(Settings):

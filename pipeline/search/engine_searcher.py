@@ -56,9 +56,17 @@ class EngineSearcher:
     """
 
     def __init__(
-        self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
+        self,
+        engine: Engine,
+        opened: OpenPublication,
+        resources: ExitStack | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
-        """Open the index of an engine; `resources` are taken over, and closed with it."""
+        """Open the index of an engine; `resources` are taken over, and closed with it.
+
+        It answers as it was built to, with a promise of recall if it has one, or `exact`.
+        """
         self.engine = engine
         self.config = engine.config
         self.publication = opened.publication
@@ -67,8 +75,11 @@ class EngineSearcher:
         self.build = opened.build_of(engine).read()
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
-        collection = opened.publication.collections.get(engine.name)
-        self.index: VectorIndex = serve(engine.config.index, collection, open_build(self.build))
+        collection = None if exact else opened.publication.collections.get(engine.name)
+        self.index: VectorIndex = serve(
+            engine.config.index, collection, open_build(self.build, exact=exact)
+        )
+        self.recall = None if exact else self.build.recall
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index
         )
@@ -241,6 +252,7 @@ class EngineSearcher:
             self.build.fingerprint,
             self.warning,
             query.region,
+            self.recall,
         )
 
     def _hit(self, rank: int, ranked: RankedItem, rounding: float) -> Hit:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.index.recall import PromisedRecall
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    recall: PromisedRecall | None = None
+    """Which share of the nearest the index finds; None if it finds them all."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""
@@ -100,6 +103,7 @@ class EngineResult:
             "build": self.build,
             "fingerprint": self.fingerprint,
             "warning": self.warning,
+            **({} if self.recall is None else {"recall": self.recall.to_dict()}),
         }
 
 
