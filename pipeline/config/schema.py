@@ -76,9 +76,9 @@ class IndexSettings(Settings):
     imgsearch[milvus])"""
     milvus: MilvusSettings = MilvusSettings()
     recall: float | None = Field(None, gt=0, lt=1)
-    """null: all answers are exact | a number, for pruned: answers may miss some of the nearest, but
-    find this share of them at least, and faster: codes are looked at only as far as was found to
-    be needed when the index was built. Distances are exact in both"""
+    """null: all answers are exact | a number, for pruned and milvus: answers may miss some of the
+    nearest, but find this share of them at least, and faster: codes, or Milvus's graph, are looked
+    at only as far as was found to be needed when it was built. Distances are exact in both"""
     keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
     """publications kept with their builds, the one that answers included; what is tagged or in use
     stays besides"""

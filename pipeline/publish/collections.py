@@ -51,18 +51,20 @@ def write_collections(
     progress: Progress,
     *,
     is_published: bool = False,
-) -> None:
+) -> Publication:
     """Write the collections of a publication, as far as they are not there, and compare them.
 
-    Where it has been published, those that are loaded were compared then.
+    Where it has been published, those that are loaded were compared then. What is returned says
+    what was measured.
 
     Raises:
         VectorDatabaseError: the server does not do it.
     """
     with _connected(config) as server:
         if server is None:
-            return
-        for name, collection in publication.collections.items():
+            return publication
+        collections = dict(publication.collections)
+        for name, collection in collections.items():
             if is_published and is_ready(server, collection):
                 continue
             build = Engine(name, config).builds.open(publication.engines[name].build)
@@ -71,7 +73,8 @@ def write_collections(
                 progress.task(f"{name}: to Milvus", collection.rows, "photos") as advance,
                 closing(open_build(build)) as index,
             ):
-                write_collection(server, collection, index, columns_of, advance)
+                collections[name] = write_collection(server, collection, index, columns_of, advance)
+        return replace(publication, collections=collections)
 
 
 def point_aliases(config: Config, publication: Publication) -> None:
@@ -120,7 +123,8 @@ def _describe(config: Config, engine: str, build: Build, catalog: Catalog) -> Co
     """The collection of an index, whose name follows from all that is in it."""
     content = digest([_FORMAT, columns_digest(catalog, build.row_items)])
     name = f"{_alias(config, engine)}_{build.path.name}_{content}"
-    return Collection(name, len(build.photos), int(build.manifest["dim"]))
+    promise = build.manifest["index"].get("recall")  # the build's name follows from it, too
+    return Collection(name, len(build.photos), int(build.manifest["dim"]), promise)
 
 
 def _alias(config: Config, engine: str) -> str:

@@ -140,7 +140,7 @@ def _judge(
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
         candidate = with_collections(ws.config, candidate, catalog)
-        write_collections(ws.config, candidate, catalog, progress)
+        candidate = write_collections(ws.config, candidate, catalog, progress)
         verdict = gate(OpenPublication(candidate, catalog), answering)
     return replace(candidate, checks=verdict.checks, faults=verdict.faults)
 

@@ -75,11 +75,13 @@ class EngineSearcher:
         self.build = opened.build_of(engine).read()
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
-        collection = None if exact else opened.publication.collections.get(engine.name)
+        settings = engine.config.index
+        is_served = settings.type == "milvus" and not exact
+        collection = opened.publication.collections.get(engine.name) if is_served else None
         self.index: VectorIndex = serve(
-            engine.config.index, collection, open_build(self.build, exact=exact)
+            settings.milvus, collection, open_build(self.build, exact=exact)
         )
-        self.recall = None if exact else self.build.recall
+        self.recall = None if exact else (collection or self.build).recall
         self._encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index
         )

@@ -143,6 +143,7 @@ ARTICLE = {
     "index": {
         "type": "flat",
         "milvus": MilvusSettings().model_dump(mode="json"),
+        "recall": None,
         "keep_publications": 2,
     },
     "search": {"no_match_percentile": 99, "out_of_distribution": False},

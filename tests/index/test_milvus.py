@@ -21,6 +21,7 @@ from pipeline.index.milvus.columns import Columns
 from pipeline.index.milvus.expression import MAX_TERMS, to_expression
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
+from pipeline.index.recall import found_shares
 from pipeline.progress import SILENT
 from tests.milvus_server import lite_settings
 
@@ -67,10 +68,10 @@ def milvus(server: MilvusServer, flat: VectorIndex) -> MilvusIndex:
     return written(server, flat)
 
 
-def written(server: MilvusServer, flat: VectorIndex) -> MilvusIndex:
-    collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim)
+def written(server: MilvusServer, flat: VectorIndex, promise: float | None = None) -> MilvusIndex:
+    collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim, promise)
     with SILENT.task("", None, "") as advance:
-        writing.write_collection(server, collection, flat, columns_of, advance)
+        collection = writing.write_collection(server, collection, flat, columns_of, advance)
     assert writing.is_ready(server, collection)
     return MilvusIndex(server, collection, flat)
 
@@ -192,6 +193,22 @@ def test_a_collection_with_other_rows_is_not_believed(
     ):
         writing.write_collection(server, index._collection, other, columns_of, advance)
     assert not writing.is_ready(server, index._collection)
+
+
+def test_a_promise_of_recall_is_kept_and_distances_are_exact(
+    server: MilvusServer, flat: VectorIndex, vectors: F32Matrix
+) -> None:
+    index = written(server, flat, promise=0.95)
+    assert index._collection.recall
+    assert index._collection.recall.measured.mean >= 0.95
+    queries = vectors[::3] + np.float32(0.3)
+    for allowed in (None, np.arange(0, ROWS, 2), np.arange(0, ROWS, 29)):
+        found, wanted = index.search(queries, 10, allowed), flat.search(queries, 10, allowed)
+        assert found.rows.shape == wanted.rows.shape
+        assert found_shares(found.distances, wanted.distances).mean() >= 0.95
+        for query, distances, rows in zip(queries, found.distances, found.rows, strict=True):
+            exact = flat.search(query[np.newaxis], 10, rows)
+            np.testing.assert_array_equal(exact.distances[0], distances)
 
 
 def test_what_does_not_fit_is_refused_before_it_is_written(flat: VectorIndex) -> None:

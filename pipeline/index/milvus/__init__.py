@@ -14,7 +14,7 @@ float64 and with the vectors of the disk, so that distances are those of `flat` 
 
 from __future__ import annotations
 
-from pipeline.config import IndexSettings
+from pipeline.config import MilvusSettings
 from pipeline.index.base import VectorIndex
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.index import MilvusIndex
@@ -22,15 +22,13 @@ from pipeline.index.milvus.server import MilvusServer
 
 
 def serve(
-    settings: IndexSettings, collection: Collection | None, index: VectorIndex
+    settings: MilvusSettings, collection: Collection | None, index: VectorIndex
 ) -> VectorIndex:
-    """Let Milvus search what the index of a build holds, if it was published so and still is.
+    """Let Milvus search what the index of a build holds, if it has a collection of it.
 
-    Closing what is returned closes the index: `serve(config.index, collection, open_build(build))`.
+    Closing what is returned closes the index: `serve(config.index.milvus, collection, index)`.
     """
-    if settings.type != "milvus" or collection is None:
-        return index
-    return MilvusIndex(MilvusServer(settings.milvus), collection, index)
+    return index if collection is None else MilvusIndex(MilvusServer(settings), collection, index)
 
 
 def narrowed(index: VectorIndex, where: str | None) -> VectorIndex:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors, VectorIndex
-from pipeline.index.milvus.collection import METRIC, ROW, VECTOR, Collection
+from pipeline.index.milvus.collection import ROW, VECTOR, Collection
 from pipeline.index.milvus.expression import to_expression
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.rounding import MAX_FLOAT32, expanded_square_error, flush_error
@@ -49,6 +49,7 @@ class MilvusIndex:
         """
         self._server, self._collection, self._index = server, collection, index
         self._expression = expression
+        self._is_exact = collection.promise is None
         self.rows, self.dim = index.rows, index.dim
         self.vectors = index.vectors
 
@@ -68,6 +69,8 @@ class MilvusIndex:
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """Return the nearest rows as `flat` does, by (distance in float64, row).
+
+        Where the collection promises recall, some may be missing, and others be in their place.
 
         Raises:
             VectorDatabaseError: the server does not answer, or does not hold what it should.
@@ -119,7 +122,9 @@ class MilvusIndex:
                 limit=limit,
                 anns_field=VECTOR,
                 output_fields=[ROW],
-                search_params={"metric_type": METRIC},
+                search_params=self._collection.search_parameters(
+                    limit, is_filtered=bool(scope.expression)
+                ),
                 consistency_level="Bounded",
                 seconds=self._server.settings.timeout,
             )
@@ -130,7 +135,8 @@ class MilvusIndex:
 
     def _check(self, rows: Ids, limit: int, scope: _Scope) -> None:
         is_strange = len(rows) and not 0 <= rows.min() <= rows.max() < self.rows
-        if is_strange or (scope.is_listed and len(rows) != limit):
+        is_complete = len(rows) == limit or not (self._is_exact and scope.is_listed)
+        if is_strange or not is_complete:
             raise VectorDatabaseError(
                 f"{self._collection.name} does not hold the rows that it should",
                 where=self._server.settings.uri,
@@ -142,7 +148,7 @@ class MilvusIndex:
     ) -> tuple[F64Vector, Ids, int] | None:
         """The k nearest of the candidates; None where other rows may be nearer, or to be found.
 
-        With `is_all` there are no other rows.
+        With `is_all` there are no other rows. Where recall is promised, it does not matter.
         """
         distances = distances_to(query, self.vectors(candidates))
         order = np.lexsort((candidates, distances))
@@ -152,7 +158,7 @@ class MilvusIndex:
         order = order[:k]
         if len(order) < k:
             return None
-        if not is_all and len(candidates) < scope.size:
+        if self._is_exact and not is_all and len(candidates) < scope.size:
             norms = 2 * float(np.linalg.norm(query.astype(np.float64))) + farthest
             error = expanded_square_error(self.dim, norms) + flush_error(self.dim)
             beyond = farthest**2 - 2 * error

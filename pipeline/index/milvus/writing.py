@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import VectorDatabaseError
-from pipeline.index.base import F32Matrix, Ids, VectorIndex
-from pipeline.index.milvus.collection import COLUMNS, METRIC, ROW, SHARED, VECTOR, Collection
+from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.milvus.collection import COLUMNS, ROW, SHARED, VECTOR, Collection
 from pipeline.index.milvus.columns import Columns, row_blocks
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
+from pipeline.index.recall import K, Recall, found_shares
+from pipeline.index.tuning import others, sample_rows
 from pipeline.progress import Advance
 
 MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
 MAX_ROWS = 4096  # of an insert
 BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
+GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
 OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
 CANARIES, CANARY_NEIGHBORS = 50, 10
+EFFORTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+RECALL_QUERIES = 500  # photos to find the effort with, and as many others to measure it
 
 ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
 """Row numbers → what `columns.row_columns` says of them."""
@@ -38,11 +44,11 @@ def write_collection(
     index: VectorIndex,
     columns_of: ColumnsOf,
     advance: Advance,
-) -> None:
+) -> Collection:
     """Write the vectors of an exact index, and what items' columns say, unless they are there.
 
     A collection that a killed run left unfinished is written anew. It is compared with the index
-    before this returns.
+    before this returns it, with what was measured if it promises recall.
 
     Raises:
         VectorDatabaseError: it does not work, does not fit, or does not hold what it should.
@@ -55,10 +61,13 @@ def write_collection(
         _create(server, collection)
         _insert(server, collection, index, columns_of, advance)
         server.call("flush", name)
-        _create_index(server, name)
+        _create_index(server, collection)
     server.call("load_collection", name, replica_number=server.settings.replicas)
     _check_count(server, collection)
+    if collection.promise is not None:
+        return _with_recall(server, collection, index)
     _check_canaries(server, collection, index)
+    return collection
 
 
 def _is_whole(server: MilvusServer, name: str) -> bool:
@@ -116,12 +125,13 @@ def _parts(entities: list[dict[str, Any]], per_row: int) -> list[list[dict[str, 
     return _parts(entities[:middle], per_row) + _parts(entities[middle:], per_row)
 
 
-def _create_index(server: MilvusServer, name: str) -> None:
+def _create_index(server: MilvusServer, collection: Collection) -> None:
     from pymilvus import MilvusClient
 
     parameters = MilvusClient.prepare_index_params()
-    parameters.add_index(VECTOR, index_type="FLAT", metric_type=METRIC, index_name=VECTOR)
-    server.call("create_index", name, parameters, sync=False)  # loading waits for it
+    parameters.add_index(VECTOR, index_name=VECTOR, **collection.index_parameters)
+    # Loading waits for it.
+    server.call("create_index", collection.name, parameters, sync=False)
 
 
 def _check_memory(server: MilvusServer, collection: Collection) -> None:
@@ -130,6 +140,7 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
     if settings.memory_gb is None:
         return
     row_bytes = 4 * collection.dim + BYTES_PER_ROW
+    row_bytes += 0 if collection.promise is None else GRAPH_BYTES
     needed = OVERHEAD * collection.rows * row_bytes * settings.replicas / 1e9
     if needed > settings.memory_gb:
         raise VectorDatabaseError(
@@ -164,6 +175,29 @@ def _check_canaries(server: MilvusServer, collection: Collection, index: VectorI
     if wrong:
         fault = f"finds other photos than the index does, for {wrong} of {len(rows)} tried"
         raise _removed(server, collection, fault)
+
+
+def _with_recall(server: MilvusServer, collection: Collection, index: VectorIndex) -> Collection:
+    """Find the least effort that keeps the promise, unless it is known; and measure its recall."""
+    found_with, measured_with = sample_rows(collection.rows, RECALL_QUERIES)
+    efforts = [collection.effort] if collection.effort else EFFORTS
+    nearest = others(index, found_with, min(K, collection.rows - 1))
+    for effort in efforts:
+        one = replace(collection, effort=effort)
+        recall = _recall(server, one, found_with, nearest, index)
+        if (recall.high if collection.effort else recall.low) >= (one.promise or 0):
+            nearest = others(index, measured_with, min(K, collection.rows - 1))
+            measured = _recall(server, one, measured_with, nearest, index)
+            return replace(one, measured=measured)
+    raise _removed(server, collection, f"finds {recall} of the nearest, {one.promise} are promised")
+
+
+def _recall(
+    server: MilvusServer, collection: Collection, rows: Ids, nearest: Neighbors, index: VectorIndex
+) -> Recall:
+    k = nearest.rows.shape[1]
+    found = others(MilvusIndex(server, collection, index), rows, k)
+    return Recall.of(found_shares(found.distances, nearest.distances), max(k, 1))
 
 
 def _removed(server: MilvusServer, collection: Collection, fault: str) -> VectorDatabaseError:
