@@ -1,7 +1,8 @@
 """Real Milvus servers: standalone, and as a cluster of processes of the same binary.
 
 A cluster needs `etcd` (Debian's etcd-server) for what it knows and a Kafka broker for its log: here
-librdkafka's mock broker, which lives in a process of its own.
+librdkafka's mock broker, which lives in a process of its own. That forgets what is more than 5 MB
+old, read or not: tests insert less at a time.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class Cluster(Standalone):
         settings["etcd"] |= {"endpoints": f"127.0.0.1:{self.etcd}", "use": {"embed": False}}
         settings["mq"] = {"type": "kafka"}
         settings["kafka"] = {"brokerList": self.broker}
-        settings["pulsar"]["maxMessageSize"] = 500_000  # of any broker; the mock's limit is 1 MB
+        # Of any broker: far below the 5 MB that the mock keeps of a partition.
+        settings["pulsar"]["maxMessageSize"] = 500_000
         settings["rootCoord"]["dmlChannelNum"] = 4
         for role in ("rootCoord", "dataCoord", "queryCoord", "queryNode", "indexNode", "dataNode"):
             settings[role] |= {"ip": "127.0.0.1", "port": free_port()}

@@ -24,6 +24,7 @@ from pipeline.index.milvus.columns import Columns
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.milvus.writing import write_collection
+from pipeline.index.recall import found_shares
 from pipeline.progress import SILENT
 from pipeline.publish.store import PublicationStore
 from tests.cluster.milvus_servers import Cluster, Standalone, wait_until
@@ -66,10 +67,11 @@ def settings_of(server: Standalone, **changes: Any) -> MilvusSettings:
 
 
 def vectors_of(dim: int, is_normalized: bool) -> F32Matrix:
-    """In clusters, as those of photos are; some of them twice."""
+    """In clusters, as those of photos are; some of them twice. At most 4 MB."""
+    count = min(ROWS, (4 << 20) // (4 * dim))
     rng = np.random.default_rng(dim)
     centers = rng.standard_normal((40, dim))
-    xb = centers[rng.integers(0, 40, ROWS)] + 0.3 * rng.standard_normal((ROWS, dim))
+    xb = centers[rng.integers(0, 40, count)] + 0.3 * rng.standard_normal((count, dim))
     xb[:50] = xb[50:100]
     if is_normalized:
         xb /= np.linalg.norm(xb, axis=1, keepdims=True)
@@ -86,11 +88,13 @@ def columns_of(rows: Ids) -> list[Columns | None]:
     return [{"category": f"c{row % 5}", "price": row / 2} for row in rows.tolist()]
 
 
-def written(settings: MilvusSettings, flat: VectorIndex) -> MilvusIndex:
+def written(
+    settings: MilvusSettings, flat: VectorIndex, promise: float | None = None
+) -> MilvusIndex:
     server = MilvusServer(settings)
-    collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim)
+    collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim, promise)
     with SILENT.task("", None, "") as advance:
-        write_collection(server, collection, flat, columns_of, advance)
+        collection = write_collection(server, collection, flat, columns_of, advance)
     return MilvusIndex(server, collection, flat)
 
 
@@ -112,10 +116,10 @@ def test_two_hundred_queries_find_what_flat_finds(
     xb = vectors_of(dim, is_normalized)
     flat = flat_of(tmp_path / "flat", xb)
     rng = np.random.default_rng(1)
-    queries = xb[rng.integers(0, ROWS, QUERIES)] + np.float32(0.01) * rng.standard_normal(
+    rows = np.arange(len(xb))
+    queries = xb[rng.choice(rows, QUERIES)] + np.float32(0.01) * rng.standard_normal(
         (QUERIES, dim)
     ).astype(np.float32)
-    rows = np.arange(ROWS)
     with closing(written(settings_of(server), flat)) as index:
         assert differing(index, flat, queries, 10) == 0
         assert differing(index, flat, xb[:QUERIES], 10) == 0
@@ -127,6 +131,20 @@ def test_two_hundred_queries_find_what_flat_finds(
         common = narrowed(index, "category in ('c1', 'c2') or price < 400")
         met = rows[(rows % 5 == 1) | (rows % 5 == 2) | (rows < 800)]
         assert differing(common, flat, queries, 10, met) == 0
+
+
+def test_a_promise_of_recall_is_kept(server: Standalone, tmp_path: Path) -> None:
+    xb = vectors_of(128, is_normalized=False)
+    flat = flat_of(tmp_path / "flat", xb)
+    rows, queries = np.arange(len(xb)), xb[:QUERIES] + np.float32(0.05)
+    with closing(written(settings_of(server), flat, promise=0.98)) as index:
+        recall = index._collection.recall
+        assert recall is not None
+        assert recall.measured.high >= 0.98
+        for allowed in (None, rows[::2], rows[::100], rows[::500]):
+            found, nearest = index.search(queries, 8, allowed), flat.search(queries, 8, allowed)
+            assert found.rows.shape == nearest.rows.shape
+            assert found_shares(found.distances, nearest.distances).mean() >= 0.98
 
 
 class Clients:
@@ -205,12 +223,12 @@ def test_a_server_that_is_killed_during_a_publish(
                 with pytest.raises(VectorDatabaseError):
                     shop.build(items)
             server.start()
-            assert_answers(shop, number - 1)
+            wait_until(lambda: assert_answers(shop, number - 1))  # noqa: B023  it is loaded anew
             shop.build(items)
             assert_answers(shop, number)
 
 
-def assert_answers(shop: Shop, number: int) -> None:
+def assert_answers(shop: Shop, number: int) -> bool:
     """Publication n answers: the nearest photo to black is n away; and so does the alias."""
     name = PublicationStore(shop.config).current()
     assert name is not None
@@ -220,6 +238,7 @@ def assert_answers(shop: Shop, number: int) -> None:
         assert found.hits[0].distance == searcher.publication.number == number
         alias = server.call("describe_collection", f"{settings.prefix}_{ENGINE}")
         assert alias["collection_name"] == name.collections[ENGINE].name
+    return True
 
 
 def test_a_query_node_that_is_killed_under_load(cluster: Cluster, tmp_path: Path) -> None:
