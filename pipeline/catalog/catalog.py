@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.artifacts import write_atomic
+from pipeline.catalog.column_store import MIN_ITEMS, ColumnStore
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
@@ -27,6 +28,21 @@ class Catalog(Items):
 
         with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
     """
+
+    _columns: ColumnStore | None = None
+
+    @property
+    def columns(self) -> ColumnStore:
+        """The columns of the items: of a generation they are read once."""
+        if self._columns is None:
+            if self._generation is None:
+                return ColumnStore(self)
+            self._columns = ColumnStore(self)
+        return self._columns
+
+    def keep_columns(self, folder: Path, min_items: int = MIN_ITEMS) -> None:
+        """Have the columns of a generation kept in a folder, which belongs to it alone."""
+        self._columns = ColumnStore(self, folder, min_items)
 
     def fail_photo(self, photo: Photo, reason: str) -> None:
         """Record that this photo's file could not be read after all.
@@ -113,6 +129,12 @@ class Catalog(Items):
         )
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
+
+    def has_failed_files(self) -> bool:
+        """Whether any photo that is in a file could not be read."""
+        return any(
+            self.select("SELECT 1 FROM images WHERE state = 'failed' AND tried_at IS NULL LIMIT 1")
+        )
 
     def photo_item_pairs(self, items: Iterable[int] | None = None) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images.

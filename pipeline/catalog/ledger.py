@@ -190,16 +190,15 @@ class Ledger:
         with closing(self._db.execute(query, parameters or {})) as rows:
             yield from rows
 
-    def select_pages(self, query: str, parameters: Mapping[str, Any]) -> Rows:
+    def select_pages(self, query: str, parameters: Mapping[str, Any], limit: int = 0) -> Rows:
         """Stream rows by ascending id, a page at a time, so the ledger may be written to meanwhile.
 
         The query selects a column `id`, and its WHERE clause contains `id > :after`.
         """
-        after, limit = 0, self.page_size
+        after, limit = 0, limit or self.page_size
         while True:
-            page = self._db.execute(
-                f"{query} ORDER BY id LIMIT :limit", {**parameters, "after": after, "limit": limit}
-            ).fetchall()
+            values = {**parameters, "after": after, "limit": limit}
+            page = self._db.execute(f"{query} ORDER BY id LIMIT :limit", values).fetchall()
             yield from page
             if len(page) < limit:
                 return

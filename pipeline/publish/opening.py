@@ -51,10 +51,12 @@ def open_publication(config: Config, wanted: int | str | None = None) -> Iterato
         QueryError: there is no such publication.
         DamagedArtifactError: it is not what was written.
     """
+    store = PublicationStore(config)
     with (
-        PublicationStore(config).leased(wanted) as publication,
+        store.leased(wanted) as publication,
         open_catalog(config, publication) as catalog,
     ):
+        catalog.keep_columns(store.columns_folder(publication.number))
         yield OpenPublication(publication, catalog)
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pipeline.artifacts import remove
+from pipeline.catalog.column_store import carry_columns
 from pipeline.errors import BusyError, GateError
 from pipeline.locks import lock
 from pipeline.progress import SILENT, Progress
@@ -87,6 +88,7 @@ def _publish(
         if store.last_pointer().newest != pointer.newest:
             return None
         _write(store, judged, aside)
+        _keep_columns(ws, store, answering, judged)
         point_aliases(ws.config, judged)
         store.use(judged.number)
         retire(ws)
@@ -165,6 +167,25 @@ def _write(store: PublicationStore, judged: Publication, aside: Publication | No
             where=store.folder / str(judged.number),
             hint="mend it and run `imgsearch build`, or `imgsearch publish --force`",
         )
+
+
+def _keep_columns(
+    ws: Workspace, store: PublicationStore, answering: Publication | None, published: Publication
+) -> None:
+    """Have a publication begin with the columns that are kept of the one before it."""
+    folder = store.columns_folder(published.number)
+    # It is the ledger that says of which publication it was the ledger.
+    if answering and ws.catalog.get_meta("published") == _state_of(answering):
+        carry_columns(store.columns_folder(answering.number), folder)
+    with open_catalog(ws.config, published) as catalog:
+        catalog.keep_columns(folder)
+        catalog.columns.prepare()
+    with ws.catalog.transaction():
+        ws.catalog.set_meta("published", _state_of(published))
+
+
+def _state_of(publication: Publication) -> str:
+    return f"{publication.number} {publication.generation} {publication.time}"
 
 
 def now() -> str:

@@ -229,13 +229,13 @@ class EngineSearcher:
                 hint="give a smallest one of 0 or more, and a largest one that is not below it",
             )
         condition = None if where is None else Condition(self.catalog, where)
-        group = None if group_by is None else Groups(self.catalog, group_by)
+        group = None if group_by is None else Groups(self.catalog, group_by).numbers
         return SearchFilter(condition, min_distance, max_distance, group)
 
     def _results(
         self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter
     ) -> list[EngineResult]:
-        index = narrowed(self.index, filter_.condition.where if filter_.condition else None)
+        index = narrowed(self.index, filter_.condition.tree if filter_.condition else None)
         ranked = Ranking(index, self.build, filter_).rank([q.vectors for q in queries], k)
         return [
             self._result(

@@ -13,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from pipeline.catalog.condition_parser import parse
 from pipeline.config import MilvusSettings
 from pipeline.errors import PipelineError, VectorDatabaseError
 from pipeline.index import open_index, write_index
@@ -125,10 +126,10 @@ def test_two_hundred_queries_find_what_flat_finds(
         assert differing(index, flat, xb[:QUERIES], 10) == 0
         assert differing(index, flat, queries, 10, rng.choice(rows, 300, replace=False)) == 0
         monkeypatch.setattr(searching, "MAX_ROW_LIST", 5)
-        rare = narrowed(index, "category = 'c1' and price between 100 and 300")
+        rare = narrowed(index, parse("category = 'c1' and price between 100 and 300"))
         met = rows[(rows % 5 == 1) & (rows >= 200) & (rows <= 600)]
         assert differing(rare, flat, queries, 10, met) == 0
-        common = narrowed(index, "category in ('c1', 'c2') or price < 400")
+        common = narrowed(index, parse("category in ('c1', 'c2') or price < 400"))
         met = rows[(rows % 5 == 1) | (rows % 5 == 2) | (rows < 800)]
         assert differing(common, flat, queries, 10, met) == 0
 

@@ -14,6 +14,7 @@ float64 and with the vectors of the disk, so that distances are those of `flat` 
 
 from __future__ import annotations
 
+from pipeline.catalog.condition_tree import Tree
 from pipeline.config import MilvusSettings
 from pipeline.index.base import VectorIndex
 from pipeline.index.milvus.collection import Collection
@@ -31,6 +32,8 @@ def serve(
     return index if collection is None else MilvusIndex(MilvusServer(settings), collection, index)
 
 
-def narrowed(index: VectorIndex, where: str | None) -> VectorIndex:
+def narrowed(index: VectorIndex, condition: Tree | None) -> VectorIndex:
     """Return an index for searches by a condition, so that Milvus is told of it."""
-    return index if where is None or not isinstance(index, MilvusIndex) else index.narrowed(where)
+    if condition is None or not isinstance(index, MilvusIndex):
+        return index
+    return index.narrowed(condition)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.catalog.condition_tree import Tree
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.milvus.collection import ROW, VECTOR, Collection
@@ -59,12 +60,12 @@ class MilvusIndex:
             stack.callback(self._index.close)
             stack.callback(self._server.close)
 
-    def narrowed(self, where: str) -> MilvusIndex:
+    def narrowed(self, condition: Tree) -> MilvusIndex:
         """Return one for searches among rows that meet a condition, of which Milvus is told.
 
         It shares the connection: do not close it.
         """
-        expression = to_expression(where) or ""
+        expression = to_expression(condition) or ""
         return MilvusIndex(self._server, self._collection, self._index, expression)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
