@@ -124,6 +124,35 @@ class Standalone:
         settings["etcd"]["config"] = {"path": str(file)}
 
 
+class Secured(Standalone):
+    """With TLS, by a certificate of its own, and with passwords: those of Milvus's `root`."""
+
+    @property
+    def uri(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "server.pem"
+
+    def configure(self, settings: dict[str, dict[str, object]]) -> None:
+        super().configure(settings)
+        key = self.folder / "server.key"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        command += ["-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        settings["tls"] = {"serverPemPath": str(self.certificate), "serverKeyPath": str(key)}
+        settings["common"]["security"] = {"authorizationEnabled": True, "tlsMode": 1}
+
+    def wait(self) -> None:
+        wait_until(self._listens)
+
+    def _listens(self) -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", self.port)) == 0
+
+
 class Cluster(Standalone):
     """Each role as a process, with several query nodes."""
 

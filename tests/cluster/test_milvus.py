@@ -28,7 +28,7 @@ from pipeline.index.milvus.writing import write_collection
 from pipeline.index.recall import found_shares
 from pipeline.progress import SILENT
 from pipeline.publish.store import PublicationStore
-from tests.cluster.milvus_servers import Cluster, Standalone, wait_until
+from tests.cluster.milvus_servers import Cluster, Secured, Standalone, wait_until
 from tests.conftest import ENGINE, Shop
 from tests.milvus_server import use_milvus
 
@@ -240,6 +240,25 @@ def assert_answers(shop: Shop, number: int) -> bool:
         alias = server.call("describe_collection", f"{settings.prefix}_{ENGINE}")
         assert alias["collection_name"] == name.collections[ENGINE].name
     return True
+
+
+def test_credentials_and_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def collections(**changes: Any) -> Any:
+        with closing(MilvusServer(settings_of(server, **changes))) as client:
+            return client.call("list_collections", seconds=20)
+
+    with running(Secured(tmp_path / "secured")) as server:
+        monkeypatch.setenv("IMGSEARCH_MILVUS_USER", "root")
+        monkeypatch.setenv("IMGSEARCH_MILVUS_PASSWORD", "Milvus")
+        wait_until(lambda: collections(ca_file=server.certificate) == [])
+        with pytest.raises(VectorDatabaseError):
+            collections()  # it is signed by no one that the system knows
+        with pytest.raises(VectorDatabaseError, match="there is no such file"):
+            collections(ca_file=tmp_path / "none.pem")
+        monkeypatch.setenv("IMGSEARCH_MILVUS_PASSWORD", "hunter22")
+        with pytest.raises(VectorDatabaseError, match="IMGSEARCH_MILVUS_TOKEN") as caught:
+            collections(ca_file=server.certificate)
+        assert "hunter22" not in str(caught.value)
 
 
 def test_a_query_node_that_is_killed_under_load(cluster: Cluster, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ class MilvusServer:
             token=_token(),
             db_name=self.settings.database,
             timeout=seconds,
+            dedicated=True,  # others to the same address may have other certificates
             **self._tls(),
         )
 
