@@ -104,7 +104,8 @@ def drop_collections(config: Config, publications: Iterable[Publication]) -> Non
     with _connected(config) as server:
         if server is None:
             return
-        own = re.compile(rf"{re.escape(_prefix(config))}_.*_[0-9a-f]{{16}}_[0-9a-f]{{16}}")
+        aliases = "|".join(_alias(config, engine) for engine in config.engines)
+        own = re.compile(rf"({aliases})_[0-9a-f]{{16}}_[0-9a-f]{{16}}")
         for name in server.call("list_collections"):
             if name not in needed and own.fullmatch(name):
                 server.call("drop_collection", name)

@@ -61,11 +61,14 @@ def test_the_alias_follows_what_answers_and_unneeded_collections_go(
     shop: Shop, milvus: MilvusServer
 ) -> None:
     with closing(milvus):
+        others = f"{shop.config.index.milvus.prefix}_2_{ENGINE}_{'0' * 16}_{'f' * 16}"
+        milvus.call("create_collection", others, dimension=4)
         shop.build(ITEMS)
         with shop.searcher() as pinned:
             shop.build(ITEMS | {"d": [PINK]})
             first, second = named(shop)
-            assert (answering(shop, milvus), collections(shop, milvus)) == (second, {first, second})
+            assert answering(shop, milvus) == second
+            assert collections(shop, milvus) == {first, second, others}
             assert (
                 len(pinned.search(Item(1), k=9).hits) == 2
             )  # of the three that it was opened with
@@ -73,7 +76,7 @@ def test_the_alias_follows_what_answers_and_unneeded_collections_go(
             assert answering(shop, milvus) == first
             roll_back(shop.config, 2)
         shop.build(ITEMS | {"e": [PINK]})
-        assert set(named(shop)) == collections(shop, milvus)
+        assert {*named(shop), others} == collections(shop, milvus)
         assert first not in collections(shop, milvus)
 
 
