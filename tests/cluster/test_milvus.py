@@ -30,7 +30,7 @@ from pipeline.progress import SILENT
 from pipeline.publish.store import PublicationStore
 from tests.cluster.milvus_servers import Cluster, Secured, Standalone, wait_until
 from tests.conftest import ENGINE, Shop
-from tests.milvus_server import use_milvus
+from tests.milvus_server import lite_uri, use_milvus
 
 AnyServer = TypeVar("AnyServer", bound=Standalone)
 ROWS, QUERIES, CLIENTS = 4000, 200, 8
@@ -57,13 +57,21 @@ def running(server: AnyServer) -> Iterator[AnyServer]:
         server.stop()
 
 
-@pytest.fixture(params=["standalone", "cluster"])
-def server(request: pytest.FixtureRequest) -> Standalone:
-    made: Standalone = request.getfixturevalue(request.param)
+class Lite:
+    """In this process."""
+
+    @property
+    def uri(self) -> str:
+        return lite_uri()
+
+
+@pytest.fixture(params=["lite", "standalone", "cluster"])
+def server(request: pytest.FixtureRequest) -> Lite | Standalone:
+    made: Standalone = Lite() if request.param == "lite" else request.getfixturevalue(request.param)
     return made
 
 
-def settings_of(server: Standalone, **changes: Any) -> MilvusSettings:
+def settings_of(server: Lite | Standalone, **changes: Any) -> MilvusSettings:
     return MilvusSettings(**{"uri": server.uri, "timeout": 10, "publish_timeout": 120, **changes})
 
 
@@ -108,7 +116,7 @@ def differing(one: VectorIndex, flat: VectorIndex, queries: F32Matrix, *args: An
 
 @pytest.mark.parametrize(("dim", "is_normalized"), [(1280, False), (128, True)])
 def test_two_hundred_queries_find_what_flat_finds(
-    server: Standalone,
+    server: Lite | Standalone,
     dim: int,
     is_normalized: bool,
     tmp_path: Path,
@@ -134,7 +142,9 @@ def test_two_hundred_queries_find_what_flat_finds(
         assert differing(common, flat, queries, 10, met) == 0
 
 
-def test_a_promise_of_recall_is_kept(server: Standalone, tmp_path: Path) -> None:
+def test_a_promise_of_recall_is_kept(
+    server: Lite | Standalone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     xb = vectors_of(128, is_normalized=False)
     flat = flat_of(tmp_path / "flat", xb)
     rows, queries = np.arange(len(xb)), xb[:QUERIES] + np.float32(0.05)
@@ -146,6 +156,15 @@ def test_a_promise_of_recall_is_kept(server: Standalone, tmp_path: Path) -> None
             found, nearest = index.search(queries, 8, allowed), flat.search(queries, 8, allowed)
             assert found.rows.shape == nearest.rows.shape
             assert found_shares(found.distances, nearest.distances).mean() >= 0.98
+        monkeypatch.setattr(searching, "MAX_ROW_LIST", 5)
+        for where, allowed in (
+            ("price >= 0", rows),
+            ("category = 'c1'", rows[1::5]),
+            ("price < 20", rows[:40]),
+        ):
+            narrow = narrowed(index, parse(where))
+            found, nearest = narrow.search(queries, 8, allowed), flat.search(queries, 8, allowed)
+            assert found_shares(found.distances, nearest.distances).mean() >= 0.98, where
 
 
 class Clients:
@@ -177,7 +196,7 @@ class Clients:
                 self.errors.append((time.monotonic(), str(error)))
 
 
-def test_the_alias_is_switched_ten_times_under_load(server: Standalone, shop: Shop) -> None:
+def test_the_alias_is_switched_ten_times_under_load(server: Lite | Standalone, shop: Shop) -> None:
     use_milvus(shop, settings_of(server, prefix=f"p{uuid4().hex[:8]}"))
     alias = f"{shop.config.index.milvus.prefix}_{ENGINE}"
     # Of publication n the nearest photo to black is n away from it.

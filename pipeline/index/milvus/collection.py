@@ -43,12 +43,12 @@ class Collection:
         construction = {"M": 16, "efConstruction": 200}
         return {"index_type": "HNSW", "metric_type": METRIC, "params": construction}
 
-    def search_parameters(self, limit: int, *, is_filtered: bool) -> dict[str, Any]:
-        """What a search for `limit` rows is to look at; more where only some rows are allowed."""
+    def search_parameters(self, limit: int, share: float = 1.0) -> dict[str, Any]:
+        """What a search for `limit` rows is to look at, where a share of all rows is allowed."""
         if self.promise is None:
             return {"metric_type": METRIC}
-        effort = max(self.effort, 1) * (2 if is_filtered else 1)
-        return {"metric_type": METRIC, "params": {"ef": min(int(effort * limit) + 1, MAX_EF)}}
+        ef = max(self.effort, 1) * limit / share  # so that as many of them are allowed ones
+        return {"metric_type": METRIC, "params": {"ef": int(min(ef + 1, MAX_EF))}}
 
     @classmethod
     def from_dict(cls, content: Manifest) -> Self:

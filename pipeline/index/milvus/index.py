@@ -80,8 +80,10 @@ class MilvusIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         scope = self._scope(allowed)
         k = min(k, self.rows if scope.kept is None else len(scope.kept))
-        if not (k and len(queries)) or k > MAX_LIMIT - EXTRA_ROWS:
-            return self._index.search(queries, k, allowed)  # more than Milvus returns
+        is_few = scope.is_listed and scope.kept is not None and not self._is_exact
+        if is_few or not (k and len(queries)) or k > MAX_LIMIT - EXTRA_ROWS:
+            # So few that they are compared, or more than Milvus returns.
+            return self._index.search(queries, k, allowed)
         distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         verified = np.zeros(len(queries), np.int64)
         open_queries, limit = np.arange(len(queries)), k + EXTRA_ROWS
@@ -113,6 +115,7 @@ class MilvusIndex:
 
     def _propose(self, queries: F32Matrix, limit: int, scope: _Scope) -> Iterator[Ids]:
         """Yield for each query the `limit` rows that are nearest by what Milvus computes."""
+        share = len(scope.kept) / self.rows if scope.expression and scope.kept is not None else 1.0
         block = max(1, min(QUERY_BLOCK, MAX_REPLY_ROWS // limit))
         for start in range(0, len(queries), block):
             found = self._server.call(
@@ -123,9 +126,7 @@ class MilvusIndex:
                 limit=limit,
                 anns_field=VECTOR,
                 output_fields=[ROW],
-                search_params=self._collection.search_parameters(
-                    limit, is_filtered=bool(scope.expression)
-                ),
+                search_params=self._collection.search_parameters(limit, share),
                 consistency_level="Bounded",
                 seconds=self._server.settings.timeout,
             )
