@@ -75,7 +75,7 @@ class PromisedIndex:
         """Take an index with its vectors; closing this closes it."""
         self.rows, self.dim = exact.rows, exact.dim
         self.vectors, self.close = exact.vectors, exact.close
-        self._exact, self._file, self._probing = exact, file, probing
+        self._exact, self._file, self.probing = exact, file, probing
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """Return near rows by (distance, row): always k, if k are allowed."""
@@ -86,7 +86,7 @@ class PromisedIndex:
             allowed = None if len(allowed) == self.rows else allowed
         available = self.rows if allowed is None else len(allowed)
         k, probe = min(k, available), self._exact.probe
-        if probe is None or not k or available < self._exact.min_coded_rows:
+        if probe is None or not k or not len(queries) or available < self._exact.min_coded_rows:
             return self._exact.search(queries, k, allowed)
         answers = self._answers(probe, queries, k, allowed)
         return joined(answers, queries, k, lambda rest: self._exact.search(rest, k, allowed))
@@ -98,7 +98,7 @@ class PromisedIndex:
 
         So a query takes longer that is unlike what is indexed, or far from what a condition allows.
         """
-        levels, depth = self._probing.levels, self._probing.depth(k)
+        levels, depth = self.probing.levels, self.probing.depth(k)
         values, is_coded = probe.encode(queries)
         if not levels or depth > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
@@ -106,7 +106,7 @@ class PromisedIndex:
         selection = probe.select(allowed)
         first = np.full(len(queries), levels[0].scanned)
         rows, squares = probe.propose(values, depth, first, selection)
-        scanned = np.where(is_coded, self._probing.scanned(squares[:, -1]), -1)
+        scanned = np.where(is_coded, self.probing.scanned(squares[:, -1]), -1)
         if len(again := np.flatnonzero(scanned > first)):
             rows[again], _ = probe.propose(values[again], depth, scanned[again], selection)
         for query, near, count in zip(queries, rows, scanned.tolist(), strict=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +30,7 @@ SHELL = 3 / 4
 """Only the farthest quarter of the neighbors counts, but of the fewest all."""
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
-LEVELS = 8  # of distances, each of which takes another effort
+LEVELS = 11  # of distances, each of which takes another effort
 MAX_SCANNED_SHARE = 1 / 2  # of the rows
 CLUSTER_LOSS = 0.7
 """Of what may be missed: so much because its cluster is not looked at, the rest by its code."""
@@ -70,14 +71,15 @@ def tune(exact: VectorIndex, probe: ClusterProbe, promise: float) -> Probing:
         return Probing(promise, [])
     pairs = _joined([_pairs(exact, probe, rows, count) for count in counts])
     levels: list[Level] = []
-    for chosen in np.array_split(np.argsort(pairs.squares, kind="stable"), LEVELS):
-        level = pairs.take(chosen)
+    parts = np.array_split(np.argsort(pairs.squares, kind="stable"), 1 + LEVELS)
+    # Of what is farther than a level only, so that the farthest of a level are found as well.
+    for nearer, farther in pairwise(pairs.take(part) for part in parts):
         limit = int(MAX_SCANNED_SHARE * exact.rows)
-        scanned = _least(limit, level.recall, 1 - CLUSTER_LOSS * (1 - promise))
+        scanned = _least(limit, farther.recall, 1 - CLUSTER_LOSS * (1 - promise))
         if scanned is None:
             break
         scanned = max([scanned, *(one.scanned for one in levels)])
-        levels.append(Level(float(level.squares.max()), scanned))
+        levels.append(Level(float(nearer.squares.max()), scanned))
     return Probing(promise, levels, spare_rows)
 
 
