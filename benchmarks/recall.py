@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -173,12 +173,20 @@ def _others(xb: F32, threads: int) -> Iterator[Way]:
     }
     for name, description in quantizers.items():
         yield _faiss(name, description, xb)
-    if find_spec("usearch"):
+    if _is_installed("usearch"):
         yield _usearch(xb, threads)
-    if find_spec("hnswlib"):
+    if _is_installed("hnswlib"):
         yield _hnswlib(xb, threads)
-    if find_spec("lancedb"):
+    if _is_installed("lancedb"):
         yield _lance(xb)
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        import_module(library)
+    except ImportError:
+        return False
+    return True
 
 
 def _faiss(name: str, description: str, xb: F32) -> Way:

@@ -139,7 +139,7 @@ ARTICLE = {
         },
     },
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
-    "index": {"type": "flat", "keep_publications": 2},
+    "index": {"type": "flat", "recall": None, "keep_publications": 2},
     "search": {"no_match_percentile": 99, "out_of_distribution": False},
     "watch": {
         "every": 15,
@@ -323,6 +323,9 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
         ("index.type=ivf", "index.type: "),
         ("index.keep_publications=0", "index.keep_publications: "),
+        ("index.recall=0", "index.recall: "),
+        ("index.recall=1", "index.recall: "),
+        ("index.recall=0.9", "set index.type to pruned"),
         ("name=no", "name: it is False: YAML reads yes, no, on and off as true or false; to"),
         ("name=[5]", "name: "),
         ("root=on", "root: it is True: YAML reads"),
