@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from pipeline.index.base import F32Matrix, Ids, Mask
 from pipeline.index.bounds import Coder
-from pipeline.index.probing import Effort
 from pipeline.index.vectors import import_faiss, selector
 
 MAX_ERROR = 2  # times the largest of the index's own: a query's code may be so much farther off
@@ -33,8 +32,6 @@ class Proposals(NamedTuple):
     """(n, depth), by the distance of their codes; -1 where there are fewer."""
     squares: F32Matrix
     """(n, depth): the squared distances of the codes."""
-    clusters: Ids
-    """(n,): how many clusters that were."""
 
 
 class ClusterProbe:
@@ -63,31 +60,25 @@ class ClusterProbe:
         return Selection(selector(allowed, self._rows), sizes)
 
     def propose(
-        self, values: F32Matrix, effort: Effort, selection: Selection | None = None
+        self, values: F32Matrix, depth: int, scanned: Ids, selection: Selection | None = None
     ) -> Proposals:
         """Return, for (n, length) codes, the selected rows that have the nearest codes.
 
-        Looked at are the nearest clusters that have `effort.scanned` rows together, and
-        `effort.depth` selected ones if there are so many.
+        Looked at are the nearest clusters that have `scanned` rows together, (n,), and `depth`
+        selected ones if there are so many.
         """
         faiss = import_faiss()
         selection = selection or self.select(None)
-        probes = self._nearest_clusters(values, effort, selection.sizes)
+        probes = self._nearest_clusters(values, depth, scanned, selection.sizes)
         parameters = faiss.SearchParametersIVF(nprobe=probes.shape[1], sel=selection.selector)
-        squares = np.empty((len(values), effort.depth), np.float32)
-        rows = np.empty((len(values), effort.depth), np.int64)
+        squares = np.empty((len(values), depth), np.float32)
+        rows = np.empty((len(values), depth), np.int64)
         unused = np.zeros(probes.shape, np.float32)  # distances of centroids: codes are absolute
         arrays = [faiss.swig_ptr(one) for one in (probes, unused, squares, rows)]
         self._index.search_preassigned_c(
-            len(values), faiss.swig_ptr(values), effort.depth, *arrays, False, parameters
+            len(values), faiss.swig_ptr(values), depth, *arrays, False, parameters
         )
-        return Proposals(rows, squares, np.count_nonzero(probes >= 0, axis=1))
-
-    def count_nearer(self, value: F32Matrix, squared: float, clusters: int) -> int:
-        """How many rows of the clusters nearest to a (1, length) code have nearer codes."""
-        parameters = import_faiss().SearchParametersIVF(nprobe=clusters)
-        limits, _, _ = self._index.range_search(value, squared, params=parameters)
-        return int(limits[-1])
+        return Proposals(rows, squares)
 
     def rows_before(self, values: F32Matrix, rows: Ids) -> Ids:
         """(n, length) codes, (n, m) rows → (n, m): how many rows are looked at before each.
@@ -99,14 +90,14 @@ class ClusterProbe:
         np.put_along_axis(before, order, _before(self._sizes[order]), axis=1)
         return np.take_along_axis(before, self._clusters[rows].astype(np.int64), axis=1)
 
-    def _nearest_clusters(self, values: F32Matrix, effort: Effort, selected: Ids) -> Ids:
+    def _nearest_clusters(self, values: F32Matrix, depth: int, scanned: Ids, selected: Ids) -> Ids:
         """(n, p): the nearest clusters that have enough rows and selected ones; -1 behind."""
-        count = 1 + int(SPARE_CLUSTERS * effort.scanned * len(self._sizes) / self._rows)
+        count = 1 + int(SPARE_CLUSTERS * int(scanned.max()) * len(self._sizes) / self._rows)
         while True:
             count = min(count, len(self._sizes))
             _, order = self._index.quantizer.search(values, count)
-            is_needed = _before(self._sizes[order]) < effort.scanned
-            is_needed |= _before(selected[order]) < effort.depth
+            is_needed = _before(self._sizes[order]) < scanned[:, np.newaxis]
+            is_needed |= _before(selected[order]) < depth
             if count == len(self._sizes) or not is_needed[:, -1].any():
                 break
             count *= 4

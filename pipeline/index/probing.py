@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -12,28 +11,20 @@ import numpy as np
 
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.embeddings.segment import Segment
-from pipeline.index.base import F64Vector
+from pipeline.index.base import F32Vector, Ids
 from pipeline.index.recall import PromisedRecall, Recall
 from pipeline.integrity import read_published
 
 PROBING_FILE = "probing.json"
 
 
-class Effort(NamedTuple):
-    """How far a search looks."""
+class Level(NamedTuple):
+    """What it takes to find neighbors of which a code is so far away."""
 
+    squared: float
+    """Distance of a code at most, squared."""
     scanned: int
     """Rows whose codes are looked at, those of the nearest clusters."""
-    depth: int
-    """Rows that are then compared in full, those of the nearest codes."""
-
-
-class Level(NamedTuple):
-    """The effort that it takes to find so many neighbors among all rows."""
-
-    neighbors: int
-    scanned: int
-    depth: int
 
 
 @dataclass(frozen=True)
@@ -42,26 +33,21 @@ class Probing:
 
     promise: float
     levels: Sequence[Level]
-    """By ascending numbers of neighbors; what is beyond the last is searched for exactly."""
+    """By ascending distances; what is beyond the last is searched for exactly."""
+    spare_rows: int = 0
+    """How many rows are compared in full beyond those that are asked for, in the order of codes."""
     measured: Recall | None = None
     """Of photos that the levels were not found with; None where all searches are exact."""
 
-    def effort(self, k: int, neighbors: float) -> Effort | None:
-        """Return how far to look for k rows among the nearest `neighbors` of all; None: everywhere.
+    def depth(self, k: int) -> int:
+        """How many rows, those of the nearest codes, are compared in full to find k."""
+        return k + self.spare_rows
 
-        In the order of codes the k come behind as many other rows, at most, as all `neighbors` do.
-        """
-        if not self.levels or neighbors > self.levels[-1].neighbors:
-            return None
-        counts, scanned, depths = np.log(np.array(self.levels, np.float64)).T
-
-        def at(count: float, values: F64Vector) -> float:
-            return float(np.exp(np.interp(np.log(count), counts, values)))
-
-        others = max(
-            at(count, depths) - max(count, self.levels[0].neighbors) for count in (k, neighbors)
-        )
-        return Effort(ceil(at(neighbors, scanned)), k + ceil(others))
+    def scanned(self, squared: F32Vector) -> Ids:
+        """(n,) squared distances of codes → (n,): how many rows to look at; -1: an exact search."""
+        limits = [level.squared for level in self.levels]
+        counts = np.array([*(level.scanned for level in self.levels), -1])
+        return counts[np.searchsorted(limits, squared)]
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of an index.
@@ -72,6 +58,7 @@ class Probing:
         content = {
             "promise": self.promise,
             "levels": [level._asdict() for level in self.levels],
+            "spare_rows": self.spare_rows,
             "measured": self.measured and self.measured.to_dict(),
         }
         write_json(folder / PROBING_FILE, content)
@@ -86,10 +73,11 @@ class Probing:
         content = parse_json(file, data)
         try:
             levels = [
-                Level(*(int(level[name]) for name in Level._fields)) for level in content["levels"]
+                Level(float(one["squared"]), int(one["scanned"])) for one in content["levels"]
             ]
             measured = content["measured"] and Recall.from_dict(content["measured"])
-            return cls(float(content["promise"]), levels, measured)
+            promise, spare_rows = float(content["promise"]), int(content["spare_rows"])
+            return cls(promise, levels, spare_rows, measured)
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(file, "it does not say how far to look") from error
 

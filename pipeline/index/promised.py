@@ -10,13 +10,14 @@ indexed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import read_file
 from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
-from pipeline.index.cluster_probe import ClusterProbe, Selection
+from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.code_filter import Clustering
 from pipeline.index.probing import PROBING_FILE, Probing
 from pipeline.index.pruned import (
@@ -29,10 +30,6 @@ from pipeline.index.pruned import (
 )
 from pipeline.index.tuning import measure, tune
 from pipeline.index.vectors import VectorFile, distinct, import_faiss
-
-SPARE_NEIGHBORS = 2
-"""Under a condition, times as many neighbors of all rows are looked for as are thought needed."""
-MAX_ROUNDS = 3  # before the search is an exact one
 
 
 def write_promised(
@@ -49,9 +46,13 @@ def write_promised(
     """
     write_pruned(folder, file, options, clustering=Clustering.fine(file.rows))
     exact = PrunedIndex(folder, file, flat, options)
-    levels = tune(exact, exact.probe, promise) if exact.probe else []
-    index = PromisedIndex(exact, file, Probing(promise, levels))
-    Probing(promise, levels, measure(exact, index) if levels else None).save(folder)
+    probing = Probing(promise, [])
+    if exact.probe:
+        probing = tune(exact, exact.probe, promise)
+    if probing.levels:
+        measured = measure(exact, PromisedIndex(exact, file, probing))
+        probing = replace(probing, measured=measured)
+    probing.save(folder)
 
 
 def open_promised(
@@ -74,7 +75,7 @@ class PromisedIndex:
         """Take an index with its vectors; closing this closes it."""
         self.rows, self.dim = exact.rows, exact.dim
         self.vectors, self.close = exact.vectors, exact.close
-        self._exact, self._file, self._probing = exact, file, probing
+        self._exact, self._file, self.probing = exact, file, probing
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """Return near rows by (distance, row): always k, if k are allowed."""
@@ -85,56 +86,31 @@ class PromisedIndex:
             allowed = None if len(allowed) == self.rows else allowed
         available = self.rows if allowed is None else len(allowed)
         k, probe = min(k, available), self._exact.probe
-        if probe is None or not k or available < self._exact.min_coded_rows:
+        if probe is None or not k or not len(queries) or available < self._exact.min_coded_rows:
             return self._exact.search(queries, k, allowed)
-        if allowed is None:
-            answers = self._answers(probe, queries, k)
-        else:
-            answers = self._allowed_answers(probe, queries, k, allowed)
+        answers = self._answers(probe, queries, k, allowed)
         return joined(answers, queries, k, lambda rest: self._exact.search(rest, k, allowed))
 
-    def _answers(self, probe: ClusterProbe, queries: F32Matrix, k: int) -> Iterator[Answer | None]:
-        effort = self._probing.effort(k, k)
-        if effort is None:
+    def _answers(
+        self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids | None
+    ) -> Iterator[Answer | None]:
+        """Look into few clusters, and then into as many as what was found there is far away.
+
+        So a query takes longer that is unlike what is indexed, or far from what a condition allows.
+        """
+        levels, depth = self.probing.levels, self.probing.depth(k)
+        values, is_coded = probe.encode(queries)
+        if not levels or depth > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
             return
-        values, is_coded = probe.encode(queries)
-        proposed = probe.propose(values, effort).rows
-        for query, rows, answers in zip(queries, proposed, is_coded.tolist(), strict=True):
-            yield self._nearest(query, rows, k) if answers else None
-
-    def _allowed_answers(
-        self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids
-    ) -> Iterator[Answer | None]:
         selection = probe.select(allowed)
-        expected = SPARE_NEIGHBORS * k * self.rows / len(allowed)
-        values, is_coded = probe.encode(queries)
-        for i, query in enumerate(queries):
-            rows = None
-            if is_coded[i]:
-                rows = self._allowed_rows(probe, values[i : i + 1], k, expected, selection)
-            yield None if rows is None else self._nearest(query, rows, k)
-
-    def _allowed_rows(
-        self, probe: ClusterProbe, value: F32Matrix, k: int, neighbors: float, selection: Selection
-    ) -> Ids | None:
-        """Look on until the k nearest allowed rows are among as many of all as are looked for.
-
-        What a condition allows may be far from a query, behind many rows that it does not allow.
-        """
-        for _ in range(MAX_ROUNDS):
-            effort = self._probing.effort(k, neighbors)
-            if effort is None:
-                break
-            found = probe.propose(value, effort, selection)
-            nearer = probe.count_nearer(
-                value, float(found.squares[0, k - 1]), int(found.clusters[0])
-            )
-            if nearer <= neighbors:
-                rows: Ids = found.rows[0]
-                return rows
-            neighbors = SPARE_NEIGHBORS * nearer
-        return None
+        first = np.full(len(queries), levels[0].scanned)
+        rows, squares = probe.propose(values, depth, first, selection)
+        scanned = np.where(is_coded, self.probing.scanned(squares[:, -1]), -1)
+        if len(again := np.flatnonzero(scanned > first)):
+            rows[again], _ = probe.propose(values[again], depth, scanned[again], selection)
+        for query, near, count in zip(queries, rows, scanned.tolist(), strict=True):
+            yield self._nearest(query, near, k) if count >= 0 else None
 
     def _nearest(self, query: F32Vector, rows: Ids, k: int) -> Answer:
         rows = np.sort(rows[rows >= 0])  # the order on the disk

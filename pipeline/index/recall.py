@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any, Self
 
-from pipeline.index.base import F64Matrix, F64Vector
+import numpy as np
+
+from pipeline.index.base import F64Matrix, F64Vector, Ids
 
 K = 10  # neighbors of which a measured recall says how many are found
 
@@ -22,16 +24,20 @@ class Recall:
     queries: int
 
     @classmethod
-    def of(cls, shares: F64Vector, k: int) -> Self:
-        """Estimate the mean of (queries,) shares of k neighbors: `Recall.of(found_shares(…), 10)`.
+    def of(cls, shares: F64Vector, neighbors: int | Ids) -> Self:
+        """Estimate the mean share that is found, from (queries,) shares of so many neighbors each.
 
         The interval is Wilson's for as many independent trials as would vary as much: neighbors of
         one query are lost together (the effective sample size: Kish, Survey Sampling, 1965).
+
+            Recall.of(found_shares(distances, exact), 10).low
         """
-        mean, count = float(shares.mean()), len(shares)
-        variance = float(shares.var())
-        trials = count * mean * (1 - mean) / variance if variance else count * k
-        return cls(mean, *wilson(mean, min(max(trials, count), count * k)), count)
+        counts = np.broadcast_to(np.asarray(neighbors, np.float64), shares.shape)
+        total = float(counts.sum())
+        mean = float(counts @ shares) / total
+        variance = float(np.sum((counts * (shares - mean)) ** 2)) / total**2
+        trials = mean * (1 - mean) / variance if variance else total
+        return cls(mean, *wilson(mean, min(max(trials, len(shares)), total)), len(shares))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:

@@ -7,50 +7,80 @@ effort on each is found. So one exact search of a photo tells the recall of ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
-from pipeline.index.base import F32Matrix, F64Matrix, F64Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F32Matrix, F32Vector, F64Matrix, Ids, Neighbors, VectorIndex
 from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.code_filter import spread_rows
-from pipeline.index.probing import Effort, Level
+from pipeline.index.probing import Level, Probing
 from pipeline.index.recall import K, Recall, found_shares
 
 QUERIES = 1000  # photos to find the effort with, and as many others to measure it
-NEIGHBORS = (10, 40, 160, 640, 2560)  # of which an effort is found
-MAX_NEIGHBORS = 64_000  # of all queries together: of many neighbors each tells as much
-MIN_QUERIES = 50
-MAX_SHARE = 1 / 16
-"""Of the rows: for more neighbors an exact search is as fast."""
+NEIGHBORS = (10, 40, 160, 640)
+"""Of a photo, that tell. The nearest are often other pictures of the same thing, which a new photo
+may have none of; the farther ones are as far from it as the nearest are from a new one."""
+MAX_NEIGHBORS = 64_000  # of all queries together
+MIN_QUERIES = 100
 SHELL = 3 / 4
-"""Of many neighbors the farthest quarter has to be found: it may be all that a condition allows."""
+"""Only the farthest quarter of the neighbors counts, but of the fewest all."""
+MAX_SHARE = 1 / 16
+"""Of the rows that may be neighbors: farther ones are not looked for but exactly."""
+LEVELS = 11  # of distances, each of which takes another effort
 MAX_SCANNED_SHARE = 1 / 2  # of the rows
-MAX_DEPTH = 4
-"""Times the neighbors, and 100: where codes tell less, an exact search is as fast."""
 CLUSTER_LOSS = 0.7
 """Of what may be missed: so much because its cluster is not looked at, the rest by its code."""
+DEPTH_NEIGHBORS = (10, 40)
+DEPTH_QUERIES = 300
+MAX_DEPTH = 32  # times the neighbors: where codes tell less, an exact search is as fast
 
 
-def tune(
-    exact: VectorIndex, probe: ClusterProbe, promise: float, queries: int = QUERIES
-) -> list[Level]:
-    """Return the least effort, for growing numbers of neighbors, that keeps a promise of recall.
+@dataclass(frozen=True)
+class Pairs:
+    """Neighbors of some queries: which query, how far the code is, how much is looked at before."""
+
+    queries: Ids
+    squares: F32Vector
+    before: Ids
+
+    def take(self, chosen: Ids) -> Pairs:
+        """Return some of them."""
+        return Pairs(self.queries[chosen], self.squares[chosen], self.before[chosen])
+
+    def recall(self, scanned: int) -> Recall:
+        """The share that is found if so many rows are looked at."""
+        _, query = np.unique(self.queries, return_inverse=True)
+        counts = np.bincount(query)
+        return Recall.of(np.bincount(query, self.before < scanned) / counts, counts)
+
+
+def tune(exact: VectorIndex, probe: ClusterProbe, promise: float) -> Probing:
+    """Return the least effort, for growing distances, that keeps a promise of recall.
 
     The lower ends of the intervals keep it. There are no levels where none does:
-    `tune(pruned, pruned.probe, 0.99)[0].scanned`.
+    `tune(pruned, pruned.probe, 0.99).levels[0].scanned`.
     """
-    levels = []
-    rows = sample_rows(exact.rows, queries)[0]
-    for neighbors in NEIGHBORS:
-        if neighbors > MAX_SHARE * exact.rows:
+    rows = sample_rows(exact.rows)[0]
+    counts = [count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows]
+    spare_rows = _spare_rows(exact, probe, rows, 1 - (1 - CLUSTER_LOSS) * (1 - promise))
+    if not counts or spare_rows is None:
+        return Probing(promise, [])
+    pairs = _joined([_pairs(exact, probe, rows, count) for count in counts])
+    levels: list[Level] = []
+    parts = np.array_split(np.argsort(pairs.squares, kind="stable"), 1 + LEVELS)
+    # Of what is farther than a level only, so that the farthest of a level are found as well.
+    for nearer, farther in pairwise(pairs.take(part) for part in parts):
+        limit = int(MAX_SCANNED_SHARE * exact.rows)
+        scanned = _least(limit, farther.recall, 1 - CLUSTER_LOSS * (1 - promise))
+        if scanned is None:
             break
-        count = max(MIN_QUERIES, MAX_NEIGHBORS // neighbors)
-        level = _level(exact, probe, rows[:: -(-len(rows) // count)], neighbors, promise)
-        if level is None:
-            break
-        levels.append(level)
-    return levels
+        scanned = max([scanned, *(one.scanned for one in levels)])
+        levels.append(Level(float(nearer.squares.max()), scanned))
+    return Probing(promise, levels, spare_rows)
 
 
 def measure(
@@ -86,46 +116,64 @@ def others(index: VectorIndex, rows: Ids, k: int) -> Neighbors:
     )
 
 
-def _level(
-    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: int, promise: float
-) -> Level | None:
+def _pairs(exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: int) -> Pairs:
+    rows = _some(rows, max(MIN_QUERIES, MAX_NEIGHBORS // neighbors))
+    first = 0 if neighbors == NEIGHBORS[0] else int(SHELL * neighbors)
+    near = others(exact, rows, neighbors).rows[:, first:]
+    values, _ = probe.encode(exact.vectors(rows))
+    squares = [
+        np.sum((probe.encode(exact.vectors(some))[0] - value) ** 2, axis=1)
+        for value, some in zip(values, near, strict=True)
+    ]
+    before = probe.rows_before(values, near)
+    return Pairs(np.repeat(rows, near.shape[1]), np.concatenate(squares), before.ravel())
+
+
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([part.queries for part in parts]),
+        np.concatenate([part.squares for part in parts]),
+        np.concatenate([part.before for part in parts]),
+    )
+
+
+def _spare_rows(exact: VectorIndex, probe: ClusterProbe, rows: Ids, promise: float) -> int | None:
+    """How many rows come among the neighbors, in the order of codes, that are none."""
+    rows = _some(rows, DEPTH_QUERIES)
     queries = exact.vectors(rows)
     values, _ = probe.encode(queries)
-    nearest = others(exact, rows, neighbors)
-    first = 0 if neighbors == NEIGHBORS[0] else int(SHELL * neighbors)
-    before = probe.rows_before(values, nearest.rows[:, first:])
-    scanned = _least(
-        int(MAX_SCANNED_SHARE * exact.rows),
-        lambda limit: (before < limit).mean(axis=1),
-        before.shape[1],
-        1 - CLUSTER_LOSS * (1 - promise),
-    )
-    if scanned is None:
-        return None
-    max_depth = min(MAX_DEPTH * neighbors + 100, exact.rows)
-    proposed = probe.propose(values, Effort(scanned, max_depth)).rows
-    distances = _distances(exact, queries, proposed)
-    is_near = (distances <= nearest.distances[:, -1:]) & (proposed != rows[:, np.newaxis])
-    found = np.minimum(np.cumsum(is_near, axis=1), neighbors) / neighbors
-    depth = _least(max_depth, lambda limit: found[:, limit - 1], neighbors, promise)
-    return depth and Level(neighbors, scanned, depth)  # type: ignore[return-value]
+    spare = []
+    for neighbors in DEPTH_NEIGHBORS:
+        limit = min(MAX_DEPTH * neighbors, exact.rows)
+        nearest = others(exact, rows, min(neighbors, exact.rows - 1))
+        proposed = probe.propose(values, limit, np.full(len(rows), exact.rows)).rows
+        distances = _distances(exact, queries, proposed)
+        is_near = (distances <= nearest.distances[:, -1:]) & (proposed != rows[:, np.newaxis])
+        shares = np.minimum(np.cumsum(is_near, axis=1) / nearest.rows.shape[1], 1)
+        depth = _least(limit, partial(_recall_at, shares, neighbors), promise)
+        if depth is None:
+            return None
+        spare.append(depth - neighbors)
+    return max(spare)
 
 
-def _least(
-    limit: int, shares: Callable[[int], F64Vector], neighbors: int, promise: float
-) -> int | None:
+def _recall_at(shares: F64Matrix, neighbors: int, depth: int) -> Recall:
+    return Recall.of(shares[:, depth - 1], neighbors)
+
+
+def _least(limit: int, recall: Callable[[int], Recall], promise: float) -> int | None:
     """The least effort, up to a limit, whose recall is the promised one for certain."""
-
-    def is_kept(effort: int) -> bool:
-        return Recall.of(shares(effort), neighbors).low >= promise
-
     low, high = 1, limit
-    if high < 1 or not is_kept(high):
+    if high < 1 or recall(high).low < promise:
         return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if is_kept(middle) else (middle + 1, high)
+        low, high = (low, middle) if recall(middle).low >= promise else (middle + 1, high)
     return high
+
+
+def _some(rows: Ids, count: int) -> Ids:
+    return rows[spread_rows(len(rows), count)]
 
 
 def _distances(index: VectorIndex, queries: F32Matrix, rows: Ids) -> F64Matrix:
