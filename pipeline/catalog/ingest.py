@@ -100,7 +100,8 @@ def ingest(
     run = _Run(catalog, limits, workers, progress, batch_size)
     with Look(catalog) as look:
         if not catalog.has_items:  # nothing to compare with: items are written as they are read
-            run.write(look.differing, offers, source.total)
+            with catalog.without_content_index():
+                run.write(look.differing, offers, source.total)
         else:
             differing = run.compare(look, offers, source.total)
             moves = find_moves(catalog, limits)

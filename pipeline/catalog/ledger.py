@@ -28,6 +28,7 @@ _NEW_COLUMNS = {  # since the first version
     "skipped": "key TEXT NOT NULL DEFAULT ''",
 }
 _DROPPED_COLUMNS = {"items": "run", "mount_points": "run"}
+CONTENT_INDEX = "CREATE INDEX IF NOT EXISTS images_by_sha256 ON images (sha256, state, since)"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS images (
 );
 DROP INDEX IF EXISTS images_by_content;
 DROP INDEX IF EXISTS images_by_photo;
-CREATE INDEX IF NOT EXISTS images_by_sha256 ON images (sha256, state, since);
+{CONTENT_INDEX};
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri, state);
 CREATE TABLE IF NOT EXISTS downloads (
@@ -236,7 +237,7 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    """Add what a file of an earlier version lacks, and drop what it has besides."""
+    """Add what a file of an earlier version or a killed ingest lacks, drop what it has besides."""
     if _version(database) < _VERSION:
         for table, columns in _NEW_COLUMNS.items():
             existing = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
@@ -247,3 +248,4 @@ def _migrate(database: sqlite3.Connection) -> None:
             if column in {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.executescript(_SCHEMA)
+    database.execute(CONTENT_INDEX)
