@@ -47,7 +47,8 @@ class Collection:
         """What a search for `limit` rows is to look at, where a share of all rows is allowed."""
         if self.promise is None:
             return {"metric_type": METRIC}
-        ef = max(self.effort, 1) * limit / share  # so that as many of them are allowed ones
+        # As many that are allowed, and again as many: paths lead past those that are not.
+        ef = max(self.effort, 1) * limit / share * (1 if share == 1.0 else 2)
         return {"metric_type": METRIC, "params": {"ef": int(min(ef + 1, MAX_EF))}}
 
     @classmethod
