@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         SourceGoneError,
         StaleIndexError,
         TrainingError,
+        VectorDatabaseError,
         WeightsError,
     )
     from pipeline.search.query import Item, Text
@@ -77,6 +78,7 @@ __all__ = [
     "Text",
     "TextHit",
     "TrainingError",
+    "VectorDatabaseError",
     "WeightsError",
     "__version__",
     "build",

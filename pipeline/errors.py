@@ -16,6 +16,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
     ├── RunnerError            the machines that are to do the work cannot
     ├── BusyError              another process is writing this catalog
+    ├── VectorDatabaseError    the vector database is not there, or does not do what it should
     ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
         ├── NoLookError              an engine has no vector of the words that are searched with
@@ -134,6 +135,12 @@ class BusyError(PipelineError):
     """Another process is writing this catalog."""
 
     code = "busy"
+
+
+class VectorDatabaseError(PipelineError):
+    """The vector database cannot be reached, refuses, or does not hold what it should."""
+
+    code = "vector_database"
 
 
 class GateError(PipelineError):

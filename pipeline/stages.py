@@ -131,7 +131,7 @@ def build(
             update_duplicates(ws.catalog, ws.duplicates, limits, decoders, progress)
         if "index" in stages:
             gate = partial(judge, config, accept_losses=accept_removals)
-            report.publication = publish(ws, gate, partial(tune, config))
+            report.publication = publish(ws, gate, partial(tune, config), progress)
     _warn_of_random_weights(report, progress)
     return report
 

@@ -59,15 +59,16 @@ class Condition:
             QueryError: the text is not such a condition, or names a column that no item has.
         """
         self._store = catalog.columns
-        self._tree = parse(where)
-        self._leaves = list(leaves(self._tree))
+        self.tree = parse(where)
+        """What it says, for others who evaluate it."""
+        self._leaves = list(leaves(self.tree))
         for names in dict.fromkeys(leaf.column for leaf, _ in self._leaves):
             check_column(self._store, names)
 
     @cached_property
     def items(self) -> Ids:
         """Ids of the items that meet the condition: (n,) int64, ascending."""
-        return self._store.remember(self._tree, self._find)
+        return self._store.remember(self.tree, self._find)
 
     def holds(self, items: Ids) -> npt.NDArray[np.bool_]:
         """Return which of (m,) items meet the condition: (m,)."""
@@ -105,7 +106,7 @@ class Condition:
         return suggestions or ([] if len(self.items) else ["no item meets the whole condition"])
 
     def _find(self) -> Ids:
-        holds: npt.NDArray[np.bool_] = self._truth(self._tree) == TRUE
+        holds: npt.NDArray[np.bool_] = self._truth(self.tree) == TRUE
         found: Ids = self._store.ids[holds & self._store.is_available]
         return found
 

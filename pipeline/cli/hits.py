@@ -112,8 +112,9 @@ def _remarks(result: SearchResult) -> list[str]:
         for engine in result.values()
         if engine.no_match
     ]
+    recalls = [f"{one.engine}: approximate, {one.recall}" for one in result.values() if one.recall]
     publication = f"publication {result.publication}"
-    return [*no_match, *result.warnings.values(), *result.notes, publication]
+    return [*no_match, *recalls, *result.warnings.values(), *result.notes, publication]
 
 
 def _why_no_match(result: EngineResult) -> str:

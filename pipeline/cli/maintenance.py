@@ -115,14 +115,30 @@ def audit(
 
 
 @app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
-def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def verify(
+    recall: Annotated[
+        bool, Option("--recall", help="Measure whether promises of recall are kept, too.")
+    ] = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Check every checksum, and that catalog, vectors and indexes agree."""
     from pipeline.maintenance.verify import verify as check
+    from pipeline.maintenance.verify_recall import check_recall
 
-    verdict = check(load_config(config, set_), console_progress())
+    settings = load_config(config, set_)
+    verdict = check(settings, console_progress())
+    measures = recall and not verdict.problems  # what is damaged cannot be measured
+    checks = [*check_recall(settings, progress=console_progress())] if measures else []
     if as_json:
-        print_json(verdict.to_dict())
+        recalls = {"recall": [one.to_dict() for one in checks]} if recall else {}
+        print_json(verdict.to_dict() | recalls)
     else:
+        for one in checks:
+            print_line(str(one))
+        if measures and not checks:
+            talk("no index promises a recall: all answers are exact")
         for problem in verdict.problems:
             print_line(str(problem))
         talk(
@@ -133,7 +149,7 @@ def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = 
         )
         if verdict.problems:
             talk("`imgsearch repair` does what these lines say")
-    if verdict.problems:
+    if verdict.problems or not all(one.is_kept for one in checks):
         raise typer.Exit(1)
 
 
@@ -278,6 +294,7 @@ def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
         fingerprint = model.fingerprint + (" (STALE: settings changed)" if is_stale else "")
     if build:
         index = f"{build.index}, {build.rows:,} photos × {build.dim:,}"
+        index += f"; {build.recall}" if build.recall else ""
         if build.without_direction:
             index += f" ({build.without_direction:,} more of no direction left out)"
         index += "" if build.matches_model else " (STALE: another model)"

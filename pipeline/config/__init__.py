@@ -15,6 +15,7 @@ from pipeline.config.engines import (
     TrainingSettings,
 )
 from pipeline.config.load import BUILT_IN, find_config, load_config, split_overrides
+from pipeline.config.milvus import MilvusSettings
 from pipeline.config.schema import (
     Config,
     EmbeddingSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "HeadSettings",
     "IndexSettings",
     "MetadataSettings",
+    "MilvusSettings",
     "OnnxSettings",
     "PretrainedSettings",
     "ReducedSettings",

@@ -16,6 +16,7 @@ from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text,
 from pipeline.config.dependencies import check_sources
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
+from pipeline.config.milvus import MilvusSettings
 from pipeline.config.runner import LocalRunnerSettings, RunnerSettings
 from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
@@ -70,14 +71,26 @@ class EmbeddingSettings(Settings):
 class IndexSettings(Settings):
     """What finds the neighbors."""
 
-    type: Literal["flat", "pruned"] = "flat"
-    """both give the same exact answers, and index.faiss is a plain FAISS file in both. flat: a
+    type: Literal["flat", "pruned", "milvus"] = "flat"
+    """all give the same exact answers, and index.faiss is a plain FAISS file in each. flat: a
     query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
     others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
-    elsewhere it is flat"""
+    elsewhere it is flat | milvus: flat, and a Milvus server finds what is near (pip install
+    imgsearch[milvus])"""
+    milvus: MilvusSettings = MilvusSettings()
+    recall: float | None = Field(None, gt=0, lt=1)
+    """null: all answers are exact | a number, for pruned and milvus: answers may miss some of the
+    nearest, but find this share of them at least, and faster: codes, or Milvus's graph, are looked
+    at only as far as was found to be needed when it was built. Distances are exact in both"""
     keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
     """publications kept with their builds, the one that answers included; what is tagged or in use
     stays besides"""
+
+    @model_validator(mode="after")
+    def _recall(self) -> IndexSettings:
+        if self.recall is not None and self.type == "flat":
+            raise ValueError("recall needs codes, and flat has none; set index.type to pruned")
+        return self
 
 
 class SearchSettings(Settings):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from pipeline.artifacts import damaged, read_file, read_json, write_json
 from pipeline.embeddings.arrays import parse_matrix
 from pipeline.index.base import F32Matrix, F64Vector, Ids
 from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
+from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.vectors import VectorFile, import_faiss, selector
 
 CODES_FILE, BASIS_FILE, BOUNDS_FILE = "codes.faiss", "basis.npy", "bounds.json"
+SAMPLE_ROWS = 8192  # that the coder is fitted to, and the clusters of an exact search
 PROBED_CLUSTERS = 4  # in which a limit of the distance is looked for
 _ROWS_PER_CLUSTER = 39  # of the sample: FAISS wants so many at least
 
@@ -30,12 +33,15 @@ class CodeFilter:
 
     @classmethod
     def make(
-        cls, coder: Coder, file: VectorFile, sample_rows: int, encoded_rows: int
+        cls, coder: Coder, file: VectorFile, clustering: Clustering, encoded_rows: int
     ) -> CodeFilter:
         """Encode all vectors of a file; clusters are fitted to a sample of them."""
-        index = byte_index(coder.length, cluster_count(file.rows, sample_rows))
-        sample = coder.codes(coder.project(file.read(spread_rows(file.rows, sample_rows))))
-        index.train(sample.values.astype(np.float32))
+        index = byte_index(coder.length, clustering.clusters)
+        rows = spread_rows(file.rows, clustering.sample_rows)
+        starts = range(0, len(rows), SAMPLE_ROWS)
+        parts = (file.read(rows[start : start + SAMPLE_ROWS]) for start in starts)
+        sample = [coder.codes(coder.project(part)).values.astype(np.float32) for part in parts]
+        index.train(np.concatenate(sample))
         error = 0.0
         for vectors in file.blocks(encoded_rows):
             codes = coder.codes(coder.project(vectors))
@@ -130,6 +136,11 @@ class CodeFilter:
                     verified = len(candidates) + int(np.count_nonzero(code_squares >= bound))
                     yield *self._file.nearest(query, candidates, k), verified
 
+    @cached_property
+    def probe(self) -> ClusterProbe:
+        """The same codes, of which only the nearest clusters are looked at."""
+        return ClusterProbe(self._coder, self._error, self._index, self._file.rows)
+
     def _parameters(self, allowed: Any) -> tuple[Any, Any]:
         """Return FAISS's parameters to search all clusters, and the nearest ones."""
         faiss = import_faiss()
@@ -142,9 +153,23 @@ def spread_rows(rows: int, count: int) -> Ids:
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
-def cluster_count(rows: int, sample_rows: int) -> int:
-    """How many clusters the codes are kept in."""
-    return max(1, min(int(rows**0.5 / 2), min(rows, sample_rows) // _ROWS_PER_CLUSTER))
+class Clustering(NamedTuple):
+    """Into how many clusters codes are sorted, and what these are fitted to."""
+
+    clusters: int
+    sample_rows: int
+
+    @classmethod
+    def coarse(cls, rows: int) -> Clustering:
+        """For an exact search, which looks into few of them only for a limit of the distance."""
+        limit = min(rows, SAMPLE_ROWS) // _ROWS_PER_CLUSTER
+        return cls(max(1, min(int(rows**0.5 / 2), limit)), SAMPLE_ROWS)
+
+    @classmethod
+    def fine(cls, rows: int) -> Clustering:
+        """For an approximate search, which looks at nothing else: see docs/benchmarks.md."""
+        count = max(1, min(int(2 * rows**0.5), rows // _ROWS_PER_CLUSTER))
+        return cls(count, count * _ROWS_PER_CLUSTER)
 
 
 def byte_index(length: int, clusters: int) -> Any:

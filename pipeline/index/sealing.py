@@ -66,8 +66,8 @@ class Sealer:
         for name, array in arrays.items():
             np.save(aside / name, array, allow_pickle=False)
         photos = arrays[PHOTOS_FILE]
-        kind, dim = content["index"]["type"], content["dim"]
-        write_index(kind, aside, len(photos), dim, self._read(photos))
+        kind, recall = content["index"]["type"], content["index"].get("recall")
+        write_index(kind, aside, len(photos), content["dim"], self._read(photos), recall)
 
     def _read(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
         for rows, vectors in self.vectors.select(photos):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.embeddings.flat_file import FlatFile
-from pipeline.index.base import F32Vector, F64Vector, Ids, Mask
+from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Mask
 from pipeline.index.rounding import MAX_FLOAT32, flush_error, relative_error
 
 READ_ROWS = 256  # rows that are read, and compared in float64, at a time
@@ -49,9 +49,8 @@ class VectorFile(FlatFile):
             rows = rows[lower <= np.partition(upper, k - 1)[k - 1]]
         distances = np.empty(len(rows))
         for start in range(0, len(rows), self._read_rows):
-            difference = self.read(rows[start : start + self._read_rows]) - query.astype(np.float64)
-            squares = np.einsum("ij,ij->i", difference, difference)
-            distances[start : start + self._read_rows] = np.sqrt(squares)
+            vectors = self.read(rows[start : start + self._read_rows])
+            distances[start : start + self._read_rows] = distances_to(query, vectors)
         order = np.lexsort((rows, distances))[:k]
         return distances[order], rows[order]
 
@@ -70,6 +69,13 @@ class VectorFile(FlatFile):
             out = faiss.swig_ptr(sums[start:])
             faiss.fvec_L2sqr_ny(out, xq, faiss.swig_ptr(vectors), self.dim, len(vectors))
         return sums
+
+
+def distances_to(query: F32Vector, vectors: F32Matrix) -> F64Vector:
+    """(dim,), (n, dim) float32 → (n,) float64: Euclidean distances, as all answers state them."""
+    difference = vectors - query.astype(np.float64)
+    distances: F64Vector = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distances
 
 
 def import_faiss() -> Any:

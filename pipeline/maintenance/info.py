@@ -14,6 +14,7 @@ from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, 
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
+from pipeline.index.recall import PromisedRecall
 from pipeline.models.projection import network_of, told_of_fit
 from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
@@ -59,6 +60,7 @@ class BuildInfo:
     fingerprint: str
     bytes: int
     matches_model: bool
+    recall: PromisedRecall | None  # None: all its answers are exact
 
 
 @dataclass(frozen=True)
@@ -185,4 +187,5 @@ def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
         fingerprint=build.fingerprint,
         bytes=sum(map(size_on_disk, build.folders)),
         matches_model=model is not None and build.fingerprint == model.fingerprint,
+        recall=build.recall,
     )

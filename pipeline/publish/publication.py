@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pipeline.artifacts import Manifest
 from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
 from pipeline.publish.tuning import Tuning
 
 
@@ -58,6 +59,8 @@ class Publication:
     """Why it must not answer, a sentence each; none if it may."""
     tuning: Tuning | None = None
     """What was measured for it, where the settings ask for that."""
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+    """Where a Milvus server searches: what it holds of each engine's index."""
 
     def is_same_as(self, other: Publication | None) -> bool:
         """Whether both have the same items and indexes."""
@@ -67,9 +70,12 @@ class Publication:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values; `tuning` only where there is one."""
+        """Return JSON-able values; `tuning` and `collections` only where there are some."""
         content = asdict(self) | {"faults": list(self.faults)}
-        return content if self.tuning else {k: v for k, v in content.items() if k != "tuning"}
+        for name in ("tuning", "collections"):
+            if not content[name]:
+                del content[name]
+        return content
 
     @classmethod
     def from_dict(cls, manifest: Manifest) -> Self:
@@ -78,8 +84,12 @@ class Publication:
         Raises:
             KeyError, TypeError: the manifest is of something else.
         """
-        content = {name: manifest[name] for name in cls.__dataclass_fields__ if name != "tuning"}
+        manifest = {"collections": {}, "tuning": None, **manifest}
+        content = {name: manifest[name] for name in cls.__dataclass_fields__}
         content["engines"] = {n: PublishedEngine(**one) for n, one in content["engines"].items()}
         content["faults"] = tuple(content["faults"])
-        tuning = Tuning.from_dict(manifest["tuning"]) if "tuning" in manifest else None
-        return cls(**content, tuning=tuning)
+        content["tuning"] = content["tuning"] and Tuning.from_dict(content["tuning"])
+        content["collections"] = {
+            name: Collection.from_dict(one) for name, one in content["collections"].items()
+        }
+        return cls(**content)

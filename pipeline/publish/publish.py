@@ -15,6 +15,8 @@ from pipeline.artifacts import remove
 from pipeline.catalog.column_store import carry_columns
 from pipeline.errors import BusyError, GateError
 from pipeline.locks import lock
+from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import point_aliases, with_collections, write_collections
 from pipeline.publish.opening import OpenPublication, open_catalog
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.retention import retire
@@ -54,7 +56,9 @@ class PublishReport:
         return {"number": number, "new": self.is_new, "answering": self.answering}
 
 
-def publish(ws: Workspace, gate: Gate, tune: Tune = lambda *_: None) -> PublishReport:
+def publish(
+    ws: Workspace, gate: Gate, tune: Tune = lambda *_: None, progress: Progress = SILENT
+) -> PublishReport:
     """Publish what has been built, unless it is published already.
 
         publish(workspace, partial(judge, config), partial(tune, config)).answering
@@ -63,14 +67,16 @@ def publish(ws: Workspace, gate: Gate, tune: Tune = lambda *_: None) -> PublishR
         GateError: the gate refuses it; what answered before answers.
         BusyError: what the gate refused before is open, and would be replaced.
         NotBuiltError: an engine has no index yet.
+        VectorDatabaseError: `index.type` is `milvus`, and the server does not hold what it should.
     """
-    while (report := _publish(ws, gate, tune, PublicationStore(ws.config))) is None:
+    store = PublicationStore(ws.config)
+    while (report := _publish(ws, gate, tune, store, progress)) is None:
         pass
     return report
 
 
 def _publish(
-    ws: Workspace, gate: Gate, tune: Tune, store: PublicationStore
+    ws: Workspace, gate: Gate, tune: Tune, store: PublicationStore, progress: Progress
 ) -> PublishReport | None:
     """Do what `publish` does; None where what was kept aside was forced meanwhile."""
     pointer = store.last_pointer()
@@ -78,25 +84,31 @@ def _publish(
     candidate = _candidate(ws, answering, pointer.newest + 1)
     for published in (answering, store.get(pointer.newest)):
         if published and _is_published(ws, candidate, published):
-            return _keep(ws, store, published)
+            return _keep(ws, store, published, progress)
     if aside and not aside.faults and _is_published(ws, candidate, aside):
         judged = aside  # a run was killed before it could answer
+        _restore_collections(ws, judged, progress, is_published=False)
     else:
-        judged = _judge(ws, gate, tune, candidate, answering)
+        judged = _judge(ws, gate, tune, candidate, answering, progress)
     with lock(store.folder, wait=True):  # not before, as going back must not wait for the gate
         if store.last_pointer().newest != pointer.newest:
             return None
         _write(store, judged, aside)
         _keep_columns(ws, store, answering, judged)
+        point_aliases(ws.config, judged)
         store.use(judged.number)
         retire(ws)
     return PublishReport(judged, True, judged.number)
 
 
-def _keep(ws: Workspace, store: PublicationStore, published: Publication) -> PublishReport:
+def _keep(
+    ws: Workspace, store: PublicationStore, published: Publication, progress: Progress
+) -> PublishReport:
     """Let what answers do so; where that was deleted, or the pointer was, what is published."""
+    _restore_collections(ws, store.current() or published, progress, is_published=True)
     with lock(store.folder, wait=True):
         answering = store.current()
+        point_aliases(ws.config, answering or published)
         if answering is None:
             store.use(published.number)
         retire(ws)
@@ -109,6 +121,13 @@ def _is_published(ws: Workspace, candidate: Publication, published: Publication)
     wanted = tuning_settings(ws.config)
     is_tuned = not wanted or (published.tuning and published.tuning.settings == wanted)
     return bool(is_tuned) and candidate.is_same_as(published)
+
+
+def _restore_collections(
+    ws: Workspace, published: Publication, progress: Progress, *, is_published: bool
+) -> None:
+    with open_catalog(ws.config, published) as catalog:
+        write_collections(ws.config, published, catalog, progress, is_published=is_published)
 
 
 def _candidate(ws: Workspace, answering: Publication | None, number: int) -> Publication:
@@ -129,12 +148,15 @@ def _judge(
     tune: Tune,
     candidate: Publication,
     answering: Publication | None,
+    progress: Progress,
 ) -> Publication:
     """Return a publication with what the gate says of it, and what was measured for it."""
     if answering:
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
+        candidate = with_collections(ws.config, candidate, catalog)
+        candidate = write_collections(ws.config, candidate, catalog, progress)
         verdict = gate(OpenPublication(candidate, catalog), answering)
         judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)
         is_tuned = not verdict.faults

@@ -47,7 +47,7 @@ class EngineSummary:
     parameters: int | None
     fingerprint: str
     build: str
-    index: str  # its type
+    index: str  # its type, and its recall if it is not exact
     photos: int
     items: int
     warning: str | None  # what to know before believing its answers
@@ -148,7 +148,9 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
         parameters=model.manifest.get("parameters"),
         fingerprint=searcher.build.fingerprint,
         build=searcher.build.path.name,
-        index=searcher.build.kind,
+        index=f"{searcher.build.kind}; {searcher.recall}"
+        if searcher.recall
+        else searcher.build.kind,
         photos=searcher.build.manifest["rows"],
         items=searcher.build.manifest["items"],
         warning=searcher.warning,

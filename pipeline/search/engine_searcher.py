@@ -23,6 +23,7 @@ from pipeline.images import as_region
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
+from pipeline.index.milvus import narrowed, serve
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
@@ -64,9 +65,17 @@ class EngineSearcher:
     """
 
     def __init__(
-        self, engine: Engine, opened: OpenPublication, resources: ExitStack | None = None
+        self,
+        engine: Engine,
+        opened: OpenPublication,
+        resources: ExitStack | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
-        """Open the index of an engine; `resources` are taken over, and closed with it."""
+        """Open the index of an engine; `resources` are taken over, and closed with it.
+
+        It answers as it was built to, with a promise of recall if it has one, or `exact`.
+        """
         self.engine, self._opened = engine, opened
         self.config = engine.config
         self.publication = opened.publication
@@ -75,7 +84,13 @@ class EngineSearcher:
         self.build = opened.build_of(engine).read()
         self.model_folder = engine.model_of(self.build)
         self.calibration = read_calibration(self.build)
-        self.index: VectorIndex = open_build(self.build)
+        settings = engine.config.index
+        is_served = settings.type == "milvus" and not exact
+        collection = opened.publication.collections.get(engine.name) if is_served else None
+        self.index: VectorIndex = serve(
+            settings.milvus, collection, open_build(self.build, exact=exact)
+        )
+        self.recall = None if exact else (collection or self.build).recall
         self.item_distances = ItemDistances(self.index, self.build)
         model = load_once(engine.name, self.model_folder, opened.loaded)
         self._encoder = QueryEncoder(
@@ -276,7 +291,9 @@ class EngineSearcher:
     def _results(
         self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter, refine: Refine
     ) -> list[EngineResult]:
-        ranking, vectors = Ranking(self.index, self.build, filter_), [q.vectors for q in queries]
+        tree = filter_.condition.tree if isinstance(filter_.condition, Condition) else None
+        ranking = Ranking(narrowed(self.index, tree), self.build, filter_)
+        vectors = [query.vectors for query in queries]
         if filter_.words is None:
             refiner = Refiner(ranking, refine)
             refined, refine = refiner.rank(vectors, k), refiner.refine
@@ -306,6 +323,7 @@ class EngineSearcher:
             self.build.fingerprint,
             self.warning,
             query.region,
+            self.recall,
             None if refine == "off" else refine,
             searched,
         )

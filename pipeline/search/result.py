@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.index.recall import PromisedRecall
 from pipeline.publish.tuning import Refine
 from pipeline.search.ranking import QueryVectors
 
@@ -119,6 +120,8 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    recall: PromisedRecall | None = None
+    """Which share of the nearest the index finds; None if it finds them all."""
     refined: Refine | None = None
     """How the order was refined, `expand` or `rerank`; None: hits are in the order of distances."""
     searched: QueryVectors | None = field(default=None, repr=False, compare=False)
@@ -138,6 +141,7 @@ class EngineResult:
             "build": self.build,
             "fingerprint": self.fingerprint,
             "warning": self.warning,
+            **({} if self.recall is None else {"recall": self.recall.to_dict()}),
         }
 
 

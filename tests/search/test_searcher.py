@@ -631,10 +631,10 @@ def test_a_publication_is_kept_while_it_is_opened(
     first = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)]}, keep=1)
     opening = getattr(engine_searcher, instant)
 
-    def publish_meanwhile(build: Build) -> object:
+    def publish_meanwhile(build: Build, **options: bool) -> object:
         if build.path == first.path:
             shop.build({"a": [(10, 0, 0)], "c": [(90, 0, 0)]}, keep=1)
-        return opening(build)
+        return opening(build, **options)
 
     monkeypatch.setattr(engine_searcher, instant, publish_meanwhile)
     with shop.searcher() as searcher:

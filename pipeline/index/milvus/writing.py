@@ -1,0 +1,210 @@
+"""Write a collection: insert, flush, index, load, count, and compare what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import VectorDatabaseError
+from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.milvus.collection import COLUMNS, ROW, SHARED, VECTOR, Collection
+from pipeline.index.milvus.columns import Columns, row_blocks
+from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.server import MilvusServer
+from pipeline.index.recall import K, Recall, found_shares
+from pipeline.index.tuning import others, sample_rows
+from pipeline.progress import Advance
+
+MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
+MAX_ROWS = 4096  # of an insert
+BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
+GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
+OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
+CANARIES, CANARY_NEIGHBORS = 50, 10
+EFFORTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+RECALL_QUERIES = 500  # photos to find the effort with, and as many others to measure it
+
+ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
+"""Row numbers → what `columns.row_columns` says of them."""
+
+
+def is_ready(server: MilvusServer, collection: Collection) -> bool:
+    """Whether a collection is there, whole and loaded: it is loaded after all else."""
+    if not server.call("has_collection", collection.name):
+        return False
+    return _is_loaded(server, collection.name)
+
+
+def write_collection(
+    server: MilvusServer,
+    collection: Collection,
+    index: VectorIndex,
+    columns_of: ColumnsOf,
+    advance: Advance,
+) -> Collection:
+    """Write the vectors of an exact index, and what items' columns say, unless they are there.
+
+    A collection that a killed run left unfinished is written anew. It is compared with the index
+    before this returns it, with what was measured if it promises recall.
+
+    Raises:
+        VectorDatabaseError: it does not work, does not fit, or does not hold what it should.
+    """
+    _check_memory(server, collection)
+    name = collection.name
+    if not _is_whole(server, name):
+        if server.call("has_collection", name):
+            server.call("drop_collection", name)
+        _create(server, collection)
+        _insert(server, collection, index, columns_of, advance)
+        server.call("flush", name)
+        _create_index(server, collection)
+    server.call("load_collection", name, replica_number=server.settings.replicas)
+    _check_count(server, collection)
+    if collection.promise is not None:
+        return _with_recall(server, collection, index)
+    _check_canaries(server, collection, index)
+    return collection
+
+
+def _is_whole(server: MilvusServer, name: str) -> bool:
+    """Whether all rows were inserted: the index is made afterwards."""
+    return server.call("has_collection", name) and bool(server.call("list_indexes", name))
+
+
+def _is_loaded(server: MilvusServer, name: str) -> bool:
+    return str(server.call("get_load_state", name)["state"]) == "Loaded"
+
+
+def _create(server: MilvusServer, collection: Collection) -> None:
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field(ROW, DataType.INT64, is_primary=True)
+    schema.add_field(SHARED, DataType.BOOL)
+    schema.add_field(COLUMNS, DataType.JSON)
+    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=collection.dim)
+    # Nothing is written to it once it answers, so no query need wait for the latest time tick.
+    server.call("create_collection", collection.name, schema=schema, consistency_level="Bounded")
+
+
+def _insert(
+    server: MilvusServer,
+    collection: Collection,
+    index: VectorIndex,
+    columns_of: ColumnsOf,
+    advance: Advance,
+) -> None:
+    per_row = 4 * collection.dim + BYTES_PER_ROW
+    for rows in row_blocks(collection.rows, max(1, min(MAX_ROWS, MESSAGE_BYTES // per_row))):
+        entities = _entities(rows, index.vectors(rows), columns_of(rows))
+        for part in _parts(entities, per_row):
+            # What may have arrived is not sent again: rows would be there twice.
+            server.call("insert", collection.name, part, retry=False)
+        advance(len(rows))
+
+
+def _entities(
+    rows: Ids, vectors: F32Matrix, columns: Sequence[Columns | None]
+) -> list[dict[str, Any]]:
+    return [
+        {ROW: row, SHARED: own is None, COLUMNS: own or {}, VECTOR: vector}
+        for row, own, vector in zip(rows.tolist(), columns, vectors, strict=True)
+    ]
+
+
+def _parts(entities: list[dict[str, Any]], per_row: int) -> list[list[dict[str, Any]]]:
+    """Split what long columns make too long for one message."""
+    size = sum(per_row + len(str(one[COLUMNS])) for one in entities)
+    if size <= 2 * MESSAGE_BYTES or len(entities) == 1:
+        return [entities]
+    middle = len(entities) // 2
+    return _parts(entities[:middle], per_row) + _parts(entities[middle:], per_row)
+
+
+def _create_index(server: MilvusServer, collection: Collection) -> None:
+    from pymilvus import MilvusClient
+
+    parameters = MilvusClient.prepare_index_params()
+    parameters.add_index(VECTOR, index_name=VECTOR, **collection.index_parameters)
+    # Loading waits for it.
+    server.call("create_index", collection.name, parameters, sync=False)
+
+
+def _check_memory(server: MilvusServer, collection: Collection) -> None:
+    """Refuse what does not fit: Milvus would wait for memory, and say nothing."""
+    settings = server.settings
+    if settings.memory_gb is None:
+        return
+    row_bytes = 4 * collection.dim + BYTES_PER_ROW
+    row_bytes += 0 if collection.promise is None else GRAPH_BYTES
+    needed = OVERHEAD * collection.rows * row_bytes * settings.replicas / 1e9
+    if needed > settings.memory_gb:
+        raise VectorDatabaseError(
+            f"{collection.rows:,} vectors of {collection.dim:,} numbers, {settings.replicas}"
+            f" times, take about {needed:.1f} GB of memory, and index.milvus.memory_gb is"
+            f" {settings.memory_gb:g}",
+            where=settings.uri,
+            hint="add query nodes, or use an engine with shorter vectors",
+        )
+
+
+def _check_count(server: MilvusServer, collection: Collection) -> None:
+    """Compare the number of rows: an insert that was sent twice made them more."""
+    (answer,) = server.call(
+        "query",
+        collection.name,
+        filter="",
+        output_fields=["count(*)"],
+        consistency_level="Strong",
+    )
+    if (count := answer["count(*)"]) != collection.rows:
+        raise _removed(server, collection, f"has {count:,} rows instead of {collection.rows:,}")
+
+
+def _check_canaries(server: MilvusServer, collection: Collection, index: VectorIndex) -> None:
+    """Compare what some of the index's own photos find with what the index says."""
+    rows = np.unique(np.linspace(0, collection.rows - 1, CANARIES).astype(np.int64))
+    queries = index.vectors(rows)
+    expected = index.search(queries, CANARY_NEIGHBORS)
+    found = MilvusIndex(server, collection, index).search(queries, CANARY_NEIGHBORS)
+    wrong = int((found.rows != expected.rows).any(axis=1).sum())
+    if wrong:
+        fault = f"finds other photos than the index does, for {wrong} of {len(rows)} tried"
+        raise _removed(server, collection, fault)
+
+
+def _with_recall(server: MilvusServer, collection: Collection, index: VectorIndex) -> Collection:
+    """Find the least effort that keeps the promise, unless it is known; and measure its recall."""
+    found_with, measured_with = sample_rows(collection.rows, RECALL_QUERIES)
+    efforts = [collection.effort] if collection.effort else EFFORTS
+    nearest = others(index, found_with, min(K, collection.rows - 1))
+    for effort in efforts:
+        one = replace(collection, effort=effort)
+        recall = _recall(server, one, found_with, nearest, index)
+        if (recall.high if collection.effort else recall.low) >= (one.promise or 0):
+            nearest = others(index, measured_with, min(K, collection.rows - 1))
+            measured = _recall(server, one, measured_with, nearest, index)
+            return replace(one, measured=measured)
+    raise _removed(server, collection, f"finds {recall} of the nearest, {one.promise} are promised")
+
+
+def _recall(
+    server: MilvusServer, collection: Collection, rows: Ids, nearest: Neighbors, index: VectorIndex
+) -> Recall:
+    k = nearest.rows.shape[1]
+    found = others(MilvusIndex(server, collection, index), rows, k)
+    return Recall.of(found_shares(found.distances, nearest.distances), max(k, 1))
+
+
+def _removed(server: MilvusServer, collection: Collection, fault: str) -> VectorDatabaseError:
+    """Remove a collection that does not hold what it should; return what to raise."""
+    server.call("drop_collection", collection.name)
+    return VectorDatabaseError(
+        f"{collection.name} {fault}, and was removed",
+        where=server.settings.uri,
+        hint="run `imgsearch build` again",
+    )

@@ -1,0 +1,117 @@
+"""Approximate search with a promise of recall: few codes propose rows, their vectors decide.
+
+Only the clusters of codes that are nearest to a query are looked at. The rows of the nearest codes
+there are compared in full, so every distance is exact; what may be missing are rows. How far to
+look was found with photos of the index itself (`tuning`). Where that is nearly everywhere, the
+search is exact: if few rows are allowed, or many are asked for, or a query is unlike all that is
+indexed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import read_file
+from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.cluster_probe import ClusterProbe
+from pipeline.index.code_filter import Clustering
+from pipeline.index.probing import PROBING_FILE, Probing
+from pipeline.index.pruned import (
+    DEFAULTS,
+    Answer,
+    PrunedIndex,
+    PruningOptions,
+    joined,
+    write_pruned,
+)
+from pipeline.index.tuning import measure, tune
+from pipeline.index.vectors import VectorFile, distinct, import_faiss
+
+
+def write_promised(
+    folder: Path,
+    file: VectorFile,
+    flat: VectorIndex,
+    promise: float,
+    options: PruningOptions = DEFAULTS,
+) -> None:
+    """Write codes of a file's vectors into a folder, and how far to look to keep a promise.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    write_pruned(folder, file, options, clustering=Clustering.fine(file.rows))
+    exact = PrunedIndex(folder, file, flat, options)
+    probing = Probing(promise, [])
+    if exact.probe:
+        probing = tune(exact, exact.probe, promise)
+    if probing.levels:
+        measured = measure(exact, PromisedIndex(exact, file, probing))
+        probing = replace(probing, measured=measured)
+    probing.save(folder)
+
+
+def open_promised(
+    folder: Path, file: VectorFile, flat: VectorIndex, options: PruningOptions = DEFAULTS
+) -> PromisedIndex:
+    """Open what `write_promised` wrote into a folder.
+
+    Raises:
+        DamagedArtifactError: its files are something else.
+    """
+    exact = PrunedIndex(folder, file, flat, options)
+    probing = Probing.parse(folder / PROBING_FILE, read_file(folder / PROBING_FILE))
+    return PromisedIndex(exact, file, probing)
+
+
+class PromisedIndex:
+    """A pruned index that looks only as far as a promise of recall needs."""
+
+    def __init__(self, exact: PrunedIndex, file: VectorFile, probing: Probing) -> None:
+        """Take an index with its vectors; closing this closes it."""
+        self.rows, self.dim = exact.rows, exact.dim
+        self.vectors, self.close = exact.vectors, exact.close
+        self._exact, self._file, self.probing = exact, file, probing
+
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
+        """Return near rows by (distance, row): always k, if k are allowed."""
+        import_faiss()  # this may be another thread than the one that opened the index
+        queries = np.ascontiguousarray(queries, np.float32)
+        if allowed is not None:
+            allowed = distinct(allowed, self.rows)
+            allowed = None if len(allowed) == self.rows else allowed
+        available = self.rows if allowed is None else len(allowed)
+        k, probe = min(k, available), self._exact.probe
+        if probe is None or not k or not len(queries) or available < self._exact.min_coded_rows:
+            return self._exact.search(queries, k, allowed)
+        answers = self._answers(probe, queries, k, allowed)
+        return joined(answers, queries, k, lambda rest: self._exact.search(rest, k, allowed))
+
+    def _answers(
+        self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids | None
+    ) -> Iterator[Answer | None]:
+        """Look into few clusters, and then into as many as what was found there is far away.
+
+        So a query takes longer that is unlike what is indexed, or far from what a condition allows.
+        """
+        levels, depth = self.probing.levels, self.probing.depth(k)
+        values, is_coded = probe.encode(queries)
+        if not levels or depth > (self.rows if allowed is None else len(allowed)):
+            yield from (None for _ in queries)
+            return
+        selection = probe.select(allowed)
+        first = np.full(len(queries), levels[0].scanned)
+        rows, squares = probe.propose(values, depth, first, selection)
+        scanned = np.where(is_coded, self.probing.scanned(squares[:, -1]), -1)
+        if len(again := np.flatnonzero(scanned > first)):
+            rows[again], _ = probe.propose(values[again], depth, scanned[again], selection)
+        for query, near, count in zip(queries, rows, scanned.tolist(), strict=True):
+            yield self._nearest(query, near, k) if count >= 0 else None
+
+    def _nearest(self, query: F32Vector, rows: Ids, k: int) -> Answer:
+        rows = np.sort(rows[rows >= 0])  # the order on the disk
+        return *self._file.nearest(query, rows, k), len(rows)

@@ -1,0 +1,143 @@
+"""What a Milvus server holds of publications: a collection of each index, aliases for what answers.
+
+A publication names its collections, and who opens it asks these. The aliases are for other
+programs, and for people: they follow the publication that answers. Where `index.type` is not
+`milvus`, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+
+from pipeline.artifacts import digest
+from pipeline.catalog.catalog import Catalog
+from pipeline.config import Config
+from pipeline.engine import Engine
+from pipeline.index import open_build
+from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
+from pipeline.index.milvus.columns import columns_digest, row_columns
+from pipeline.index.milvus.server import MilvusServer
+from pipeline.index.milvus.writing import is_ready, write_collection
+from pipeline.progress import Progress
+from pipeline.publish.publication import Publication
+
+_FORMAT = 1  # of collections: part of their names
+
+
+def with_collections(config: Config, publication: Publication, catalog: Catalog) -> Publication:
+    """Return a publication that names a collection for each of its indexes, none of them written.
+
+    `catalog` is its state of the ledger: what the columns say is part of a collection's name.
+    """
+    if config.index.type != "milvus":
+        return publication
+    builds = {
+        name: Engine(name, config).builds.open(one.build)
+        for name, one in publication.engines.items()
+    }
+    collections = {name: _describe(config, name, build, catalog) for name, build in builds.items()}
+    return replace(publication, collections=collections)
+
+
+def write_collections(
+    config: Config,
+    publication: Publication,
+    catalog: Catalog,
+    progress: Progress,
+    *,
+    is_published: bool = False,
+) -> Publication:
+    """Write the collections of a publication, as far as they are not there, and compare them.
+
+    Where it has been published, those that are loaded were compared then. What is returned says
+    what was measured.
+
+    Raises:
+        VectorDatabaseError: the server does not do it.
+    """
+    with _connected(config) as server:
+        if server is None:
+            return publication
+        collections = dict(publication.collections)
+        for name, collection in collections.items():
+            if is_published and is_ready(server, collection):
+                continue
+            build = Engine(name, config).builds.open(publication.engines[name].build)
+            columns_of = partial(row_columns, catalog, build.row_items)
+            with (
+                progress.task(f"{name}: to Milvus", collection.rows, "photos") as advance,
+                closing(open_build(build)) as index,
+            ):
+                collections[name] = write_collection(server, collection, index, columns_of, advance)
+        return replace(publication, collections=collections)
+
+
+def point_aliases(config: Config, publication: Publication) -> None:
+    """Let the aliases name the collections of a publication, which is about to answer.
+
+    Raises:
+        VectorDatabaseError: one of them is not there, or not loaded.
+    """
+    with _connected(config) as server:
+        if server is None:
+            return
+        for name, collection in publication.collections.items():
+            alias = _alias(config, name)
+            if not server.call("has_collection", alias):
+                server.call("create_alias", collection.name, alias)
+            elif server.call("describe_collection", alias)["collection_name"] != collection.name:
+                server.call("alter_alias", collection.name, alias)
+
+
+def drop_collections(config: Config, publications: Iterable[Publication]) -> None:
+    """Drop the collections of this catalog that none of these publications names.
+
+    Raises:
+        VectorDatabaseError: the server does not do it.
+    """
+    needed = {one.name for each in publications for one in each.collections.values()}
+    with _connected(config) as server:
+        if server is None:
+            return
+        aliases = "|".join(_alias(config, engine) for engine in config.engines)
+        own = re.compile(rf"({aliases})_[0-9a-f]{{16}}_[0-9a-f]{{16}}")
+        for name in server.call("list_collections"):
+            if name not in needed and own.fullmatch(name):
+                server.call("drop_collection", name)
+
+
+@contextmanager
+def _connected(config: Config) -> Iterator[MilvusServer | None]:
+    if config.index.type != "milvus":
+        yield None
+        return
+    with closing(MilvusServer(config.index.milvus)) as server:
+        yield server
+
+
+def _describe(config: Config, engine: str, build: Build, catalog: Catalog) -> Collection:
+    """The collection of an index, whose name follows from all that is in it."""
+    content = digest([_FORMAT, columns_digest(catalog, build.row_items)])
+    name = f"{_alias(config, engine)}_{build.path.name}_{content}"
+    promise = build.manifest["index"].get("recall")  # the build's name follows from it, too
+    return Collection(name, len(build.photos), int(build.manifest["dim"]), promise)
+
+
+def _alias(config: Config, engine: str) -> str:
+    return f"{_prefix(config)}_{_as_name(engine)}"
+
+
+def _prefix(config: Config) -> str:
+    return config.index.milvus.prefix or _as_name(config.catalog)
+
+
+def _as_name(name: str) -> str:
+    """A name that Milvus takes, which is another one for each name: letters, digits and _."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    is_taken = plain == name and name[:1].isalpha() and len(name) <= 64
+    return name if is_taken else f"n{digest(name)[:8]}_{plain[:48]}"

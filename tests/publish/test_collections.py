@@ -1,0 +1,143 @@
+"""Publishing to Milvus Lite: a collection of each index, and an alias for the one that answers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from pipeline.errors import VectorDatabaseError
+from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.server import MilvusServer
+from pipeline.publish.store import PublicationStore
+from pipeline.publish.switching import roll_back
+from pipeline.search.query import Item
+from tests.conftest import ENGINE, Color, Shop
+from tests.milvus_server import lite_settings, use_milvus
+
+RED, BLUE, GREEN, PINK = (200, 0, 0), (0, 0, 200), (0, 200, 0), (220, 20, 60)
+ITEMS: dict[str, list[Color]] = {"a": [RED], "b": [BLUE, RED], "c": [GREEN]}
+
+
+@pytest.fixture
+def milvus(shop: Shop) -> MilvusServer:
+    use_milvus(shop, lite_settings(prefix=f"p{uuid4().hex[:8]}"))
+    return MilvusServer(shop.config.index.milvus)
+
+
+def collections(shop: Shop, server: MilvusServer) -> set[str]:
+    prefix = str(shop.config.index.milvus.prefix)
+    return {name for name in server.call("list_collections") if name.startswith(prefix)}
+
+
+def named(shop: Shop) -> list[str]:
+    """The collection of each publication."""
+    return [one.collections[ENGINE].name for one in PublicationStore(shop.config).all()]
+
+
+def answering(shop: Shop, server: MilvusServer) -> str:
+    alias = f"{shop.config.index.milvus.prefix}_{ENGINE}"
+    return str(server.call("describe_collection", alias)["collection_name"])
+
+
+def test_a_catalog_is_searched_by_the_server(shop: Shop, milvus: MilvusServer) -> None:
+    with closing(milvus):
+        shop.build(ITEMS | {"d": [PINK]})
+        (name,) = named(shop)
+        assert collections(shop, milvus) == {name}
+        assert answering(shop, milvus) == name
+        with shop.searcher() as searcher:
+            assert isinstance(searcher.index, MilvusIndex)
+            hits = searcher.search(Item(shop.id_of("a")), k=3).hits
+            some = searcher.search(np.float32([0, 0, 0]), k=3, where="key in ('c', 'd')").hits
+        distance = float(np.linalg.norm(np.subtract(RED, PINK)))
+        assert [(hit.item.key, hit.distance) for hit in hits[:2]] == [("b", 0.0), ("d", distance)]
+        assert [hit.item.key for hit in some] == ["c", "d"]
+
+
+def test_the_alias_follows_what_answers_and_unneeded_collections_go(
+    shop: Shop, milvus: MilvusServer
+) -> None:
+    with closing(milvus):
+        others = f"{shop.config.index.milvus.prefix}_2_{ENGINE}_{'0' * 16}_{'f' * 16}"
+        milvus.call("create_collection", others, dimension=4)
+        shop.build(ITEMS)
+        with shop.searcher() as pinned:
+            shop.build(ITEMS | {"d": [PINK]})
+            first, second = named(shop)
+            assert answering(shop, milvus) == second
+            assert collections(shop, milvus) == {first, second, others}
+            assert (
+                len(pinned.search(Item(1), k=9).hits) == 2
+            )  # of the three that it was opened with
+            roll_back(shop.config)
+            assert answering(shop, milvus) == first
+            roll_back(shop.config, 2)
+        shop.build(ITEMS | {"e": [PINK]})
+        assert {*named(shop), others} == collections(shop, milvus)
+        assert first not in collections(shop, milvus)
+
+
+def test_columns_that_change_make_another_collection(shop: Shop, milvus: MilvusServer) -> None:
+    with closing(milvus):
+        shop.build({"a": [RED], "c": [GREEN]})
+        shop.build({"a": [RED], "b": [RED], "c": [GREEN]})
+        shop.build({"a": [RED], "b2": [RED], "c": [GREEN]})
+        assert len(set(named(shop))) == 2
+        with shop.searcher() as searcher:
+            assert len(searcher.search(Item(1), k=9, where="key = 'b2'").hits) == 1
+
+
+@pytest.mark.parametrize("step", ["insert", "load_collection", "alter_alias"])
+def test_where_the_server_fails_the_old_one_answers_and_the_next_run_ends_it(
+    shop: Shop, milvus: MilvusServer, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(milvus):
+        shop.build(ITEMS)
+        with monkeypatch.context() as patch:
+            call = MilvusServer.call
+
+            def failing(
+                self: MilvusServer, method: str, *args: object, **options: object
+            ) -> object:
+                if method == step:
+                    raise VectorDatabaseError("it is gone", where="there")
+                return call(self, method, *args, **options)
+
+            patch.setattr(MilvusServer, "call", failing)
+            with pytest.raises(VectorDatabaseError, match="it is gone"):
+                shop.build(ITEMS | {"d": [PINK]})
+            assert PublicationStore(shop.config).current_number() == 1
+        assert answering(shop, milvus) == named(shop)[0]
+        shop.index()
+        assert PublicationStore(shop.config).current_number() == 2
+        assert answering(shop, milvus) == named(shop)[-1]
+        with shop.searcher() as searcher:
+            assert len(searcher.search(Item(1), k=9).hits) == 3
+
+
+def test_a_server_that_lost_its_data_gets_it_again(shop: Shop, milvus: MilvusServer) -> None:
+    with closing(milvus):
+        shop.build(ITEMS)
+        (name,) = named(shop)
+        milvus.call("drop_alias", f"{shop.config.index.milvus.prefix}_{ENGINE}")
+        milvus.call("drop_collection", name)
+        with (
+            shop.searcher() as searcher,
+            pytest.raises(VectorDatabaseError, match="imgsearch build"),
+        ):
+            searcher.search(Item(1))
+        shop.index()
+        assert answering(shop, milvus) == name
+        assert len(named(shop)) == 1
+        with shop.searcher() as searcher:
+            assert len(searcher.search(Item(1), k=9).hits) == 2
+
+
+def test_without_milvus_a_publication_says_nothing_of_it(shop: Shop) -> None:
+    shop.build(ITEMS)
+    (publication,) = PublicationStore(shop.config).all()
+    assert "collections" not in publication.to_dict()
+    assert "milvus" not in shop.engine.current_build().manifest["index"]
