@@ -25,6 +25,7 @@ import lookup
 import memory
 import no_match
 import publishing
+import recall
 import reconstruction
 import refining
 import region
@@ -51,6 +52,7 @@ def main() -> None:
         "downloads": downloads.measure,
         "evaluation": evaluation.measure,
         "lookup": lookup.measure,
+        "recall": recall.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
         "serving": serving.measure,

@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -28,9 +28,11 @@ import numpy.typing as npt
 
 from pipeline.embeddings.flat_file import write_flat
 from pipeline.embeddings.segment import INDEX_FILE
-from pipeline.index import INDEX_TYPES, open_index
+from pipeline.index import open_index
 from pipeline.index.base import VectorIndex
 from pipeline.index.flat import FlatIndex
+from pipeline.index.promised import write_promised
+from pipeline.index.pruned import write_pruned
 from pipeline.index.recall import K, Recall, found_shares
 
 F32 = npt.NDArray[np.float32]
@@ -38,6 +40,7 @@ I64 = npt.NDArray[np.int64]
 Rows = list[dict[str, object]]
 Answer = Callable[[F32], I64]
 PROMISE = 0.99
+RECALLS = {"pruned": None, "promised": PROMISE}
 QUERIES = 1000
 SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
 EFFORTS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
@@ -74,15 +77,18 @@ def measure(data: Path | None) -> Rows:
 
 def compare(base: F32, xq: F32, rows: int, threads: int) -> Iterator[dict[str, object]]:
     """Yield what each index costs on so many vectors, and then what ours does with conditions."""
+    import faiss
+
     with tempfile.TemporaryDirectory() as folder:
         xb = _catalog(base, rows)
         write_flat(Path(folder, INDEX_FILE), *xb.shape, [(np.arange(len(xb)), xb)])
-        with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # its threads are its own
-            ours = alone.submit(_build_ours, folder)
+        with ProcessPoolExecutor(2, get_context("spawn")) as alone:  # on a thread each
+            ours = {name: alone.submit(_build_ours, folder, name) for name in RECALLS}
             others = list(_others(xb, threads))
             mine = list(_ours(folder, ours))
         truth = _exact_rows(xb, xq, threads)
         for way in (*mine, *others):
+            faiss.omp_set_num_threads(threads)
             yield {"vectors": rows, **_row(way, xb, xq, truth)}
         yield from _conditions(folder, xq, rows)
 
@@ -100,34 +106,31 @@ def _catalog(base: F32, rows: int) -> F32:
 # -- Ours ------------------------------------------------------------------------------------------
 
 
-def _build_ours(folder: str) -> dict[str, tuple[float, int]]:
-    """Write both kinds of codes; return the seconds and bytes of each."""
-    built = {}
-    for name, recall in (("pruned", None), ("promised", PROMISE)):
-        began = time.perf_counter()
-        place = Path(folder, name)
-        place.mkdir()
-        (place / INDEX_FILE).symlink_to(Path(folder, INDEX_FILE))
-        flat = FlatIndex(place / INDEX_FILE)
-        kind = INDEX_TYPES["pruned"]
-        if recall is None or kind.write_promised is None:
-            kind.write(place, flat.file)
-        else:
-            kind.write_promised(place, flat.file, flat, recall)
-        flat.close()
-        built[name] = time.perf_counter() - began, lookup._extra(place)
-    return built
+def _build_ours(folder: str, name: str) -> tuple[float, int]:
+    """Write the codes of one kind; return the seconds and bytes they take."""
+    began = time.perf_counter()
+    place = Path(folder, name)
+    place.mkdir()
+    (place / INDEX_FILE).symlink_to(Path(folder, INDEX_FILE))
+    recall, flat = RECALLS[name], FlatIndex(place / INDEX_FILE)
+    if recall is None:
+        write_pruned(place, flat.file)
+    else:
+        write_promised(place, flat.file, flat, recall)
+    flat.close()
+    return time.perf_counter() - began, lookup._extra(place)
 
 
-def _ours(folder: str, built: Future[dict[str, tuple[float, int]]]) -> Iterator[Way]:
+def _ours(folder: str, built: Mapping[str, Future[tuple[float, int]]]) -> Iterator[Way]:
     def way(name: str, index: VectorIndex, seconds: float, memory: int) -> Way:
         return Way(name, seconds, memory, lambda xq, _: index.search(xq, K).rows, [0])
 
     yield way("flat, exact", open_index("flat", Path(folder)), 0.0, 0)
-    for name, exact in (("pruned", True), ("promised", False)):
-        index = open_index("pruned", Path(folder, name), exact=exact)
-        label = "pruned, exact" if exact else f"pruned, index.recall {PROMISE}"
-        yield way(label, index, *built.result()[name])
+    for name, recall in RECALLS.items():
+        cost = built[name].result()  # it is not there before
+        index = open_index("pruned", Path(folder, name), exact=recall is None)
+        label = "pruned, exact" if recall is None else f"pruned, index.recall {recall}"
+        yield way(label, index, *cost)
 
 
 def _conditions(folder: str, xq: F32, rows: int) -> Iterator[dict[str, object]]:
@@ -145,7 +148,7 @@ def _conditions(folder: str, xq: F32, rows: int) -> Iterator[dict[str, object]]:
     for share in SELECTIVITIES:
         for kind, values in (("at random", random.random(rows)), ("on one side", places)):
             allowed = np.flatnonzero(values < np.quantile(values, share))
-            some = xq[:300]
+            some = xq[:200]
             found, nearest = index.search(some, K, allowed), exact.search(some, K, allowed)
             times = lookup._times(lambda q, a=allowed: index.search(q, K, a), some[:100])
             yield {
@@ -192,7 +195,7 @@ def _is_installed(library: str) -> bool:
 def _faiss(name: str, description: str, xb: F32) -> Way:
     import faiss
 
-    before, began = lookup._anonymous(), time.perf_counter()
+    began = time.perf_counter()
     index = faiss.index_factory(xb.shape[1], description)
     sample = np.random.default_rng(0).permutation(len(xb))[:100_000]
     index.train(xb[np.sort(sample)])
@@ -210,14 +213,14 @@ def _faiss(name: str, description: str, xb: F32) -> Way:
             )
         return index.search(xq, K, params=parameters)[1]  # type: ignore[no-any-return]
 
-    memory = lookup._anonymous() - before
+    memory = faiss.serialize_index(index).nbytes  # it is held as it is written
     return Way(name, seconds, memory, answer, single=lambda: faiss.omp_set_num_threads(1))
 
 
 def _usearch(xb: F32, threads: int) -> Way:
     from usearch.index import Index
 
-    before, began = lookup._anonymous(), time.perf_counter()
+    began = time.perf_counter()
     index = Index(ndim=xb.shape[1], metric="l2sq", dtype="f32")
     index.add(np.arange(len(xb)), xb, threads=threads)
     seconds = time.perf_counter() - began
@@ -226,7 +229,7 @@ def _usearch(xb: F32, threads: int) -> Way:
         index.expansion_search = effort
         return np.atleast_2d(index.search(xq, K, threads=1).keys).astype(np.int64)
 
-    return Way("usearch", seconds, lookup._anonymous() - before, answer)
+    return Way("usearch", seconds, index.memory_usage, answer)
 
 
 def _hnswlib(xb: F32, threads: int) -> Way:
@@ -293,7 +296,7 @@ def _row(way: Way, xb: F32, xq: F32, truth: F32) -> dict[str, object]:
     shares = np.zeros(1)
     effort, asked = 0, xq
     for effort in way.efforts:
-        asked = xq if way.name != "flat, exact" else xq[:100]
+        asked = xq if way.name != "flat, exact" else xq[:50]
         shares = found_shares(_squared(xb, asked, way.answer(asked, effort)), truth[: len(asked)])
         if shares.mean() >= PROMISE:
             break

@@ -24,8 +24,8 @@ QUERIES = 1000  # photos to find the effort with, and as many others to measure 
 NEIGHBORS = (10, 40, 160, 640)
 """Of a photo, that tell. The nearest are often other pictures of the same thing, which a new photo
 may have none of; the farther ones are as far from it as the nearest are from a new one."""
-MAX_NEIGHBORS = 64_000  # of all queries together
-MIN_QUERIES = 100
+MAX_NEIGHBORS = 32_000  # of all queries together
+MIN_QUERIES = 50
 SHELL = 3 / 4
 """Only the farthest quarter of the neighbors counts, but of the fewest all."""
 MAX_SHARE = 1 / 16
