@@ -23,6 +23,30 @@ BLOCK = 256  # items whose neighbors are searched for at a time
 Edges = npt.NDArray[np.void]
 
 
+def neighbor_blocks(
+    searcher: EngineSearcher, k: int, block_size: int = BLOCK
+) -> Iterator[list[tuple[int, list[RankedItem]]]]:
+    """Yield every item of the index with its k nearest others, in blocks, by ascending id.
+
+    for block in neighbor_blocks(searcher, 3): ...
+    """
+    items, rows = searcher.build.ids[np.lexsort(searcher.build.ids.T)].T[::-1]
+    ids, starts = np.unique(items, return_index=True)
+    ends = np.append(starts[1:], len(items))
+    ranking = Ranking(searcher.index, searcher.build, SearchFilter())
+    for first in range(0, len(ids), block_size):
+        block = slice(first, first + block_size)
+        begin = starts[first]
+        vectors = searcher.index.vectors(rows[begin : ends[block][-1]])
+        queries = [
+            QueryVectors(vectors[start - begin : end - begin], exclude=(item,))
+            for item, start, end in zip(
+                ids[block].tolist(), starts[block], ends[block], strict=True
+            )
+        ]
+        yield list(zip(ids[block].tolist(), ranking.rank(queries, k), strict=True))
+
+
 def write_graph(
     searcher: EngineSearcher,
     k: int,
@@ -47,7 +71,7 @@ def write_graph(
     with progress.task(label, items, "items") as advance, replacing(file) as unfinished:
 
         def blocks() -> Iterator[Edges]:
-            for block in _neighbors(searcher, k, block_size):
+            for block in neighbor_blocks(searcher, k, block_size):
                 edges = [
                     (item, rank, neighbor.item, neighbor.distance)
                     for item, neighbors in block
@@ -59,27 +83,6 @@ def write_graph(
         write = _write_parquet if file.suffix == ".parquet" else _write_npy
         write(unfinished, rows, blocks())
     return rows
-
-
-def _neighbors(
-    searcher: EngineSearcher, k: int, block_size: int
-) -> Iterator[list[tuple[int, list[RankedItem]]]]:
-    """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
-    items, rows = searcher.build.ids[np.lexsort(searcher.build.ids.T)].T[::-1]
-    ids, starts = np.unique(items, return_index=True)
-    ends = np.append(starts[1:], len(items))
-    ranking = Ranking(searcher.index, searcher.build, SearchFilter())
-    for first in range(0, len(ids), block_size):
-        block = slice(first, first + block_size)
-        begin = starts[first]
-        vectors = searcher.index.vectors(rows[begin : ends[block][-1]])
-        queries = [
-            QueryVectors(vectors[start - begin : end - begin], exclude=(item,))
-            for item, start, end in zip(
-                ids[block].tolist(), starts[block], ends[block], strict=True
-            )
-        ]
-        yield list(zip(ids[block].tolist(), ranking.rank(queries, k), strict=True))
 
 
 def _write_npy(file: Path, rows: int, blocks: Iterable[Edges]) -> None:
