@@ -33,7 +33,7 @@ from pipeline.search.result import EngineResult, Hit
 from pipeline.search.tiers import rank_tiers
 from pipeline.search.word_hits import WordRanking
 
-GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
+GRAPH_BLOCK = 1024  # items whose neighbors are searched for at a time
 
 
 def open_engine(config: Config, name: str, publication: int | str | None = None) -> EngineSearcher:
