@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,9 +13,9 @@ from pipeline.evaluation.folds import FOLDS, folds_of
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.intervals import Estimate, bootstrap
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.refined_ranker import refined_ranker
-from pipeline.evaluation.retriever import Ranker, Retriever, VectorSet
-from pipeline.index.base import F64Array, F64Matrix, Ids
+from pipeline.evaluation.refined_ranker import refined_retriever
+from pipeline.evaluation.retriever import Retriever
+from pipeline.index.base import F64Array, F64Matrix
 from pipeline.progress import SILENT, Progress
 from pipeline.publish.tuning import MeasuredRefining, Refine
 from pipeline.search.engine_searcher import EngineSearcher
@@ -40,20 +40,6 @@ class StageGain:
     """Of `measured`: what was chosen for each fold."""
     gains: Mapping[str, Estimate]
     """Metric → the mean difference, paired by query, and its 95 % interval."""
-
-
-def refined_retriever(
-    searcher: EngineSearcher, retriever: Retriever, gallery: Gallery, refine: Refine
-) -> Retriever:
-    """Return an engine's retriever that ranks as its search does with `refine`."""
-    if refine == "off":
-        return retriever
-
-    def refined(queries: VectorSet, positions: Ids | None) -> Ranker:
-        items = None if positions is None else gallery.items[positions]
-        return refined_ranker(searcher, retriever.gallery, queries, items, refine)
-
-    return replace(retriever, refined=refined)
 
 
 @dataclass(frozen=True)

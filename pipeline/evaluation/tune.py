@@ -11,10 +11,10 @@ from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.evaluation.ablation import Ablation, choose
 from pipeline.evaluation.candidates import Candidates, labeled_candidates
-from pipeline.evaluation.evaluate import engine_retriever
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.fusion_fit import fit_fusion
 from pipeline.evaluation.gallery import Gallery, leave_one_out
+from pipeline.evaluation.systems import engine_retriever
 from pipeline.evaluation.views import view_candidates
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication

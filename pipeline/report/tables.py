@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.report.text import cell, counted, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
-    from pipeline.evaluation.compare import Comparison, QueryComparison
+    from pipeline.evaluation.comparison import Comparison, QueryComparison
     from pipeline.evaluation.results import Evaluation, Scores
     from pipeline.search.result import FusedHit, Hit
 
