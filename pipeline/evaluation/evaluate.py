@@ -11,10 +11,10 @@ from pipeline.catalog.labels import values_of
 from pipeline.config import Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation import cost
-from pipeline.evaluation.ablation import Ablation, StageGain
+from pipeline.evaluation.ablation import MAX_QUERIES, Ablation, StageGain
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.folds import FoldWeights, fold_weights
-from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
+from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out, sample
 from pipeline.evaluation.labels import LabeledPhoto, read_query_set
 from pipeline.evaluation.options import EvaluationOptions
 from pipeline.evaluation.query_photos import encode_query_set
@@ -101,8 +101,9 @@ class _Evaluator:
         is_weighted = self.config.search.fusion == "weighted"
         result = experiment.run(
             [self.systems.as_searched(one, gallery) for one in retrievers],
-            fuse=len(self.searchers) > 1,
-            weights=weights.of_queries if weights and is_weighted else None,
+            [weights.of_queries if weights and is_weighted else None]
+            if len(self.searchers) > 1
+            else [],
             progress=self.progress,
             query_block=options.query_block,
         )
@@ -118,7 +119,7 @@ class _Evaluator:
             reconstructions=tuple(sample.measured for sample in reconstructions),
             costs=self._costs() if options.cost else (),
             fusion_weights=weights.by_fold if weights and is_weighted else (),
-            stages=self._stages(experiment, gallery, retrievers, weights),
+            stages=self._stages(gallery, queries, retrievers, weights),
         )
         items = None if queries.items is None else gallery.items[queries.items[result.answerable]]
         scores = result.scores[:, : len(self.searchers)]
@@ -133,19 +134,22 @@ class _Evaluator:
 
     def _stages(
         self,
-        experiment: RetrievalExperiment,
         gallery: Gallery,
+        queries: QuerySet,
         retrievers: Sequence[Retriever],
         weights: FoldWeights | None,
     ) -> tuple[StageGain, ...]:
+        """What each stage gains over a sample of the queries, if that is asked for."""
         if not self.options.ablate:
             return ()
+        chosen = sample(len(queries.labels), MAX_QUERIES, self.options.seed)
+        experiment = RetrievalExperiment.of(gallery, queries.subset(chosen))
         engines = [one for one in retrievers if one.kind == "engine"]
         seed, resamples = self.options.seed, self.options.resamples
         ablation = Ablation(
             experiment, gallery, self.systems.searchers, engines, seed, resamples, self.progress
         )
-        return ablation.stages(weights.of_queries if weights else None)
+        return ablation.stages(weights.of_queries[chosen] if weights else None)
 
     def _evaluation(
         self, summary: Summary, retrievers: Sequence[Retriever], **measured: Any

@@ -13,8 +13,7 @@ from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
 from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
 from pipeline.evaluation.refined_ranker import refined_retriever
 from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
-from pipeline.evaluation.summary import Trained
-from pipeline.models.projection import learned_label, trained_photos
+from pipeline.evaluation.trained import Trained, trained_on
 from pipeline.progress import Progress
 from pipeline.search.engine_searcher import EngineSearcher
 
@@ -78,12 +77,7 @@ class Systems:
 
     def trained(self) -> dict[str, Trained]:
         """Return what each engine knows of the catalog."""
-        return {
-            name: Trained(trained_photos(folder), learned_label(folder))
-            if folder
-            else Trained(set())
-            for name, folder in self._model_folders.items()
-        }
+        return {name: trained_on(searcher) for name, searcher in self.searchers.items()}
 
     def reconstructions(self) -> list[ReconstructionSample]:
         """Measure how well each autoencoder reconstructs what it was not trained on."""
