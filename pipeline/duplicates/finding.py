@@ -13,16 +13,16 @@ import numpy as np
 
 from pipeline.duplicates.hamming import Rows, near_hashes
 from pipeline.duplicates.links import link
-from pipeline.duplicates.signature import Codes, Signatures
+from pipeline.duplicates.signature import Codes, Signatures, mirrored_codes
 from pipeline.duplicates.similarity import (
     COMPARISONS,
     MAX_BITS,
     MIN_SIMILARITY,
-    flipped_codes,
     similarity,
 )
 
 BLOCK = 64  # photos whose candidates are looked for at a time
+MAX_COMPARED = 64  # photos that a new one is laid on at most: those whose windows are most alike
 
 
 def find_links(
@@ -32,7 +32,8 @@ def find_links(
 
     `label` tells which rows hang together, (n,); it is brought up to date. Chains count: three
     photos of which the middle one is like both others hang together. All windows of all photos are
-    compared, so what is found does not depend on when a photo came.
+    compared, so what is found does not depend on when a photo came; unless more than `MAX_COMPARED`
+    are so alike that hashes do not tell them apart.
     """
     found = [np.empty((0, 2), np.int64)]
     for start in range(first, len(label), BLOCK):
@@ -48,9 +49,9 @@ def _linked(signatures: Signatures, pairs: Rows, label: Rows) -> list[Rows]:
     In each round a photo is compared with one of each group that it is no part of yet.
     """
     found = []
+    pairs = _likeliest(pairs, label)
     while len(pairs := pairs[label[pairs[:, 0]] != label[pairs[:, 1]]]):
-        groups = np.column_stack([pairs[:, 1], label[pairs[:, 0]]])
-        chosen = np.unique(groups, axis=0, return_index=True)[1]
+        chosen = np.unique(_with_group(pairs, label), return_index=True)[1]
         a, b = pairs[chosen].T
         scores = similarity(signatures.take(a), signatures.take(b))
         near = pairs[chosen[scores >= MIN_SIMILARITY]]
@@ -61,10 +62,32 @@ def _linked(signatures: Signatures, pairs: Rows, label: Rows) -> list[Rows]:
     return found
 
 
+def _likeliest(pairs: Rows, label: Rows) -> Rows:
+    """The first `MAX_COMPARED` of each later photo, one of each group before a second of any."""
+    turns = _turns(_with_group(pairs, label))
+    pairs = pairs[np.argsort(turns, kind="stable")]
+    return pairs[_turns(pairs[:, 1]) < MAX_COMPARED]
+
+
+def _with_group(pairs: Rows, label: Rows) -> Rows:
+    """(m,): a number for each later photo and group of an earlier one."""
+    return pairs[:, 1] * len(label) + label[pairs[:, 0]]
+
+
+def _turns(numbers: Rows) -> Rows:
+    """(m,) → (m,): how many equal numbers are before each."""
+    order = np.argsort(numbers, kind="stable")
+    is_first = np.append(True, np.diff(numbers[order]) != 0)[: len(order)]
+    place = np.arange(len(order))
+    turns = np.empty_like(order)
+    turns[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    return turns
+
+
 def _candidates(signatures: Signatures, rows: Rows) -> Rows:
     """(m, 2): (an earlier row, one of `rows`), whose windows look alike; the most alike first."""
     codes = signatures.codes[: rows[-1] + 1]
-    asked = np.stack([codes[rows], flipped_codes(signatures.take(rows))])
+    asked = np.stack([codes[rows], mirrored_codes(codes[rows])])
     by_window: dict[int, list[int]] = {}
     for of_a, of_b in COMPARISONS:
         by_window.setdefault(of_b, []).append(of_a)
@@ -72,7 +95,7 @@ def _candidates(signatures: Signatures, rows: Rows) -> Rows:
     earlier, later, bits = np.concatenate(parts, axis=1)
     order = np.lexsort((later, earlier, bits))
     pairs = np.column_stack([earlier, later])[order]
-    _, chosen = np.unique(pairs, axis=0, return_index=True)
+    _, chosen = np.unique(earlier[order] * len(codes) + later[order], return_index=True)
     return pairs[np.sort(chosen)]
 
 

@@ -15,10 +15,10 @@ from pipeline.duplicates.signature import (
     WINDOWS,
     Codes,
     Signatures,
-    window_codes,
+    mirrored_codes,
 )
 
-MAX_BITS = 14
+MAX_BITS = 11
 """Bits, of 64, in which the hashes of two windows differ at most that are worth a closer look."""
 MIN_SIMILARITY = 0.76
 """From which two photos are near-duplicates: see docs/duplicates.md, where it is measured."""
@@ -65,11 +65,6 @@ class _Likeness(NamedTuple):
     start: Placement
 
 
-def flipped_codes(signatures: Signatures) -> Codes:
-    """Return the hashes of the mirrored photos, (n, windows)."""
-    return window_codes(signatures.luma[:, :, ::-1])
-
-
 def _similarity(a: Signatures, b: Signatures) -> F32:
     likeness = _likeness(a, b)
     scores = np.zeros(len(a.codes), np.float32)
@@ -104,7 +99,7 @@ def _is_worth_aligning(a: Signatures, b: Signatures, likeness: _Likeness) -> Mas
 def _likeness(a: Signatures, b: Signatures) -> _Likeness:
     of_a, of_b = np.array(COMPARISONS).T
     bits = [
-        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b]) for codes in (a.codes, flipped_codes(a))
+        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b]) for codes in (a.codes, mirrored_codes(a.codes))
     ]
     either = np.concatenate(bits, axis=1)
     best = either.argmin(axis=1)
