@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.duplicates.hamming import Rows, near_hashes
+from pipeline.duplicates.hamming import HashIndex, Rows
 from pipeline.duplicates.links import link
 from pipeline.duplicates.signature import Codes, Signatures, mirrored_codes
 from pipeline.duplicates.similarity import (
@@ -36,9 +36,11 @@ def find_links(
     are so alike that hashes do not tell them apart.
     """
     found = [np.empty((0, 2), np.int64)]
+    windows = _Windows(signatures.codes[:first])
     for start in range(first, len(label), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(label)))
-        found.extend(_linked(signatures, _candidates(signatures, rows), label))
+        pairs = windows.add(rows, signatures.codes[rows])
+        found.extend(_linked(signatures, pairs, label))
         advance(len(rows))
     return np.concatenate(found)
 
@@ -84,23 +86,41 @@ def _turns(numbers: Rows) -> Rows:
     return turns
 
 
-def _candidates(signatures: Signatures, rows: Rows) -> Rows:
-    """(m, 2): (an earlier row, one of `rows`), whose windows look alike; the most alike first."""
-    codes = signatures.codes[: rows[-1] + 1]
-    asked = np.stack([codes[rows], mirrored_codes(codes[rows])])
-    by_window: dict[int, list[int]] = {}
-    for of_a, of_b in COMPARISONS:
-        by_window.setdefault(of_b, []).append(of_a)
-    parts = [_near(asked[:, :, of_a], codes[:, of_b], rows) for of_b, of_a in by_window.items()]
-    earlier, later, bits = np.concatenate(parts, axis=1)
-    order = np.lexsort((later, earlier, bits))
-    pairs = np.column_stack([earlier, later])[order]
-    _, chosen = np.unique(earlier[order] * len(codes) + later[order], return_index=True)
-    return pairs[np.sort(chosen)]
+class _Windows:
+    """The hashes of all photos so far, window by window."""
+
+    def __init__(self, codes: Codes) -> None:
+        self._asked: dict[int, list[int]] = {}
+        for of_a, of_b in COMPARISONS:
+            self._asked.setdefault(of_b, []).append(of_a)
+        self._indexes = {window: HashIndex(1) for window in self._asked}
+        self._add(codes)
+
+    def add(self, rows: Rows, codes: Codes) -> Rows:
+        """Add the next rows' (n, windows); return those that look like one of them or one before.
+
+        (m, 2): an earlier row and one of `rows`, the most alike first.
+        """
+        self._add(codes)
+        either = np.stack([codes, mirrored_codes(codes)])
+        parts = [
+            _near(self._indexes[of_b], either[:, :, of_a], rows)
+            for of_b, of_a in self._asked.items()
+        ]
+        earlier, later, bits = np.concatenate(parts, axis=1)
+        order = np.lexsort((later, earlier, bits))
+        earlier, later = earlier[order], later[order]
+        _, chosen = np.unique(earlier * (rows[-1] + 1) + later, return_index=True)
+        return np.column_stack([earlier, later])[np.sort(chosen)]
+
+    def _add(self, codes: Codes) -> None:
+        by_window = np.ascontiguousarray(codes.T)
+        for window, index in self._indexes.items():
+            index.add(by_window[window, :, np.newaxis])
 
 
-def _near(asked: Codes, codes: Codes, rows: Rows) -> Rows:
-    """(2, rows, windows), (n,) → (3, m): earlier row, later row, bits in which windows differ."""
-    near = near_hashes(asked.reshape(-1, 1), codes[:, np.newaxis], MAX_BITS)
+def _near(index: HashIndex, asked: Codes, rows: Rows) -> Rows:
+    """(2, rows, windows) → (3, m): earlier row, later row, bits in which windows differ."""
+    near = index.near(asked.reshape(-1, 1), MAX_BITS)
     later = np.tile(np.repeat(rows, asked.shape[2]), 2)[near.queries]
     return np.stack([near.rows, later, near.bits])[:, near.rows < later]

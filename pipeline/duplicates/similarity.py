@@ -13,7 +13,6 @@ from pipeline.duplicates.signature import (
     HALVES,
     SIDE,
     WINDOWS,
-    Codes,
     Signatures,
     mirrored_codes,
 )
@@ -99,7 +98,8 @@ def _is_worth_aligning(a: Signatures, b: Signatures, likeness: _Likeness) -> Mas
 def _likeness(a: Signatures, b: Signatures) -> _Likeness:
     of_a, of_b = np.array(COMPARISONS).T
     bits = [
-        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b]) for codes in (a.codes, mirrored_codes(a.codes))
+        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b])
+        for codes in (a.codes, mirrored_codes(a.codes))
     ]
     either = np.concatenate(bits, axis=1)
     best = either.argmin(axis=1)
@@ -169,9 +169,10 @@ def _compare(a: F32, b: F32, levels: int) -> tuple[Mask, F32]:
 def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
     """(n,): how much brighter the photos are than what lies below them."""
     is_used = overlap & (np.minimum(luma, below) < _WHITE)
-    ratios = np.where(is_used, (luma + 4) / (below + 4), np.nan).reshape(len(luma), -1)
-    ratios[~is_used.any(axis=(1, 2))] = 1
-    gain: F32 = np.nanmedian(ratios, axis=1).clip(*_GAIN).astype(np.float32)
+    ratios = np.where(is_used, (luma + 4) / (below + 4), np.inf).reshape(len(luma), -1)
+    ratios.sort(axis=1)  # what is not used comes last, so that the median is half as far
+    median = ratios[np.arange(len(ratios)), is_used.sum(axis=(1, 2)) // 2]
+    gain: F32 = np.where(median < np.inf, median, 1).clip(*_GAIN).astype(np.float32)
     return gain
 
 
