@@ -13,49 +13,52 @@ import numpy as np
 
 from pipeline.duplicates.hamming import HashIndex, Rows
 from pipeline.duplicates.links import link
-from pipeline.duplicates.signature import Codes, Signatures, mirrored_codes
+from pipeline.duplicates.signature import Codes, mirrored_codes
 from pipeline.duplicates.similarity import (
     COMPARISONS,
     MAX_BITS,
     MIN_SIMILARITY,
     similarity,
 )
+from pipeline.duplicates.store import KnownPhotos
 
 BLOCK = 64  # photos whose candidates are looked for at a time
 MAX_COMPARED = 64  # photos that a new one is laid on at most: those whose windows are most alike
 
 
-def find_links(
-    signatures: Signatures, first: int, label: Rows, advance: Callable[[int], object]
-) -> Rows:
+def find_links(photos: KnownPhotos, first: int, advance: Callable[[int], object]) -> Rows:
     """Compare the photos from row `first` on with all before them; return links (m, 2), a < b.
 
-    `label` tells which rows hang together, (n,); it is brought up to date. Chains count: three
-    photos of which the middle one is like both others hang together. All windows of all photos are
-    compared, so what is found does not depend on when a photo came; unless more than `MAX_COMPARED`
-    are so alike that hashes do not tell them apart.
+    Their labels are brought up to date. Chains count: three photos of which the middle one is like
+    both others hang together. All windows of all photos are compared, so what is found does not
+    depend on when a photo came; unless more than `MAX_COMPARED` are so alike that hashes do not
+    tell them apart.
+
+    Raises:
+        DamagedArtifactError: a thumbnail is not what was written.
     """
     found = [np.empty((0, 2), np.int64)]
-    windows = _Windows(signatures.codes[:first])
-    for start in range(first, len(label), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(label)))
-        pairs = windows.add(rows, signatures.codes[rows])
-        found.extend(_linked(signatures, pairs, label))
+    codes = photos.signatures.codes
+    windows = _Windows(codes[:first])
+    for start in range(first, len(codes), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(codes)))
+        found.extend(_linked(photos, windows.add(rows, codes[rows])))
         advance(len(rows))
     return np.concatenate(found)
 
 
-def _linked(signatures: Signatures, pairs: Rows, label: Rows) -> list[Rows]:
+def _linked(photos: KnownPhotos, pairs: Rows) -> list[Rows]:
     """Link the near-duplicates among candidate pairs, the likeliest pair first.
 
     In each round a photo is compared with one of each group that it is no part of yet.
     """
     found = []
+    label = photos.label
     pairs = _likeliest(pairs, label)
     while len(pairs := pairs[label[pairs[:, 0]] != label[pairs[:, 1]]]):
         chosen = np.unique(_with_group(pairs, label), return_index=True)[1]
         a, b = pairs[chosen].T
-        scores = similarity(signatures.take(a), signatures.take(b))
+        scores = similarity(photos.take(a), photos.take(b))
         near = pairs[chosen[scores >= MIN_SIMILARITY]]
         if len(near):
             link(label, *near.T)
