@@ -20,6 +20,7 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED
 from pipeline.maintenance import photo_items
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying
+from pipeline.maintenance.verify_duplicates import duplicate_problems
 from pipeline.maintenance.verify_engine import engine_problems
 from pipeline.maintenance.verify_published import publication_problems
 from pipeline.progress import SILENT, Progress
@@ -36,7 +37,11 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         NotBuiltError: there is no catalog yet.
     """
     verdict = Verdict()
-    found = chain(_documents(config.folder), _ledger(config, verdict, progress))
+    found = chain(
+        _documents(config.folder),
+        _ledger(config, verdict, progress),
+        duplicate_problems(config),
+    )
     verdict.problems = list(dict.fromkeys(found))
     return verdict
 
