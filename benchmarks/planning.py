@@ -19,12 +19,12 @@ import random_catalog
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config, load_config
-from pipeline.embeddings.segment import PHOTOS_FILE
 from pipeline.engine import Engine
 from pipeline.index import open_build
 from pipeline.index.base import F32Matrix
 from pipeline.index.builds import Build
-from pipeline.index.code_filter import SAMPLE_ROWS, spread_rows
+from pipeline.index.code_filter import BASIS_FILE, CODES_FILE, SAMPLE_ROWS, spread_rows
+from pipeline.index.sizes import IndexSize
 from pipeline.maintenance.info import size_on_disk
 from pipeline.maintenance.plan import times
 from pipeline.maintenance.plan.measure import measure_speeds
@@ -45,12 +45,7 @@ def measure(_data: Path | None, sizes: tuple[int, ...] = SIZES) -> Rows:
         with closing(open_build(_build(pilot)[0])) as index:
             sample = index.vectors(spread_rows(index.rows, SAMPLE_ROWS))
         known = EngineSpeed(DIM, code_lengths=code_lengths(sample))
-    rows: Rows = []
-    for size in sizes:
-        for kind, recall in KINDS:
-            rows.append(_compare(kind, recall, size, known))
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
+    return [_compare(kind, recall, size, known) for size in sizes for kind, recall in KINDS]
 
 
 def _prepare(folder: Path, kind: str, recall: float | None, items: int) -> Config:
@@ -74,12 +69,7 @@ def _compare(kind: str, recall: float | None, rows: int, known: EngineSpeed) -> 
         size = times.sized(kind, rows, DIM, recall, known)
         build, seconds = _build(config)
         asked = _ask(build)
-        codes = [segment.path / "codes.faiss" for segment in build.segments]
-        memory = sum(
-            size_on_disk(file) + size_on_disk(file.with_name("basis.npy")) for file in codes
-        )
-        memory = memory or build.segments[0].file.stat().st_size
-        memory += 1.5 * sum(size_on_disk(segment.path / PHOTOS_FILE) for segment in build.segments)
+        memory = _looked_at(build)
         return {
             "vectors": rows,
             "index": kind if recall is None else f"{kind}, recall {recall}",
@@ -90,7 +80,17 @@ def _compare(kind: str, recall: float | None, rows: int, known: EngineSpeed) -> 
         }
 
 
-def _planned(size: times.IndexSize, recall: float | None, speeds: Speeds) -> float:
+def _looked_at(build: Build) -> float:
+    """Bytes that queries look at: codes, or else vectors; photos and items of rows."""
+    total = 0.0
+    for segment in build.segments:
+        codes = [segment.path / name for name in (CODES_FILE, BASIS_FILE)]
+        total += sum(map(size_on_disk, codes)) or size_on_disk(segment.file)
+        total += segment.hashes.nbytes + segment.ids.nbytes
+    return total
+
+
+def _planned(size: IndexSize, recall: float | None, speeds: Speeds) -> float:
     query = times.exact_query if recall is None else times.promised_query
     return query(size, speeds).median
 
@@ -114,4 +114,5 @@ def _off(planned: float, actual: float) -> str:
 
 
 if __name__ == "__main__":
-    measure(None, tuple(map(int, sys.argv[1:])) or SIZES)
+    for row in measure(None, tuple(map(int, sys.argv[1:])) or SIZES):
+        sys.stdout.write(f"{json.dumps(row)}\n")
