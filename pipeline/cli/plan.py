@@ -73,7 +73,7 @@ def print_plan(made: Plan) -> None:
         cells = (duration(engine.training_seconds), duration(engine.embedding_seconds))
         engines.add_row(*map(cell, (engine.name, f"{engine.dim:,}", *cells, engine.basis)))
     print_table(engines)
-    table = Table("index", "disk", "memory", "building", "query", "p95", "machines")
+    table = Table("index", "disk", "memory", "building", "core time", "p95", "machines")
     for option in made.options:
         table.add_row(
             *map(
@@ -114,6 +114,7 @@ def _foot(made: Plan) -> Iterator[str]:
             f"exact is {exact.name}: {size(exact.memory)} of memory, {duration(exact.p95)},"
             f" {counted(exact.machines, 'machine')}"
         )
+    yield f"of each p95, encoding a photo takes {duration(made.encoding_seconds)}"
     needed = chosen.building_disk + made.other_disk
     free = "" if made.free_disk is None else f", {size(made.free_disk)} are free"
     yield f"disk at the most while it is built: {size(needed)}{free}"

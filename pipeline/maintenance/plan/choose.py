@@ -41,10 +41,8 @@ class Option:
     """Of a core, for a query to all engines, the encoding of its photo included: the median."""
     p95: float
     machines: int
-    is_shared: bool = False
-    """Whether machines share the index; else each has all of it."""
     fits: bool = True
-    """Whether a machine's memory holds it."""
+    """Whether memory holds it: of each machine, or of all where they share it."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,18 @@ def choose(options: Sequence[Option], request: Request) -> Choice:
 
 
 def _simplest(options: Sequence[Option]) -> Option | None:
-    """The first that takes not many more machines than the fewest."""
-    limit = WORTH * min((one.machines for one in options), default=0)
-    return next((one for one in options if one.machines <= limit), None)
+    return next(iter(_frugal(options)), None)
 
 
 def _fastest(options: Sequence[Option]) -> Option:
-    return min(options, key=lambda one: (not one.fits, one.p95))
+    held = [one for one in options if one.fits] or options
+    return min(_frugal(held), key=lambda one: one.p95)
+
+
+def _frugal(options: Sequence[Option]) -> list[Option]:
+    """Those that take not many more machines than the fewest."""
+    limit = WORTH * min((one.machines for one in options), default=0)
+    return [one for one in options if one.machines <= limit]
 
 
 def _why_not(exact: Option, chosen: Option, request: Request) -> str:

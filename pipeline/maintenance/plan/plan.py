@@ -52,6 +52,8 @@ class Plan:
     """Bytes of the ledger, of photos that are kept, and of what is known of near-duplicates."""
     download_seconds: float
     engines: Sequence[EnginePlan]
+    encoding_seconds: float
+    """For a photo that is searched with, by all engines."""
     options: Sequence[Option]
     choice: Choice
     is_measured: bool
@@ -93,6 +95,7 @@ def make_plan(
         round(other),
         _download_seconds(config, photos, speeds),
         engines,
+        sum(one.query_seconds for one in engines) / speeds.cores,
         options,
         choose(options, request),
         speeds.is_measured,
@@ -153,33 +156,35 @@ def _option(
     sizes = [
         times.sized(kind, photos, one.dim, recall, speeds.engines.get(one.name)) for one in engines
     ]
-    is_milvus = kind == "milvus"
-    queries = [_query(kind, recall, size, speeds) for size in sizes]
     encoding = sum(one.query_seconds for one in engines)
-    building = times.milvus_seconds if is_milvus else times.index_seconds
-    memory = sum(size.memory for size in sizes)
-    if is_milvus:
-        memory = config.index.milvus.replicas * sum(_collection(s, recall).memory for s in sizes)
+    memory, shared = sum(size.memory for size in sizes), 0
+    if kind == "milvus":
+        server = sum(_collection(size, recall).memory for size in sizes)
+        memory = shared = config.index.milvus.replicas * server
+    holding = machine.count(0.0, request.qps, shared)
+    queries = [_query(kind, recall, size, speeds, holding) for size in sizes]
     seconds = encoding + sum(query.median for query in queries)
-    shared = memory if is_milvus else 0
+    building = times.milvus_seconds if shared else times.index_seconds
+    disk = sum(size.disk for size in sizes)
     return Option(
         name=_name(kind, recall),
         is_exact=recall is None,
-        disk=sum(size.disk for size in sizes),
-        building_disk=sum(size.disk for size in sizes) + max(size.vectors for size in sizes),
+        disk=disk,
+        building_disk=disk + max(size.vectors for size in sizes),
         memory=memory,
         build_seconds=sum(building(size, recall, speeds) for size in sizes),
         query_seconds=seconds,
         p95=encoding / speeds.cores + sum(query.p95 for query in queries),
         machines=machine.count(seconds, request.qps, shared),
-        is_shared=is_milvus,
-        fits=is_milvus or machine.holds(memory),
+        fits=bool(shared) or machine.holds(memory),
     )
 
 
-def _query(kind: str, recall: float | None, size: IndexSize, speeds: Speeds) -> times.QueryTime:
+def _query(
+    kind: str, recall: float | None, size: IndexSize, speeds: Speeds, machines: int
+) -> times.QueryTime:
     if kind == "milvus":
-        return times.milvus_query(size, recall, speeds)
+        return times.milvus_query(size, recall, speeds, machines)
     query = times.exact_query if recall is None else times.promised_query
     return query(size, speeds)
 

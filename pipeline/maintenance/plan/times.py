@@ -108,12 +108,16 @@ def promised_query(size: IndexSize, speeds: Speeds) -> QueryTime:
     return _time(min(seconds, exact.median), PROMISED_SPREAD)
 
 
-def milvus_query(size: IndexSize, recall: float | None, speeds: Speeds) -> QueryTime:
-    """Return how long a Milvus server takes, on a machine like this one."""
-    compared = min(MILVUS_HOPS, size.rows) * 4 * size.dim / speeds.compare_bytes
-    if recall is None:
-        compared = size.vectors / speeds.scan_bytes
-    return _time(MILVUS_TRIP + compared, MILVUS_SPREAD)
+def milvus_query(size: IndexSize, recall: float | None, speeds: Speeds, machines: int) -> QueryTime:
+    """Return how long Milvus takes, on machines like this one that share the vectors.
+
+    FLAT is searched by all their cores at a time, so the 95th percentile is that of a part.
+    """
+    compared, parts = size.vectors / speeds.scan_bytes, machines * speeds.cores
+    if recall is not None:
+        compared = min(MILVUS_HOPS, size.rows) * 4 * size.dim / speeds.compare_bytes
+        parts = 1
+    return QueryTime(MILVUS_TRIP + compared, MILVUS_SPREAD * (MILVUS_TRIP + compared / parts))
 
 
 def _time(median: float, spread: float) -> QueryTime:
