@@ -1,8 +1,8 @@
 """How far off `imgsearch plan` is: what it says of an index, and what is then built and asked.
 
 A catalog of 10,000 random vectors, spread as those of photos are, is what the plan knows; larger
-ones are planned from it. Times are those of the processor, as machines are shared. By itself, with
-other sizes: `python benchmarks/planning.py 20000 60000`.
+ones are planned from it. Times are those of the processor, as machines are shared; BLAS has one
+thread. By itself, with other sizes: `python benchmarks/planning.py 20000 50000`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,18 +19,17 @@ import numpy as np
 import random_catalog
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.config import Config, load_config
+from pipeline.config import load_config
 from pipeline.engine import Engine
 from pipeline.index import open_build
 from pipeline.index.base import F32Matrix
 from pipeline.index.builds import Build
 from pipeline.index.code_filter import BASIS_FILE, CODES_FILE, SAMPLE_ROWS, spread_rows
-from pipeline.index.sizes import IndexSize
 from pipeline.maintenance.info import size_on_disk
 from pipeline.maintenance.plan import times
-from pipeline.maintenance.plan.measure import measure_speeds
+from pipeline.maintenance.plan.measure import machine_speeds
 from pipeline.maintenance.plan.measure_engines import code_lengths
-from pipeline.maintenance.plan.speeds import EngineSpeed, Speeds
+from pipeline.maintenance.plan.speeds import EngineSpeed
 
 ENGINE, DIM, PILOT = "planned", 1280, 10_000
 SIZES = (100_000, 300_000)
@@ -40,44 +40,49 @@ Rows = list[dict[str, object]]
 
 def measure(_data: Path | None, sizes: tuple[int, ...] = SIZES) -> Rows:
     """Plan and build catalogs of these sizes."""
+    return list(_rows(sizes))
+
+
+def _rows(sizes: tuple[int, ...]) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
-        pilot = _prepare(Path(folder, "pilot"), "flat", None, PILOT)
-        with closing(open_build(_build(pilot)[0])) as index:
-            sample = index.vectors(spread_rows(index.rows, SAMPLE_ROWS))
-        known = EngineSpeed(DIM, code_lengths=code_lengths(sample))
-    return [_compare(kind, recall, size, known) for size in sizes for kind, recall in KINDS]
+        build, _ = _build(_prepare(Path(folder), PILOT))
+        with closing(open_build(build)) as index:
+            sample = index.vectors(spread_rows(PILOT, SAMPLE_ROWS))
+    known = EngineSpeed(DIM, code_lengths=code_lengths(sample))
+    for size in sizes:
+        yield from _compared(size, known)
 
 
-def _prepare(folder: Path, kind: str, recall: float | None, items: int) -> Config:
-    folder.mkdir()
-    index = kind if recall is None else f"{kind}, recall: {recall}"
-    return load_config(random_catalog.prepare_catalog(folder, {ENGINE: DIM}, index, items))
+def _compared(rows: int, known: EngineSpeed) -> Iterator[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = _prepare(Path(folder), rows)
+        speeds = machine_speeds(Path(folder), clock=time.process_time)
+        for kind, recall in KINDS:
+            size = times.sized(kind, rows, DIM, recall, known)
+            build, seconds = _build(file, kind, recall)
+            query = times.exact_query if recall is None else times.promised_query
+            yield {
+                "vectors": rows,
+                "index": kind if recall is None else f"{kind}, recall {recall}",
+                "disk": _off(size.disk, sum(map(size_on_disk, build.folders))),
+                "memory": _off(size.memory, _looked_at(build)),
+                "building, s": _off(times.index_seconds(size, recall, speeds), seconds),
+                "query, ms": _off(1000 * query(size, speeds).median, 1000 * _ask(build)),
+            }
 
 
-def _build(config: Config) -> tuple[Build, float]:
+def _prepare(folder: Path, items: int) -> Path:
+    return random_catalog.prepare_catalog(folder, {ENGINE: DIM}, "flat", items)
+
+
+def _build(file: Path, kind: str = "flat", recall: float | None = None) -> tuple[Build, float]:
     """Index what is prepared; return the seconds that took."""
+    promise = "null" if recall is None else recall
+    config = load_config(file, [f"index.type={kind}", f"index.recall={promise}"])
     with Catalog(config.folder) as catalog:
         began = time.process_time()
         build = Engine(ENGINE, config).build_index(catalog)
         return build, time.process_time() - began
-
-
-def _compare(kind: str, recall: float | None, rows: int, known: EngineSpeed) -> dict[str, object]:
-    with tempfile.TemporaryDirectory() as folder:
-        config = _prepare(Path(folder, "catalog"), kind, recall, rows)
-        speeds = measure_speeds(config, clock=time.process_time)  # next to what it is compared with
-        size = times.sized(kind, rows, DIM, recall, known)
-        build, seconds = _build(config)
-        asked = _ask(build)
-        memory = _looked_at(build)
-        return {
-            "vectors": rows,
-            "index": kind if recall is None else f"{kind}, recall {recall}",
-            "disk": _off(size.disk, sum(map(size_on_disk, build.folders))),
-            "memory": _off(size.memory, memory),
-            "building, s": _off(times.index_seconds(size, recall, speeds), seconds),
-            "query, ms": _off(1000 * _planned(size, recall, speeds), 1000 * asked),
-        }
 
 
 def _looked_at(build: Build) -> float:
@@ -88,11 +93,6 @@ def _looked_at(build: Build) -> float:
         total += sum(map(size_on_disk, codes)) or size_on_disk(segment.file)
         total += segment.hashes.nbytes + segment.ids.nbytes
     return total
-
-
-def _planned(size: IndexSize, recall: float | None, speeds: Speeds) -> float:
-    query = times.exact_query if recall is None else times.promised_query
-    return query(size, speeds).median
 
 
 def _ask(build: Build) -> float:
@@ -114,5 +114,6 @@ def _off(planned: float, actual: float) -> str:
 
 
 if __name__ == "__main__":
-    for row in measure(None, tuple(map(int, sys.argv[1:])) or SIZES):
+    for row in _rows(tuple(map(int, sys.argv[1:])) or SIZES):
         sys.stdout.write(f"{json.dumps(row)}\n")
+        sys.stdout.flush()

@@ -22,7 +22,7 @@ from pipeline.embeddings.segment import INDEX_FILE, SegmentStore
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.index import open_index, write_index
 from pipeline.index.base import F32Matrix
-from pipeline.index.bounds import RESIDUAL_COPIES, Coder, fit
+from pipeline.index.bounds import RESIDUAL_COPIES, Coder, choose_length, fit
 from pipeline.index.code_filter import SAMPLE_ROWS, byte_index
 from pipeline.index.pruned import max_code_length
 from pipeline.index.sealing import Sealer
@@ -30,7 +30,7 @@ from pipeline.index.vectors import VectorFile, import_faiss
 from pipeline.maintenance.plan import times
 from pipeline.maintenance.plan.measure_engines import decode_seconds, engine_speed
 from pipeline.maintenance.plan.speeds import SHIPPED, EngineSpeed, Speeds, write_speeds
-from pipeline.progress import SILENT, Progress, ignored
+from pipeline.progress import SILENT, Advance, Progress, ignored
 
 Clock = Callable[[], float]
 SHORT, LONG = 128, 1024  # dimensions, to tell what each vector takes from what each byte does
@@ -62,9 +62,7 @@ class Bench:
         return float(np.median([self.best(lambda i=i: action(i), 1) for i in range(count)]))  # type: ignore[misc]
 
 
-def measure_speeds(
-    config: Config, progress: Progress = SILENT, clock: Clock = time.perf_counter
-) -> Speeds:
+def measure_speeds(config: Config, progress: Progress = SILENT) -> Speeds:
     """Measure for about a minute, and keep what was found beside the catalog: `speeds.json`.
 
     Of engines that have a model the time for photos is measured, and of those that have an index
@@ -74,16 +72,8 @@ def measure_speeds(
         OSError: the catalog's folder cannot be written.
         DamagedArtifactError: a model or an index is not what was written.
     """
-    config.folder.mkdir(parents=True, exist_ok=True)
-    steps = (_sealing, _coding, _scanning, _code_scanning, _querying)
-    with (
-        tempfile.TemporaryDirectory(prefix=".speeds-", dir=config.folder) as folder,
-        progress.task("measuring", len(steps) + 1 + len(config.engines), "steps") as advance,
-    ):
-        bench, speeds = Bench(Path(folder), clock), replace(SHIPPED, cores=cores())
-        for step in steps:
-            speeds = step(bench, speeds)
-            advance(1)
+    with progress.task("measuring", None, "steps") as advance:
+        speeds = machine_speeds(config.folder, advance)
         speeds = replace(speeds, decode_seconds=decode_seconds(config))
         advance(1)
         engines: dict[str, EngineSpeed] = {}
@@ -93,6 +83,23 @@ def measure_speeds(
             advance(1)
     speeds = replace(speeds, engines=engines, is_measured=True)
     write_speeds(config.folder, speeds)
+    return speeds
+
+
+def machine_speeds(
+    folder: Path, advance: Advance = ignored, clock: Clock = time.perf_counter
+) -> Speeds:
+    """Measure the machine, and the disk of a folder: `machine_speeds(config.folder).scan_bytes`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    speeds = replace(SHIPPED, cores=cores())
+    with tempfile.TemporaryDirectory(prefix=".speeds-", dir=folder) as aside:
+        for step in (_sealing, _coding, _scanning, _code_scanning, _querying):
+            speeds = step(Bench(Path(aside), clock), speeds)
+            advance(1)
     return speeds
 
 
@@ -141,6 +148,8 @@ def _coding(bench: Bench, speeds: Speeds) -> Speeds:
     fitting = bench.best(fit_coder, 1)
     coder = coders[0]
     assert coder is not None  # noqa: S101 (a length was given)
+    wide, basis = vectors.astype(np.float64), coder.basis[:-1].astype(np.float64)
+    choosing = bench.best(lambda: choose_length(wide, basis, SAMPLE_ROWS), 1)
     some = vectors[:2048]
     encoding = bench.best(lambda: coder.codes(coder.project(some)))
     values = np.random.default_rng(0).integers(0, 256, (SAMPLE_ROWS, CODE_LENGTH))
@@ -150,6 +159,7 @@ def _coding(bench: Bench, speeds: Speeds) -> Speeds:
     return replace(
         speeds,
         fit_flops=times.fit_flops(SAMPLE_ROWS, LONG, CLUSTERS) / fitting,
+        numbers=times.CHOSEN_BY * SAMPLE_ROWS * (LONG + CODE_LENGTH) / choosing,
         encode_flops=2.0 * len(some) * LONG * (CODE_LENGTH - RESIDUAL_COPIES) / encoding,
         cluster_flops=flops / clustering,
     )

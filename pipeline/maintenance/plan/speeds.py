@@ -33,25 +33,27 @@ class Speeds:
     """Rates of one machine. Those of computing are of one core, as most of it is done on one."""
 
     cores: int = 2
-    seal_row: float = 2.5e-5
+    seal_row: float = 2.0e-5
     """Seconds to copy a vector from a shard into a segment, with its checksums: of any length."""
     seal_byte: float = 4.0e-9
     """... and for each of its bytes."""
-    fit_flops: float = 3.0e10
+    fit_flops: float = 4.4e10
     """Floating-point operations a second where codes are fitted to a sample."""
-    encode_flops: float = 1.0e10
+    numbers: float = 2.3e8
+    """float64 that are compared one by one in a second."""
+    encode_flops: float = 3.6e10
     """... where vectors become codes."""
-    cluster_flops: float = 3.0e10
+    cluster_flops: float = 7.0e10
     """... where codes are sorted into clusters."""
-    batch_flops: float = 6.0e10
+    batch_flops: float = 7.8e10
     """... where many queries compare all vectors."""
-    scan_bytes: float = 1.5e10
+    scan_bytes: float = 2.0e10
     """Bytes of vectors that a query alone compares in a second."""
-    code_bytes: float = 1.0e10
+    code_bytes: float = 2.0e10
     """Bytes of codes that a query looks at in a second."""
-    query_seconds: float = 3e-4
+    query_seconds: float = 2.2e-4
     """That any query takes where there are codes."""
-    compare_bytes: float = 3.0e9
+    compare_bytes: float = 5.4e9
     """Bytes of vectors here and there that are compared in a second."""
     decode_seconds: float = 2.5e-3
     """Of a core, for a photo from its file to pixels."""

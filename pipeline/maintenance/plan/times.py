@@ -18,10 +18,13 @@ FLAT_SPREAD, PRUNED_SPREAD, PROMISED_SPREAD = 1.15, 1.9, 1.8
 """The 95th percentile of queries, as multiples of the median."""
 VERIFIED = 2.0
 """Times the square root of the rows: how many vectors an exact search compares in full."""
-SCANNED = 40.0
+SCANNED = 80.0
 """Times the square root of the rows: how many codes a search with a promise of recall looks at."""
 DEPTH = 60  # vectors that it compares in full
+PROMISED_STEPS = 2  # times as long as an exact query before and between what it looks at
+CHOSEN_BY = 32  # vectors of the sample that the length of codes is chosen with
 TUNING_QUERIES = 4700  # exact ones, to find how far to look, and to measure the recall
+TUNING_VECTORS = 520_000  # that are compared in float64 for that
 MILVUS_TRIP = 3e-3  # seconds to a server and back
 MILVUS_INSERT = 2e7  # bytes a second
 MILVUS_GRAPH_ROW = 1.5e-3  # seconds of a core to put a vector into HNSW's graph
@@ -57,6 +60,12 @@ def fit_flops(rows: int, dim: int, clusters: int) -> float:
     return 2.0 * PCA_PASSES * sample * dim * width + 4.0 * QR_PASSES * dim * width**2
 
 
+def chosen_numbers(rows: int, dim: int, clusters: int) -> float:
+    """Return how many float64 are looked at to choose the length of codes, by a sample."""
+    sample = min(rows, SAMPLE_ROWS)
+    return float(CHOSEN_BY * sample * (dim + max_code_length(rows, dim, clusters)))
+
+
 def encode_flops(size: IndexSize) -> float:
     """Return the operations of turning all vectors into codes, which is done twice."""
     return 4.0 * size.rows * size.dim * max(0, size.code_length - RESIDUAL_COPIES)
@@ -76,9 +85,12 @@ def index_seconds(size: IndexSize, recall: float | None, speeds: Speeds) -> floa
         return seconds + queries * 2.0 * size.rows * size.dim / speeds.batch_flops
     clustering = Clustering.coarse(size.rows) if recall is None else Clustering.fine(size.rows)
     seconds += fit_flops(size.rows, size.dim, size.clusters) / speeds.fit_flops
+    seconds += chosen_numbers(size.rows, size.dim, size.clusters) / speeds.numbers
     seconds += encode_flops(size) / speeds.encode_flops
     seconds += cluster_flops(size, clustering.sample_rows) / speeds.cluster_flops
-    queries += TUNING_QUERIES if recall is not None else 0
+    if recall is not None:
+        queries += TUNING_QUERIES
+        seconds += TUNING_VECTORS * size.dim / speeds.numbers
     return seconds + queries * exact_query(size, speeds).median
 
 
@@ -103,7 +115,8 @@ def promised_query(size: IndexSize, speeds: Speeds) -> QueryTime:
     if not size.code_length:
         return exact
     codes = min(SCANNED * size.rows**0.5, size.rows) * size.code_length
-    seconds = speeds.query_seconds + DEPTH * 4 * size.dim / speeds.compare_bytes
+    seconds = PROMISED_STEPS * speeds.query_seconds
+    seconds += DEPTH * 4 * size.dim / speeds.compare_bytes
     seconds += codes / speeds.code_bytes + 4 * size.clusters * size.code_length / speeds.scan_bytes
     return _time(min(seconds, exact.median), PROMISED_SPREAD)
 
