@@ -20,7 +20,7 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying
 from pipeline.maintenance.verify_engine import engine_problems
-from pipeline.maintenance.verify_published import publication_problems
+from pipeline.maintenance.verify_published import collection_problems, publication_problems
 from pipeline.progress import SILENT, Progress
 
 Problems = Iterator[Problem]
@@ -37,6 +37,10 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
     verdict = Verdict()
     found = chain(_documents(config.folder), _ledger(config, verdict, progress))
     verdict.problems = list(dict.fromkeys(found))
+    if config.index.type == "milvus" and not verdict.problems:
+        # What is damaged here cannot be compared with what is there.
+        with progress.task("verifying what Milvus holds", None, "collections"):
+            verdict.problems = list(dict.fromkeys(collection_problems(config)))
     return verdict
 
 

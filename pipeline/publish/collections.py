@@ -19,14 +19,26 @@ from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index import open_build
 from pipeline.index.builds import Build
+from pipeline.index.milvus.checking import fault_of, is_ready
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.columns import columns_digest, row_columns
 from pipeline.index.milvus.server import MilvusServer
-from pipeline.index.milvus.writing import is_ready, write_collection
+from pipeline.index.milvus.writing import drop, write_collection
 from pipeline.progress import Progress
 from pipeline.publish.publication import Publication
 
 _FORMAT = 1  # of collections: part of their names
+
+
+def check_server(config: Config) -> None:
+    """Make sure that the server answers, before work is done that ends there.
+
+    Raises:
+        VectorDatabaseError: it does not.
+    """
+    with _connected(config, is_quick=True) as server:
+        if server is not None:
+            server.call("list_collections")
 
 
 def with_collections(config: Config, publication: Publication, catalog: Catalog) -> Publication:
@@ -64,7 +76,7 @@ def write_collections(
         if server is None:
             return publication
         collections = dict(publication.collections)
-        for name, collection in collections.items():
+        for name, collection in _of_engines(config, publication):
             if is_published and is_ready(server, collection):
                 continue
             build = Engine(name, config).builds.open(publication.engines[name].build)
@@ -86,37 +98,95 @@ def point_aliases(config: Config, publication: Publication) -> None:
     with _connected(config) as server:
         if server is None:
             return
-        for name, collection in publication.collections.items():
+        for name, collection in _of_engines(config, publication):
             alias = _alias(config, name)
-            if not server.call("has_collection", alias):
+            if (named := _named(server, alias)) is None:
                 server.call("create_alias", collection.name, alias)
-            elif server.call("describe_collection", alias)["collection_name"] != collection.name:
+            elif named != collection.name:
                 server.call("alter_alias", collection.name, alias)
 
 
-def drop_collections(config: Config, publications: Iterable[Publication]) -> None:
-    """Drop the collections of this catalog that none of these publications names.
+def unneeded_collections(config: Config, publications: Iterable[Publication]) -> list[str]:
+    """Return the collections of this catalog that none of these publications names.
+
+    Raises:
+        VectorDatabaseError: the server does not answer.
+    """
+    needed = {one.name for each in publications for one in each.collections.values()}
+    with _connected(config, is_quick=True) as server:
+        if server is None:
+            return []
+        aliases = "|".join(_alias(config, engine) for engine in config.engines)
+        own = re.compile(rf"({aliases})_[0-9a-f]{{16}}_[0-9a-f]{{16}}")
+        names = server.call("list_collections")
+    return sorted(name for name in names if name not in needed and own.fullmatch(name))
+
+
+def drop_collections(config: Config, names: Iterable[str]) -> None:
+    """Drop collections, and the aliases that name them, as far as they are there.
 
     Raises:
         VectorDatabaseError: the server does not do it.
     """
-    needed = {one.name for each in publications for one in each.collections.values()}
     with _connected(config) as server:
+        if server is not None:
+            for name in names:
+                drop(server, name)
+
+
+def collection_faults(config: Config, publication: Publication) -> Iterator[tuple[str, str]]:
+    """Yield the collections of a publication that do not hold what they should, and why.
+
+    Raises:
+        VectorDatabaseError: the server does not answer.
+    """
+    with _connected(config, is_quick=True) as server:
         if server is None:
             return
-        aliases = "|".join(_alias(config, engine) for engine in config.engines)
-        own = re.compile(rf"({aliases})_[0-9a-f]{{16}}_[0-9a-f]{{16}}")
-        for name in server.call("list_collections"):
-            if name not in needed and own.fullmatch(name):
-                server.call("drop_collection", name)
+        for name, collection in _of_engines(config, publication):
+            build = Engine(name, config).builds.open(publication.engines[name].build)
+            with closing(open_build(build, exact=True)) as index:
+                fault = fault_of(server, collection, index)
+            if fault:
+                yield collection.name, fault
+
+
+def misled_aliases(config: Config, publication: Publication) -> Iterator[str]:
+    """Yield the aliases that do not name the collections of the publication that answers.
+
+    Raises:
+        VectorDatabaseError: the server does not answer.
+    """
+    with _connected(config, is_quick=True) as server:
+        if server is None:
+            return
+        for name, collection in _of_engines(config, publication):
+            if _named(server, alias := _alias(config, name)) != collection.name:
+                yield alias
+
+
+def _of_engines(config: Config, publication: Publication) -> list[tuple[str, Collection]]:
+    """The collections of a publication whose engines the settings still have."""
+    return [(name, one) for name, one in publication.collections.items() if name in config.engines]
+
+
+def _named(server: MilvusServer, alias: str) -> str | None:
+    """The collection that an alias names; None if there is no such alias."""
+    if not server.call("has_collection", alias):
+        return None
+    return str(server.call("describe_collection", alias)["collection_name"])
 
 
 @contextmanager
-def _connected(config: Config) -> Iterator[MilvusServer | None]:
+def _connected(config: Config, *, is_quick: bool = False) -> Iterator[MilvusServer | None]:
+    """Connect, if the server is used; what `is_quick` takes no longer than a query may."""
     if config.index.type != "milvus":
         yield None
         return
-    with closing(MilvusServer(config.index.milvus)) as server:
+    settings = config.index.milvus
+    if is_quick:
+        settings = settings.model_copy(update={"publish_timeout": settings.timeout})
+    with closing(MilvusServer(settings)) as server:
         yield server
 
 

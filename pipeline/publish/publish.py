@@ -105,7 +105,9 @@ def _keep(
     ws: Workspace, store: PublicationStore, published: Publication, progress: Progress
 ) -> PublishReport:
     """Let what answers do so; where that was deleted, or the pointer was, what is published."""
-    _restore_collections(ws, store.current() or published, progress, is_published=True)
+    for one in store.all():  # as any of them may be rolled back to
+        if one.collections:
+            _restore_collections(ws, one, progress, is_published=True)
     with lock(store.folder, wait=True):
         answering = store.current()
         point_aliases(ws.config, answering or published)

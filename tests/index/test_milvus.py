@@ -15,8 +15,8 @@ from pipeline.config import MilvusSettings
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index import open_index, write_index
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
+from pipeline.index.milvus import checking, narrowed, writing
 from pipeline.index.milvus import index as searching
-from pipeline.index.milvus import narrowed, writing
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.columns import Columns
 from pipeline.index.milvus.expression import MAX_TERMS, to_expression
@@ -73,7 +73,7 @@ def written(server: MilvusServer, flat: VectorIndex, promise: float | None = Non
     collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim, promise)
     with SILENT.task("", None, "") as advance:
         collection = writing.write_collection(server, collection, flat, columns_of, advance)
-    assert writing.is_ready(server, collection)
+    assert checking.is_ready(server, collection)
     return MilvusIndex(server, collection, flat)
 
 
@@ -193,7 +193,7 @@ def test_a_collection_with_other_rows_is_not_believed(
         SILENT.task("", None, "") as advance,
     ):
         writing.write_collection(server, index._collection, other, columns_of, advance)
-    assert not writing.is_ready(server, index._collection)
+    assert not checking.is_ready(server, index._collection)
 
 
 def test_a_promise_of_recall_is_kept_and_distances_are_exact(
@@ -230,6 +230,6 @@ def test_a_server_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.Monk
     with closing(MilvusServer(settings)) as server, pytest.raises(VectorDatabaseError) as caught:
         server.call("has_collection", "x", seconds=0.5)
     message = str(caught.value)
-    assert message.startswith("http://127.0.0.1:1: Milvus failed to has collection")
+    assert message.startswith("http://127.0.0.1:1: Milvus failed (has_collection): ")
     assert "\n" not in message
     assert "hunter2" not in message

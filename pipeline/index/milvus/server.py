@@ -119,7 +119,7 @@ class MilvusServer:
             hint = f"set {TOKEN}, or {USER} and {PASSWORD}"
         elif getattr(error, "code", None) == NO_COLLECTION:
             hint = "run `imgsearch build`, which makes it again"
-        what = f"Milvus failed to {method.replace('_', ' ')}: {said}"
+        what = f"Milvus failed ({method}): {said}"
         return VectorDatabaseError(what, where=self.settings.uri, hint=hint)
 
 
