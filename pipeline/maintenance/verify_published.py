@@ -73,7 +73,8 @@ def collection_problems(config: Config) -> Iterator[Problem]:
     try:
         for publication in store.all():
             for name, fault in collection_faults(config, publication):
-                yield Problem(server, f"{name} {fault}", Remedy.REWRITE, collection=name)
+                remedy = Remedy.REWRITE if fault.is_content else Remedy.BUILD
+                yield Problem(server, f"{name} {fault.what}", remedy, collection=name)
         if (answering := store.current()) is not None:
             for alias in misled_aliases(config, answering):
                 yield Problem(server, f"the alias {alias} names another collection or none")

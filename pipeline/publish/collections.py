@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index import open_build
 from pipeline.index.builds import Build
-from pipeline.index.milvus.checking import fault_of, is_ready
+from pipeline.index.milvus.checking import Fault, fault_of, is_ready
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.columns import columns_digest, row_columns
 from pipeline.index.milvus.server import MilvusServer
@@ -134,7 +134,7 @@ def drop_collections(config: Config, names: Iterable[str]) -> None:
                 drop(server, name)
 
 
-def collection_faults(config: Config, publication: Publication) -> Iterator[tuple[str, str]]:
+def collection_faults(config: Config, publication: Publication) -> Iterator[tuple[str, Fault]]:
     """Yield the collections of a publication that do not hold what they should, and why.
 
     Raises:

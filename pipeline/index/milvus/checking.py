@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipeline.index.base import VectorIndex
@@ -11,6 +13,14 @@ from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.tuning import measure
 
 CANARIES, CANARY_NEIGHBORS = 50, 10
+
+
+class Fault(NamedTuple):
+    """What is wrong with a collection."""
+
+    what: str
+    is_content: bool
+    """Whether it holds what it should not: it must be written anew. Else it is not ready."""
 
 
 def is_loaded(server: MilvusServer, name: str) -> bool:
@@ -23,19 +33,20 @@ def is_ready(server: MilvusServer, collection: Collection) -> bool:
     return server.call("has_collection", collection.name) and is_loaded(server, collection.name)
 
 
-def fault_of(server: MilvusServer, collection: Collection, index: VectorIndex) -> str | None:
+def fault_of(server: MilvusServer, collection: Collection, index: VectorIndex) -> Fault | None:
     """Return what is wrong with a collection, given the exact index it was written from.
 
-        fault_of(server, collection, flat)  # 'has 301 rows instead of 300'
+        fault_of(server, collection, flat)  # Fault('has 301 rows instead of 300', True)
 
     Raises:
         VectorDatabaseError: the server does not answer.
     """
     if not server.call("has_collection", collection.name):
-        return "is missing"
+        return Fault("is missing", is_content=False)
     if not is_loaded(server, collection.name):
-        return "is not loaded"
-    return count_fault(server, collection) or content_fault(server, collection, index)
+        return Fault("is not loaded", is_content=False)
+    what = count_fault(server, collection) or content_fault(server, collection, index)
+    return Fault(what, is_content=True) if what else None
 
 
 def count_fault(server: MilvusServer, collection: Collection) -> str | None:
