@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 import numpy as np
@@ -233,3 +235,42 @@ def test_a_server_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.Monk
     assert message.startswith("http://127.0.0.1:1: Milvus failed (has_collection): ")
     assert "\n" not in message
     assert "hunter2" not in message
+
+
+def test_no_query_waits_longer_than_its_time_for_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_connecting, is_over = Event(), Event()
+
+    def connect(*_: object) -> object:
+        is_connecting.set()
+        is_over.wait()
+        raise TimeoutError("it cannot be reached")
+
+    monkeypatch.setattr(MilvusServer, "_connect", connect)
+    server = MilvusServer(MilvusSettings(uri="http://127.0.0.1:1"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.call, "has_collection", "x", seconds=0.01)
+        is_connecting.wait()
+        with pytest.raises(VectorDatabaseError, match="it cannot be reached"):
+            server.call("has_collection", "x", seconds=0.01)
+        is_over.set()
+        assert isinstance(first.exception(), VectorDatabaseError)
+
+
+@pytest.mark.parametrize(
+    ("harm", "what", "is_content"),
+    [
+        ("drop_collection", "is missing", False),
+        ("release_collection", "is not loaded", False),
+        ("delete", "has 298 rows instead of 300", True),
+    ],
+)
+def test_what_is_wrong_with_a_collection_is_found(
+    server: MilvusServer, flat: VectorIndex, harm: str, what: str, is_content: bool
+) -> None:
+    collection = written(server, flat)._collection
+    assert checking.fault_of(server, collection, flat) is None
+    filtered = {"filter": "row in [1, 2]"} if harm == "delete" else {}
+    server.call(harm, collection.name, **filtered)
+    assert checking.fault_of(server, collection, flat) == (what, is_content)
