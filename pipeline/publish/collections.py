@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from pipeline.artifacts import digest
 from pipeline.catalog.catalog import Catalog
@@ -20,11 +21,12 @@ from pipeline.engine import Engine
 from pipeline.index import open_build
 from pipeline.index.builds import Build
 from pipeline.index.milvus.checking import Fault, fault_of, is_ready
-from pipeline.index.milvus.collection import Collection
-from pipeline.index.milvus.columns import columns_digest, row_columns
+from pipeline.index.milvus.collection import MAX_STALE, Collection
+from pipeline.index.milvus.columns import changed_rows, columns_digest, row_columns
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.milvus.writing import drop, write_collection
 from pipeline.progress import Progress
+from pipeline.publish.opening import open_catalog
 from pipeline.publish.publication import Publication
 
 _FORMAT = 1  # of collections: part of their names
@@ -41,18 +43,21 @@ def check_server(config: Config) -> None:
             server.call("list_collections")
 
 
-def with_collections(config: Config, publication: Publication, catalog: Catalog) -> Publication:
+def with_collections(
+    config: Config, publication: Publication, catalog: Catalog, before: Publication | None
+) -> Publication:
     """Return a publication that names a collection for each of its indexes, none of them written.
 
-    `catalog` is its state of the ledger: what the columns say is part of a collection's name.
+    `catalog` is its state of the ledger: what the columns say is part of a collection's name. Where
+    an index is that of the publication `before`, and few columns are others, so is the collection.
     """
     if config.index.type != "milvus":
         return publication
-    builds = {
-        name: Engine(name, config).builds.open(one.build)
-        for name, one in publication.engines.items()
-    }
-    collections = {name: _describe(config, name, build, catalog) for name, build in builds.items()}
+    collections = {}
+    for name, one in publication.engines.items():
+        build = Engine(name, config).builds.open(one.build)
+        kept = _keep(config, name, build, catalog, before) if before else None
+        collections[name] = kept or _describe(config, name, build, catalog)
     return replace(publication, collections=collections)
 
 
@@ -80,7 +85,8 @@ def write_collections(
             if is_published and is_ready(server, collection):
                 continue
             build = Engine(name, config).builds.open(publication.engines[name].build)
-            columns_of = partial(row_columns, catalog, build.row_items)
+            stale = frozenset(collection.stale)
+            columns_of = partial(row_columns, catalog, build.row_items, stale=stale)
             with (
                 progress.task(f"{name}: to Milvus", collection.rows, "photos") as advance,
                 closing(open_build(build)) as index,
@@ -190,12 +196,30 @@ def _connected(config: Config, *, is_quick: bool = False) -> Iterator[MilvusServ
         yield server
 
 
+def _keep(
+    config: Config, engine: str, build: Build, catalog: Catalog, before: Publication
+) -> Collection | None:
+    """The collection of an earlier publication, if it is of this index and few rows are stale."""
+    known = before.collections.get(engine)
+    if known is None or not known.name.startswith(_stem(config, engine, build)):
+        return None
+    with open_catalog(config, before) as then:
+        changed = islice(changed_rows(then, catalog, build.row_items), MAX_STALE + 1)
+        stale = {*known.stale, *changed}
+    return replace(known, stale=tuple(sorted(stale))) if len(stale) <= MAX_STALE else None
+
+
 def _describe(config: Config, engine: str, build: Build, catalog: Catalog) -> Collection:
-    """The collection of an index, whose name follows from all that is in it."""
+    """A new collection of an index, whose name follows from all that is in it."""
     content = digest([_FORMAT, columns_digest(catalog, build.row_items)])
-    name = f"{_alias(config, engine)}_{build.path.name}_{content}"
+    name = _stem(config, engine, build) + content
     promise = build.manifest["index"].get("recall")  # the build's name follows from it, too
     return Collection(name, len(build.photos), int(build.manifest["dim"]), promise)
+
+
+def _stem(config: Config, engine: str, build: Build) -> str:
+    """What the names of an index's collections begin with."""
+    return f"{_alias(config, engine)}_{build.path.name}_"
 
 
 def _alias(config: Config, engine: str) -> str:

@@ -157,7 +157,7 @@ def _judge(
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
-        candidate = with_collections(ws.config, candidate, catalog)
+        candidate = with_collections(ws.config, candidate, catalog, answering)
         candidate = write_collections(ws.config, candidate, catalog, progress)
         verdict = gate(OpenPublication(candidate, catalog), answering)
         judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)

@@ -8,9 +8,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from pipeline.catalog.ingest import ingest
 from pipeline.config import MilvusSettings
 from pipeline.engine import Engine
 from pipeline.errors import VectorDatabaseError
+from pipeline.index.milvus import index as searching
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.maintenance.clean import clean
@@ -18,11 +20,16 @@ from pipeline.maintenance.info import ServedBuildInfo, catalog_info
 from pipeline.maintenance.problems import Remedy
 from pipeline.maintenance.verify_published import collection_problems
 from pipeline.maintenance.verify_recall import check_recall
+from pipeline.progress import SILENT
+from pipeline.publish import collections as publishing
 from pipeline.publish.collections import drop_collections
+from pipeline.publish.opening import open_catalog
 from pipeline.publish.store import PublicationStore
 from pipeline.publish.switching import roll_back
+from pipeline.search.engine_searcher import open_engine
 from pipeline.search.query import Item
-from tests.conftest import ENGINE, Color, Shop
+from pipeline.sources.base import SourceItem, SourcePhoto
+from tests.conftest import ENGINE, Color, ListSource, Shop, png
 from tests.milvus_server import lite_settings, lite_uri, use_milvus
 
 RED, BLUE, GREEN, PINK = (200, 0, 0), (0, 0, 200), (0, 200, 0), (220, 20, 60)
@@ -96,6 +103,53 @@ def test_columns_that_change_make_another_collection(shop: Shop, milvus: MilvusS
         assert len(set(named(shop))) == 2
         with shop.searcher() as searcher:
             assert len(searcher.search(Item(1), k=9, where="key = 'b2'").hits) == 1
+
+
+def priced(shop: Shop, prices: list[int]) -> None:
+    """Publish items whose only difference is their price; the first photo is black."""
+    offers = [
+        SourceItem(
+            str(number),
+            "",
+            "",
+            (SourcePhoto(f"{number}.png", data=png((number, 0, 0))),),
+            {"price": price},
+        )
+        for number, price in enumerate(prices)
+    ]
+    ingest(ListSource(offers), shop.catalog, shop.limits)
+    shop.embed()
+    shop.index()
+
+
+def cheap(shop: Shop, number: int) -> list[str]:
+    """What a publication finds by a condition, of which Milvus is told."""
+    with open_engine(shop.config, ENGINE, number) as searcher:
+        hits = searcher.search(np.zeros(3, np.float32), k=9, where="price < 5").hits
+    return [hit.item.key for hit in hits]
+
+
+def test_few_columns_that_change_are_looked_up_and_many_make_another_collection(
+    shop: Shop, milvus: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_ROW_LIST", 0)
+    monkeypatch.setattr(publishing, "MAX_STALE", 2)
+    with closing(milvus):
+        priced(shop, [1, 9, 9, 9])
+        priced(shop, [1, 1, 9, 9])
+        assert len(set(named(shop))) == 1
+        assert (cheap(shop, 1), cheap(shop, 2)) == (["0"], ["0", "1"])
+        drop_collections(shop.config, named(shop))
+        later = PublicationStore(shop.config).get(2)
+        assert later is not None
+        with open_catalog(shop.config, later) as catalog:  # it writes it again
+            publishing.write_collections(shop.config, later, catalog, SILENT)
+        assert (cheap(shop, 1), cheap(shop, 2)) == (["0"], ["0", "1"])
+        priced(shop, [9, 1, 9, 9])
+        assert (cheap(shop, 2), cheap(shop, 3)) == (["0", "1"], ["1"])
+        priced(shop, [9, 1, 1, 9])
+        assert len(set(named(shop))) == 2
+        assert (cheap(shop, 3), cheap(shop, 4)) == (["1"], ["1", "2"])
 
 
 @pytest.mark.parametrize("step", ["insert", "load_collection", "alter_alias"])

@@ -12,6 +12,7 @@ ROW, SHARED, COLUMNS, VECTOR = "row", "shared", "columns", "vector"
 """Fields: the row's number, whether it has no columns (`columns.py`), these, and the vector."""
 METRIC = "L2"
 MAX_EF = 32_768  # that Milvus takes
+MAX_STALE = 1000  # rows: with more, a collection is written anew
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Collection:
     """Of HNSW: how many rows to look at (`ef`) for each that is asked for."""
     measured: Recall | None = None
     """What it was found to keep of its promise."""
+    stale: tuple[int, ...] = ()
+    """Rows whose columns are others than it may have: filters let them pass."""
 
     @property
     def recall(self) -> PromisedRecall | None:
@@ -62,4 +65,5 @@ class Collection:
             None if promise is None else float(promise),
             float(content["effort"]),
             None if measured is None else Recall.from_dict(measured),
+            tuple(map(int, content["stale"])),
         )

@@ -19,7 +19,7 @@ from pipeline.catalog.condition_tree import Tree
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.milvus.collection import ROW, VECTOR, Collection
-from pipeline.index.milvus.expression import to_expression
+from pipeline.index.milvus.expression import rows_expression, to_expression
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.rounding import MAX_FLOAT32, expanded_square_error, flush_error
 from pipeline.index.vectors import distances_to, distinct
@@ -65,7 +65,7 @@ class MilvusIndex:
 
         It shares the connection: do not close it.
         """
-        expression = to_expression(condition) or ""
+        expression = to_expression(condition, self._collection.stale) or ""
         return MilvusIndex(self._server, self._collection, self._index, expression)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
@@ -109,8 +109,7 @@ class MilvusIndex:
             return _Scope("", self.rows, None)
         allowed = distinct(allowed, self.rows)
         if len(allowed) <= MAX_ROW_LIST:
-            listed = f"{ROW} in [{','.join(map(str, allowed.tolist()))}]"
-            return _Scope(listed, len(allowed), allowed)
+            return _Scope(rows_expression(allowed.tolist()), len(allowed), allowed)
         return _Scope(self._expression or "", self.rows, allowed, is_listed=False)
 
     def _propose(self, queries: F32Matrix, limit: int, scope: _Scope) -> Iterator[Ids]:
