@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Event
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -144,6 +145,20 @@ def test_what_milvus_cannot_filter_by_is_refused_in_words(
         narrowed(milvus, parse("name like 'x%'")).search(vectors[:1], 10, far)
     half = np.arange(0, ROWS, 2)
     assert_same(narrowed(milvus, parse("name like 'x%'")), flat, vectors[:3], 10, half)
+
+
+def test_where_a_filter_cuts_the_paths_of_a_graph_the_disk_is_searched(
+    milvus: MilvusIndex, flat: VectorIndex, vectors: F32Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_ROW_LIST", 5)
+    propose = MilvusIndex._propose
+
+    def cut(self: MilvusIndex, *args: Any) -> Iterator[Ids]:
+        return (rows[:3] for rows in propose(self, *args))
+
+    monkeypatch.setattr(MilvusIndex, "_propose", cut)
+    hats = np.array([row for row in range(ROWS) if kind(row) == "hat"])
+    assert_same(narrowed(milvus, parse("category = 'hat'")), flat, vectors[:3], 10, hats)
 
 
 @pytest.mark.parametrize(

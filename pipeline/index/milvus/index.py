@@ -86,10 +86,10 @@ class MilvusIndex:
             return self._index.search(queries, k, allowed)
         distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         verified = np.zeros(len(queries), np.int64)
-        open_queries, limit = np.arange(len(queries)), k + EXTRA_ROWS
+        open_queries, limit, are_short = np.arange(len(queries)), k + EXTRA_ROWS, False
         while len(open_queries) and limit < GROWTH * MAX_LIMIT:
             limit, asked = GROWTH * limit, min(limit, scope.size, MAX_LIMIT)
-            proposed = self._propose(queries[open_queries], asked, scope)
+            proposed = [*self._propose(queries[open_queries], asked, scope)]
             answers = [
                 self._certain(queries[query], k, candidates, scope, len(candidates) < asked)
                 for query, candidates in zip(open_queries.tolist(), proposed, strict=True)
@@ -97,9 +97,11 @@ class MilvusIndex:
             for query, answer in zip(open_queries.tolist(), answers, strict=True):
                 if answer is not None:
                     distances[query], rows[query], verified[query] = answer
-            open_queries = open_queries[[answer is None for answer in answers]]
+            is_open = [answer is None for answer in answers]
+            are_short = all(len(proposed[n]) < asked for n in np.flatnonzero(is_open))
+            open_queries = open_queries[is_open]
         if len(open_queries):
-            rest = self._on_disk(queries[open_queries], k, scope)
+            rest = self._on_disk(queries[open_queries], k, scope, are_short)
             distances[open_queries], rows[open_queries] = rest.distances, rest.rows
             verified[open_queries] = rest.verified
         return Neighbors(distances, rows, verified)
@@ -167,9 +169,13 @@ class MilvusIndex:
                 return None
         return distances[order], candidates[order], len(candidates)
 
-    def _on_disk(self, queries: F32Matrix, k: int, scope: _Scope) -> Neighbors:
-        """Compare all rows that are allowed, where Milvus returns too few of them."""
-        if scope.is_listed or self._expression is None:
+    def _on_disk(self, queries: F32Matrix, k: int, scope: _Scope, are_short: bool) -> Neighbors:
+        """Compare all rows that are allowed, where Milvus returns too few of them.
+
+        HNSW may give fewer than it is asked for, though more meet a filter: paths end at those that
+        do not.
+        """
+        if scope.is_listed or self._expression is None or are_short:
             return self._index.search(queries, k, scope.kept)
         raise QueryError(
             f"the condition allows more than {MAX_ROW_LIST:,} photos, of which fewer than {k} are"
