@@ -18,8 +18,8 @@ import numpy as np
 from pipeline.artifacts import read_file
 from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.cluster_probe import ClusterProbe
-from pipeline.index.code_filter import Clustering
-from pipeline.index.probing import PROBING_FILE, Probing
+from pipeline.index.code_filter import Clustering, proposed_count
+from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.pruned import (
     DEFAULTS,
     Answer,
@@ -98,20 +98,31 @@ class PromisedIndex:
 
         So a query takes longer that is unlike what is indexed, or far from what a condition allows.
         """
-        levels, depth = self.probing.levels, self.probing.depth(k)
-        values, is_coded = probe.encode(queries)
-        if not levels or depth > (self.rows if allowed is None else len(allowed)):
+        count = proposed_count(k)
+        if not self.probing.levels or count > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
             return
+        values, is_coded = probe.encode(queries)
         selection = probe.select(allowed)
-        first = np.full(len(queries), levels[0].scanned)
-        rows, squares = probe.propose(values, depth, first, selection)
-        scanned = np.where(is_coded, self.probing.scanned(squares[:, -1]), -1)
-        if len(again := np.flatnonzero(scanned > first)):
-            rows[again], _ = probe.propose(values[again], depth, scanned[again], selection)
-        for query, near, count in zip(queries, rows, scanned.tolist(), strict=True):
-            yield self._nearest(query, near, k) if count >= 0 else None
+        proposed = probe.propose(values, count, self.probing.levels[0].scanned, selection)
+        for i, query in enumerate(queries):
+            level = self.probing.level(self._file.limit(query, proposed[i], k))
+            if level is None or not is_coded[i]:
+                yield None
+                continue
+            limit = self._file.limit(query, proposed[i], k)
+            rows, squares = probe.within(
+                values[i : i + 1], level.reach * limit, level.scanned, selection
+            )
+            yield self._nearest(query, k, proposed[i], rows, squares, level)
 
-    def _nearest(self, query: F32Vector, rows: Ids, k: int) -> Answer:
-        rows = np.sort(rows[rows >= 0])  # the order on the disk
+    def _nearest(
+        self, query: F32Vector, k: int, proposed: Ids, rows: Ids, squares: F32Vector, level: Level
+    ) -> Answer:
+        """Compare those rows in full whose codes are near enough, the nearest first."""
+        nearest = rows[: len(proposed)]
+        if len(nearest) >= k:
+            reach = level.reach * self._file.limit(query, nearest, k)
+            rows = rows[: max(len(nearest), int(np.searchsorted(squares, reach**2, side="right")))]
+        rows = np.union1d(proposed, rows)  # in the order on the disk
         return *self._file.nearest(query, rows, k), len(rows)

@@ -7,80 +7,80 @@ effort on each is found. So one exact search of a photo tells the recall of ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from pipeline.index.base import F32Matrix, F32Vector, F64Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.code_filter import spread_rows
 from pipeline.index.probing import Level, Probing
 from pipeline.index.recall import K, Recall, found_shares
 
-QUERIES = 1000  # photos to find the effort with, and as many others to measure it
-NEIGHBORS = (10, 40, 160, 640)
+QUERIES = 1000  # photos to measure a recall with
+NEIGHBORS = (40, 160, 640, 2560)
 """Of a photo, that tell. The nearest are often other pictures of the same thing, which a new photo
 may have none of; the farther ones are as far from it as the nearest are from a new one."""
-MAX_NEIGHBORS = 32_000  # of all queries together
-MIN_QUERIES = 50
 SHELL = 3 / 4
-"""Only the farthest quarter of the neighbors counts, but of the fewest all."""
+"""Of the neighbors only the farthest quarter counts, beside the very nearest."""
+MAX_NEIGHBORS = 16_000  # of all queries together
+MIN_QUERIES = 25
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
 LEVELS = 11  # of distances, each of which takes another effort
 MAX_SCANNED_SHARE = 1 / 2  # of the rows
 CLUSTER_LOSS = 0.7
 """Of what may be missed: so much because its cluster is not looked at, the rest by its code."""
-DEPTH_NEIGHBORS = (10, 40)
-DEPTH_QUERIES = 300
 MAX_DEPTH = 32  # times the neighbors: where codes tell less, an exact search is as fast
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Neighbors of some queries: which query, how far the code is, how much is looked at before."""
+    """Queries, and a neighbor of each."""
 
-    queries: Ids
-    squares: F32Vector
+    distances: F64Vector
+    reaches: F64Vector
+    """How far the neighbor's code is, for a distance of 1."""
     before: Ids
+    """How many rows are looked at before the neighbor."""
 
     def take(self, chosen: Ids) -> Pairs:
         """Return some of them."""
-        return Pairs(self.queries[chosen], self.squares[chosen], self.before[chosen])
-
-    def recall(self, scanned: int) -> Recall:
-        """The share that is found if so many rows are looked at."""
-        _, query = np.unique(self.queries, return_inverse=True)
-        counts = np.bincount(query)
-        return Recall.of(np.bincount(query, self.before < scanned) / counts, counts)
+        return Pairs(self.distances[chosen], self.reaches[chosen], self.before[chosen])
 
 
 def tune(exact: VectorIndex, probe: ClusterProbe, promise: float) -> Probing:
     """Return the least effort, for growing distances, that keeps a promise of recall.
 
-    The lower ends of the intervals keep it. There are no levels where none does:
-    `tune(pruned, pruned.probe, 0.99).levels[0].scanned`.
+    There are no levels where none does: `tune(pruned, pruned.probe, 0.99).levels[0].scanned`.
     """
-    rows = sample_rows(exact.rows)[0]
     counts = [count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows]
-    spare_rows = _spare_rows(exact, probe, rows, 1 - (1 - CLUSTER_LOSS) * (1 - promise))
-    if not counts or spare_rows is None:
-        return Probing(promise, [])
-    pairs = _joined([_pairs(exact, probe, rows, count) for count in counts])
+    parts = [part for count in counts for part in _pairs(exact, probe, count)]
+    return Probing(promise, _levels(parts, promise, int(MAX_SCANNED_SHARE * exact.rows)))
+
+
+def _levels(parts: Sequence[Pairs], promise: float, limit: int) -> list[Level]:
+    if not parts:
+        return []
+    pairs = Pairs(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("distances","reaches","before")))
     levels: list[Level] = []
-    parts = np.array_split(np.argsort(pairs.squares, kind="stable"), 1 + LEVELS)
+    chosen = np.array_split(np.argsort(pairs.distances, kind="stable"), 1 + LEVELS)
+    loss = 1 - promise
     # Of what is farther than a level only, so that the farthest of a level are found as well.
-    for nearer, farther in pairwise(pairs.take(part) for part in parts):
-        limit = int(MAX_SCANNED_SHARE * exact.rows)
-        scanned = _least(limit, farther.recall, 1 - CLUSTER_LOSS * (1 - promise))
-        if scanned is None:
-            break
+    for near, far in pairwise(pairs.take(part) for part in chosen):
+        scanned = 1 + int(_quantile(far.before, 1 - CLUSTER_LOSS * loss))
         scanned = max([scanned, *(one.scanned for one in levels)])
-        levels.append(Level(float(nearer.squares.max()), scanned))
-    return Probing(promise, levels, spare_rows)
+        reach = max(_quantile(some.reaches, 1 - (1 - CLUSTER_LOSS) * loss) for some in (near, far))
+        if scanned > limit:
+            break
+        levels.append(Level(float(near.distances.max()), scanned, reach))
+    return levels
+
+
+def _quantile(values, share):
+    return float(np.quantile(values, share, method="higher"))
 
 
 def measure(
@@ -116,71 +116,16 @@ def others(index: VectorIndex, rows: Ids, k: int) -> Neighbors:
     )
 
 
-def _pairs(exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: int) -> Pairs:
-    rows = _some(rows, max(MIN_QUERIES, MAX_NEIGHBORS // neighbors))
-    first = 0 if neighbors == NEIGHBORS[0] else int(SHELL * neighbors)
-    near = others(exact, rows, neighbors).rows[:, first:]
+def _pairs(exact: VectorIndex, probe: ClusterProbe, neighbors: int) -> list[Pairs]:
+    rows = sample_rows(exact.rows)[0]
+    rows = rows[spread_rows(len(rows), max(MIN_QUERIES, MAX_NEIGHBORS // neighbors))]
+    near = others(exact, rows, neighbors)
     values, _ = probe.encode(exact.vectors(rows))
-    squares = [
-        np.sum((probe.encode(exact.vectors(some))[0] - value) ** 2, axis=1)
-        for value, some in zip(values, near, strict=True)
-    ]
-    before = probe.rows_before(values, near)
-    return Pairs(np.repeat(rows, near.shape[1]), np.concatenate(squares), before.ravel())
-
-
-def _joined(parts: Sequence[Pairs]) -> Pairs:
-    return Pairs(
-        np.concatenate([part.queries for part in parts]),
-        np.concatenate([part.squares for part in parts]),
-        np.concatenate([part.before for part in parts]),
-    )
-
-
-def _spare_rows(exact: VectorIndex, probe: ClusterProbe, rows: Ids, promise: float) -> int | None:
-    """How many rows come among the neighbors, in the order of codes, that are none."""
-    rows = _some(rows, DEPTH_QUERIES)
-    queries = exact.vectors(rows)
-    values, _ = probe.encode(queries)
-    spare = []
-    for neighbors in DEPTH_NEIGHBORS:
-        limit = min(MAX_DEPTH * neighbors, exact.rows)
-        nearest = others(exact, rows, min(neighbors, exact.rows - 1))
-        proposed = probe.propose(values, limit, np.full(len(rows), exact.rows)).rows
-        distances = _distances(exact, queries, proposed)
-        is_near = (distances <= nearest.distances[:, -1:]) & (proposed != rows[:, np.newaxis])
-        shares = np.minimum(np.cumsum(is_near, axis=1) / nearest.rows.shape[1], 1)
-        depth = _least(limit, partial(_recall_at, shares, neighbors), promise)
-        if depth is None:
-            return None
-        spare.append(depth - neighbors)
-    return max(spare)
-
-
-def _recall_at(shares: F64Matrix, neighbors: int, depth: int) -> Recall:
-    return Recall.of(shares[:, depth - 1], neighbors)
-
-
-def _least(limit: int, recall: Callable[[int], Recall], promise: float) -> int | None:
-    """The least effort, up to a limit, whose recall is the promised one for certain."""
-    low, high = 1, limit
-    if high < 1 or recall(high).low < promise:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if recall(middle).low >= promise else (middle + 1, high)
-    return high
-
-
-def _some(rows: Ids, count: int) -> Ids:
-    return rows[spread_rows(len(rows), count)]
-
-
-def _distances(index: VectorIndex, queries: F32Matrix, rows: Ids) -> F64Matrix:
-    """(n, m): how far the rows are from each query; of row -1, infinitely."""
-    distances = np.full(rows.shape, np.inf)
-    for i, query in enumerate(queries.astype(np.float64)):
-        is_row = rows[i] >= 0
-        difference = index.vectors(rows[i][is_row]) - query
-        distances[i, is_row] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-    return distances
+    shells = [slice(int(SHELL * neighbors), None)]
+    if neighbors == NEIGHBORS[0]: shells.append(slice(0,K))
+    parts=[]
+    for shell in shells:
+        d=near.distances[:,shell]
+        codes=np.stack([np.sqrt(np.sum((probe.encode(exact.vectors(some))[0] - value) ** 2, axis=1)) for value, some in zip(values, near.rows[:,shell], strict=True)])
+        parts.append(Pairs(d.ravel(),(codes/np.maximum(d,1e-300)).ravel(),probe.rows_before(values, near.rows[:,shell]).ravel()))
+    return parts
