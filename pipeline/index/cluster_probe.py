@@ -108,9 +108,7 @@ class ClusterProbe:
         np.put_along_axis(before, order, _before(self._sizes[order]), axis=1)
         return np.take_along_axis(before, self._clusters[rows].astype(np.int64), axis=1)
 
-    def _nearest_clusters(
-        self, values: F32Matrix, count: int, scanned: int, selected: Ids
-    ) -> Ids:
+    def _nearest_clusters(self, values: F32Matrix, count: int, scanned: int, selected: Ids) -> Ids:
         """(n, p): the nearest clusters that have enough rows and selected ones; -1 behind."""
         clusters = 1 + int(SPARE_CLUSTERS * scanned * len(self._sizes) / self._rows)
         while True:

@@ -22,7 +22,7 @@ from tests.oracles.nearest import brute_force
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-ROWS, DIM, PROMISE = 6000, 48, 0.9
+ROWS, NEW, DIM, PROMISE = 4000, 100, 48, 0.9
 OPTIONS = PruningOptions(min_coded_rows=1, code_length=32)
 
 
@@ -31,13 +31,13 @@ def photos() -> tuple[F32, F32]:
     """Vectors in many loose groups, each with near copies, and queries that have no copies."""
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((60, 12))
-    groups = centers[rng.integers(0, 60, 2300)] + 0.5 * rng.standard_normal((2300, 12))
-    groups = np.concatenate([groups[:300], groups[300 + np.arange(ROWS) % 2000]])
-    groups[300:] += 0.05 * rng.standard_normal((ROWS, 12))
+    groups = centers[rng.integers(0, 60, NEW + 1300)] + 0.5 * rng.standard_normal((NEW + 1300, 12))
+    groups = np.concatenate([groups[:NEW], groups[NEW + np.arange(ROWS) % 1300]])
+    groups[NEW:] += 0.05 * rng.standard_normal((ROWS, 12))
     basis = rng.standard_normal((12, DIM)) / 4
-    vectors = groups @ basis + 0.02 * rng.standard_normal((ROWS + 300, DIM))
+    vectors = groups @ basis + 0.02 * rng.standard_normal((ROWS + NEW, DIM))
     vectors = vectors.astype(np.float32)
-    return vectors[300:], vectors[:300]
+    return vectors[NEW:], vectors[:NEW]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_too_little_effort_does_not_keep_the_promise(
 ) -> None:
     """So that it is the levels that keep it, and the tests above could fail."""
     kept = index.probing
-    index.probing = replace(kept, levels=[Level(np.inf, 1)], spare_rows=0)
+    index.probing = replace(kept, levels=[Level(np.inf, 1, 0.0)])
     try:
         assert recall(index, *photos, 10)[0].high < PROMISE
     finally:
@@ -145,9 +145,10 @@ def test_it_is_written_the_same_twice(photos: tuple[F32, F32], tmp_path: Path) -
     contents = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        written(tmp_path / name, photos[0][:1500]).close()
+        written(tmp_path / name, photos[0][:2600]).close()
         contents.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert contents[0] == contents[1]
+    assert json.loads(contents[0][PROBING_FILE])["levels"]
 
 
 def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: Path) -> None:
@@ -160,19 +161,21 @@ def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: 
 
 @pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"scanned": 1}]}])
 def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: object) -> None:
-    Probing(0.9, [Level(3.0, 100)]).save(tmp_path)
+    Probing(0.9, [Level(3.0, 100, 2.5)]).save(tmp_path)
     file = tmp_path / PROBING_FILE
     content = json.loads(file.read_text())
-    assert Probing.parse(file, file.read_bytes()) == Probing(0.9, [Level(3.0, 100)])
+    assert Probing.parse(file, file.read_bytes()) == Probing(0.9, [Level(3.0, 100, 2.5)])
     with pytest.raises(DamagedArtifactError, match="how far to look"):
         Probing.parse(file, json.dumps({**content, **change}).encode())  # type: ignore[dict-item]
 
 
-def test_effort_grows_with_the_distance() -> None:
-    kept = Probing(0.9, [Level(3.0, 100), Level(5.0, 300)], 4)
-    squares = np.array([0, 3, 3.5, 5, 5.5], np.float32)
-    assert kept.scanned(squares).tolist() == [100, 100, 300, 300, -1]
-    assert kept.depth(10) == 14
+def test_effort_grows_with_the_distance(index: PromisedIndex) -> None:
+    levels = index.probing.levels
+    assert len(levels) > 1
+    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.scanned))
+    for at, level in enumerate(levels):
+        assert index.probing.level(level.distance) == level
+        assert index.probing.level(level.distance * 1.0001) == (*levels, None)[at + 1]
 
 
 def test_wilsons_interval() -> None:
