@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.artifacts import MANIFEST, publish
 from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import open_index, probing, write_index
+from pipeline.index import open_index, probing, promised, write_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
@@ -22,7 +24,7 @@ from tests.oracles.nearest import brute_force
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-ROWS, NEW, DIM, PROMISE = 4000, 100, 48, 0.9
+ROWS, NEW, DIM, PROMISE = 4000, 100, 48, 0.97
 OPTIONS = PruningOptions(min_coded_rows=1, code_length=32)
 
 
@@ -41,8 +43,13 @@ def photos() -> tuple[F32, F32]:
 
 
 @pytest.fixture(scope="module")
-def index(photos: tuple[F32, F32], tmp_path_factory: pytest.TempPathFactory) -> PromisedIndex:
-    return written(tmp_path_factory.mktemp("index"), photos[0])
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture(scope="module")
+def index(photos: tuple[F32, F32], folder: Path) -> PromisedIndex:
+    return written(folder, photos[0])
 
 
 def written(folder: Path, xb: F32, promise: float = PROMISE) -> PromisedIndex:
@@ -141,14 +148,33 @@ def test_too_little_effort_does_not_keep_the_promise(
         index.probing = kept
 
 
-def test_it_is_written_the_same_twice(photos: tuple[F32, F32], tmp_path: Path) -> None:
-    contents = []
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        written(tmp_path / name, photos[0][:2600]).close()
-        contents.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
-    assert contents[0] == contents[1]
-    assert json.loads(contents[0][PROBING_FILE])["levels"]
+def test_it_is_written_the_same_after_a_crash(
+    index: PromisedIndex,
+    folder: Path,
+    photos: tuple[F32, F32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A segment appears under its name only when it is whole; what a crash leaves goes."""
+
+    segment = tmp_path / "segment"
+
+    def publish_segment() -> None:
+        with publish(segment, {}) as aside:
+            written(aside, photos[0]).close()
+
+    with monkeypatch.context() as patched:
+        crash = Mock(side_effect=KeyboardInterrupt)  # after the codes are written
+        patched.setattr(promised, "choose_levels", crash)
+        with pytest.raises(KeyboardInterrupt):
+            publish_segment()
+    assert not segment.exists()
+    publish_segment()
+    assert [path.name for path in tmp_path.iterdir()] == ["segment"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in segment.iterdir()} - {MANIFEST}
+    for name in names:
+        assert (segment / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: Path) -> None:
