@@ -88,6 +88,11 @@ class VectorFile(FlatFile):
         order = np.lexsort((rows, distances))[:k]
         return distances[order], rows[order]
 
+    def limit(self, query: F32Vector, rows: Ids, k: int) -> float:
+        """Return a distance within which k of these rows are; there are at least so many."""
+        _, upper = self.squared(query, rows)
+        return float(np.sqrt(np.partition(upper, k - 1)[k - 1]))
+
     def _sums(self, query: F32Vector, rows: Ids) -> F32Vector:
         """Sum up squared differences in float32, in place if the file is mapped."""
         faiss = import_faiss()
