@@ -8,9 +8,11 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export SET
 SETTINGS = --config "$(CONFIG)" $(if $(SET),--set "$$SET")
 STAMP := .venv/.complete
+# Of its own, as it holds servers that nothing but its tests needs.
+CLUSTER_STAMP := .venv-cluster/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup index query test test-browser soak lint bench clean
+.PHONY: help setup index query test test-browser test-cluster soak lint bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +39,18 @@ query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	$(BIN)/imgsearch query $(SETTINGS) "$(IMAGE)"
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/pytest -n 2 --ignore=tests/browser
+	$(BIN)/pytest -n 2 --ignore=tests/browser --ignore=tests/cluster
 
 test-browser: $(STAMP)  ## Run the tests of the page, in Debian's Chromium
 	$(BIN)/pytest -rs tests/browser
+
+test-cluster: $(CLUSTER_STAMP)  ## Run the tests that start real servers, in .venv-cluster
+	.venv-cluster/bin/pytest -rs tests/cluster
+
+$(CLUSTER_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-cluster
+	.venv-cluster/bin/pip install --quiet --editable '.[dev,cluster]'
+	@touch $@
 
 soak: $(STAMP)  ## Run every case of the tests that try thousands, of which `make test` takes a sample
 	$(BIN)/pytest -n 2 --soak -m soak
@@ -55,5 +65,5 @@ bench: $(STAMP)  ## Measure what docs/benchmarks.md states (DATA=folder of the r
 	$(BIN)/python benchmarks/bench.py $(if $(DATA),--data "$(DATA)")
 
 clean:  ## Remove .venv and caches; `imgsearch clean` is for indexes
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-cluster build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

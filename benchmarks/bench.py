@@ -16,17 +16,23 @@ import asking
 import catalogs
 import convolutions
 import downloads
+import duplicates
 import embedding
 import evaluation
+import fusion
 import latent
 import lookup
 import memory
 import no_match
+import planning
 import publishing
+import recall
 import reconstruction
+import refining
 import region
 import runtimes
 import serving
+import small_vectors
 import startup
 import words
 
@@ -47,12 +53,18 @@ def main() -> None:
         "downloads": downloads.measure,
         "evaluation": evaluation.measure,
         "lookup": lookup.measure,
+        "recall": recall.measure,
         "asking": asking.measure,
         "no_match": no_match.measure,
         "serving": serving.measure,
         "region": region.measure,
+        "small_vectors": small_vectors.measure,
         "publishing": publishing.measure,
         "words": words.measure,
+        "duplicates": duplicates.measure,
+        "fusion": fusion.measure,
+        "refining": refining.measure,
+        "planning": planning.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

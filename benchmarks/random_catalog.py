@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import models, sources
-from pipeline.artifacts import digest, publish
+from pipeline.artifacts import publish
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.ingest import source_version
 from pipeline.catalog.ledger_copy import writing
 from pipeline.config import Config, load_config
 from pipeline.engine import Engine, image_limits
@@ -80,7 +81,7 @@ def _write_ledger(config: Config, items: int) -> None:
         for statement in LEDGER:
             catalog.change(statement, {"items": items})
         catalog.set_meta("limits", str(limits))
-        catalog.finish_ingest(digest([sources.create(config.source).version, str(limits)]))
+        catalog.finish_ingest(source_version(sources.create(config.source), limits))
 
 
 def change_photos(config: Config, items: Sequence[int]) -> None:

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
         PipelineError,
         QueryError,
         RejectedImage,
+        RunnerError,
         SourceError,
         SourceGoneError,
         StaleIndexError,
         TrainingError,
+        VectorDatabaseError,
         WeightsError,
     )
     from pipeline.search.query import Item, Text
@@ -67,6 +69,7 @@ __all__ = [
     "PipelineError",
     "QueryError",
     "RejectedImage",
+    "RunnerError",
     "SearchResult",
     "Searcher",
     "SourceError",
@@ -75,6 +78,7 @@ __all__ = [
     "Text",
     "TextHit",
     "TrainingError",
+    "VectorDatabaseError",
     "WeightsError",
     "__version__",
     "build",

@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from threading import get_native_id
 from typing import Any
 
 from pipeline.errors import DamagedArtifactError
@@ -89,8 +88,9 @@ def read_file(path: Path, remove: Path | None = None) -> bytes:
 def write_atomic(path: Path, data: bytes, aside: Path | None = None, *, flush: bool = True) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part of it.
 
-    It is first written in the folder `aside`, on the same file system, or beside `path`. Several
-    threads may write the same file. Without `flush` it survives a kill, but maybe not a power cut.
+    It is first written in the folder `aside`, on the same file system, or beside `path`. Threads,
+    and machines that share the folder, may write the same file at once. Without `flush` it survives
+    a kill, but maybe not a power cut.
     """
     with replacing(path, aside, flush=flush) as unfinished:
         unfinished.write_bytes(data)
@@ -104,7 +104,8 @@ def replacing(path: Path, aside: Path | None = None, *, flush: bool = True) -> I
 
     with replacing(Path("vectors.npy")) as unfinished: unfinished.write_bytes(data)
     """
-    unfinished = (aside or path.parent) / f".{path.name}.{get_native_id()}.tmp"
+    unique = os.urandom(6).hex()  # over all machines that share the folder
+    unfinished = (aside or path.parent) / f".{path.name}.{unique}.tmp"
     try:
         with unfinished.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

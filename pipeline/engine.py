@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,20 @@ from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
-from pipeline.config import AutoencoderSettings, Config
-from pipeline.embeddings.arrays import to_hashes
-from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
+from pipeline.derived.embed import embed_projected
+from pipeline.embeddings.embed import EmbedReport, count_missing, embed
+from pipeline.embeddings.runners import open_runner
+from pipeline.embeddings.shards import Embedder
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build, BuildStore
 from pipeline.index.parent import find_parent
+from pipeline.index.room import check_disk
+from pipeline.index.sizes import index_size
+from pipeline.models.projection import read_projection
 from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
@@ -61,9 +68,9 @@ class Engine:
         return EmbeddingStore(self.folder / "embeddings" / fingerprint, self.builds.segments)
 
     @property
-    def teacher(self) -> Engine | None:
-        """The engine whose vectors its training distills, if there is one."""
-        name = getattr(self.settings, "teacher", None)
+    def source(self) -> Engine | None:
+        """The engine whose vectors it is made of, or taught by, if there is one."""
+        name = source_of(self.settings)
         return None if name is None else Engine(name, self.config)
 
     def recipe(self, *, read_file: bool = True) -> dict[str, Any]:
@@ -90,7 +97,19 @@ class Engine:
                 where=model.path,
                 hint="run `imgsearch train`",
             )
+        if self.is_derived and model.embedding["source"] != self.source_model.fingerprint:
+            raise NotBuiltError(
+                f"made of vectors by another model than {self.source_model.path.name}",
+                where=model.path,
+                hint="run `imgsearch train`",
+            )
         return model
+
+    @property
+    def source_model(self) -> ModelFolder:
+        """The model in use of its source; it has one."""
+        assert self.source is not None  # noqa: S101
+        return self.source.model
 
     def current_build(self) -> Build:
         """Return the index that was made last.
@@ -122,61 +141,21 @@ class Engine:
 
     # --- the stages ------------------------------------------------------------------------------
 
-    def fetch_weights(self, progress: Progress = SILENT) -> tuple[ModelFolder, bool]:
-        """Get a pretrained network, unless it is here; return it, and whether it is new.
-
-        Raises what `models.fetch` does.
-        """
-        assert not isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
-        for model in self.models.with_recipe(self.recipe(), remove_damaged=True):
-            return self.models.use(model), False
-        return models.fetch(self.name, self.settings, self.models, progress), True
-
-    def train_if_stale(
-        self, catalog: Catalog, progress: Progress = SILENT
-    ) -> tuple[ModelFolder, bool]:
-        """Train an autoencoder, unless a model by its settings knows enough of the photos.
-
-        Its teacher has embedded the photos before. Returns the model, and whether it is new.
-
-        Raises:
-            TrainingError: there are too few photos, or training diverged.
-        """
-        from pipeline.models.autoencoder.training import covers, remove_unfinished, train
-
-        assert isinstance(self.settings, AutoencoderSettings)  # noqa: S101  see `is_trained`
-        recipe = self.recipe()
-        for model in self.models.with_recipe(recipe):
-            if covers(model, catalog, self.settings.training.retrain_share):
-                remove_unfinished(recipe, self.models)
-                return self.models.use(model), False
-        teacher_vectors = stem = None
-        if self.teacher is not None:
-            if self.teacher.model.has_random_weights:
-                name = self.teacher.name
-                progress.note(
-                    f"{self.name}: its teacher {name} has RANDOM weights: it teaches little"
-                )
-            teacher_vectors = self.teacher.embeddings(self.teacher.model.fingerprint).gather
-            stem = models.stem(self.settings, self.teacher.model)
-        model = train(
-            self.name,
-            self.settings,
-            catalog,
-            self.models,
-            image_limits(self.config),
-            self.config.embedding.decoders,
-            progress,
-            recipe=recipe,
-            teacher=teacher_vectors,
-            stem=stem,
-        )
-        return model, True
+    @property
+    def source_vectors(self) -> EmbeddingStore:
+        """Its source's vectors, by the model in use; it has a source."""
+        assert self.source is not None  # noqa: S101
+        return self.source.embeddings(self.source_model.fingerprint)
 
     @property
     def is_trained(self) -> bool:
         """Whether its model is trained on the catalog, and not fetched."""
-        return isinstance(self.settings, AutoencoderSettings)
+        return isinstance(self.settings, AutoencoderSettings) or self.is_derived
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether its vectors are made of another engine's, and not of photos."""
+        return isinstance(self.settings, DerivedSettings)
 
     def embed(self, catalog: Catalog, progress: Progress = SILENT) -> EmbedReport:
         """Give every available photo of the catalog its vector; those that have one keep it.
@@ -184,35 +163,81 @@ class Engine:
         Raises:
             NotBuiltError: there is no model yet.
             WeightsError: the model's vectors are not finite.
+            NoRoomError: the disk is too small for the vectors that are missing.
+            RunnerError: the machines of the runner cannot do it.
         """
-        folder, settings = self.model, self.config.embedding
+        if self.is_derived:
+            return self._project(catalog, progress)
+        folder = self.model
         store = self.embeddings(folder.fingerprint)
-        spec = folder.embedding
-        side = folder.input_size
-        decoded = PixelFolder(self.models.folder, side, spec["resize"])
         description = describe(self.name, folder, self.config.index)
         items = find_parent(catalog, self.builds, store, description).changed
-        photos = [photo.sha256 for photo in catalog.photos(items)]
-        if store.present(to_hashes(b"".join(photos))).all():
+        missing = count_missing(catalog, store, items)
+        if not missing:
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
-            model = models.load_on_gpu(self.name, folder) or models.load(self.name, folder)
-            if model.runtime == runtime_of(folder) and (missing := missing_runtime(folder)):
-                progress.note(f"{self.name}: {missing}; embedding by {model.runtime}")
+            self._check_room(missing, folder.dim, progress)
+            if fault := missing_runtime(folder):
+                progress.note(f"{self.name}: {fault}; embedding by {runtime_of(folder)}")
             report = embed(
-                model,
+                self.name,
+                self.open_embedder,
                 catalog,
                 store,
-                image_limits(self.config),
-                batch_size=settings.batch_size,
-                shard_size=settings.shard_size,
-                decoders=settings.decoders,
-                decoded=decoded,
+                open_runner(self.config.runner),
+                shard_size=self.config.embedding.shard_size,
                 items=items,
                 progress=progress,
             )
-        decoded.remove()
+        self._decoded(folder).remove()
         return report
+
+    @contextmanager
+    def open_embedder(self) -> Iterator[Embedder]:
+        """Load the model: `with engine.open_embedder() as embedder: embedder.embed_shard(photos)`.
+
+        Raises:
+            NotBuiltError: there is no model yet.
+            DamagedArtifactError: its files are not what was published.
+        """
+        folder, settings = self.model, self.config.embedding
+        with closing(self._decoded(folder)) as decoded:
+            yield Embedder(
+                models.load_on_gpu(self.name, folder) or models.load(self.name, folder),
+                self.embeddings(folder.fingerprint),
+                image_limits(self.config),
+                settings.batch_size,
+                settings.decoders,
+                decoded,
+            )
+
+    def _decoded(self, folder: ModelFolder) -> PixelFolder:
+        """The photos that training has decoded."""
+        return PixelFolder(self.models.folder, folder.input_size, folder.embedding["resize"])
+
+    def _project(self, catalog: Catalog, progress: Progress) -> EmbedReport:
+        """Make its vectors of its source's."""
+        model = self.model
+        store = self.embeddings(model.fingerprint)
+        description = describe(self.name, model, self.config.index)
+        items = find_parent(catalog, self.builds, store, description).changed
+        self._check_room(count_missing(catalog, store, items), model.dim, progress)
+        return embed_projected(
+            self.name,
+            read_projection(model),
+            catalog,
+            self.source_vectors,
+            store,
+            shard_size=self.config.embedding.shard_size,
+            items=items,
+            progress=progress,
+        )
+
+    def _check_room(self, photos: int, dim: int, progress: Progress) -> None:
+        """Compare the disk with what new vectors take: in shards, and then in a segment as well."""
+        size = index_size(self.config.index.type, photos, dim, self.config.index.recall)
+        name = f"{self.name}: embedding and indexing"
+        check_disk(name, self.folder, size.vectors + size.disk, progress.note)
 
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
         """Write the index of the photos that have a vector; it answers once it is published.

@@ -14,7 +14,10 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── NotBuiltError          the artifact asked for does not exist yet
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
+    ├── RunnerError            the machines that are to do the work cannot
+    ├── NoRoomError            the disk or the memory is too small for what is to be done
     ├── BusyError              another process is writing this catalog
+    ├── VectorDatabaseError    the vector database is not there, or does not do what it should
     ├── GateError              what was built is worse than what answers, and is kept aside
     └── QueryError             the query cannot be answered (unknown id or engine, k ≤ 0, …)
         ├── NoLookError              an engine has no vector of the words that are searched with
@@ -123,10 +126,28 @@ class DamagedArtifactError(PipelineError):
         self.remove = remove
 
 
+class RunnerError(PipelineError):
+    """The machines that are to do the work cannot be reached, or cannot do it."""
+
+    code = "runner"
+
+
+class NoRoomError(PipelineError):
+    """The disk or the memory is certainly too small for what is about to be done."""
+
+    code = "no_room"
+
+
 class BusyError(PipelineError):
     """Another process is writing this catalog."""
 
     code = "busy"
+
+
+class VectorDatabaseError(PipelineError):
+    """The vector database cannot be reached, refuses, or does not hold what it should."""
+
+    code = "vector_database"
 
 
 class GateError(PipelineError):

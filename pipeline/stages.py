@@ -16,15 +16,20 @@ from pipeline.artifacts import write_atomic, write_sealed
 from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
+from pipeline.duplicates.update import update_duplicates
 from pipeline.embeddings.embed import EmbedReport
+from pipeline.embeddings.runners import open_runner
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
+from pipeline.evaluation.tune import tune
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import check_server
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
+from pipeline.training import check_trainable, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -99,10 +104,7 @@ def build(
     report.engines |= {name: EngineReport() for name in config.engines}
     with Workspace.locked(config, create="ingest" in stages) as ws:
         limits, decoders = ws.image_limits, config.embedding.decoders
-        if "train" in stages:
-            for engine in ws.pretrained_engines:  # what cannot work fails before any work
-                done = report.engines[engine.name]
-                done.model, done.new_model = engine.fetch_weights(progress)
+        _prepare(ws, stages, report, progress)
         if "ingest" in stages:
             report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
@@ -113,17 +115,34 @@ def build(
                 limits,
                 decoders,
                 retry_failed=retry_failed,
+                fetch=open_runner(config.runner).fetch,
                 progress=progress,
             )
             _write_summary(ws, report.download)
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
-        for engine in ws.engines_teachers_first:
+        for engine in ws.engines_sources_first if "train" in stages else ():
+            check_trainable(engine, ws.catalog)  # before others take their time
+        for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
+        if "index" in stages and config.finds_duplicates:
+            update_duplicates(ws.catalog, ws.duplicates, limits, decoders, progress)
         if "index" in stages:
-            report.publication = publish(ws, partial(judge, config, accept_losses=accept_removals))
+            gate = partial(judge, config, accept_losses=accept_removals)
+            report.publication = publish(ws, gate, partial(tune, config), progress)
     _warn_of_random_weights(report, progress)
     return report
+
+
+def _prepare(
+    ws: Workspace, stages: Collection[Stage], report: BuildReport, progress: Progress
+) -> None:
+    """Do first what may fail: what cannot work fails before any work."""
+    if "index" in stages:
+        check_server(ws.config)
+    for engine in ws.pretrained_engines if "train" in stages else ():
+        done = report.engines[engine.name]
+        done.model, done.new_model = fetch_weights(engine, progress)
 
 
 def _run_engine(
@@ -134,8 +153,8 @@ def _run_engine(
     progress: Progress,
 ) -> None:
     if "train" in stages and engine.is_trained:
-        done.model, done.new_model = engine.train_if_stale(ws.catalog, progress)
-    if "embed" in stages or ("train" in stages and engine.name in ws.teachers):
+        done.model, done.new_model = train_if_stale(engine, ws.catalog, progress)
+    if "embed" in stages or ("train" in stages and engine.name in ws.sources):
         done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
     if "index" in stages:
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
@@ -179,7 +198,7 @@ def _check_not_held(ws: Workspace, report: IngestReport) -> None:
 def _warn_of_random_weights(report: BuildReport, progress: Progress) -> None:
     for name, done in report.engines.items():
         if done.model and done.model.has_random_weights:
-            progress.note(random_weights_warning(name))
+            progress.note(random_weights_warning(name, done.model))
 
 
 def _write_summary(ws: Workspace, report: DownloadReport) -> None:

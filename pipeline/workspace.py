@@ -11,8 +11,9 @@ from pipeline import sources
 from pipeline.artifacts import remove, sweep
 from pipeline.catalog import ledger_copy
 from pipeline.catalog.catalog import Catalog
-from pipeline.config import Config
-from pipeline.config.schema import LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
+from pipeline.config import Config, sources_first
+from pipeline.config.schema import DUPLICATES, LEDGER, POINTER, PUBLICATIONS, TAGS, UPLOADS
+from pipeline.duplicates.store import DuplicateStore
 from pipeline.engine import Engine, image_limits
 from pipeline.images import ImageLimits
 from pipeline.locks import lock
@@ -84,14 +85,19 @@ class Workspace:
         return [engine for engine in self.engines.values() if not engine.is_trained]
 
     @property
-    def engines_teachers_first(self) -> list[Engine]:
-        """All engines, each behind the one that its training distills."""
-        return sorted(self.engines.values(), key=lambda engine: engine.teacher is not None)
+    def engines_sources_first(self) -> list[Engine]:
+        """All engines, each behind the one that it is made of, or taught by."""
+        return [self.engines[name] for name in sources_first(self.config.engines)]
 
     @property
-    def teachers(self) -> set[str]:
-        """The engines whose vectors the training of others distills."""
-        return {engine.teacher.name for engine in self.engines.values() if engine.teacher}
+    def sources(self) -> set[str]:
+        """The engines whose vectors others are made of, or taught by."""
+        return {engine.source.name for engine in self.engines.values() if engine.source}
+
+    @cached_property
+    def duplicates(self) -> DuplicateStore:
+        """What is known of near-duplicates."""
+        return DuplicateStore(self.config.folder / DUPLICATES)
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -101,14 +107,14 @@ class Workspace:
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
         sweep(self.config.folder)
-        for name in ("images", UPLOADS, PUBLICATIONS):
+        for name in ("images", UPLOADS, PUBLICATIONS, DUPLICATES):
             sweep(self.config.folder / name)
         for engine in self.engines.values():
             engine.sweep()
 
     def forget_publications(self) -> None:
         """Remove what was published of a ledger that is lost: its ids now mean other items."""
-        for name in (POINTER, TAGS, PUBLICATIONS):
+        for name in (POINTER, TAGS, PUBLICATIONS, DUPLICATES):
             remove(self.config.folder / name)
         for engine in self.engines.values():
             remove(engine.builds.current_file)

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from pipeline.catalog.ingest import IngestReport, ingest
 from pipeline.catalog.look import Look
 from pipeline.config import Config
 from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.shards import Embedder
+from pipeline.embeddings.store import EmbeddingStore
 from pipeline.engine import Engine
 from pipeline.evaluation.gate import judge
 from pipeline.images import ImageLimits
@@ -107,6 +110,18 @@ class ColorModel:
         return None
 
 
+def embed_by(
+    model: EmbeddingModel,
+    catalog: Catalog,
+    store: EmbeddingStore,
+    shard_size: int = 1024,
+    decoded: Mapping[bytes, images.U8Image] | None = None,
+) -> EmbedReport:
+    """Embed all photos of a catalog by a model."""
+    embedder = Embedder(model, store, ImageLimits(), decoded=decoded)
+    return embed(model.name, lambda: nullcontext(embedder), catalog, store, shard_size=shard_size)
+
+
 class Shop:
     """A catalog with one engine, taken through the real stages with the color model."""
 
@@ -158,7 +173,7 @@ class Shop:
 
     def embed(self, shard_size: int = 4) -> EmbedReport:
         store = self.engine.embeddings(self.model.fingerprint)
-        return embed(ColorModel(), self.catalog, store, self.limits, shard_size=shard_size)
+        return embed_by(ColorModel(), self.catalog, store, shard_size)
 
     def index(self, keep: int = 2) -> Build:
         """Build the index, and publish it; `keep` publications stay."""

@@ -17,7 +17,6 @@ from pipeline.artifacts import publish as publish_folder
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.config import Config
-from pipeline.embeddings.embed import embed
 from pipeline.engine import Engine
 from pipeline.images import ImageLimits
 from pipeline.index.build import build_index
@@ -28,7 +27,7 @@ from pipeline.publish.publish import GateVerdict
 from pipeline.search.engine_searcher import EngineSearcher, open_engine
 from pipeline.sources.base import SourceItem, SourcePhoto
 from pipeline.workspace import Workspace
-from tests.conftest import Color, ColorModel, ListSource, png
+from tests.conftest import Color, ColorModel, ListSource, embed_by, png
 
 View = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """(n, 3) colors → (n, 3) vectors."""
@@ -107,7 +106,7 @@ class Fair:
             (aside / WEIGHTS).write_text(name)
         model = engine.models.use(engine.models.open(digest(content)))
         vectors = engine.embeddings(model.fingerprint)
-        embed(ViewModel(name), self.catalog, vectors, ImageLimits())
+        embed_by(ViewModel(name), self.catalog, vectors)
         build_index(name, model, self.catalog, vectors, engine.builds, self.config.index)
 
     def publish(self) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.artifacts import write_atomic
+from pipeline.catalog.column_store import MIN_ITEMS, ColumnStore
 from pipeline.catalog.items import Items
 from pipeline.catalog.records import ImageRecord, ItemRecord, Photo, State
 
-__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State"]
+__all__ = ["Catalog", "ImageRecord", "ItemRecord", "Photo", "State", "store_photo"]
 
 
 class Catalog(Items):
@@ -28,23 +29,46 @@ class Catalog(Items):
         with Catalog(Path("indexes/shop")) as catalog: hashes = [p.sha256 for p in catalog.photos()]
     """
 
+    _columns: ColumnStore | None = None
+
+    @property
+    def columns(self) -> ColumnStore:
+        """The columns of the items: of a generation they are read once."""
+        if self._columns is None:
+            if self._generation is None:
+                return ColumnStore(self)
+            self._columns = ColumnStore(self)
+        return self._columns
+
+    def keep_columns(self, folder: Path, min_items: int = MIN_ITEMS) -> None:
+        """Have the columns of a generation kept in a folder, which belongs to it alone."""
+        self._columns = ColumnStore(self, folder, min_items)
+
     def fail_photo(self, photo: Photo, reason: str) -> None:
-        """Record that this photo's file could not be read after all.
+        """Record that this photo's file could not be read after all: see `fail_photos`."""
+        self.fail_photos([(photo, reason)])
+
+    def fail_photos(self, photos: Iterable[tuple[Photo, str]]) -> None:
+        """Record that files could not be read after all, and why: all of it is written, or nothing.
 
         Other files of the same content stay available. A downloaded file is deleted and pending
         again; a file of the user stays failed until it is ingested again.
         """
+        lost = []
         with self.transaction():
-            images = self._db.execute(
-                "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
-                " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
-                " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
-                (reason, photo.id),
-            ).fetchall()
-            self.settle({item for item, _ in images})
+            for photo, reason in photos:
+                images = self._db.execute(
+                    "UPDATE images SET state = IIF(tried_at IS NULL, 'failed', 'pending'),"
+                    " reason = IIF(tried_at IS NULL, ?, '') WHERE state = 'available'"
+                    " AND path = (SELECT path FROM images WHERE id = ?) RETURNING item, state",
+                    (reason, photo.id),
+                ).fetchall()
+                self.settle({item for item, _ in images})
+                if any(state == State.PENDING for _, state in images):
+                    lost.append(photo.path)
             self.set_meta("version", None)  # so that the next ingest looks again
-        if any(state == State.PENDING for _, state in images):
-            photo.path.unlink(missing_ok=True)
+        for path in lost:
+            path.unlink(missing_ok=True)
 
     def forget_files(self) -> None:
         """Have every photo judged again: files by the next ingest, refused downloads by a new one.
@@ -67,13 +91,7 @@ class Catalog(Items):
         Safe to call from many threads. Without `flush`, which takes longer than all the rest, a
         power cut may damage the file: whoever reads it compares the content with its name.
         """
-        name = hashlib.sha256(data).hexdigest()
-        relative = Path("images", name[:2], name + suffix)
-        path = self.folder / relative
-        if not path.is_file() or path.read_bytes() != data:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, aside=path.parent.parent, flush=flush)
-        return str(relative)
+        return store_photo(self.folder, data, suffix, flush=flush)
 
     def photo_count(self) -> int:
         """Count the distinct available photos."""
@@ -114,6 +132,12 @@ class Catalog(Items):
         files = ((self.folder / path, size) for path, size in rows)
         return all(file.is_file() and file.stat().st_size == size for file, size in files)
 
+    def has_failed_files(self) -> bool:
+        """Whether any photo that is in a file could not be read."""
+        return any(
+            self.select("SELECT 1 FROM images WHERE state = 'failed' AND tried_at IS NULL LIMIT 1")
+        )
+
     def photo_item_pairs(self, items: Iterable[int] | None = None) -> Iterator[tuple[bytes, int]]:
         """Stream (photo's SHA-256, item id) for every available image, in the order of images.
 
@@ -142,6 +166,17 @@ class Catalog(Items):
         query = f"SELECT path FROM images WHERE {condition} LIMIT 1"  # noqa: S608
         row = self._db.execute(query, values).fetchone()
         return None if row is None else self.folder / row[0]
+
+
+def store_photo(folder: Path, data: bytes, suffix: str, *, flush: bool = True) -> str:
+    """Like `Catalog.store_photo`, in the folder of a catalog whose ledger need not be open."""
+    name = hashlib.sha256(data).hexdigest()
+    relative = Path("images", name[:2], name + suffix)
+    path = folder / relative
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data, aside=path.parent.parent, flush=flush)
+    return str(relative)
 
 
 def _among(items: Iterable[int] | None) -> tuple[str, dict[str, str]]:

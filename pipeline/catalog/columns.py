@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Hashable, Sequence
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.values import canonical
+from pipeline.catalog.column_store import ITEM_COLUMNS, ColumnStore
+from pipeline.catalog.column_values import NO_VALUE
 from pipeline.errors import QueryError
 
-_ITEM_COLUMNS = {  # name → SQL; all other columns are metadata
-    "id": "id",
-    "key": "key",
-    "name": "name",
-    "category": "NULLIF(category, '')",  # an item without one has none in common with others
-}
+Ids = npt.NDArray[np.int64]
 _MAX_SHOWN = 30  # columns in an error
 
 
@@ -32,48 +29,31 @@ class Groups:
         Raises:
             QueryError: no item has it.
         """
-        names = tuple(name.split(".")) if "." in name and not _has(catalog, (name,)) else (name,)
-        check_column(catalog, names)
-        self.catalog = catalog
-        self._sql, self._parameters = column(names)
+        store = catalog.columns
+        names: tuple[str, ...] = (name,)
+        if "." in name and not store.has(names):
+            names = tuple(name.split("."))
+        check_column(store, names)
+        self._store, self._column = store, store.column(names)
+
+    def numbers(self, items: Ids) -> Ids:
+        """Return the number of the group of each of (n,) items: of a value ≥ 0, else -item."""
+        codes = np.append(self._column.codes, NO_VALUE)[self._store.places(items)]
+        numbers: Ids = np.where(codes == NO_VALUE, -items, codes)
+        return numbers
 
     def __call__(self, items: Sequence[int]) -> list[Hashable]:
         """Return the group of each item: of equal values (`values.py`), else of the item alone."""
-        rows = self.catalog.select(
-            f"SELECT id, {self._sql} FROM items"  # noqa: S608
-            " WHERE id IN (SELECT value FROM json_each(:items))",
-            {**self._parameters, "items": json.dumps(list(items))},
-        )
-        values = {item: canonical(value) for item, value in rows if value is not None}
-        return [("value", values[i]) if i in values else ("item", i) for i in items]
+        numbers, values = self.numbers(np.asarray(items, np.int64)).tolist(), self._column.values
+        return [("value", values[n]) if n >= 0 else ("item", -n) for n in numbers]
 
 
-def check_column(catalog: Catalog, names: tuple[str, ...]) -> None:
+def check_column(store: ColumnStore, names: tuple[str, ...]) -> None:
     """Raise a QueryError, which lists the columns that there are, if no item has this column."""
-    if not _has(catalog, names):
-        query = "SELECT DISTINCT cell.key FROM items, json_each(metadata) AS cell ORDER BY 1"
-        columns = list(dict.fromkeys([*_ITEM_COLUMNS, *(row[0] for row in catalog.select(query))]))
+    if not store.has(names):
+        columns = list(dict.fromkeys([*ITEM_COLUMNS, *sorted(store.names)]))
         close = difflib.get_close_matches(names[0], columns, n=1) if len(names) == 1 else []
         nearest = f" (did you mean {close[0]}?)" if close else ""
         more = ", ..." if len(columns) > _MAX_SHOWN else ""
         existing = f"there are {', '.join(columns[:_MAX_SHOWN])}{more}"
         raise QueryError(f"no item has a column {'.'.join(names)!r}{nearest}", hint=existing)
-
-
-def _has(catalog: Catalog, names: tuple[str, ...]) -> bool:
-    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
-        return True
-    value, parameters = column(names)
-    query = f"SELECT 1 FROM items WHERE {value} IS NOT NULL LIMIT 1"  # noqa: S608
-    return next(catalog.select(query, parameters), None) is not None
-
-
-def column(names: tuple[str, ...], prefix: str = "column") -> tuple[str, dict[str, Any]]:
-    """Return SQL for the value of a column of `items`, and the parameters that it binds."""
-    if len(names) == 1 and names[0] in _ITEM_COLUMNS:
-        return _ITEM_COLUMNS[names[0]], {}
-    value = "metadata"
-    for level in range(len(names)):
-        # Not json_extract: its paths cannot name a column with a quote in it.
-        value = f"(SELECT value FROM json_each({value}) WHERE key = :{prefix}_{level})"  # noqa: S608
-    return value, {f"{prefix}_{level}": name for level, name in enumerate(names)}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import json
-import sqlite3
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 
@@ -13,16 +12,30 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.condition_sql import NESTING_HINT, Part, SqlWriter
-from pipeline.catalog.ledger import Rows
+from pipeline.catalog.column_values import TRUE, ColumnValues, Truth
+from pipeline.catalog.columns import check_column
+from pipeline.catalog.condition_parser import parse
+from pipeline.catalog.condition_tree import (
+    Between,
+    Comparison,
+    IsNull,
+    Joined,
+    Leaf,
+    Like,
+    Member,
+    Not,
+    Tree,
+    leaves,
+)
 from pipeline.catalog.values import Value, canonical
-from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
 MAX_SUGGESTIONS = 3  # conditions that no item meets, and values near to each
 MAX_PARTS = 30  # conditions on one column that are looked at for suggestions
-MAX_DISTINCT = 10_000  # values of a column among which the nearest are looked for
+MAX_DISTINCT = 1_000  # texts around one in the order of a column, of which the nearest are found
 MAX_SHOWN = 60  # characters of a value
+
+Part = Comparison | Between | Like
 
 
 class Condition:
@@ -45,35 +58,35 @@ class Condition:
         Raises:
             QueryError: the text is not such a condition, or names a column that no item has.
         """
-        self._catalog = catalog
-        self._writer = SqlWriter(catalog)
-        self._sql = self._writer.write(where)
-        self._compile()
+        self._store = catalog.columns
+        self.tree = parse(where)
+        """What it says, for others who evaluate it."""
+        self._leaves = list(leaves(self.tree))
+        for names in dict.fromkeys(leaf.column for leaf, _ in self._leaves):
+            check_column(self._store, names)
 
     @cached_property
     def items(self) -> Ids:
         """Ids of the items that meet the condition: (n,) int64, ascending."""
-        return self._ids("1")
+        return self._store.remember(self.tree, self._find)
 
-    def among(self, items: Ids) -> Ids:
-        """Return which of these items meet the condition, ascending; for few items it is faster."""
-        candidates = "id IN (SELECT value FROM json_each(:items))"
-        return self._ids(candidates, items=json.dumps(items.tolist()))
+    def holds(self, items: Ids) -> npt.NDArray[np.bool_]:
+        """Return which of (m,) items meet the condition: (m,)."""
+        return np.isin(items, self.items)
 
     @cached_property
     def notes(self) -> list[str]:
         """What to know beside an answer: which items the condition could not judge, and why."""
         notes = []
-        for name, sql in self._writer.compared.items():
-            is_compared = name in self._writer.compared_with_numbers
-            is_text = f"{sql} IS NOT NULL AND compare_values({sql}, 0) IS NULL"
-            texts = f"FILTER (WHERE {is_text if is_compared else 0})"
-            counts = f"COUNT(*), COUNT({sql}), COUNT(*) {texts}, MIN({sql}) {texts}"
-            ((total, present, of_text, example),) = self._rows(counts, "1")
-            if of_text:
+        total = int(self._store.is_available.sum())
+        for names, has_numbers in self._compared().items():
+            name, column, counts = ".".join(names), self._column(names), self._store.counts(names)
+            present, of_text = int(counts.sum()), counts[len(column.numbers) :]
+            if has_numbers and of_text.any():
+                example = column.texts[np.flatnonzero(of_text)[0]]
                 notes.append(
-                    f"{name} is a text in {of_text:,} of the {present:,} items that have it (such"
-                    f" as {_shown(example)!r}): they meet no comparison with a number"
+                    f"{name} is a text in {of_text.sum():,} of the {present:,} items that have it"
+                    f" (such as {_shown(example)!r}): they meet no comparison with a number"
                 )
             if present < total:
                 notes.append(
@@ -85,51 +98,136 @@ class Condition:
     @cached_property
     def suggestions(self) -> list[str]:
         """What no item has, and the values nearest to it; or that no item meets all of it."""
-        parts = self._writer.parts[:MAX_PARTS]
-        unmet = (part for part in parts if not any(self._rows("1", f"{part.sql} LIMIT 1")))
+        unmet = (part for part in islice(self._parts(), MAX_PARTS) if not self._is_met(part))
         suggestions = [
-            f"no item has {part.text}; {part.name} has {self._nearest_values(part)}"
+            f"no item has {part.text}; {'.'.join(part.column)} has {self._nearest_values(part)}"
             for part in islice(unmet, MAX_SUGGESTIONS)
         ]
         return suggestions or ([] if len(self.items) else ["no item meets the whole condition"])
 
+    def _find(self) -> Ids:
+        holds: npt.NDArray[np.bool_] = self._truth(self.tree) == TRUE
+        found: Ids = self._store.ids[holds & self._store.is_available]
+        return found
+
+    def _truth(self, tree: Tree) -> Truth:
+        """(n,): the truth for each item of the catalog."""
+        columns = {leaf.column for leaf, _ in leaves(tree)}
+        if isinstance(tree, Not | Joined) and len(columns) > 1:
+            return _combined(tree, self._truth)
+        # Of one column, it is judged once for each value.
+        truth: Truth = self._truth_of_values(tree)[self._column(columns.pop()).codes]
+        return truth
+
+    def _truth_of_values(self, tree: Tree) -> Truth:
+        """(d + 1,): the truth for each value of the one column that is asked for."""
+        if isinstance(tree, Not | Joined):
+            return _combined(tree, self._truth_of_values)
+        return _judge(self._column(tree.column), tree)
+
+    def _column(self, names: tuple[str, ...]) -> ColumnValues:
+        return self._store.column(names)
+
+    def _compared(self) -> dict[tuple[str, ...], bool]:
+        """Columns that are compared with values, and whether any of these is a number."""
+        compared: dict[tuple[str, ...], bool] = {}
+        for leaf, _ in self._leaves:
+            if values := _values(leaf):
+                is_number = any(not isinstance(value, str) for value in values)
+                compared[leaf.column] = compared.get(leaf.column, False) or is_number
+        return compared
+
+    def _parts(self) -> Iterator[Part]:
+        """Conditions on one column that must be met as they are."""
+        for leaf, is_negated in self._leaves:
+            match leaf:
+                case Comparison() | Between() if not is_negated:
+                    yield leaf
+                case Like(is_negated=False) if not is_negated:
+                    yield leaf
+                case Member() if not is_negated:
+                    yield from leaf.parts
+
+    def _is_met(self, part: Part) -> bool:
+        truth = _judge(self._column(part.column), part)[:-1]
+        return bool(self._store.counts(part.column)[truth == TRUE].any())
+
     def _nearest_values(self, part: Part) -> str:
-        distinct, limit = f"DISTINCT canonical_value({part.column})", f"LIMIT {MAX_DISTINCT}"
-        rows = self._rows(distinct, f"{part.column} IS NOT NULL {limit}")
-        values = [value for (value,) in rows if value != ""]
-        return ", ".join(map(_shown, _nearest(part.value, values))) or "no value at all"
-
-    def _compile(self) -> None:
-        """Let SQLite read the condition once, as how deep it may be only SQLite knows."""
-        try:
-            any(self._rows("1", f"{self._sql} LIMIT 0"))
-        except (sqlite3.OperationalError, sqlite3.DataError) as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_TOOBIG)
-            if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
-                raise  # of the disk
-            message = f"the condition is nested too deeply, or too long ({error})"
-            raise QueryError(message, hint=NESTING_HINT) from error
-
-    def _ids(self, candidates: str, **parameters: str) -> Ids:
-        rows = self._rows("id", f"{candidates} AND ({self._sql}) ORDER BY id", **parameters)
-        return np.fromiter((row["id"] for row in rows), np.int64)
-
-    def _rows(self, columns: str, condition: str, **parameters: str) -> Rows:
-        """Stream columns of the available items that meet a condition in SQL."""
-        query = f"SELECT {columns} FROM items WHERE state = 'available' AND {condition}"  # noqa: S608
-        return self._catalog.select(query, {**self._writer.parameters, **parameters})
+        wanted = part.pattern.strip("%_") if isinstance(part, Like) else _values(part)[0]
+        codes = np.flatnonzero(self._store.counts(part.column))
+        values = _nearest(wanted, self._column(part.column), codes)
+        return ", ".join(map(_shown, values)) or "no value at all"
 
 
-def _nearest(value: Value, values: Sequence[Value]) -> list[Value]:
-    """The values most like one: the numbers next to a number, the texts most like a text."""
-    wanted = canonical(value)
-    numbers = [number for number in values if not isinstance(number, str)]
-    if not isinstance(wanted, str) and numbers:
-        return sorted(sorted(numbers, key=lambda number: abs(number - wanted))[:MAX_SUGGESTIONS])
+def _combined(tree: Not | Joined, judge: Callable[[Tree], Truth]) -> Truth:
+    """The truth of conditions that are joined or negated, given that of each."""
+    if isinstance(tree, Not):
+        opposite: Truth = TRUE - judge(tree.condition)
+        return opposite
+    join = np.minimum if tree.word == "and" else np.maximum
+    truth = judge(tree.conditions[0])
+    for condition in tree.conditions[1:]:
+        join(truth, judge(condition), out=truth)
+    return truth
+
+
+def _judge(column: ColumnValues, leaf: Leaf) -> Truth:
+    """(d + 1,): the truth of a condition on one column, for each of its values."""
+    match leaf:
+        case Comparison():
+            return column.compare(leaf.operator, leaf.value)
+        case Between():
+            return np.minimum(column.compare(">=", leaf.low), column.compare("<=", leaf.high))
+        case Member():
+            return column.is_member(leaf.values)
+        case Like():
+            truth = column.like(leaf.pattern, leaf.escape)
+            return (TRUE - truth).astype(np.int8) if leaf.is_negated else truth
+        case IsNull():
+            return column.is_null()
+
+
+def _values(leaf: Leaf) -> tuple[Value, ...]:
+    """What a column is compared with."""
+    match leaf:
+        case Comparison():
+            return (leaf.value,)
+        case Between():
+            return (leaf.low, leaf.high)
+        case Member():
+            return leaf.values
+        case Like():
+            return (leaf.pattern,)
+        case IsNull():
+            return ()
+
+
+def _nearest(value: Value, column: ColumnValues, codes: Ids) -> list[Value]:
+    """The values most like one: the numbers next to a number, the texts most like a text.
+
+    `codes` are those of the values that there are, ascending.
+    """
+    wanted, texts_from = canonical(value), len(column.numbers)
+    numbers = codes[codes < texts_from]
+    if not isinstance(wanted, str) and len(numbers):
+        code = bisect_left(column.numbers, wanted)
+        around = [column.numbers[i] for i in _around(numbers, code, 2 * MAX_SUGGESTIONS)]
+        return sorted(sorted(around, key=lambda number: abs(number - wanted))[:MAX_SUGGESTIONS])
+    text = str(wanted)
+    places = (bisect_left(column.texts, one) for one in (text, text.capitalize(), text.upper()))
+    near = [i for place in places for i in _around(codes, texts_from + place, MAX_DISTINCT)]
+    values = [one for i in dict.fromkeys(near) if (one := column.value(i)) != ""]
     by_folded = {str(text).casefold(): text for text in reversed(values)}
     folded = str(wanted)[:MAX_SHOWN].casefold()
     close = difflib.get_close_matches(folded, by_folded, MAX_SUGGESTIONS, cutoff=0.4)
     return [by_folded[text] for text in close] or sorted(values, key=str)[:MAX_SUGGESTIONS]
+
+
+def _around(codes: Ids, code: int, limit: int) -> list[int]:
+    """At most so many codes, those next to one."""
+    first = max(0, min(int(np.searchsorted(codes, code)) - limit // 2, len(codes) - limit))
+    near: list[int] = codes[first : first + limit].tolist()
+    return near
 
 
 def _shown(value: Value) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from pipeline.artifacts import digest
+from pipeline.artifacts import digest, library_versions
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.inspector import Inspector
 from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
@@ -85,7 +85,7 @@ def ingest(
     Raises:
         SourceError: the source cannot be read, or is empty as the catalog is.
     """
-    version = digest([source.version, str(limits)]) if source.version else None
+    version = source_version(source, limits)
     if version and catalog.get_meta("version") == version and catalog.has_stored_photos():
         return _unchanged(catalog)
     source = with_remembered_rows(source, catalog)
@@ -100,7 +100,8 @@ def ingest(
     run = _Run(catalog, limits, workers, progress, batch_size)
     with Look(catalog) as look:
         if not catalog.has_items:  # nothing to compare with: items are written as they are read
-            run.write(look.differing, offers, source.total)
+            with catalog.without_content_index():
+                run.write(look.differing, offers, source.total)
         else:
             differing = run.compare(look, offers, source.total)
             moves = find_moves(catalog, limits)
@@ -116,6 +117,12 @@ def ingest(
         return _finish(look, catalog, version, root_of(source))
 
 
+def source_version(source: Source, limits: ImageLimits) -> str | None:
+    """Identify what an ingest would record, as far as shows without it; None if nothing shows."""
+    seen = source.version
+    return seen and digest([seen, str(limits), library_versions("pillow")])
+
+
 def _unchanged(catalog: Catalog) -> IngestReport:
     with catalog.transaction():
         catalog.set_meta("held", None)
@@ -125,7 +132,8 @@ def _unchanged(catalog: Catalog) -> IngestReport:
 def _finish(look: Look, catalog: Catalog, version: str | None, root: str | None) -> IngestReport:
     with catalog.transaction():
         removed = look.finish()
-        catalog.finish_ingest(version)
+        # In a folder, a file that could not be read may be readable the next time, as it is.
+        catalog.finish_ingest(None if root and catalog.has_failed_files() else version)
         catalog.set_meta("root", root)
         catalog.set_meta("held", None)
     return IngestReport.of(catalog, removed)

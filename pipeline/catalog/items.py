@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 from pipeline.catalog.generations import Generations
+from pipeline.catalog.ledger import CONTENT_INDEX
 from pipeline.catalog.records import ImageRecord, ItemRecord, State
 
 _COLUMNS = tuple(field.name for field in fields(ImageRecord))
@@ -41,6 +43,18 @@ class Items(Generations):
         """Note that the catalog is what its source is, and which version of it."""
         self.set_meta("unfinished", None)
         self.set_meta("version", version)
+
+    @contextmanager
+    def without_content_index(self) -> Iterator[None]:
+        """Write many images in this block, without the index of their content, which is made after.
+
+        As hashes have no order, each batch would write most of that index again.
+        """
+        self._db.execute("DROP INDEX images_by_sha256")
+        try:
+            yield
+        finally:
+            self._db.execute(CONTENT_INDEX)
 
     @property
     def is_unfinished(self) -> bool:

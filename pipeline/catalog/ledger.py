@@ -28,6 +28,7 @@ _NEW_COLUMNS = {  # since the first version
     "skipped": "key TEXT NOT NULL DEFAULT ''",
 }
 _DROPPED_COLUMNS = {"items": "run", "mount_points": "run"}
+CONTENT_INDEX = "CREATE INDEX IF NOT EXISTS images_by_sha256 ON images (sha256, state, since)"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS images (
 );
 DROP INDEX IF EXISTS images_by_content;
 DROP INDEX IF EXISTS images_by_photo;
-CREATE INDEX IF NOT EXISTS images_by_sha256 ON images (sha256, state, since);
+{CONTENT_INDEX};
 CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE INDEX IF NOT EXISTS images_by_uri ON images (uri, state);
 CREATE TABLE IF NOT EXISTS downloads (
@@ -190,20 +191,18 @@ class Ledger:
         with closing(self._db.execute(query, parameters or {})) as rows:
             yield from rows
 
-    def select_pages(self, query: str, parameters: Mapping[str, Any]) -> Rows:
+    def select_pages(self, query: str, parameters: Mapping[str, Any], limit: int = 0) -> Rows:
         """Stream rows by ascending id, a page at a time, so the ledger may be written to meanwhile.
 
         The query selects a column `id`, and its WHERE clause contains `id > :after`.
         """
-        after, limit = 0, self.page_size
+        values = {**parameters, "after": 0, "limit": limit or self.page_size}
         while True:
-            page = self._db.execute(
-                f"{query} ORDER BY id LIMIT :limit", {**parameters, "after": after, "limit": limit}
-            ).fetchall()
+            page = self._db.execute(f"{query} ORDER BY id LIMIT :limit", values).fetchall()
             yield from page
-            if len(page) < limit:
+            if len(page) < values["limit"]:
                 return
-            after = page[-1]["id"]
+            values["after"] = page[-1]["id"]
 
     def count(self, query: str) -> dict[str, dict[str, int]]:
         """Nest the rows of a query that gives (state, reason, number): state → reason → number."""
@@ -237,7 +236,7 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    """Add what a file of an earlier version lacks, and drop what it has besides."""
+    """Add what a file of an earlier version or a killed ingest lacks, drop what it has besides."""
     if _version(database) < _VERSION:
         for table, columns in _NEW_COLUMNS.items():
             existing = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
@@ -248,3 +247,4 @@ def _migrate(database: sqlite3.Connection) -> None:
             if column in {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.executescript(_SCHEMA)
+    database.execute(CONTENT_INDEX)

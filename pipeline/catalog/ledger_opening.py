@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pipeline.catalog import ledger_blocks, ledger_copy
 from pipeline.catalog.shared_connection import SharedConnection
-from pipeline.catalog.values import SQL_FUNCTIONS
 from pipeline.catalog.word_index import WORD_FUNCTIONS
 from pipeline.config.schema import LEDGER
 from pipeline.errors import NotBuiltError
@@ -113,6 +112,6 @@ def _connect(database: str, *, any_thread: bool) -> Connection:
         uri=True,
     )
     connection.row_factory = sqlite3.Row
-    for name, (arguments, function) in (SQL_FUNCTIONS | WORD_FUNCTIONS).items():
+    for name, (arguments, function) in WORD_FUNCTIONS.items():
         connection.create_function(name, arguments, function, deterministic=True)
     return connection

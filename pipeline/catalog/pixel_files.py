@@ -134,12 +134,16 @@ class PixelFolder(Mapping[bytes, U8Image]):
         self.remove()
         work.rename(self.folder)
 
-    def remove(self) -> None:
-        """Close the files and delete them."""
+    def close(self) -> None:
+        """Close the files; they are opened again when they are needed."""
         for file in self._opened:
             file.close()
         self._opened.clear()
         self.__dict__.pop("_rows", None)
+
+    def remove(self) -> None:
+        """Close the files and delete them."""
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __getitem__(self, photo: bytes) -> U8Image:

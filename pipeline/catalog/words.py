@@ -21,6 +21,7 @@ from pipeline.catalog.word_index import COLUMNS, VERSION_BITS, words_in
 from pipeline.errors import QueryError
 
 Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 F64Array = npt.NDArray[np.float64]
 
 MAX_WORDS = 20  # that are searched for; the rest of a text is ignored
@@ -59,8 +60,8 @@ class ItemCondition(Protocol):
     def items(self) -> Ids:
         """Ids of the items that meet it: (n,) int64, ascending."""
 
-    def among(self, items: Ids) -> Ids:
-        """Return which of these items meet it, ascending."""
+    def holds(self, items: Ids) -> Mask:
+        """(n,) ids of items → (n,) whether each of them meets it."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class WordCondition:
     items: Ids
     """(n,) int64, ascending."""
 
-    def among(self, items: Ids) -> Ids:
-        """Return which of these items meet it, ascending."""
-        return np.intersect1d(items, self.items)
+    def holds(self, items: Ids) -> Mask:
+        """(n,) ids of items → (n,) whether each of them has the words."""
+        return np.isin(items, self.items)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def find_words(catalog: Catalog, text: str, condition: ItemCondition | None = No
     scores, counts = _scores(items, found)
     order = np.lexsort((items, -scores, -counts))
     if condition is not None:
-        order = order[np.isin(items[order], condition.among(items))]
+        order = order[condition.holds(items[order])]
     unknown = [t.text for t, columns in zip(terms, found, strict=True) if not _size(columns)]
     texts = tuple(term.text for term in terms)
     return WordMatches(items[order], scores[order], counts[order], texts, tuple(unknown))

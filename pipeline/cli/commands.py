@@ -1,13 +1,26 @@
 """All commands, in the order of `--help`."""
 
-from pipeline.cli import build, evaluate, maintenance, publications, query, serve, settings, watch
+from pipeline.cli import (
+    build,
+    duplicates,
+    evaluate,
+    maintenance,
+    plan,
+    publications,
+    query,
+    serve,
+    settings,
+    watch,
+)
 from pipeline.cli.app import app
 
 __all__ = [
     "app",
     "build",
+    "duplicates",
     "evaluate",
     "maintenance",
+    "plan",
     "publications",
     "query",
     "serve",

@@ -26,6 +26,7 @@ def evaluate(
     product: options.Product = None,
     engine: options.Engines = None,
     cost: options.Cost = True,
+    ablate: options.Ablate = False,
     resamples: Annotated[
         int, Option(min=1, max=100_000, help="Draws of the queries, for the intervals.")
     ] = 1000,
@@ -45,7 +46,15 @@ def evaluate(
     if out:
         check_output("--out", out, [".json"], settings)
     request = EvaluationOptions(
-        label, queries, query_set, product, tuple(engine or ()), cost, resamples, seed
+        label,
+        queries,
+        query_set,
+        product,
+        tuple(engine or ()),
+        cost,
+        resamples,
+        seed,
+        ablate=ablate,
     )
     evaluation = measure(settings, request, console_progress())
     if as_json:
@@ -108,6 +117,7 @@ def report(
     queries: options.Queries = None,
     engine: options.Engines = None,
     cost: options.Cost = True,
+    ablate: options.Ablate = False,
     seed: options.Seed = 7,
     out: Annotated[
         Path | None,
@@ -134,7 +144,9 @@ def report(
     else:
         check_writable(settings.folder, "--out")
         sweep(settings.folder, REPORT)
-    request = EvaluationOptions(label, queries, engines=tuple(engine or ()), cost=cost, seed=seed)
+    request = EvaluationOptions(
+        label, queries, engines=tuple(engine or ()), cost=cost, ablate=ablate, seed=seed
+    )
     data = report_data(settings, request, console_progress())
     out = out or default
     write_atomic(out, report_page(data, image_limits(settings), date.today()).encode())

@@ -54,7 +54,8 @@ def _print_table(console: Console, title: str, result: SearchResult) -> None:
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for engine, hits in _lists(result):
         for hit in hits:
-            item = (f"{hit.item.id}", hit.item.name, hit.item.category, f"{hit.photo or ''}")
+            name = " ".join(filter(None, (hit.item.name, _more(hit))))
+            item = (f"{hit.item.id}", name, hit.item.category, f"{hit.photo or ''}")
             table.add_row(*map(cell, (engine, f"{hit.rank}", _distance(hit), _farther(hit), *item)))
         table.add_section()
     console.print(table)
@@ -65,7 +66,7 @@ def _print_list(console: Console, title: str, result: SearchResult) -> None:
     for engine, hits in _lists(result):
         console.print(cell(engine), style="bold")
         for hit in hits:
-            item = (hit.item.name, hit.item.category)
+            item = (hit.item.name, hit.item.category, _more(hit))
             near = (_distance(hit), _farther(hit, "farther than "), f"id {hit.item.id}")
             for start, parts in ((f"{hit.rank:>2}  ", near), ("    ", item)):
                 line = cell(start + " · ".join(filter(None, parts)))
@@ -93,6 +94,12 @@ def _distance(hit: AnyHit) -> str:
     return f"{hit.distance:.4g}" if isinstance(hit, Hit) else f"score {hit.score:.4f}"
 
 
+def _more(hit: AnyHit) -> str:
+    """How many near-duplicates are hidden behind a hit, and which; nothing where none are."""
+    ids = ", ".join(map(str, hit.similar))
+    return f"and {len(hit.similar)} more like this (id {ids})" if ids else ""
+
+
 def _farther(hit: AnyHit, label: str = "") -> str:
     """The percentage of the catalog's own photos that have a nearer neighbor, where it is known."""
     percentile: float | None = getattr(hit, "percentile", None)
@@ -105,8 +112,9 @@ def _remarks(result: SearchResult) -> list[str]:
         for engine in result.values()
         if engine.no_match
     ]
+    recalls = [f"{one.engine}: approximate, {one.recall}" for one in result.values() if one.recall]
     publication = f"publication {result.publication}"
-    return [*no_match, *result.warnings.values(), *result.notes, publication]
+    return [*no_match, *recalls, *result.warnings.values(), *result.notes, publication]
 
 
 def _why_no_match(result: EngineResult) -> str:

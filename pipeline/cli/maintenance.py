@@ -26,12 +26,13 @@ from pipeline.cli.progress_bars import console_progress
 from pipeline.report.text import cell, counted, cut, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.config import Config
     from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.clean import Removal
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
+    from pipeline.publish.tuning import Tuning
 
 MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
 MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
@@ -114,14 +115,30 @@ def audit(
 
 
 @app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
-def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False) -> None:
+def verify(
+    recall: Annotated[
+        bool, Option("--recall", help="Measure whether promises of recall are kept, too.")
+    ] = False,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Check every checksum, and that catalog, vectors and indexes agree."""
     from pipeline.maintenance.verify import verify as check
+    from pipeline.maintenance.verify_recall import check_recall
 
-    verdict = check(load_config(config, set_), console_progress())
+    settings = load_config(config, set_)
+    verdict = check(settings, console_progress())
+    measures = recall and not verdict.problems  # what is damaged cannot be measured
+    checks = [*check_recall(settings, progress=console_progress())] if measures else []
     if as_json:
-        print_json(verdict.to_dict())
+        recalls = {"recall": [one.to_dict() for one in checks]} if recall else {}
+        print_json(verdict.to_dict() | recalls)
     else:
+        for one in checks:
+            print_line(str(one))
+        if measures and not checks:
+            talk("no index promises a recall: all answers are exact")
         for problem in verdict.problems:
             print_line(str(problem))
         talk(
@@ -132,7 +149,7 @@ def verify(config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = 
         )
         if verdict.problems:
             talk("`imgsearch repair` does what these lines say")
-    if verdict.problems:
+    if verdict.problems or not all(one.is_kept for one in checks):
         raise typer.Exit(1)
 
 
@@ -222,6 +239,8 @@ def print_audit(audit: Audit) -> None:
 
 def print_info(info: CatalogInfo) -> None:
     """Print what a catalog's folder holds."""
+    from pipeline.maintenance.info import DerivedModelInfo, ServedBuildInfo
+
     out = stdout()
     out.print(cell(f"{info.folder}: {size(info.bytes)}"))
     out.print(cell(f"{states_line(info.states)}; {info.photos:,} distinct photos"))
@@ -237,9 +256,31 @@ def print_info(info: CatalogInfo) -> None:
     for name, engine in info.engines.items():
         table.add_row(cell(name), *map(cell, _engine_cells(engine)))
     print_table(table)
-    for engine in info.engines.values():
+    for line in _tuning_lines(info.tuning) if info.tuning else ():
+        out.print(cell(line))
+    for name, engine in info.engines.items():
+        if isinstance(served := engine.build, ServedBuildInfo):
+            where = f"collection {served.collection}, database {served.database}"
+            out.print(cell(f"{name}: searched by Milvus at {served.server}, {where}"))
+        if isinstance(engine.model, DerivedModelInfo):
+            out.print(cell(engine.model.told))
         if engine.model and engine.model.warning:
             out.print(cell(engine.model.warning))
+
+
+def _tuning_lines(tuning: Tuning) -> Iterator[str]:
+    """Say what was measured for a publication, and on what."""
+    judged = f"by {tuning.label}" if tuning.label else "by views of the catalog's photos"
+    if tuning.fusion:
+        weights = tuning.fusion.of(list(tuning.fusion.alone))
+        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        yield f"fused by weights, fitted to {counted(tuning.queries, 'query')} {judged}: {shown}"
+    for name, measured in (tuning.refine or {}).items():
+        gain = measured.gains.get(measured.chosen)
+        why = (
+            f", mAP {gain['mAP']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" if gain else ""
+        )
+        yield f"refined as measured {judged}: {name} {measured.chosen}{why}"
 
 
 def _published(info: CatalogInfo) -> str:
@@ -256,6 +297,7 @@ def _engine_cells(engine: EngineInfo) -> tuple[str, ...]:
         fingerprint = model.fingerprint + (" (STALE: settings changed)" if is_stale else "")
     if build:
         index = f"{build.index}, {build.rows:,} photos × {build.dim:,}"
+        index += f"; {build.recall}" if build.recall else ""
         if build.without_direction:
             index += f" ({build.without_direction:,} more of no direction left out)"
         index += "" if build.matches_model else " (STALE: another model)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
@@ -91,6 +91,13 @@ GroupBy = Annotated[
     str | None,
     Option(help="Only the nearest item of each value of this column.", metavar="COLUMN"),
 ]
+Collapse = Annotated[
+    bool | None,
+    Option(
+        "--collapse/--no-collapse",
+        help="Hide near-duplicates behind the nearest of them (as the settings say).",
+    ),
+]
 Region = Annotated[
     str | None,
     Option(
@@ -100,6 +107,10 @@ Region = Annotated[
     ),
 ]
 Fuse = Annotated[bool, Option("--fuse", help="Show one list more: all engines' lists as one.")]
+Refine = Annotated[
+    Literal["off", "expand", "rerank", "measured"] | None,
+    Option(help="Refine the order by what is found; else as search.refine says."),
+]
 Paths = Annotated[
     bool, Option("--paths", help="Print the paths of the photos found, one a line, and no more.")
 ]
@@ -108,6 +119,7 @@ Grid = Annotated[
 ]
 
 # Of evaluations.
+Ablate = Annotated[bool, Option("--ablate", help="Measure what each stage of a search gains.")]
 Label = Annotated[
     str,
     Option("--label", "-l", help="The column whose value relevant items share.", metavar="COLUMN"),

@@ -53,9 +53,11 @@ def query(
     region: options.Region = None,
     where: options.Where = None,
     group_by: options.GroupBy = None,
+    collapse: options.Collapse = None,
     min_distance: Annotated[float, Option(help="No item nearer than this.")] = 0.0,
     max_distance: Annotated[float, Option(help="No item further than this.")] = math.inf,
     fuse: options.Fuse = False,
+    refine: options.Refine = None,
     grid: options.Grid = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
@@ -88,7 +90,9 @@ def query(
             look=look,
             like=like or (),
             unlike=unlike or (),
+            collapse=collapse,
             fuse=fuse,
+            refine=refine,
         )
         for named, result in zip(queries, results, strict=True):
             _print(named.name, result, paths=paths, as_json=as_json)
@@ -181,13 +185,13 @@ def neighbors(
     set_: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the k nearest others of every item: the neighbor graph of the catalog."""
+    """Write the k nearest others of every item, exactly: the neighbor graph of the catalog."""
     from pipeline.search.engine_searcher import open_engine
     from pipeline.search.neighbor_graph import SUFFIXES, write_graph
 
     settings = load_config(config, set_)
     check_output("neighbors", file, SUFFIXES, settings)
-    with open_engine(settings, engine) as searcher:
+    with open_engine(settings, engine, exact=True) as searcher:
         rows = write_graph(searcher, k, file, console_progress())
     if as_json:
         print_json({"file": str(file), "rows": rows})

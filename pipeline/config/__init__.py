@@ -1,16 +1,21 @@
 """YAML → validated, frozen settings."""
 
 from pipeline.config.base import Settings, expand
+from pipeline.config.dependencies import source_of, sources_first
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import (
     AugmentSettings,
     AutoencoderSettings,
+    DerivedSettings,
     DistillationSettings,
+    HeadSettings,
     OnnxSettings,
     PretrainedSettings,
+    ReducedSettings,
     TrainingSettings,
 )
 from pipeline.config.load import BUILT_IN, find_config, load_config, split_overrides
+from pipeline.config.milvus import MilvusSettings
 from pipeline.config.schema import (
     Config,
     EmbeddingSettings,
@@ -37,15 +42,19 @@ __all__ = [
     "ColumnSettings",
     "Config",
     "CsvSettings",
+    "DerivedSettings",
     "DistillationSettings",
     "DownloadSettings",
     "EmbeddingSettings",
     "FlipkartSettings",
     "FolderSettings",
+    "HeadSettings",
     "IndexSettings",
     "MetadataSettings",
+    "MilvusSettings",
     "OnnxSettings",
     "PretrainedSettings",
+    "ReducedSettings",
     "SampleSettings",
     "SearchSettings",
     "ServeSettings",
@@ -57,5 +66,7 @@ __all__ = [
     "expand",
     "find_config",
     "load_config",
+    "source_of",
+    "sources_first",
     "split_overrides",
 ]

@@ -218,6 +218,45 @@ class OnnxSettings(Settings):
         return sides
 
 
+class ReducedSettings(Settings):
+    """Another engine's vectors, brought down to fewer dimensions by principal components."""
+
+    type: Literal["reduced"] = "reduced"
+    of: Text = Field(description="the engine whose vectors these are made of")
+    dim: int = Field(16, ge=1, le=4096, description="dimensions of a vector")
+    whiten: bool = False
+    """true: scale each dimension to a variance of 1 over the photos"""
+    normalize: bool = Field(True, description="true: scale vectors to unit length")
+    retrain_share: float = Field(0.5, ge=0, le=1)
+    """fit anew when more than this share of the photos is new"""
+
+
+class HeadSettings(Settings):
+    """Another engine's vectors, in which the values of a label lie further apart.
+
+    A linear map that is learned from the labels of the catalog's items in seconds, without looking
+    at a photo again. It is judged on items whose labels it was not shown.
+    """
+
+    type: Literal["head"] = "head"
+    of: Text = Field(description="the engine whose vectors these are made of")
+    label: Text
+    """a column of the catalog, as in `evaluate --label`: items with the same value get nearer;
+    those without one are not learned from"""
+    dim: int | None = Field(None, ge=1, le=4096)
+    """dimensions of a vector; null: 512, or as many as there are, if fewer"""
+    strength: float = Field(1.0, ge=0, le=100)
+    """how much the label counts beside all else that the vectors say; 0: nothing is learned"""
+    validation_split: float = Field(0.2, gt=0, lt=1)
+    """share of the labeled photos that is held out of training, to be judged by; as many times as
+    that goes into 1, others are held out, and the mean is told"""
+    retrain_share: float = Field(0.2, ge=0, le=1)
+    """learn anew when more than this share of the labels is new, or another"""
+
+
+DerivedSettings = ReducedSettings | HeadSettings
+"""Of engines whose vectors are made of another engine's, and not of photos."""
 EngineSettings = Annotated[
-    AutoencoderSettings | PretrainedSettings | OnnxSettings, Field(discriminator="type")
+    AutoencoderSettings | PretrainedSettings | OnnxSettings | DerivedSettings,
+    Field(discriminator="type"),
 ]

@@ -13,8 +13,11 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import MAX_BATCH, MAX_COUNT, FilePath, Settings, Text, expand
+from pipeline.config.dependencies import check_sources
 from pipeline.config.download import DownloadSettings
 from pipeline.config.engines import AutoencoderSettings, EngineSettings, PretrainedSettings
+from pipeline.config.milvus import MilvusSettings
+from pipeline.config.runner import LocalRunnerSettings, RunnerSettings
 from pipeline.config.serve import ServeSettings
 from pipeline.config.sources import (
     CsvSettings,
@@ -25,14 +28,16 @@ from pipeline.config.sources import (
 )
 from pipeline.config.watch import WatchSettings
 
+DUPLICATES = "duplicates"
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT, UPLOADS = "report.html", "uploads"
+SPEEDS = "speeds.json"
 POINTER, PUBLICATIONS, TAGS = "CURRENT", "publications", "tags.json"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *(POINTER, PUBLICATIONS, TAGS),
-    *("images", "download.json", "download.md", UPLOADS, REPORT),
+    *("images", "download.json", "download.md", UPLOADS, REPORT, DUPLICATES, SPEEDS),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
 
@@ -67,19 +72,42 @@ class EmbeddingSettings(Settings):
 class IndexSettings(Settings):
     """What finds the neighbors."""
 
-    type: Literal["flat", "pruned"] = "flat"
-    """both give the same exact answers, and index.faiss is a plain FAISS file in both. flat: a
+    type: Literal["flat", "pruned", "milvus"] = "flat"
+    """all give the same exact answers, and index.faiss is a plain FAISS file in each. flat: a
     query reads every vector | pruned: short codes in memory rule most vectors out for certain, the
     others are read from the disk; for 2,000 vectors and more of a hundred dimensions and more,
-    elsewhere it is flat"""
+    elsewhere it is flat | milvus: flat, and a Milvus server finds what is near (pip install
+    imgsearch[milvus])"""
+    milvus: MilvusSettings = MilvusSettings()
+    recall: float | None = Field(None, gt=0, lt=1)
+    """null: all answers are exact | a number, for pruned and milvus: answers may miss some of the
+    nearest, but find this share of them at least, and faster: codes, or Milvus's graph, are looked
+    at only as far as was found to be needed when it was built. Distances are exact in both"""
     keep_publications: int = Field(2, ge=1, le=MAX_COUNT)
     """publications kept with their builds, the one that answers included; what is tagged or in use
     stays besides"""
 
+    @model_validator(mode="after")
+    def _recall(self) -> IndexSettings:
+        if self.recall is not None and self.type == "flat":
+            raise ValueError("recall needs codes, and flat has none; set index.type to pruned")
+        return self
+
 
 class SearchSettings(Settings):
-    """What answers say of themselves."""
+    """How lists are made of what the indexes find, and what answers say of themselves."""
 
+    fusion: Literal["reciprocal_rank", "weighted"] = "reciprocal_rank"
+    """how the engines' lists become one. reciprocal_rank: by ranks, each engine alike | weighted:
+    by distances, with weights that are fitted when a catalog is published, so that it is no worse
+    than the best engine; a weight may be 0"""
+    refine: Literal["off", "expand", "rerank", "measured"] = "off"
+    """whether what is found refines the query. expand: search again with the mean of the query and
+    what is mutually near it | rerank: sort the first 100 anew by each other | measured: for each
+    engine what is measured to be better when a catalog is published, if anything is"""
+    label: Text | None = "category"
+    """the column that says what is right where weighted or measured has to be decided; null: no
+    column, but whether changed photos find what they were made from"""
     no_match_percentile: float = Field(99, ge=0, le=100)
     """a query has "no good match" when its nearest neighbor is further away than the nearest
     neighbors of this percentage of the catalog's own photos; 100: never"""
@@ -87,6 +115,9 @@ class SearchSettings(Settings):
     """true: also when an autoencoder rebuilds the query's photo worse than no_match_percentile
     percent of the photos held out of its training, which finds noise and the like; takes its
     decoder's time"""
+    collapse: bool = False
+    """true: of near-duplicates an answer shows the nearest, and says which items are hidden behind
+    it; builds then find near-duplicates, as if `duplicates` were true"""
 
 
 class Config(Settings):
@@ -105,8 +136,14 @@ class Config(Settings):
     )
     """The engines, side by side: any name → its settings."""
     embedding: EmbeddingSettings = EmbeddingSettings()
+    runner: RunnerSettings = Field(
+        LocalRunnerSettings(), description="Where photos are embedded and downloaded."
+    )
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    duplicates: bool = False
+    """true: builds find near-duplicates (edited copies of one photo) among photos that are new, so
+    that searches can collapse them; 1.7 KB a photo"""
     watch: WatchSettings = WatchSettings()
     serve: ServeSettings = ServeSettings()
     query_set: CsvSettings = CsvSettings()
@@ -127,23 +164,8 @@ class Config(Settings):
         return engines
 
     @model_validator(mode="after")
-    def _teachers(self) -> Config:
-        trained = AutoencoderSettings
-        pretrained = [n for n, e in self.engines.items() if not isinstance(e, trained)]
-        hint = f"give one of {', '.join(pretrained)}" if pretrained else "there is none"
-        for name, engine in self.engines.items():
-            teacher = engine.teacher if isinstance(engine, AutoencoderSettings) else None
-            if teacher and teacher not in pretrained:
-                raise ValueError(
-                    f"engines.{name}.training.distillation.teacher: {teacher!r} is no pretrained"
-                    f" engine; {hint}"
-                )
-            stem = getattr(engine, "stem_layer", None)
-            if stem and not isinstance(self.engines[str(teacher)], PretrainedSettings):
-                raise ValueError(
-                    f"engines.{name}.stem_layer: only from an engine of type pretrained can the"
-                    f" first layers be taken, and {teacher!r} is another"
-                )
+    def _sources(self) -> Config:
+        check_sources(self.engines)
         return self
 
     @model_validator(mode="after")
@@ -168,6 +190,11 @@ class Config(Settings):
         path = _absolute(self.source.path)
         name = path.name if isinstance(self.source, FolderSettings) else path.stem
         return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "photos"
+
+    @property
+    def finds_duplicates(self) -> bool:
+        """Whether builds find near-duplicates."""
+        return self.duplicates or self.search.collapse
 
     @property
     def folder(self) -> Path:

@@ -2,6 +2,8 @@
 
 download.py    the stage: URLs in the ledger → images/, each ending in a named state
 queue.py       the part of the ledger it works on: what is to be fetched, and the outcomes
+storing.py     the outcome of a URL → what the ledger says of it, and its photo on disk
+owners.py      hosts shared out among workers: each has one owner
 schedule.py    many URLs → one outcome each, the hosts in turn
 fetcher.py     one photo: attempts, redirects, deadlines
 client.py      one request, the bytes of its response, and what can go wrong with it

@@ -6,22 +6,15 @@ that is killed loses only the photos in flight, and the next run fetches them ag
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 
-from pipeline import images
-from pipeline.catalog.catalog import Catalog, ImageRecord, State
+from pipeline.catalog.catalog import Catalog, State
 from pipeline.config import DownloadSettings
-from pipeline.download.outcomes import Fetched, Outcome
 from pipeline.download.queue import DownloadQueue
-from pipeline.download.schedule import fetch_all
-from pipeline.errors import RejectedImage
+from pipeline.download.storing import Downloaded, DownloadJob, FetchPhotos, fetch_here
 from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
 
@@ -45,11 +38,13 @@ def download(
     workers: int = 2,
     *,
     retry_failed: bool = False,
+    fetch: FetchPhotos = fetch_here,
     progress: Progress = SILENT,
 ) -> DownloadReport:
     """Fetch every pending photo; with `retry_failed`, only those that failed.
 
-    `workers` threads decode, resize and store the photos.
+    `workers` threads decode, resize and store the photos, here or wherever `fetch` has them
+    fetched. The ledger is written here only.
 
         report = download(catalog, config.download, ImageLimits())
 
@@ -63,13 +58,11 @@ def download(
     _note_other_size(queue, settings, progress)
     tried = received = 0
     if total := queue.count(state):
-        with (
-            progress.task("downloading", total, "photos") as advance,
-            catalog.fast_commits(),
-            ThreadPoolExecutor(workers) as pool,
-        ):
-            run = _DownloadRun(queue, state, settings, limits, pool, advance)
-            asyncio.run(fetch_all(queue.urls(state), settings, limits.max_bytes, run.end))
+        with progress.task("downloading", total, "photos") as advance, catalog.fast_commits():
+            run = _DownloadRun(queue, state, advance)
+            fetch(
+                queue.urls(state), DownloadJob(catalog.folder, settings, limits, workers), run.end
+            )
             tried, received = run.tried, run.bytes
     return DownloadReport(tried, received, queue.counts(), queue.trouble_by_host())
 
@@ -80,57 +73,21 @@ class _DownloadRun:
 
     queue: DownloadQueue
     state: State
-    settings: DownloadSettings
-    limits: ImageLimits
-    pool: ThreadPoolExecutor
     advance: Advance
     tried: int = 0
     bytes: int = 0
     trouble: Counter[str] = field(default_factory=Counter)
 
-    async def end(self, url: str, outcome: Outcome) -> None:
-        """Store the photo, if there is one, and record the outcome of its URL."""
-        tried_at = datetime.now(UTC).isoformat(timespec="seconds")
-        if isinstance(outcome, Fetched):
-            loop = asyncio.get_running_loop()
-            record = await loop.run_in_executor(self.pool, self.store, url, outcome)
-            self.bytes += len(outcome.data)
-        else:
-            state = State.REJECTED if outcome.rejected else State.FAILED
-            record = ImageRecord(url, state, outcome.reason)
-        record = replace(
-            record,
-            status=outcome.status,
-            attempts=outcome.attempts,
-            tried_at=tried_at,
-            seconds=outcome.seconds,
-        )
+    def end(self, downloaded: Downloaded) -> None:
+        """Record the outcome of a URL."""
+        record = downloaded.record
         self.queue.record_outcome(self.state, record)
+        self.bytes += downloaded.bytes
         self.tried += 1
         if record.reason:
             self.trouble[record.reason] += 1
         reasons = [f"{count:,} {reason}" for reason, count in self.trouble.most_common(4)]
         self.advance(1, ", ".join([f"{self.bytes / 1e6:,.1f} MB", *reasons]))
-
-    def store(self, url: str, fetched: Fetched) -> ImageRecord:
-        """Decode, resize and store a photo; runs on several threads at once."""
-        data = fetched.data
-        try:
-            image = images.decode(data, self.limits)
-            if self.settings.resize != "none":
-                data = images.encode_jpeg(image, self.settings.resize, self.settings.quality)
-        except RejectedImage as rejected:
-            return ImageRecord(url, State.REJECTED, rejected.reason)
-        suffix = images.suffix(data)
-        return ImageRecord(
-            url,
-            State.AVAILABLE,
-            path=self.queue.catalog.store_photo(data, suffix, flush=False),
-            size=len(data),
-            sha256=hashlib.sha256(data).digest(),
-            width=image.width,
-            height=image.height,
-        )
 
 
 def _note_other_size(queue: DownloadQueue, settings: DownloadSettings, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import ClientSession
@@ -37,12 +38,46 @@ class FetchState:
     last_failure: Failure | None = None  # of an attempt that was worth repeating
 
 
-class Fetcher:
-    """Fetches photos, and keeps the state of all hosts."""
+@dataclass(frozen=True)
+class ForwardedRequest:
+    """A request that is made for another fetcher, by the one that the host belongs to."""
 
-    def __init__(self, settings: DownloadSettings, session: ClientSession) -> None:
+    url: URL
+    max_bytes: int
+    seconds: float
+    """Until the deadline of the photo."""
+    obey_robots: bool
+    cookies: Cookies
+
+
+@dataclass(frozen=True)
+class ForwardedResponse:
+    """What came of it: a response, a failure, or neither where the time would not have sufficed."""
+
+    result: Response | Failure | None
+    was_sent: bool
+    cookies: Cookies
+
+
+Forward = Callable[[ForwardedRequest], Awaitable[ForwardedResponse]]
+
+
+class Fetcher:
+    """Fetches photos, and keeps the state of all hosts.
+
+    Where hosts are shared out among several fetchers, `owner` returns what asks the owner of a host
+    that is not one of ours; only redirects lead there.
+    """
+
+    def __init__(
+        self,
+        settings: DownloadSettings,
+        session: ClientSession,
+        owner: Callable[[URL], Forward | None] = lambda url: None,
+    ) -> None:
         self._settings = settings
         self._session = session
+        self._owner = owner
         self._hosts: dict[tuple[str, str | None, int | None], Host] = {}
 
     def host_of(self, url: URL) -> Host:
@@ -118,22 +153,67 @@ class Fetcher:
         url, cookies = state.url, Cookies()
         for hop in range(self._settings.redirects + 1):
             state.host, state.was_sent = self.host_of(url), False
-            if hop:
-                await self._wait_for_host(state, url)
-            async with state.host.slots:
-                state.was_sent = True
-                response = await get(
-                    self._session,
-                    url,
-                    state.max_bytes,
-                    truncate=not state.obey_robots,
-                    cookies=cookies,
-                )
+            if hop and (forward := self._owner(url)):
+                response, cookies = await self._forward(forward, state, url, cookies)
+            else:
+                if hop:
+                    await self._wait_for_host(state, url)
+                response = await self._send(state, url, cookies)
             state.host.answered()
             if response.redirect is None:
                 return response
             url = response.redirect
         raise Failure(Reason.TOO_MANY_REDIRECTS, response.status)
+
+    async def _send(self, state: FetchState, url: URL, cookies: Cookies) -> Response:
+        async with state.host.slots:
+            await state.host.wait_while_paused()
+            state.was_sent = True
+            return await get(
+                self._session,
+                url,
+                state.max_bytes,
+                truncate=not state.obey_robots,
+                cookies=cookies,
+            )
+
+    async def _forward(
+        self, forward: Forward, state: FetchState, url: URL, cookies: Cookies
+    ) -> tuple[Response, Cookies]:
+        """Have the owner of a host make a request; return the response, and what cookies are now.
+
+        Raises:
+            Failure: there is no such response.
+            TimeoutError: it would not have come before the deadline.
+        """
+        seconds = state.deadline - asyncio.get_running_loop().time()
+        request = ForwardedRequest(url, state.max_bytes, seconds, state.obey_robots, cookies)
+        answer = await forward(request)
+        state.was_sent = answer.was_sent
+        if answer.result is None:
+            raise TimeoutError
+        if isinstance(answer.result, Failure):
+            raise answer.result
+        return answer.result, answer.cookies
+
+    async def answer(self, request: ForwardedRequest) -> ForwardedResponse:
+        """Make a request to a host of ours for another fetcher; its turns and slots are kept."""
+        deadline = asyncio.get_running_loop().time() + request.seconds
+        host = self.host_of(request.url)
+        state = FetchState(request.url, request.max_bytes, deadline, host, request.obey_robots)
+        result: Response | Failure | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._wait_for_host(state, request.url)
+                result = await self._send(state, request.url, request.cookies)
+            host.answered()
+        except Failure as failure:
+            if failure.pause is not None:
+                host.pause(failure.pause)
+            result = failure
+        except TimeoutError:
+            pass
+        return ForwardedResponse(result, state.was_sent, request.cookies)
 
     async def _wait_for_host(self, state: FetchState, url: URL) -> None:
         """Do for the target of a redirect what the schedule does for a photo's first request."""

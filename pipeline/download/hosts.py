@@ -60,6 +60,12 @@ class Host:
             if self._paused_until <= turn:  # otherwise a pause began meanwhile
                 return
 
+    async def wait_while_paused(self) -> None:
+        """Wait for the end of a pause that began while a slot was waited for."""
+        loop = asyncio.get_running_loop()
+        while (seconds := self._paused_until - loop.time()) > 0:
+            await asyncio.sleep(seconds)
+
     def pause(self, seconds: float) -> None:
         """Begin no request for some seconds."""
         if seconds > _MAX_PAUSE:

@@ -41,14 +41,18 @@ async def fetch_all(
     try:
         async with open_session(settings, resolver) as session, asyncio.TaskGroup() as group:
             fetcher = Fetcher(settings, session)
-            await _Schedule(iter(urls), settings, max_bytes, handle, fetcher).run(group)
+            await Schedule(iter(urls), settings, max_bytes, handle, fetcher).run(group)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
 
 
 @dataclass
-class _Schedule:
-    """Decides which URL is fetched next; the hosts take turns."""
+class Schedule:
+    """Decides which URL is fetched next; the hosts take turns.
+
+    `urls` may end and go on later: whoever adds to them calls `look_again`, and `run` once more if
+    it has returned.
+    """
 
     urls: Iterator[str]
     settings: DownloadSettings
@@ -59,15 +63,23 @@ class _Schedule:
     refused: deque[tuple[str, Failed]] = field(default_factory=deque)  # texts that are no URL
     waiting: int = 0  # URLs, at all hosts
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.settings.concurrency)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each URL, as soon as it may be fetched."""
-        slots = asyncio.Semaphore(self.settings.concurrency)
         while True:
-            await slots.acquire()
+            await self.slots.acquire()
             if (job := await self._next()) is None:
+                self.slots.release()
                 return
-            group.create_task(job).add_done_callback(lambda _: slots.release())
+            group.create_task(job).add_done_callback(lambda _: self.slots.release())
+
+    def look_again(self) -> None:
+        """Look for more URLs, though nothing has changed at the hosts."""
+        self.changed.set()
 
     async def _next(self) -> Job | None:
         """Wait for the next thing to do; None when every URL has been started."""

@@ -1,8 +1,9 @@
 """Vectors of photos: in shards, and once they are indexed in segments.
 
-A shard is `embeddings/<fingerprint>/00000.npy` + `00000.json`. A vector belongs to the content of a
-photo, so each shard lists the SHA-256 of the photos whose vectors it holds, row by row, and a
-checksum of each row. The JSON file is written last: without it a shard does not exist.
+A shard is `embeddings/<fingerprint>/<name>.npy` + `<name>.json`. A vector belongs to the content of
+a photo, so each shard lists the SHA-256 of the photos whose vectors it holds, row by row, and a
+checksum of each row. Its name follows from those photos: whoever writes a shard again, on whatever
+machine, writes the same file. The JSON file is written last: without it a shard does not exist.
 
 When a build holds the vectors of a shard, the shard goes: they are on the disk once, in `segment`s.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class EmbeddingStore:
         self.folder, self._segments = folder, segments
 
     def shards(self) -> Iterator[Shard]:
-        """Yield the complete shards in the order in which they were written.
+        """Yield the complete shards.
 
         Raises:
             DamagedArtifactError: a shard's JSON file is not what was written.
@@ -106,7 +106,7 @@ class EmbeddingStore:
 
     def markers(self) -> list[Path]:
         """Return the JSON file of each complete shard."""
-        return sorted(self.folder.glob("[0-9]*.json"))
+        return sorted(self.folder.glob("*.json"))
 
     def sources(self) -> Iterator[Shard | Segment]:
         """Yield all that holds vectors; some photos may be in several.
@@ -115,6 +115,10 @@ class EmbeddingStore:
             DamagedArtifactError: the description of one is not what was written.
         """
         yield from self.shards()
+        yield from self.segments()
+
+    def segments(self) -> Iterator[Segment]:
+        """Yield the segments of its model; raises as `sources` does."""
         if self._segments is not None:
             yield from self._segments.of_model(self.folder.name)
 
@@ -124,10 +128,11 @@ class EmbeddingStore:
 
     def present(self, photos: Hashes) -> Mask:
         """(n, 32) SHA-256 of photos → (n,): which of them have a vector."""
-        mask = np.zeros(len(photos), np.bool_)
-        for _, positions, _ in self._find(photos):
-            mask[positions] = True
-        return mask
+        return _mask(photos, _find(photos, self.sources()))
+
+    def indexed(self, photos: Hashes) -> Mask:
+        """(n, 32) SHA-256 of photos → (n,): which of them have a vector in a segment."""
+        return _mask(photos, _find(photos, self.segments()))
 
     def checksums(self, photos: Hashes) -> Checksums:
         """(n, 32) SHA-256 of photos → (n, 8): checksums of their vectors; 0 where there is none.
@@ -135,13 +140,15 @@ class EmbeddingStore:
         They change whenever a vector does, whatever holds it.
         """
         checksums = np.zeros((len(photos), CHECKSUM_BYTES), np.uint8)
-        for source, positions, rows in self._find(photos):
+        for source, positions, rows in _find(photos, self.sources()):
             checksums[positions] = source.checksums[rows]
         return checksums
 
     def runtimes(self, photos: Hashes) -> list[str]:
         """Return what computed the vectors of (n, 32) photos: names and versions, sorted."""
-        return sorted({name for source, _, _ in self._find(photos) for name in source.runtimes})
+        return sorted(
+            {name for source, _, _ in _find(photos, self.sources()) for name in source.runtimes}
+        )
 
     def select(self, photos: Hashes) -> Iterator[tuple[Ids, F32Matrix]]:
         """Read the vectors of (n, 32) photos: yield positions among them, and (m, dim) vectors.
@@ -153,7 +160,7 @@ class EmbeddingStore:
         Raises:
             DamagedArtifactError: a shard or a segment is missing, or has changed.
         """
-        for source, positions, rows in self._find(photos):
+        for source, positions, rows in _find(photos, self.sources()):
             for block, vectors in source.blocks(rows):
                 yield positions[block], vectors
 
@@ -171,26 +178,13 @@ class EmbeddingStore:
             matrix[positions] = vectors
         return matrix
 
-    def _find(self, photos: Hashes) -> Iterator[tuple[Shard | Segment, Ids, Ids]]:
-        """Yield (source, positions of photos, their rows in it), each photo at most once."""
-        index = PhotoIndex(photos)
-        is_missing = np.ones(len(photos), np.bool_)
-        for source in self.sources() if len(photos) else ():
-            positions = index.rows(source.hashes)
-            rows = np.flatnonzero(positions >= 0)
-            rows = rows[is_missing[positions[rows]]]
-            if len(rows):
-                is_missing[positions[rows]] = False
-                yield source, positions[rows], rows
-
     def write(self, photos: Sequence[bytes], vectors: F32Matrix, runtime: str = "") -> Shard:
-        """Append a shard of (n, dim) vectors; when this returns, all of it is on the disk.
+        """Write the shard of (n, dim) vectors; when this returns, all of it is on the disk.
 
         `runtime` is what computed them, and its version: noted for people, it decides nothing.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = (self.folder / f"{number:05d}.npy" for number in itertools.count())
-        file = next(name for name in names if not name.with_suffix(".json").exists())
+        file = self.folder / f"{hashlib.sha256(b''.join(photos)).hexdigest()[:16]}.npy"
         vectors = np.ascontiguousarray(vectors, dtype=np.float32) + np.float32(0)  # no -0
         buffer = io.BytesIO()
         np.save(buffer, vectors, allow_pickle=False)
@@ -208,15 +202,39 @@ class EmbeddingStore:
         for marker in markers:
             marker.unlink(missing_ok=True)
             marker.with_suffix(".npy").unlink(missing_ok=True)
-        for file in self.folder.glob("[0-9]*.npy"):  # of which a killed run left the vectors
+        for file in self.folder.glob("*.npy"):  # of which a killed run left the vectors
             if not file.with_suffix(".json").exists():
                 file.unlink()
         with suppress(OSError):  # more is in it
             self.folder.rmdir()
 
 
+_Found = tuple[Shard | Segment, Ids, Ids]
+"""What holds vectors, positions among the photos asked for, and their rows in it."""
+
+
+def _find(photos: Hashes, sources: Iterable[Shard | Segment]) -> Iterator[_Found]:
+    """Find (n, 32) photos, each at most once."""
+    index = PhotoIndex(photos)
+    is_missing = np.ones(len(photos), np.bool_)
+    for source in sources if len(photos) else ():
+        positions = index.rows(source.hashes)
+        rows = np.flatnonzero(positions >= 0)
+        rows = rows[is_missing[positions[rows]]]
+        if len(rows):
+            is_missing[positions[rows]] = False
+            yield source, positions[rows], rows
+
+
+def _mask(photos: Hashes, found: Iterable[_Found]) -> Mask:
+    mask = np.zeros(len(photos), np.bool_)
+    for _, positions, _ in found:
+        mask[positions] = True
+    return mask
+
+
 def read_shard(marker: Path) -> Shard:
-    """Read a shard's JSON file: `read_shard(folder / "00000.json").vectors()`.
+    """Read a shard's JSON file: `read_shard(marker).vectors()`.
 
     Raises:
         DamagedArtifactError: it is not what was written.

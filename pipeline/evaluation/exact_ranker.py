@@ -58,6 +58,16 @@ class ExactRanker:
             order[query, is_unsure] = items[np.lexsort((items, distances))]
         return order
 
+    def distances(self, first: int, last: int, excluded: Sequence[Ids]) -> F64Matrix:
+        """(queries, n) float64: how far the items are that `rank` ranks, excluded ones infinitely.
+
+        But for rounding, these are the distances of a search.
+        """
+        squared, _ = self._squared(*self._queries.vectors(first, last))
+        for distances, items in zip(squared, excluded, strict=True):
+            distances[items] = np.inf
+        return np.sqrt(np.maximum(squared, 0))
+
     def _squared(self, vectors: F32Matrix, begin: Ids) -> tuple[F64Matrix, F64Vector]:
         """Return (queries, n) squared distances, and within what of each other they are unsure.
 

@@ -12,10 +12,11 @@ from pipeline.evaluation.exact_ranker import ExactRanker
 from pipeline.evaluation.exclusions import ExcludedCount, Exclusions, SharedValues
 from pipeline.evaluation.gallery import Gallery, QuerySet
 from pipeline.evaluation.metrics import METRICS, score
-from pipeline.evaluation.retriever import Retriever
-from pipeline.index.base import F64Array, Ids, Mask
+from pipeline.evaluation.retriever import Ranker, Retriever
+from pipeline.index.base import F64Array, F64Matrix, Ids, Mask
 from pipeline.progress import SILENT, Progress
 from pipeline.search.fusion import DEPTH, full_order_scores
+from pipeline.search.weighting import weighted_orders
 
 Value = TypeVar("Value")
 
@@ -29,8 +30,8 @@ class ExperimentResult:
     """How good the rankings are."""
 
     scores: F64Array
-    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; the fusion of
-    the engines, if there is one, comes after the retrievers."""
+    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; fusions of the
+    engines, if there are any, come after the retrievers."""
     answerable: Mask
     """(queries,) bool: which queries have a relevant item to find."""
     excluded: Mapping[str, ExcludedCount]
@@ -70,15 +71,19 @@ class RetrievalExperiment:
     def run(
         self,
         retrievers: Sequence[Retriever],
+        fusions: Sequence[F64Matrix | None] = (),
         *,
-        fuse: bool,
         progress: Progress = SILENT,
         query_block: int = QUERY_BLOCK,
     ) -> ExperimentResult:
-        """Rank by all retrievers, and score: `experiment.run(retrievers, fuse=True)`."""
-        rankers = [ExactRanker(r.gallery, self.queries.vectors(r)) for r in retrievers]
-        engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"] if fuse else []
-        scores = [np.empty((0, len(retrievers) + fuse, len(METRICS)))]
+        """Rank by all retrievers, and score: `experiment.run(retrievers, [None])`.
+
+        Each of `fusions` fuses the engines' lists: None by ranks, or (queries, engines) weights of
+        distances.
+        """
+        rankers = [self._ranker(retriever) for retriever in retrievers]
+        engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"]
+        scores = [np.empty((0, len(retrievers) + len(fusions), len(METRICS)))]
         counts = dict.fromkeys(self.exclusions, ExcludedCount())
         count = len(self.query_labels)
         query_block = max(1, min(query_block, MAX_RANKED // max(1, len(self.gallery_labels))))
@@ -95,14 +100,28 @@ class RetrievalExperiment:
                     is_relevant[not_listed] = False
                 sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
-                if fuse:
-                    orders.append(fused([orders[i] for i in engines]))
+                of_engines = [orders[i] for i in engines]
+                for weights in fusions:
+                    if weights is None:
+                        orders.append(fused(of_engines))
+                        continue
+                    distances = [rankers[i].distances(first, last, absent) for i in engines]
+                    of_queries = weights[first:last]
+                    orders.append(
+                        weighted_orders(of_engines, np.array(distances), of_queries, DEPTH)
+                    )
                 kept = relevant.any(axis=1)
                 answerable[first:last] = kept
                 lists = [np.take_along_axis(relevant, order, axis=1)[kept] for order in orders]
                 scores.append(np.stack([score(ranked, sizes[kept]) for ranked in lists], axis=1))
                 advance(last - first)
         return ExperimentResult(np.concatenate(scores), answerable, counts)
+
+    def _ranker(self, retriever: Retriever) -> Ranker:
+        vectors = self.queries.vectors(retriever)
+        if retriever.refined:
+            return retriever.refined(vectors, self.queries.items)
+        return ExactRanker(retriever.gallery, vectors)
 
     def _excluded(self, first: int, last: int) -> dict[str, list[Ids]]:
         """What is shared → the items excluded for it from the lists of the queries."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from pipeline.errors import DamagedArtifactError, PipelineError
 from pipeline.evaluation.metrics import RankedLists, precision
 from pipeline.index.base import Ids, Mask
 from pipeline.index.builds import SEGMENTS, Build
+from pipeline.index.recall import wilson
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.publish import GateVerdict
@@ -58,7 +58,7 @@ def judge(
         if before and not accept_losses:
             faults += _losses(name, published, before)
         try:
-            with EngineSearcher(Engine(name, config), opened) as searcher:
+            with EngineSearcher(Engine(name, config), opened, exact=True) as searcher:
                 check = _check(searcher, before)
                 checks[name] = check | {"precision": _precision(searcher, answering)}
         except PipelineError as error:
@@ -120,7 +120,9 @@ def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:
     A photo that can no longer be read counts as found.
     """
     first = [int(items[0]) for items in _items_of(searcher.build, rows)]
-    photos = [_read_photo(searcher, row, item) for row, item in zip(rows, first, strict=True)]
+    photos = [
+        read_indexed_photo(searcher, row, item) for row, item in zip(rows, first, strict=True)
+    ]
     results = searcher.search_all((photo for photo in photos if photo), K)
     return np.array(
         [
@@ -131,7 +133,7 @@ def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:
     )
 
 
-def _read_photo(searcher: EngineSearcher, row: int, item: int) -> bytes | None:
+def read_indexed_photo(searcher: EngineSearcher, row: int, item: int) -> bytes | None:
     """The file of a row's photo; None if it cannot be read, or has changed."""
     sha256 = searcher.build.photos[row].tobytes()
     path = searcher.catalog.photo_path(sha256, item)
@@ -207,7 +209,7 @@ def _precision(searcher: EngineSearcher, answering: Publication | None) -> dict[
         sizes[i] = len(result.hits)
         relevant[i, : sizes[i]] = [hit.item.category == category for hit in result.hits]
     mean = float(precision(RankedLists(relevant, np.maximum(sizes, 1)), K).mean())
-    low = wilson_low(mean, len(categories))
+    low, _ = wilson(mean, len(categories))
     return {"k": K, "queries": len(categories), "mean": mean, "low": low, "unmeasured": 0}
 
 
@@ -219,18 +221,6 @@ def _sample(searcher: EngineSearcher) -> dict[int, str]:
     records = filter(None, map(searcher.catalog.item, items))
     labeled = ((record.id, record.category) for record in records if record.category)
     return dict(islice(labeled, MAX_QUERIES))
-
-
-def wilson_low(mean: float, count: int, z: float = 1.96) -> float:
-    """Return the lower end of the 95 % interval of a mean of values in 0..1.
-
-    Wilson, Probable inference, the law of succession, and statistical inference, 1927. Of values
-    between 0 and 1 it is too wide, never too narrow; and it has a width where all are equal, which
-    the bootstrap has not.
-    """
-    center = mean + z * z / (2 * count)
-    margin = z * sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
-    return (center - margin) / (1 + z * z / count)
 
 
 def _measured(name: str, answering: Publication | None) -> dict[str, Any] | None:

@@ -35,6 +35,8 @@ class EvaluationOptions:
     """Components of the baseline PCA, where no autoencoder's latent says how many."""
     pca_preprocessing: Preprocessing = PCA_PREPROCESSING
     """What that PCA sees of photos."""
+    ablate: bool = False
+    """Whether to measure what each stage of a search gains."""
     query_block: int = QUERY_BLOCK
     """Queries ranked at a time."""
 

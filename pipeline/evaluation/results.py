@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.evaluation.ablation import StageGain
 from pipeline.evaluation.cost import Cost
 from pipeline.evaluation.exclusions import ExcludedCount
 from pipeline.evaluation.intervals import Estimate
@@ -54,6 +55,18 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class LabelHeldOut(HeldOut):
+    """The same of an engine that learned the values of a column from the items' labels."""
+
+    learned: str
+    """The column."""
+    source: str
+    """The engine whose vectors it learned from."""
+    source_scores: Scores | None
+    """That engine's over the same queries; None if there are none, or if it was not evaluated."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How good each engine of a catalog is at finding items of the query's label."""
 
@@ -90,10 +103,17 @@ class Evaluation:
     costs: tuple[Cost, ...]
     resamples: int
     seed: int
+    fusion_weights: tuple[Mapping[str, float], ...] = ()
+    """Engine → its weight in the fusion, for each fold of the queries, fitted to the other folds;
+    none where engines are fused by ranks."""
+    stages: tuple[StageGain, ...] = ()
+    """What each stage of a search gains, if that was asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values; what `imgsearch evaluate --json` prints."""
-        return asdict(self)
+        content = asdict(self)
+        measured = {name: content.pop(name) for name in ("fusion_weights", "stages")}
+        return content | {name: value for name, value in measured.items() if value}
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from pipeline.evaluation.pixels import U8Photos
 from pipeline.images import U8Image
-from pipeline.index.base import F32Matrix, Ids
+from pipeline.index.base import F32Matrix, F64Matrix, Ids
 
 Kind = Literal["engine", "fusion", "baseline"]
 
@@ -47,6 +47,14 @@ class VectorSet:
         """Keep some owners, ascending, who are then numbered from 0."""
         return VectorSet.of_items(self.read, self.owners[:, ::-1], chosen)
 
+    def subset_vectors(self, chosen: Ids) -> tuple[F32Matrix, Ids]:
+        """Return the vectors of some owners, ascending, and where each one's begin."""
+        begin = np.searchsorted(self.owners[:, 0], chosen)
+        counts = np.searchsorted(self.owners[:, 0], chosen, side="right") - begin
+        starts = np.cumsum(counts) - counts
+        entries = np.arange(counts.sum()) - np.repeat(starts - begin, counts)
+        return self.read(self.owners[entries, 1]), starts
+
     def vectors(self, first: int, last: int) -> tuple[F32Matrix, Ids]:
         """Return the vectors of the owners `first` to `last` - 1, and where each one's begin."""
         begin = np.searchsorted(self.owners[:, 0], np.arange(first, last + 1))
@@ -62,6 +70,16 @@ class PhotoEncoder(NamedTuple):
     """(n, height, width, 3) uint8 → (n, dim) float32."""
 
 
+class Ranker(Protocol):
+    """A gallery, ready to be ranked for some queries: `ExactRanker`, or as a search refines it."""
+
+    def rank(self, first: int, last: int, excluded: Sequence[Ids]) -> Ids:
+        """Rank for the queries `first` to `last` - 1: (queries, n), excluded ones last."""
+
+    def distances(self, first: int, last: int, excluded: Sequence[Ids]) -> F64Matrix:
+        """(queries, n) float64 distances from these queries, infinite for excluded items."""
+
+
 @dataclass(frozen=True)
 class Retriever:
     """One way of ranking a gallery of items for queries: by the distances of their vectors."""
@@ -73,3 +91,6 @@ class Retriever:
     """Loads what encodes other photos as the gallery's were."""
     warning: str | None = None
     """What to know before believing its scores."""
+    refined: Callable[[VectorSet, Ids | None], Ranker] | None = None
+    """Queries, and their positions in the gallery if they are of it → what ranks the gallery as a
+    search that refines; None: what ranks by distances."""

@@ -12,9 +12,10 @@ import numpy as np
 from pipeline.evaluation.experiment import ExperimentResult, RetrievalExperiment
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.results import HeldOut, LabelCount, Scores, System
+from pipeline.evaluation.results import HeldOut, LabelCount, LabelHeldOut, Scores, System
 from pipeline.evaluation.retriever import Kind, Retriever
-from pipeline.index.base import F64Array, Ids
+from pipeline.evaluation.trained import Trained, label_photos
+from pipeline.index.base import F64Array, Ids, Mask
 from pipeline.search.fusion import FUSED
 
 _KIND_ORDER = ("engine", "fusion", "baseline")  # in which systems are listed
@@ -69,22 +70,41 @@ class Summary:
         ]
         return tuple(sorted(systems, key=lambda system: _KIND_ORDER.index(system.kind)))
 
-    def held_out(self, trained_photos: Mapping[str, set[bytes]]) -> dict[str, HeldOut]:
+    def held_out(self, trained: Mapping[str, Trained]) -> dict[str, HeldOut]:
         """Score engines once more, each on the queries that it was not trained on.
 
-        `trained_photos` are those of every engine, in order; engines with none are left out.
+        `trained` are all engines, in order; those that no photo was used for are left out. So is
+        their fusion, if none of them learned labels.
         """
         queries = np.flatnonzero(self.result.answerable)
         photos = [self.experiment.queries.photos[query] for query in queries]
+        names = list(trained)
         held_out = {}
-        for engine, (name, trained) in enumerate(trained_photos.items()):
-            if trained:
-                is_new = np.array([trained.isdisjoint(of_query) for of_query in photos])
-                new = int(is_new.sum())
-                scores = self.result.scores[is_new][:, engine : engine + 1]
-                estimates = self.estimates(scores)[0] if new else None
-                held_out[name] = HeldOut(len(photos) - new, new, estimates)
+        for name, (used, learned) in trained.items():
+            if not used:
+                continue
+            is_new = np.array([used.isdisjoint(of_query) for of_query in photos])
+            new = int(is_new.sum())
+            counts = len(photos) - new, new
+            scores = self._of_engine(names, name, is_new)
+            if learned is None:
+                held_out[name] = HeldOut(*counts, scores)
+            else:
+                label, source = learned
+                of_source = self._of_engine(names, source, is_new)
+                held_out[name] = LabelHeldOut(*counts, scores, label, source, of_source)
+        if (used := label_photos(trained.values())) and len(trained) > 1:
+            is_new = np.array([used.isdisjoint(of_query) for of_query in photos])
+            scores = self.estimates(self.result.scores[is_new][:, -1:])[0] if is_new.any() else None
+            held_out[FUSED] = HeldOut(int((~is_new).sum()), int(is_new.sum()), scores)
         return held_out
+
+    def _of_engine(self, engines: list[str], name: str, queries: Mask) -> Scores | None:
+        """An engine's scores on some queries; None if it is not there, or if none are."""
+        if name not in engines or not queries.any():
+            return None
+        engine = engines.index(name)
+        return self.estimates(self.result.scores[queries][:, engine : engine + 1])[0]
 
     def estimates(self, scores: F64Array) -> list[Scores]:
         """(queries, systems, metrics) float64 → each system's means with their intervals."""

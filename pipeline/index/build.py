@@ -29,6 +29,7 @@ from pipeline.index.calibration import (
 from pipeline.index.merging import Arrangement, arrange
 from pipeline.index.parent import Parent, find_parent, note_indexed
 from pipeline.index.photo_search import PhotoSearch
+from pipeline.index.probing import overall_recall
 from pipeline.index.sealing import Sealer, sha256_array
 from pipeline.index.update import update_rows
 from pipeline.integrity import is_whole
@@ -54,6 +55,7 @@ def build_index(
 
     Raises:
         NotBuiltError: there is no photo with a vector.
+        NoRoomError: the disk or the memory is too small.
     """
     generation = catalog.seal_generation()
     shards = vectors.markers()
@@ -63,7 +65,7 @@ def build_index(
         build = parent.build
     else:
         with progress.task(f"{engine}: indexing", None, "photos") as advance:
-            seal = Sealer(builds.segments, vectors, description, advance)
+            seal = Sealer(builds.segments, vectors, description, advance, progress.note)
             content = {**description, "generation": generation}
             build = _make(parent, content, model, catalog, vectors, builds, seal)
     builds.use(build.path.name)
@@ -80,7 +82,9 @@ def describe(engine: str, model: ModelFolder, settings: IndexSettings) -> dict[s
         "model": model.path.name,
         "random_weights": model.has_random_weights,
         "dim": model.dim,
-        "index": settings.model_dump(mode="json", exclude={"keep_publications"}),
+        "index": settings.model_dump(
+            mode="json", exclude={"keep_publications", "milvus"}, exclude_none=True
+        ),
         "metric": "Euclidean",
     }
 
@@ -115,6 +119,9 @@ def _make(
         "without_vector": updated.without_vector,
         SEGMENTS: [segment.name for segment in arranged.segments],
     }
+    promise = content["index"].get("recall")
+    if promise and content["index"]["type"] == "pruned":  # others measure it elsewhere
+        content["recall"] = overall_recall(arranged.segments, promise).to_dict()
     checksums = [sha256_array(photos[query_rows]), sha256_array(arranged.changes)]
     named = {name: content[name] for name in content.keys() - {"generation"}}
     folder = builds.folder / digest([named, checksums, categories])
@@ -135,7 +142,7 @@ def _calibrated(
 ) -> list[NearestOther]:
     """What some photos find in the segments: only what may have changed is searched for again."""
     known = [] if before is None else read_queries(before)
-    index = open_segments(arranged.segments, arranged.rows.is_live)
+    index = open_segments(arranged.segments, arranged.rows.is_live, exact=True)
     try:
         search = PhotoSearch(index, arranged.row_items)
         is_changed = arranged.is_changed[arranged.rows.is_live]

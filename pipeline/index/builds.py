@@ -17,6 +17,7 @@ from pipeline.artifacts import MANIFEST, Manifest, damaged, read_manifest, remov
 from pipeline.embeddings.arrays import Hashes, Ids, parse_matrix
 from pipeline.embeddings.segment import Segment, SegmentStore
 from pipeline.errors import DamagedArtifactError
+from pipeline.index.recall import PromisedRecall
 from pipeline.index.segment_rows import SegmentRows
 from pipeline.integrity import read_current, read_published
 
@@ -97,6 +98,12 @@ class Build:
     def kind(self) -> str:
         """The type of its index, as `IndexSettings.type` names it."""
         return str(self.manifest["index"]["type"])
+
+    @property
+    def recall(self) -> PromisedRecall | None:
+        """What it promises, and what was measured; None if all its answers are exact."""
+        content = self.manifest.get("recall")
+        return None if content is None else PromisedRecall.from_dict(content)
 
     @cached_property
     def segment_rows(self) -> SegmentRows:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from pipeline.artifacts import damaged, read_file, read_json, write_json
 from pipeline.embeddings.arrays import parse_matrix
 from pipeline.index.base import F32Matrix, F64Vector, Ids
 from pipeline.index.bounds import FLOAT32_PRODUCTS, Coder
+from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.vectors import VectorFile, import_faiss, selector
 
 CODES_FILE, BASIS_FILE, BOUNDS_FILE = "codes.faiss", "basis.npy", "bounds.json"
+SAMPLE_ROWS = 8192  # that the coder is fitted to, and the clusters of an exact search
 PROBED_CLUSTERS = 4  # in which a limit of the distance is looked for
 _ROWS_PER_CLUSTER = 39  # of the sample: FAISS wants so many at least
 
@@ -30,12 +33,15 @@ class CodeFilter:
 
     @classmethod
     def make(
-        cls, coder: Coder, file: VectorFile, sample_rows: int, encoded_rows: int
+        cls, coder: Coder, file: VectorFile, clustering: Clustering, encoded_rows: int
     ) -> CodeFilter:
         """Encode all vectors of a file; clusters are fitted to a sample of them."""
-        index = byte_index(coder.length, cluster_count(file.rows, sample_rows))
-        sample = coder.codes(coder.project(file.read(spread_rows(file.rows, sample_rows))))
-        index.train(sample.values.astype(np.float32))
+        index = byte_index(coder.length, clustering.clusters)
+        rows = spread_rows(file.rows, clustering.sample_rows)
+        starts = range(0, len(rows), SAMPLE_ROWS)
+        parts = (file.read(rows[start : start + SAMPLE_ROWS]) for start in starts)
+        sample = [coder.codes(coder.project(part)).values.astype(np.float32) for part in parts]
+        index.train(np.concatenate(sample))
         error = 0.0
         for vectors in file.blocks(encoded_rows):
             codes = coder.codes(coder.project(vectors))
@@ -100,7 +106,7 @@ class CodeFilter:
         For each of (n, dim) float32, among `allowed` rows if given; None where more than
         `max_verified` rows would have to be compared.
         """
-        proposed_rows = 2 * k + 12  # the k-th nearest of them is near enough to the true one
+        proposed_rows = proposed_count(k)
         if proposed_rows > max_verified:
             yield from (None for _ in queries)
             return
@@ -119,8 +125,7 @@ class CodeFilter:
                     (code_squares,), (rows,) = self._index.search(
                         code, proposed_rows, params=everywhere
                     )
-                _, upper = self._file.squared(query, rows)
-                limit = np.sqrt(np.partition(upper, k - 1)[k - 1])
+                limit = self._file.limit(query, rows, k)
                 bound = self._coder.code_distance_bound(limit, error)
                 _, _, candidates = self._index.range_search(code, bound, params=everywhere)
                 if len(candidates) > max_verified:
@@ -130,6 +135,11 @@ class CodeFilter:
                     verified = len(candidates) + int(np.count_nonzero(code_squares >= bound))
                     yield *self._file.nearest(query, candidates, k), verified
 
+    @cached_property
+    def probe(self) -> ClusterProbe:
+        """The same codes, of which only the nearest clusters are looked at."""
+        return ClusterProbe(self._coder, self._error, self._index, self._file.rows)
+
     def _parameters(self, allowed: Any) -> tuple[Any, Any]:
         """Return FAISS's parameters to search all clusters, and the nearest ones."""
         faiss = import_faiss()
@@ -137,14 +147,33 @@ class CodeFilter:
         return everywhere, faiss.SearchParametersIVF(nprobe=PROBED_CLUSTERS, sel=allowed)
 
 
+def proposed_count(k: int) -> int:
+    """How many rows of the nearest codes to compare: the k-th of them limits the search well."""
+    return 2 * k + 12
+
+
 def spread_rows(rows: int, count: int) -> Ids:
     """Return up to `count` rows, spread evenly over all."""
     return np.linspace(0, rows - 1, min(rows, count)).astype(np.int64)
 
 
-def cluster_count(rows: int, sample_rows: int) -> int:
-    """How many clusters the codes are kept in."""
-    return max(1, min(int(rows**0.5 / 2), min(rows, sample_rows) // _ROWS_PER_CLUSTER))
+class Clustering(NamedTuple):
+    """Into how many clusters codes are sorted, and what these are fitted to."""
+
+    clusters: int
+    sample_rows: int
+
+    @classmethod
+    def coarse(cls, rows: int) -> Clustering:
+        """For an exact search, which looks into few of them only for a limit of the distance."""
+        limit = min(rows, SAMPLE_ROWS) // _ROWS_PER_CLUSTER
+        return cls(max(1, min(int(rows**0.5 / 2), limit)), SAMPLE_ROWS)
+
+    @classmethod
+    def fine(cls, rows: int) -> Clustering:
+        """For an approximate search, which looks at nothing else: see docs/benchmarks.md."""
+        count = max(1, min(int(2 * rows**0.5), rows // _ROWS_PER_CLUSTER))
+        return cls(count, count * _ROWS_PER_CLUSTER)
 
 
 def byte_index(length: int, clusters: int) -> Any:

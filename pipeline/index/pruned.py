@@ -9,20 +9,30 @@ flat index answers, which compares all.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import write_json
-from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F32Matrix, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.bounds import fit
-from pipeline.index.code_filter import BOUNDS_FILE, CodeFilter, cluster_count, spread_rows
+from pipeline.index.cluster_probe import ClusterProbe
+from pipeline.index.code_filter import (
+    BOUNDS_FILE,
+    SAMPLE_ROWS,
+    Clustering,
+    CodeFilter,
+    spread_rows,
+)
 from pipeline.index.vectors import VectorFile, distinct, import_faiss
 
-SAMPLE_ROWS = 8192  # that the coder is fitted to
 ENCODED_ROWS = 4096  # at a time
 QUERY_BLOCK = 256  # queries answered at a time
+
+Answer = tuple[F64Vector, Ids, int]
+"""To one query: (k,) distances and rows, and how many vectors were compared with it in full."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +57,20 @@ def write_pruned(
     file: VectorFile,
     options: PruningOptions = DEFAULTS,
     *,
+    clustering: Clustering | None = None,
     encoded_rows: int = ENCODED_ROWS,
 ) -> None:
-    """Write codes of a file's vectors into a folder.
+    """Write codes of a file's vectors into a folder, in the clusters of an exact search or others.
 
     There are none where they are of no use: if vectors are few, short or random.
 
     Raises:
         OSError: the files cannot be written.
     """
-    max_length = options.code_length or max_code_length(file.rows, file.dim, options)
+    clustering = clustering or Clustering.coarse(file.rows)
+    max_length = options.code_length or max_code_length(
+        file.rows, file.dim, clustering.clusters, options
+    )
     coder = None
     if max_length > 0 and file.rows >= max(1, options.min_coded_rows):
         sample = file.read(spread_rows(file.rows, SAMPLE_ROWS))
@@ -65,15 +79,15 @@ def write_pruned(
     if coder is None:
         write_json(folder / BOUNDS_FILE, {})
     else:
-        CodeFilter.make(coder, file, SAMPLE_ROWS, encoded_rows).save(folder)
+        CodeFilter.make(coder, file, clustering, encoded_rows).save(folder)
 
 
-def max_code_length(rows: int, dim: int, options: PruningOptions = DEFAULTS) -> int:
+def max_code_length(rows: int, dim: int, clusters: int, options: PruningOptions = DEFAULTS) -> int:
     """How many bytes a code may have, beside its row number (8), the basis and the centroids."""
     if not rows:
         return 0
     memory = options.max_memory_share * 4 * rows * dim - 8 * rows
-    return int(memory / (rows + 4 * dim + 4 * cluster_count(rows, SAMPLE_ROWS))) // 32 * 32
+    return int(memory / (rows + 4 * dim + 4 * clusters)) // 32 * 32
 
 
 class PrunedIndex:
@@ -102,6 +116,16 @@ class PrunedIndex:
         self._flat, self._options, self._query_block = flat, options, query_block
         self._code_filter = CodeFilter.open(folder, file, float32_products)
 
+    @property
+    def min_coded_rows(self) -> int:
+        """With fewer allowed rows these are sooner compared in full."""
+        return self._options.min_coded_rows
+
+    @property
+    def probe(self) -> ClusterProbe | None:
+        """Its codes, for an approximate search; None if they are of no use."""
+        return None if self._code_filter is None else self._code_filter.probe
+
     def close(self) -> None:
         """Close the files and their maps."""
         self._code_filter = None
@@ -118,18 +142,28 @@ class PrunedIndex:
         k = min(k, available)
         if self._code_filter is None or available < self._options.min_coded_rows or not k:
             return self._flat.search(queries, k, allowed)
-        distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-        verified = np.empty(len(queries), np.int64)
         max_verified = int(available * self._options.max_verified_share)
         answers = self._code_filter.search(queries, k, allowed, max_verified, self._query_block)
-        unanswered = []
-        for i, answer in enumerate(answers):
-            if answer is None:
-                unanswered.append(i)
-            else:
-                distances[i], rows[i], verified[i] = answer
-        if unanswered:
-            rest = self._flat.search(queries[unanswered], k, allowed)
-            distances[unanswered], rows[unanswered] = rest.distances, rest.rows
-            verified[unanswered] = rest.verified
-        return Neighbors(distances, rows, verified)
+        return joined(answers, queries, k, lambda rest: self._flat.search(rest, k, allowed))
+
+
+def joined(
+    answers: Iterable[Answer | None],
+    queries: F32Matrix,
+    k: int,
+    search: Callable[[F32Matrix], Neighbors],
+) -> Neighbors:
+    """Join the answers to (n, dim) queries; those that have none are searched for otherwise."""
+    distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+    verified = np.empty(len(queries), np.int64)
+    unanswered = []
+    for i, answer in enumerate(answers):
+        if answer is None:
+            unanswered.append(i)
+        else:
+            distances[i], rows[i], verified[i] = answer
+    if unanswered:
+        rest = search(queries[unanswered])
+        distances[unanswered], rows[unanswered] = rest.distances, rest.rows
+        verified[unanswered] = rest.verified
+    return Neighbors(distances, rows, verified)

@@ -86,11 +86,15 @@ class VectorFile(FlatFile):
             rows = rows[lower <= np.partition(upper, k - 1)[k - 1]]
         distances = np.empty(len(rows))
         for start in range(0, len(rows), self._read_rows):
-            difference = self.read(rows[start : start + self._read_rows]) - query.astype(np.float64)
-            squares = np.einsum("ij,ij->i", difference, difference)
-            distances[start : start + self._read_rows] = np.sqrt(squares)
+            vectors = self.read(rows[start : start + self._read_rows])
+            distances[start : start + self._read_rows] = distances_to(query, vectors)
         order = np.lexsort((rows, distances))[:k]
         return distances[order], rows[order]
+
+    def limit(self, query: F32Vector, rows: Ids, k: int) -> float:
+        """Return a distance within which k of these rows are; there are at least so many."""
+        _, upper = self.squared(query, rows)
+        return float(np.sqrt(np.partition(upper, k - 1)[k - 1]))
 
     def _sums(self, query: F32Vector, rows: Ids) -> F32Vector:
         """Sum up squared differences in float32, in place if the file is mapped."""
@@ -124,6 +128,13 @@ def _padded(queries: F32Matrix) -> F32Matrix:
     if n < 2 or n >= multiplied or PADDING * n < multiplied:
         return queries
     return np.concatenate([queries, np.zeros((multiplied - n, dim), np.float32)])
+
+
+def distances_to(query: F32Vector, vectors: F32Matrix) -> F64Vector:
+    """(dim,), (n, dim) float32 → (n,) float64: Euclidean distances, as all answers state them."""
+    difference = vectors - query.astype(np.float64)
+    distances: F64Vector = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distances
 
 
 def import_faiss() -> Any:

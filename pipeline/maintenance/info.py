@@ -11,13 +11,17 @@ from typing import Any
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
-from pipeline.config import Config
+from pipeline.config import Config, MilvusSettings
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
+from pipeline.index.recall import PromisedRecall
+from pipeline.models.projection import network_of, told_of_fit
 from pipeline.models.runtimes import runtime_of
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
+from pipeline.publish.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class DerivedModelInfo(ModelInfo):
+    """The model in use, of an engine that is made of another one's vectors."""
+
+    source: str  # that engine
+    fit: Mapping[str, Any]  # how well: of a head, on photos held out
+    told: str  # both, in one line
+
+
+@dataclass(frozen=True)
 class BuildInfo:
     """The index that answers; the one that was made last, where none is published."""
 
@@ -48,6 +61,16 @@ class BuildInfo:
     fingerprint: str
     bytes: int
     matches_model: bool
+    recall: PromisedRecall | None  # None: all its answers are exact
+
+
+@dataclass(frozen=True)
+class ServedBuildInfo(BuildInfo):
+    """The index that answers, where a Milvus server searches it; it is not asked."""
+
+    server: str  # its address
+    database: str
+    collection: str
 
 
 @dataclass(frozen=True)
@@ -78,10 +101,12 @@ class CatalogInfo:
     held: str | None  # why the last ingest changed nothing, if the source may be out of reach
     photos: int  # distinct ones that are available
     engines: Mapping[str, EngineInfo]
+    tuning: Tuning | None = None  # what was measured for the publication, if the settings ask
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return asdict(self)
+        """Return JSON-able values; `tuning` only where there is one."""
+        content = asdict(self)
+        return content if self.tuning else {k: v for k, v in content.items() if k != "tuning"}
 
 
 def catalog_info(config: Config) -> CatalogInfo:
@@ -112,6 +137,7 @@ def catalog_info(config: Config) -> CatalogInfo:
             held=catalog.get_meta("held"),
             photos=catalog.photo_count(),
             engines={name: _engine(Engine(name, config), published) for name in config.engines},
+            tuning=published.tuning if published else None,
         )
 
 
@@ -126,44 +152,59 @@ def size_on_disk(path: Path) -> int:
 
 
 def _engine(engine: Engine, published: Publication | None) -> EngineInfo:
-    model = engine.models.current()
+    model, index = engine.models.current(), engine.config.index
+    collection: Collection | None = None
     if published and engine.name in published.engines:
         build: Build | None = engine.builds.open(published.engines[engine.name].build)
+        if index.type == "milvus":
+            collection = published.collections.get(engine.name)
     else:
         build = engine.builds.current()
     return EngineInfo(
         bytes=size_on_disk(engine.folder),
         model=_model(engine, model) if model else None,
         vectors=len(engine.embeddings(model.fingerprint).photos()) if model else 0,
-        build=_build(build, model) if build else None,
+        build=_build(build, model, index.milvus, collection) if build else None,
         builds=[path.name for path in engine.builds.all()],
     )
 
 
 def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
     is_random = model.has_random_weights
-    return ModelInfo(
-        folder=str(model.path),
-        fingerprint=model.fingerprint,
-        runtime=runtime_of(model),
-        dim=model.dim,
-        parameters=model.manifest.get("parameters"),
-        weights="random" if is_random else model.recipe.get("weights"),
-        warning=random_weights_warning(engine.name) if is_random else None,
-        validation_mse=model.manifest.get("validation_mse"),
-        matches_configuration=engine.matches_settings(model),
-    )
+    known: dict[str, Any] = {
+        "folder": str(model.path),
+        "fingerprint": model.fingerprint,
+        "runtime": runtime_of(network_of(model)),
+        "dim": model.dim,
+        "parameters": model.manifest.get("parameters"),
+        "weights": "random" if is_random else model.recipe.get("weights"),
+        "warning": random_weights_warning(engine.name, model) if is_random else None,
+        "validation_mse": model.manifest.get("validation_mse"),
+        "matches_configuration": engine.matches_settings(model),
+    }
+    told = told_of_fit(engine.name, model)
+    if told is None:
+        return ModelInfo(**known)
+    source, fit = model.manifest["source"]["engine"], model.manifest["fit"]
+    return DerivedModelInfo(**known, source=source, fit=fit, told=told)
 
 
-def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
-    return BuildInfo(
-        id=build.path.name,
-        index=build.manifest["index"]["type"],
-        rows=build.manifest["rows"],
-        without_direction=build.without_direction,
-        items=build.manifest["items"],
-        dim=build.manifest["dim"],
-        fingerprint=build.fingerprint,
-        bytes=sum(map(size_on_disk, build.folders)),
-        matches_model=model is not None and build.fingerprint == model.fingerprint,
-    )
+def _build(
+    build: Build, model: ModelFolder | None, settings: MilvusSettings, collection: Collection | None
+) -> BuildInfo:
+    known: dict[str, Any] = {
+        "id": build.path.name,
+        "index": build.manifest["index"]["type"],
+        "rows": build.manifest["rows"],
+        "without_direction": build.without_direction,
+        "items": build.manifest["items"],
+        "dim": build.manifest["dim"],
+        "fingerprint": build.fingerprint,
+        "bytes": sum(map(size_on_disk, build.folders)),
+        "matches_model": model is not None and build.fingerprint == model.fingerprint,
+        "recall": (collection or build).recall,
+    }
+    if collection is None:
+        return BuildInfo(**known)
+    server, database = settings.uri, settings.database
+    return ServedBuildInfo(**known, server=server, database=database, collection=collection.name)

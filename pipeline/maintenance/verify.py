@@ -20,8 +20,9 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED
 from pipeline.maintenance import photo_items
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying
+from pipeline.maintenance.verify_duplicates import duplicate_problems
 from pipeline.maintenance.verify_engine import engine_problems
-from pipeline.maintenance.verify_published import publication_problems
+from pipeline.maintenance.verify_published import collection_problems, publication_problems
 from pipeline.progress import SILENT, Progress
 
 Problems = Iterator[Problem]
@@ -36,8 +37,16 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         NotBuiltError: there is no catalog yet.
     """
     verdict = Verdict()
-    found = chain(_documents(config.folder), _ledger(config, verdict, progress))
+    found = chain(
+        _documents(config.folder),
+        _ledger(config, verdict, progress),
+        duplicate_problems(config),
+    )
     verdict.problems = list(dict.fromkeys(found))
+    if config.index.type == "milvus" and not verdict.problems:
+        # What is damaged here cannot be compared with what is there.
+        with progress.task("verifying what Milvus holds", None, "collections"):
+            verdict.problems = list(dict.fromkeys(collection_problems(config)))
     return verdict
 
 

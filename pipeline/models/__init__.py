@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import AutoencoderSettings, OnnxSettings, PretrainedSettings
+from pipeline.config import (
+    AutoencoderSettings,
+    DerivedSettings,
+    OnnxSettings,
+    PretrainedSettings,
+    source_of,
+)
 from pipeline.models import autoencoder, onnx_file, pretrained, runtimes
 from pipeline.models.network_model import NetworkModel
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
 
-EngineSettings = AutoencoderSettings | PretrainedSettings | OnnxSettings
+EngineSettings = AutoencoderSettings | PretrainedSettings | OnnxSettings | DerivedSettings
 
 
 def recipe(
@@ -22,18 +28,23 @@ def recipe(
 ) -> dict[str, Any]:
     """Return the settings that decide a model's weights and vectors; the photos decide the rest.
 
-    The recipe of its teacher, one of `engines`, is part of it. Without `read_file`, a local file of
-    weights is not read to compute its checksum.
+    The recipe of its source or teacher, one of `engines`, is part of it. Without `read_file`, a
+    local file of weights is not read to compute its checksum.
     """
     if isinstance(settings, PretrainedSettings):
         return pretrained.recipe(settings, read_file=read_file)
     if isinstance(settings, OnnxSettings):
         return onnx_file.recipe(settings, read_file=read_file)
-    recipe_ = autoencoder.recipe(settings)
-    if settings.teacher and engines:
-        teacher = recipe(engines[settings.teacher], read_file=read_file)
+    if isinstance(settings, AutoencoderSettings):
+        recipe_, role = autoencoder.recipe(settings), "teacher"
+    else:
+        recipe_ = settings.model_dump(mode="json", exclude={"retrain_share"})
+        role = "source"
+    name = source_of(settings)
+    if name and engines:
+        source = recipe(engines[name], engines, read_file=read_file)
         # Not as one nested value: `ModelFolder.is_made_by` compares key by key.
-        recipe_ |= {f"teacher's {key}": value for key, value in teacher.items()}
+        recipe_ |= {f"{role}'s {key}": value for key, value in source.items()}
     return recipe_
 
 
@@ -47,6 +58,17 @@ def stem(settings: AutoencoderSettings, teacher: ModelFolder) -> autoencoder.Ste
         return None
     weights = pretrained.layer_weights(teacher)
     return autoencoder.Stem(teacher.embedding["network"], settings.stem_layer, weights)
+
+
+def check_stem(name: str, settings: AutoencoderSettings, teacher: EngineSettings) -> None:
+    """Check that a teacher's network can be cut where the settings of an autoencoder say, if any.
+
+    Raises:
+        ConfigError: it has no such layer, or one that cannot be the last of a stem.
+    """
+    if settings.stem_layer is not None and isinstance(teacher, PretrainedSettings):
+        stem_ = autoencoder.Stem(teacher.network, settings.stem_layer)
+        autoencoder.check_stem(name, stem_, settings.input_size)
 
 
 def fetch(

@@ -47,6 +47,11 @@ class ModelFolder:
     manifest: Manifest
 
     @property
+    def engine(self) -> str:
+        """The engine whose model it is, by where it lies."""
+        return self.path.parents[1].name
+
+    @property
     def recipe(self) -> Mapping[str, Any]:
         """The settings that the model was made by."""
         return dict(self.manifest["recipe"])
@@ -71,7 +76,7 @@ class ModelFolder:
     @property
     def is_normalized(self) -> bool:
         """Whether its vectors are directions, of unit length: a vector of zeros is none then."""
-        return bool(self.embedding.get("normalize", False))
+        return bool(self.embedding.get("normalize") or self.embedding.get("keeps_zeros"))
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -221,10 +226,15 @@ class ModelStore:
         return model
 
 
-def random_weights_warning(engine: str) -> str:
-    """Say that an engine's results mean nothing, and what to do."""
+def random_weights_warning(engine: str, model: ModelFolder) -> str:
+    """Say that an engine's results mean nothing, and what to do.
+
+    The weights are those of the engine that it is made of, if it is.
+    """
+    network = model.manifest.get("network", engine)
+    whose = "" if network == engine else f"made of vectors of {network}, by "
     return (
-        f"{engine}: RANDOM weights, which were never trained; for real results set"
-        f" engines.{engine}.weights to the path of a weights file, or to imagenet where there is a"
-        f" network with engines.{engine}.when_unavailable=fail, and run `imgsearch build`"
+        f"{engine}: {whose}RANDOM weights, which were never trained; for real results set"
+        f" engines.{network}.weights to the path of a weights file, or to imagenet where there is a"
+        f" network with engines.{network}.when_unavailable=fail, and run `imgsearch build`"
     )

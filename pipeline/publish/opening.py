@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
+from pipeline.config.schema import DUPLICATES
+from pipeline.duplicates.near_duplicates import NearDuplicates
+from pipeline.duplicates.store import DuplicateStore
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
@@ -22,6 +28,28 @@ class OpenPublication:
     publication: Publication
     catalog: Catalog
     """The ledger as it was, for reading from several threads."""
+    loaded: dict[Path, Any] = field(default_factory=dict)
+    """What its engines have loaded and share: a model's folder → the model."""
+
+    @cached_property
+    def duplicates(self) -> NearDuplicates:
+        """What tells near-duplicates among its photos, read when it is first asked for.
+
+        It belongs to the contents of photos, not to a publication: a photo that has not been
+        compared yet is a near-duplicate of none.
+
+        Raises:
+            NotBuiltError: no build has looked for near-duplicates.
+            DamagedArtifactError: what was kept is not what was written.
+        """
+        known = DuplicateStore(self.catalog.folder / DUPLICATES).read()
+        if known is None:
+            raise NotBuiltError(
+                "no build has looked for near-duplicates",
+                where=self.catalog.folder,
+                hint="set `duplicates: true` and run `imgsearch build`",
+            )
+        return NearDuplicates(known)
 
     def build_of(self, engine: Engine) -> Build:
         """Return the index by which an engine answers.
@@ -51,10 +79,12 @@ def open_publication(config: Config, wanted: int | str | None = None) -> Iterato
         QueryError: there is no such publication.
         DamagedArtifactError: it is not what was written.
     """
+    store = PublicationStore(config)
     with (
-        PublicationStore(config).leased(wanted) as publication,
+        store.leased(wanted) as publication,
         open_catalog(config, publication) as catalog,
     ):
+        catalog.keep_columns(store.columns_folder(publication.number))
         yield OpenPublication(publication, catalog)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from pipeline.artifacts import Manifest
 from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
+from pipeline.publish.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,25 @@ class Publication:
     """What the gate found, engine by engine."""
     faults: tuple[str, ...] = ()
     """Why it must not answer, a sentence each; none if it may."""
+    tuning: Tuning | None = None
+    """What was measured for it, where the settings ask for that."""
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+    """Where a Milvus server searches: what it holds of each engine's index."""
 
     def is_same_as(self, other: Publication | None) -> bool:
-        """Whether both give the same answers."""
+        """Whether both have the same items and indexes."""
         return other is not None and (self.generation, self.engines) == (
             other.generation,
             other.engines,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return asdict(self) | {"faults": list(self.faults)}
+        """Return JSON-able values; `tuning` and `collections` only where there are some."""
+        content = asdict(self) | {"faults": list(self.faults)}
+        for name in ("tuning", "collections"):
+            if not content[name]:
+                del content[name]
+        return content
 
     @classmethod
     def from_dict(cls, manifest: Manifest) -> Self:
@@ -74,6 +84,12 @@ class Publication:
         Raises:
             KeyError, TypeError: the manifest is of something else.
         """
+        manifest = {"collections": {}, "tuning": None, **manifest}
         content = {name: manifest[name] for name in cls.__dataclass_fields__}
-        engines = {name: PublishedEngine(**one) for name, one in content["engines"].items()}
-        return cls(**content | {"engines": engines, "faults": tuple(content["faults"])})
+        content["engines"] = {n: PublishedEngine(**one) for n, one in content["engines"].items()}
+        content["faults"] = tuple(content["faults"])
+        content["tuning"] = content["tuning"] and Tuning.from_dict(content["tuning"])
+        content["collections"] = {
+            name: Collection.from_dict(one) for name, one in content["collections"].items()
+        }
+        return cls(**content)

@@ -150,6 +150,10 @@ class PublicationStore:
             if wanted is None and is_gone and self.current_number() == number:
                 raise damaged(self._manifest(number), "it is missing")
 
+    def columns_folder(self, number: int) -> Path:
+        """Where columns of a publication's items are kept: see `catalog/column_store.py`."""
+        return self.folder / str(number) / "columns"
+
     def _answering(self) -> int:
         number = self.current_number()
         if number is None:

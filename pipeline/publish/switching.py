@@ -9,6 +9,7 @@ from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.errors import GateError, NotBuiltError, QueryError
 from pipeline.locks import lock
+from pipeline.publish.collections import point_aliases
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import Pointer, PublicationStore
 
@@ -27,6 +28,7 @@ def roll_back(config: Config, wanted: int | str | None = None) -> Publication:
         GateError: the gate refused it, so it has never answered.
         NotBuiltError: nothing is published yet, or an index of it is not there.
         DamagedArtifactError: it is not what was written.
+        VectorDatabaseError: `index.type` is `milvus`, and the server does not let it answer.
     """
     with changing(config) as (store, pointer):
         if wanted is None:
@@ -40,6 +42,7 @@ def roll_back(config: Config, wanted: int | str | None = None) -> Publication:
                 hint="run `imgsearch publish --force` to let it",
             )
         _check_there(config, publication)
+        point_aliases(config, publication)
         store.use(publication.number)
     return publication
 
@@ -49,13 +52,14 @@ def force(config: Config) -> Publication:
 
     Raises:
         QueryError: there is none.
-        NotBuiltError, DamagedArtifactError: as `roll_back`.
+        NotBuiltError, DamagedArtifactError, VectorDatabaseError: as `roll_back`.
     """
     with changing(config) as (store, pointer):
         publication = store.get(pointer.newest + 1)
         if publication is None:
             raise QueryError("no publication is kept aside", where=store.folder)
         _check_there(config, publication)
+        point_aliases(config, publication)
         store.use(publication.number)
     return publication
 

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import library_versions, parse_json
+from pipeline.catalog.labels import values_of
 from pipeline.config import Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate_detailed
-from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.reconstruction import ReconstructionSample
 from pipeline.evaluation.results import Evaluation
+from pipeline.models.projection import told_of_fit
 from pipeline.models.store import HISTORY
 from pipeline.progress import SILENT, Progress
 from pipeline.report.example_queries import ExampleQuery, example_queries
@@ -46,10 +47,11 @@ class EngineSummary:
     parameters: int | None
     fingerprint: str
     build: str
-    index: str  # its type
+    index: str  # its type, and its recall if it is not exact
     photos: int
     items: int
     warning: str | None  # what to know before believing its answers
+    told: str | None  # what it was made of, if of another engine's vectors, and how well
     training: TrainingHistory | None  # None if it was not trained here
     distances: npt.NDArray[np.float64]
     """(n,) float64, ascending: from photos of the catalog to their nearest neighbor."""
@@ -119,7 +121,13 @@ def report_data(
         )
 
 
-_NETWORKS = {"autoencoder": "architecture", "pretrained": "network", "onnx": "file"}
+_NETWORKS = {
+    "autoencoder": "architecture",
+    "pretrained": "network",
+    "onnx": "file",
+    "reduced": "of",
+    "head": "of",
+}
 
 
 def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
@@ -140,10 +148,13 @@ def summarize_engine(searcher: EngineSearcher) -> EngineSummary:
         parameters=model.manifest.get("parameters"),
         fingerprint=searcher.build.fingerprint,
         build=searcher.build.path.name,
-        index=searcher.build.kind,
+        index=f"{searcher.build.kind}; {searcher.recall}"
+        if searcher.recall
+        else searcher.build.kind,
         photos=searcher.build.manifest["rows"],
         items=searcher.build.manifest["items"],
         warning=searcher.warning,
+        told=told_of_fit(searcher.name, model),
         training=TrainingHistory(history["loss"], history["val_loss"]) if history else None,
         distances=calibration.distances,
         limit=calibration.limit(percentile),

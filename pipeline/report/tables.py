@@ -12,8 +12,8 @@ from rich.text import Text
 from pipeline.report.text import cell, counted, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
-    from pipeline.evaluation.compare import Comparison, QueryComparison
-    from pipeline.evaluation.results import Evaluation
+    from pipeline.evaluation.comparison import Comparison, QueryComparison
+    from pipeline.evaluation.results import Evaluation, Scores
     from pipeline.search.result import FusedHit, Hit
 
 Renderable = Table | Text
@@ -34,6 +34,9 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Renderable]:
     )
     headings = ("ranked by", *evaluation.systems[0].scores)
     yield _table(headings, means, "Means with 95 % intervals")
+    yield from map(cell, _weights(evaluation))
+    if evaluation.stages:
+        yield _stages(evaluation)
     yield from map(cell, _held_out(evaluation))
     yield _by_label(evaluation)
     if evaluation.reconstructions:
@@ -104,16 +107,51 @@ def _conditions(evaluation: Evaluation) -> Iterator[str]:
             yield f"left out, as they show the same {what} as the query: {items}"
 
 
+def _weights(evaluation: Evaluation) -> Iterator[str]:
+    """Say how the engines were fused, if by weights."""
+    if evaluation.fusion_weights:
+        by_engine = []
+        for name in evaluation.fusion_weights[0]:
+            weights = sorted(one[name] for one in evaluation.fusion_weights)
+            low, high = weights[0], weights[-1]
+            by_engine.append(f"{name} {low:.2f}" + (f" to {high:.2f}" if low < high else ""))
+        yield f"fused by weights, fitted to other folds: {', '.join(by_engine)}"
+
+
+def _stages(evaluation: Evaluation) -> Table:
+    rows = []
+    for stage in evaluation.stages:
+        chosen = f" ({', '.join(dict.fromkeys(stage.chosen))})" if stage.chosen else ""
+        gains = (f"{e.mean:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for e in stage.gains.values())
+        rows.append((f"{stage.stage}{chosen}", stage.of, f"{stage.queries:,}", *gains))
+    headings = ("stage", "beside", "queries", *evaluation.stages[0].gains)
+    return _table(headings, rows, "Gains by stage, paired by query, with 95 % intervals")
+
+
 def _held_out(evaluation: Evaluation) -> Iterator[str]:
     """Say which scores flatter, and what they are over the queries not trained on."""
+    from pipeline.evaluation.results import LabelHeldOut
+    from pipeline.search.fusion import FUSED
+
     for engine, held_out in evaluation.held_out.items():
-        if held_out.trained_on:
-            scores = ", ".join(f"{k} {e.mean:.3f}" for k, e in (held_out.scores or {}).items())
-            others = counted(held_out.queries, "query")
-            yield (
-                f"{engine} was trained on photos of {held_out.trained_on:,} of these queries, which"
-                f" flatters it; without them, on {others}: {scores or 'none'}"
-            )
+        if not held_out.trained_on:
+            continue
+        trained, of_source = "was trained on photos of", ""
+        if isinstance(held_out, LabelHeldOut):
+            trained = f"learned {held_out.learned} from items of"
+            if held_out.source_scores:
+                of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
+        if engine == FUSED:
+            trained = "has engines that learned labels of items of"
+        others = counted(held_out.queries, "query")
+        yield (
+            f"{engine} {trained} {held_out.trained_on:,} of these queries, which flatters it;"
+            f" without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
+        )
+
+
+def _means(scores: Scores | None) -> str:
+    return ", ".join(f"{metric} {estimate.mean:.3f}" for metric, estimate in (scores or {}).items())
 
 
 def _by_label(evaluation: Evaluation) -> Table:

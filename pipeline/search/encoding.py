@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import models
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.engine import Engine, image_limits
 from pipeline.errors import NoLookError, PipelineError, QueryError, RejectedImage
@@ -18,9 +16,8 @@ from pipeline.images import Auto, Region, U8Image
 from pipeline.index.base import F32Matrix, VectorIndex
 from pipeline.index.builds import Build
 from pipeline.models.base import EmbeddingModel
-from pipeline.models.onnx_file import TextTower
-from pipeline.models.runtimes.base import max_rounding
 from pipeline.models.store import ModelFolder
+from pipeline.search.loaded_models import LoadedModel
 from pipeline.search.query import (
     EncodedPhoto,
     EncodedQuery,
@@ -57,20 +54,17 @@ class QueryEncoder:
         model_folder: ModelFolder,
         build: Build,
         index: VectorIndex,
+        loaded: LoadedModel,
     ) -> None:
         self.engine, self._catalog = engine, catalog
         self._model_folder, self._build, self._index = model_folder, build, index
         self._limits = image_limits(engine.config)
-        self._model: EmbeddingModel | None = None
-        self._model_lock = Lock()
+        self._loaded = loaded
 
     @property
     def model(self) -> EmbeddingModel:
         """The model that made the vectors, loaded once, when a photo first needs it."""
-        with self._model_lock:
-            if self._model is None:
-                self._model = models.load(self.engine.name, self._model_folder, for_queries=True)
-            return self._model
+        return self._loaded.model
 
     @property
     def is_normalized(self) -> bool:
@@ -118,15 +112,12 @@ class QueryEncoder:
         if not photos:
             return [query for query in prepared if not isinstance(query, PreparedPhoto)]
         pixels = np.stack([photo.pixels for photo in photos])
-        vectors, percentiles = self.model.encode(pixels), self._ood_percentiles(pixels)
-        encoded = (
-            self._photo(vector, percentile, photo.region)
-            for vector, percentile, photo in zip(vectors, percentiles, photos, strict=True)
-        )
+        columns = (*self._loaded.encode(pixels), self._ood_percentiles(pixels), photos)
+        encoded = (self._photo(*row) for row in zip(*columns, strict=True))
         return [next(encoded) if isinstance(query, PreparedPhoto) else query for query in prepared]
 
     def _photo(
-        self, vector: F32Vector, percentile: float | None, region: Region | None
+        self, vector: F32Vector, rounding: float, percentile: float | None, photo: PreparedPhoto
     ) -> EncodedQuery | QueryError:
         """Take a photo's vector for a query, unless it has no direction and so no neighbors."""
         if self.is_normalized and not vector.any():
@@ -136,7 +127,7 @@ class QueryEncoder:
                 hint="search with another photo, or with another engine",
             )
         query = QueryVectors(vector[np.newaxis])
-        return EncodedQuery(query, percentile, max_rounding(vector), region)
+        return EncodedQuery(query, percentile, rounding, photo.region)
 
     def _ood_percentiles(self, photos: npt.NDArray[np.uint8]) -> Sequence[float | None]:
         """How far out of distribution these photos are, in percentiles of the held-out photos'."""
@@ -167,16 +158,10 @@ class QueryEncoder:
             raise QueryError(message, hint=self._why_not_indexed(item))
         return self._index.vectors(rows)
 
-    @cached_property
-    def _tower(self) -> TextTower | None:
-        """What encodes words, if the model has it and the settings still want it."""
-        if getattr(self.engine.settings, "text", None) is None:
-            return None
-        return models.load_text_tower(self._model_folder)
-
     def _text(self, words: str, look: WordRanking | None) -> EncodedQuery:
-        with self._model_lock:
-            tower = self._tower
+        # What encodes words, if the model has it and the settings still want it.
+        has_tower = getattr(self.engine.settings, "text", None) is not None
+        tower = self._loaded.text_tower if has_tower else None
         if tower is not None:
             return EncodedQuery(QueryVectors(tower.encode([words])), is_calibrated=False)
         if look is None:

@@ -35,16 +35,32 @@ def fuse(
     Each list is ordered, nearest first. Give lists of equal depth, `DEPTH` or k if that is more: an
     item counts as absent where a list does not reach it. `fuse({"a": hits, "b": others}, k=3)`.
     """
+    ids, ranks = ranks_in(lists)
+    return fused_hits(lists, ids, ranks, reciprocal(ranks, constant), k)
+
+
+def ranks_in(lists: Mapping[str, Sequence[Hit | TextHit]]) -> tuple[list[int], F64Array]:
+    """Return the n items of some lists, by id; (lists, n) ranks, infinite where one lacks it."""
+    ids = sorted({hit.item.id for hits in lists.values() for hit in hits})
+    column = {item: i for i, item in enumerate(ids)}
+    ranks = np.full((len(lists), len(ids)), np.inf)
+    for row, hits in zip(ranks, lists.values(), strict=True):
+        row[[column[hit.item.id] for hit in hits]] = np.arange(1, len(hits) + 1)
+    return ids, ranks
+
+
+def fused_hits(
+    lists: Mapping[str, Sequence[Hit | TextHit]],
+    ids: Sequence[int],
+    ranks: F64Array,
+    scores: F64Array,
+    k: int,
+) -> tuple[FusedHit, ...]:
+    """Return the k items with the highest (n,) scores; `ids` and `ranks` are of `ranks_in`."""
     hits: dict[int, Hit | TextHit] = {}
     for engine_hits in lists.values():
         for hit in engine_hits:
             hits.setdefault(hit.item.id, hit)
-    ids = sorted(hits)
-    column = {item: i for i, item in enumerate(ids)}
-    ranks = np.full((len(lists), len(ids)), np.inf)
-    for row, engine_hits in zip(ranks, lists.values(), strict=True):
-        row[[column[hit.item.id] for hit in engine_hits]] = np.arange(1, len(engine_hits) + 1)
-    scores = reciprocal(ranks, constant)
     best = np.argsort(-scores, kind="stable")[:k].tolist()
     return tuple(
         FusedHit(
@@ -54,6 +70,7 @@ def fuse(
             hits[ids[i]].item,
             hits[ids[i]].photo,
             hits[ids[i]].sha256,
+            hits[ids[i]].similar,
         )
         for rank, i in enumerate(best, 1)
     )

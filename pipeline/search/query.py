@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import QueryError, RejectedImage
 from pipeline.images import Auto, ImageLimits, Region
+from pipeline.publish.tuning import Refining
 from pipeline.search.ranking import QueryVectors
 
 F32Vector = npt.NDArray[np.float32]
@@ -96,6 +97,8 @@ class Filters(TypedDict, total=False):
     """A column, of each value of which only the nearest item is found."""
     text: str | None
     """Words that items must have: all of them, or as many as k items have (`catalog/words.py`)."""
+    collapse: bool | None
+    """Whether near-duplicates of what is found are hidden behind it; None: as `search.collapse`."""
 
 
 class Options(Filters, total=False):
@@ -107,6 +110,8 @@ class Options(Filters, total=False):
     """Items toward which the query is moved."""
     unlike: Examples
     """Items away from which it is moved."""
+    refine: Refining | None
+    """How the order is refined; None: as `search.refine`."""
 
 
 def read_photo(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.catalog.records import ItemRecord
 from pipeline.images import Region
+from pipeline.index.recall import PromisedRecall
+from pipeline.publish.tuning import Refine
+from pipeline.search.ranking import QueryVectors
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Hit:
     """The item's nearest photo; None if the ledger knows no file of it."""
     sha256: str
     """The SHA-256 of that photo's file, which names it: in hexadecimal."""
+    similar: tuple[int, ...] = ()
+    """Ids of near-duplicates that are hidden behind it, nearest first; none without `collapse`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -35,6 +40,7 @@ class Hit:
             "distance": self.distance,
             "percentile": self.percentile,
             **_item_and_photo(self.item, self.photo, self.sha256),
+            **_similar(self.similar),
         }
 
 
@@ -52,6 +58,8 @@ class FusedHit:
     """The photo by which the first engine that lists the item found it."""
     sha256: str
     """The SHA-256 of that photo's file."""
+    similar: tuple[int, ...] = ()
+    """Ids of near-duplicates that are hidden behind it; none without `collapse`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -60,6 +68,7 @@ class FusedHit:
             "score": self.score,
             "ranks": dict(self.ranks),
             **_item_and_photo(self.item, self.photo, self.sha256),
+            **_similar(self.similar),
         }
 
 
@@ -75,6 +84,8 @@ class TextHit:
     """The item's first photo; None if the ledger knows no file of it."""
     sha256: str
     """The SHA-256 of that photo's file."""
+    similar: tuple[int, ...] = ()
+    """Items hidden behind it: none, as words show near-duplicates side by side."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -91,8 +102,8 @@ class EngineResult:
 
     engine: str
     hits: tuple[Hit, ...]
-    """Nearest first, ordered by (distance, item id); where words were given, those that have more
-    of them go first."""
+    """Nearest first, ordered by (distance, item id), unless the order was `refined`; where words
+    were given, those that have more of them go first."""
     no_match: bool
     """Whether nothing in the catalog is like the query: its nearest hit is unusually far, or the
     photo itself is out of distribution, beyond the percentile `search.no_match_percentile`."""
@@ -109,20 +120,28 @@ class EngineResult:
     region: Region | None = None
     """The part of the photo that was searched with, (x, y, w, h) as fractions of the upright photo;
     None if that was the whole, or no photo."""
+    recall: PromisedRecall | None = None
+    """Which share of the nearest the index finds; None if it finds them all."""
+    refined: Refine | None = None
+    """How the order was refined, `expand` or `rerank`; None: hits are in the order of distances."""
+    searched: QueryVectors | None = field(default=None, repr=False, compare=False)
+    """The vectors that the index was searched with."""
 
     def first(self, k: int) -> EngineResult:
         """Return the same answer with its k nearest hits."""
         return replace(self, hits=self.hits[:k])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
+        """Return JSON-able values; `refined` only where the order was."""
         return {
+            **({"refined": self.refined} if self.refined else {}),
             "hits": [hit.to_dict() for hit in self.hits],
             "no_match": self.no_match,
             "ood_percentile": self.ood_percentile,
             "build": self.build,
             "fingerprint": self.fingerprint,
             "warning": self.warning,
+            **({} if self.recall is None else {"recall": self.recall.to_dict()}),
         }
 
 
@@ -190,3 +209,7 @@ def _item_and_photo(item: ItemRecord, photo: Path | None, sha256: str) -> dict[s
         "photo": None if photo is None else str(photo),
         "sha256": sha256,
     }
+
+
+def _similar(items: tuple[int, ...]) -> dict[str, list[int]]:
+    return {"similar": list(items)} if items else {}

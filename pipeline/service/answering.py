@@ -86,12 +86,14 @@ def _search(
     searched: Options = {
         "where": options.where,
         "group_by": options.group_by,
+        "collapse": options.collapse,
         "min_distance": options.min_distance,
         "max_distance": math.inf if options.max_distance is None else options.max_distance,
         "text": None if isinstance(query, Text) else options.text,
         "look": isinstance(options, SearchRequest) and options.look,
         "like": options.like,
         "unlike": options.unlike,
+        "refine": options.refine,
     }
     found = searcher.search(query, options.k, region=options.region, fuse=options.fuse, **searched)
     result = found.to_dict()

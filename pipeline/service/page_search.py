@@ -28,7 +28,7 @@ from pipeline.service.queries import SearchInput, SearchOptions, read_request
 from pipeline.service.resources import Resources
 
 _QUERIES = {"item", "url", "upload"}
-_PASSED_ON = (*_QUERIES, "text", "like", "unlike", "k", "group_by", "region")
+_PASSED_ON = (*_QUERIES, "text", "like", "unlike", "k", "group_by", "collapse", "region")
 _HAS_PHOTO = "x-photo-at-hand"  # a header by which the page's script says that it shows the photo
 _COPY, _COPY_QUALITY = "fit 480", 80
 _PHOTO = ShownQuery("photo", "", "", "Looks like this photo")

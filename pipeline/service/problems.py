@@ -22,6 +22,7 @@ from pipeline.errors import (
     QueryError,
     RejectedImage,
     StaleIndexError,
+    VectorDatabaseError,
 )
 from pipeline.images import Reject
 from pipeline.service.page.content import ShownFailure
@@ -40,7 +41,13 @@ _OF_REJECTS: dict[str, int] = {
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 _FOR_PROGRAMS = ("/api/", "/openapi.json")
-_UNAVAILABLE = (BusyError, DamagedArtifactError, NotBuiltError, StaleIndexError)
+_UNAVAILABLE = (
+    BusyError,
+    DamagedArtifactError,
+    NotBuiltError,
+    StaleIndexError,
+    VectorDatabaseError,
+)
 
 
 class HttpProblem(Exception):

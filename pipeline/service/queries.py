@@ -62,7 +62,13 @@ class SearchOptions(BaseModel):
     )
     like: Examples = Field((), description="items: find what is more like these, too")
     unlike: Examples = Field((), description="items: find what is less like these")
+    collapse: bool | None = Field(
+        None, description="hide near-duplicates behind the nearest of them; else as it is set"
+    )
     fuse: bool = Field(False, description="one list more: all engines' lists as one")
+    refine: Literal["off", "expand", "rerank", "measured"] | None = Field(
+        None, description="refine the order by what is found; else as the settings say"
+    )
 
     @field_validator("text")
     @classmethod

@@ -67,6 +67,7 @@ class HitBody(BaseModel):
     item: ItemBody
     photo: str | None
     sha256: str
+    similar: list[int] = Field([], description="items that are hidden behind it, if any are")
 
 
 class FusedHitBody(BaseModel):
@@ -78,6 +79,7 @@ class FusedHitBody(BaseModel):
     item: ItemBody
     photo: str | None
     sha256: str
+    similar: list[int] = Field([], description="items that are hidden behind it, if any are")
 
 
 class TextHitBody(BaseModel):
@@ -93,6 +95,9 @@ class TextHitBody(BaseModel):
 class EngineBody(BaseModel):
     """One engine's answer: `EngineResult.to_dict()`."""
 
+    refined: Literal["expand", "rerank"] | None = Field(
+        None, description="how the order was refined; else hits are in the order of distances"
+    )
     hits: list[HitBody]
     no_match: bool
     ood_percentile: float | None

@@ -8,8 +8,9 @@ from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 
+from pipeline.artifacts import digest, sha256_file
 from pipeline.config import FolderSettings, MetadataSettings, expand
-from pipeline.errors import SourceGoneError
+from pipeline.errors import DamagedArtifactError, SourceGoneError
 from pipeline.sources.base import NO_PHOTO, NO_ROW, Offer, Skipped, SourceItem, SourcePhoto
 from pipeline.sources.cells import level_columns, split_levels, typed, unescaped
 from pipeline.sources.columns import check_columns, read_columns, records
@@ -30,7 +31,6 @@ class FolderSource:
     path: Path
     metadata: MetadataSettings | None = None
     row_paths: Mapping[str, str] = field(default_factory=dict)  # as of `with_rows`
-    version: None = None  # files may change at any time; open the folder anew to see it
 
     @classmethod
     def of(cls, settings: FolderSettings) -> FolderSource:
@@ -66,9 +66,23 @@ class FolderSource:
         return known | {path_text(path): row_key for path, row_key in matched.items()}
 
     @property
+    def version(self) -> str | None:
+        """What changes when a file does, without opening photos; open the folder anew to see it."""
+        try:
+            if not self._contents.paths:
+                return None
+            files = [self.path / expand(self.metadata.file)] if self.metadata else []
+            described = [sha256_file(file) for file in files]
+        except (SourceGoneError, DamagedArtifactError):
+            return None  # `items` says so
+        how = self.metadata.model_dump(mode="json") if self.metadata else None
+        version = self._contents.version
+        return version and digest([str(self.path), how, described, version])
+
+    @property
     def total(self) -> int:
         """Photos, and rows beyond one for each photo."""
-        photos = len(self._contents.photos)
+        photos = len(self._contents.paths)
         if self._rows is None:
             return photos
         rows = len(self._rows.skipped) + sum(map(len, self._rows.rows.values()))
@@ -81,7 +95,7 @@ class FolderSource:
         read come last.
         """
         contents = self._contents
-        if not contents.photos:
+        if not contents.paths:
             raise SourceGoneError(f"no photos below it{_such_as(contents)}", where=self.path)
         read = self.metadata and self.path / expand(self.metadata.file)
         yield from (other for other in contents.left_out if self.path / other.path != read)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
 from errno import EACCES, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOTCONN, ENOTDIR, EPERM, ESTALE
+from functools import cached_property
 from heapq import heappop, heappush
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -14,6 +16,7 @@ from pipeline.errors import SourceGoneError
 from pipeline.images import Reject, sniff
 from pipeline.images.formats import is_other_format
 from pipeline.sources.base import LeftOut, MountPoint
+from pipeline.sources.natural_order import natural_key
 
 SUFFIXES = (".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif",
             ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg", ".png", ".tif", ".tiff",
@@ -43,10 +46,36 @@ _Identity = tuple[int, int]
 class FolderContents:
     """What is below a folder; what systems leave behind there is in neither list."""
 
-    photos: list[Path]
-    """Relative to the folder, in natural order."""
+    root: Path
+    paths: list[str]
+    """Of the photos, relative to the folder, in no order."""
     left_out: list[LeftOut]
     mount_points: list[MountPoint]
+
+    @cached_property
+    def photos(self) -> list[Path]:
+        """Relative to the folder, in natural order."""
+        # Sorted: the order of a directory differs between machines, and ids and splits follow it.
+        return [Path(path) for path in sorted(self.paths, key=natural_key)]
+
+    @cached_property
+    def version(self) -> str | None:
+        """What changes when a photo does, or any other entry; None if not all can be looked at.
+
+        The photos are not opened: it is their size, and when they and their files were changed.
+        """
+        if any(one.is_unread for one in self.left_out):
+            return None
+        others = [_identity(self.root), self.left_out, self.mount_points]
+        version = hashlib.sha256(repr(others).encode("utf-8", "surrogateescape"))
+        try:
+            for path in sorted(self.paths):
+                status = os.stat(f"{self.root}/{path}")  # noqa: PTH116  there may be millions
+                state = f"{path}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"
+                version.update(os.fsencode(state))
+        except OSError:
+            return None
+        return version.hexdigest()
 
 
 def walk(root: Path) -> FolderContents:
@@ -70,10 +99,8 @@ def walk(root: Path) -> FolderContents:
             raise
         hint = "check that it is a folder that you may read"
         raise SourceGoneError(f"cannot be read: {error.strerror}", where=root, hint=hint) from error
-    # Sorted: the order of a directory differs between machines, and ids and splits follow it.
-    photos = sorted(map(Path, walking.photos), key=_natural)
     left_out = sorted(walking.left_out, key=lambda left_out: left_out.path)
-    return FolderContents(photos, left_out, walking.mount_points)
+    return FolderContents(root, walking.photos, left_out, walking.mount_points)
 
 
 def photos_below(folder: Path) -> list[Path]:
@@ -218,9 +245,3 @@ def _kind(path: str) -> str:
     """What such files are counted as: by their suffix, if it looks like one."""
     suffix = _suffix(path)
     return suffix if _KIND.fullmatch(suffix) else "file"
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key in which `2.jpg` comes before `10.jpg`."""
-    parts = re.split(r"([0-9]+)", path.as_posix())
-    return [(1, int(p), p) if p.isdecimal() and p.isascii() else (2, 0, p) for p in parts if p]

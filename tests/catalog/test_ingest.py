@@ -480,6 +480,75 @@ def test_a_source_of_the_same_version_is_not_read(market: Market) -> None:
     assert market.state("b") == ("available", "")
 
 
+def test_a_folder_in_which_nothing_changed_is_not_compared(market: Market) -> None:
+    def offer() -> bool:
+        market.decoded.clear()
+        return ingest(FolderSource(market.photos), market.catalog, LIMITS).unchanged
+
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+    (market.photos / "notes.txt").write_text("no photo")
+    assert [offer(), offer()] == [False, True]
+    changes: list[Callable[[], object]] = [
+        lambda: market.paint("a.png", BLUE),
+        lambda: os.utime(market.photos / "a.png", (1, 1)),
+        lambda: (market.photos / "b.png").rename(market.photos / "c.png"),
+        (market.photos / "notes.txt").unlink,
+        lambda: market.paint("d.png", GREEN),
+        (market.photos / "d.png").unlink,
+        (market.photos / "empty").mkdir,
+        lambda: market.catalog.forget_file(market.photos / "a.png"),
+    ]
+    for number, change in enumerate(changes):
+        change()
+        assert [offer(), offer()] == [False, True], number
+
+
+def test_a_folder_is_looked_at_again_while_anything_in_it_cannot_be_read(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market.paint("a.png", RED)
+    market.paint("b.png", GREEN)
+
+    def fail(path: Path, limits: ImageLimits) -> bytes:
+        if path.name == "b.png":
+            raise PermissionError(errno.EACCES, "not now", str(path))
+        return read_bytes(path, limits)
+
+    read_bytes = images.read_bytes
+    monkeypatch.setattr(images, "read_bytes", fail)
+    for _ in range(2):
+        assert not ingest(FolderSource(market.photos), market.catalog, LIMITS).unchanged
+    monkeypatch.undo()
+    assert not ingest(FolderSource(market.photos), market.catalog, LIMITS).unchanged
+    assert market.state("b.png") == ("available", "")
+    (market.photos / "lost.png").symlink_to("nowhere")
+    for _ in range(2):
+        assert not ingest(FolderSource(market.photos), market.catalog, LIMITS).unchanged
+
+
+def test_rows_that_describe_a_folder_belong_to_its_version(market: Market) -> None:
+    market.paint("a.png", RED)
+    rows = market.photos / "rows.csv"
+    for text, unchanged in (("image,n\na.png,1\n", False), ("image,n\na.png,1\n", True),
+                            ("image,n\na.png,2\n", False)):  # fmt: skip
+        rows.write_text(text)
+        source = FolderSource(market.photos, MetadataSettings(file=Path("rows.csv"), key="image"))
+        assert ingest(source, market.catalog, LIMITS).unchanged == unchanged
+    assert not ingest(FolderSource(market.photos), market.catalog, LIMITS).unchanged
+
+
+def test_an_ingest_that_was_killed_leaves_no_ledger_without_the_index_of_content(
+    tmp_path: Path,
+) -> None:
+    with Catalog(tmp_path, create=True) as catalog:
+        catalog.change("DROP INDEX images_by_sha256")
+    with Catalog(tmp_path, create=True) as catalog:
+        plan = [row[3] for row in catalog.select("EXPLAIN QUERY PLAN SELECT id FROM images"
+                                                  " WHERE sha256 = x'00'")]  # fmt: skip
+    assert "images_by_sha256" in plan[0]
+
+
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 20)])
 def test_a_source_of_the_same_version_is_read_if_a_stored_photo_is_missing(
     market: Market, damage: Callable[[Path], object]

@@ -13,9 +13,9 @@ import pytest
 from pipeline.catalog.catalog import Photo
 from pipeline.catalog.photos import MISSING, Prepared, prepare_all
 from pipeline.catalog.pixel_files import PixelFile, PixelFolder
-from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.embed import EmbedReport
 from pipeline.errors import RejectedImage
-from tests.conftest import ColorModel, Shop, tree
+from tests.conftest import ColorModel, Shop, embed_by, tree
 
 SIZE = (2, 3)
 PIXELS = np.random.default_rng(1).integers(0, 256, (7, *SIZE, 3), np.uint8)
@@ -196,7 +196,7 @@ def test_embedding_reads_them_instead_of_the_photos(shop: Shop, tmp_path: Path) 
     for one in photos[2:] + photos[:1]:
         one.path.unlink()
     store = shop.engine.embeddings("any")
-    report = embed(model, shop.catalog, store, shop.limits, decoded=decoded)
+    report = embed_by(model, shop.catalog, store, decoded=decoded)
     assert report == EmbedReport(already=0, embedded=7, failed=0)
     (shard,) = store.shards()
     np.testing.assert_array_equal(shard.vectors(), [(n, 2 * n, 0) for n in range(7)])

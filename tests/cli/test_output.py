@@ -282,7 +282,7 @@ def audited(found: Finding) -> Audit:
 
 def info_of(text: str) -> CatalogInfo:
     model = ModelInfo(text, text, text, 1, 1, text, text, None, True)
-    build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True)
+    build = BuildInfo(text, text, 1, 1, 1, 1, text, 1, True, None)
     engine = EngineInfo(1, model, 1, build, [text])
     states, others = {"rejected": {text: 1}}, ([LeftOutCount(text, text, 1)], not_met(text))
     said = (1, [text], True, text)

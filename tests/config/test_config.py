@@ -17,6 +17,7 @@ from pipeline.config import (
     Config,
     DistillationSettings,
     FolderSettings,
+    MilvusSettings,
     PretrainedSettings,
     Settings,
     TableSettings,
@@ -140,8 +141,22 @@ ARTICLE = {
         },
     },
     "embedding": {"batch_size": 32, "shard_size": 1024, "decoders": 2},
-    "index": {"type": "flat", "keep_publications": 2},
-    "search": {"no_match_percentile": 99, "out_of_distribution": False},
+    "runner": {"type": "local"},
+    "index": {
+        "type": "flat",
+        "milvus": MilvusSettings().model_dump(mode="json"),
+        "recall": None,
+        "keep_publications": 2,
+    },
+    "search": {
+        "fusion": "reciprocal_rank",
+        "refine": "off",
+        "label": "category",
+        "no_match_percentile": 99,
+        "out_of_distribution": False,
+        "collapse": False,
+    },
+    "duplicates": False,
     "watch": {
         "every": 15,
         "quiet": 3,
@@ -211,7 +226,7 @@ def test_the_catalog_file_is_what_init_writes() -> None:
     assert file.read_text() == starter_config({"type": "folder", "path": "photos"})
     trained = load_config(file).engines["autoencoder"]
     assert isinstance(trained, AutoencoderSettings)
-    assert (trained.architecture, trained.teacher) == ("descriptor", "vgg16")
+    assert (trained.architecture, trained.teacher) == ("stem", "vgg16")
 
 
 def test_settings_are_looked_for_in_the_current_folder(
@@ -324,6 +339,9 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("source={type: folder, path: a, metadata: {file: b}}", "source.metadata.key: "),
         ("index.type=ivf", "index.type: "),
         ("index.keep_publications=0", "index.keep_publications: "),
+        ("index.recall=0", "index.recall: "),
+        ("index.recall=1", "index.recall: "),
+        ("index.recall=0.9", "set index.type to pruned"),
         ("name=no", "name: it is False: YAML reads yes, no, on and off as true or false; to"),
         ("name=[5]", "name: "),
         ("root=on", "root: it is True: YAML reads"),

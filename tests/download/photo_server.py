@@ -470,6 +470,7 @@ class PhotoServer:
     seen: Counter[str] = field(default_factory=Counter)
     peaks: Counter[str] = field(default_factory=Counter)
     connections: int = 0
+    interface: str = "127.0.0.1"
     _now: Counter[str] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -477,7 +478,7 @@ class PhotoServer:
         # By its number, or else asyncio does not take it for TCP and lets small writes wait.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.bind((self.interface, self.port))
         self._listener.listen(1024)
         self.port = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()

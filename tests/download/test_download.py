@@ -20,8 +20,9 @@ from PIL import Image
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.config import DownloadSettings
 from pipeline.download import download as download_module
+from pipeline.download import storing
 from pipeline.download.download import DownloadReport, download
-from pipeline.download.outcomes import Outcome
+from pipeline.download.storing import Downloaded
 from pipeline.images import ImageLimits
 from pipeline.progress import Silent
 from tests.download.photo_server import PhotoServer, draw, mixed
@@ -156,7 +157,7 @@ def test_a_second_run_requests_nothing(
     urls = [server.url(f"photo/{number}") for number in range(3)]
     offer(catalog, [*urls, server.url("status/7?is=404")])
     first = run(catalog)
-    monkeypatch.setattr(download_module, "fetch_all", None)
+    monkeypatch.setattr(storing, "fetch_all", None)
     second = run(catalog)
     assert (second.tried, second.bytes) == (0, 0)
     assert second.counts == first.counts
@@ -188,11 +189,11 @@ def test_fetched_photos_are_committed_when_a_run_is_interrupted(
     offer(catalog, [server.url(f"photo/{number}") for number in range(100, 140)])
     end, ended = download_module._DownloadRun.end, []
 
-    async def break_off(self: Any, url: str, outcome: Outcome) -> None:
+    def break_off(self: Any, downloaded: Downloaded) -> None:
         if len(ended) == 20:
             raise KeyboardInterrupt
-        await end(self, url, outcome)
-        ended.append(url)
+        end(self, downloaded)
+        ended.append(downloaded)
 
     monkeypatch.setattr(download_module._DownloadRun, "end", break_off)
     with pytest.raises(KeyboardInterrupt):

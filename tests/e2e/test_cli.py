@@ -21,6 +21,7 @@ from pipeline.config import Config, load_config
 from pipeline.engine import Engine
 from pipeline.index.builds import BuildStore
 from pipeline.maintenance.audit import AuditLimits
+from pipeline.report.text import counted
 from pipeline.search.engine_searcher import open_engine
 
 COMMANDS = (
@@ -34,6 +35,7 @@ COMMANDS = (
         "report",
         "info",
         "audit",
+        "duplicates",
         "verify",
         "clean",
         "config",
@@ -297,6 +299,26 @@ def test_an_audit_is_a_table_json_and_a_page(
     limits = AuditLimits()
     for name in ("distance", "sharpness", "side", "items", "examples"):
         assert f"({getattr(limits, name):g})" in help_text
+
+
+def test_near_duplicates_are_a_table_json_parquet_and_a_page(
+    built: Config,
+    tmp_path: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    page, rows = tmp_path / "groups.html", tmp_path / "groups.parquet"
+    code, out, err = run("duplicates", "--html", page, "--parquet", rows)
+    assert code == 0
+    groups = json.loads(run("duplicates", "--json")[1])["groups"]
+    members = [member for group in groups for member in group["members"]]
+    assert members
+    assert f"{counted(len(groups), 'group')} of near-duplicates" in err
+    assert all(str(member["id"]) in out for member in members)
+    assert pq.read_table(rows).column("sha256").to_pylist() == [m["sha256"] for m in members]
+    assert page.read_text().count("<li>") == len(members)
+    code, _, err = run("query", "--id", 1, "--collapse")
+    assert code == 1
+    assert "set `duplicates: true` and run `imgsearch build" in one_line(err)
 
 
 def test_a_folder_streams_a_line_a_photo_and_bad_ones_are_said(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.ingest import ingest
 from pipeline.embeddings import store as embeddings
 from pipeline.embeddings.embed import EmbedReport, embed
-from pipeline.embeddings.store import EmbeddingStore
+from pipeline.embeddings.shards import Embedder
+from pipeline.embeddings.store import EmbeddingStore, Shard
 from pipeline.errors import WeightsError
 from pipeline.images import ImageLimits, U8Image
 from pipeline.sources.base import SourceItem, SourcePhoto
@@ -52,16 +55,8 @@ def run(
     decoders: int = 2,
     decoded: Mapping[bytes, U8Image] | None = None,
 ) -> EmbedReport:
-    return embed(
-        model or ColorModel(),
-        shop.catalog,
-        store,
-        shop.limits,
-        batch_size=batch_size,
-        shard_size=shard_size,
-        decoders=decoders,
-        decoded=decoded,
-    )
+    made = Embedder(model or ColorModel(), store, shop.limits, batch_size, decoders, decoded)
+    return embed("color", lambda: nullcontext(made), shop.catalog, store, shard_size=shard_size)
 
 
 def vectors(store: EmbeddingStore) -> dict[bytes, Color]:
@@ -73,6 +68,12 @@ def vectors(store: EmbeddingStore) -> dict[bytes, Color]:
     ]
     assert len({photo for photo, _ in pairs}) == len(pairs), "a photo was embedded twice"
     return dict(pairs)  # type: ignore[arg-type]
+
+
+def in_order(shop: Shop, store: EmbeddingStore) -> list[Shard]:
+    """The shards, in the order of their photos in the catalog."""
+    photos = [photo.sha256 for photo in shop.catalog.photos()]
+    return sorted(store.shards(), key=lambda shard: photos.index(shard.photos[0]))
 
 
 def breaks(shop: Shop, number: int, how: str = "gone") -> None:
@@ -103,10 +104,11 @@ def test_every_photo_gets_its_vector_in_full_shards(
     assert report == EmbedReport(already=0, embedded=11, failed=0)
     assert vectors(store) == BY_PHOTO
     photos = [photo.sha256 for photo in shop.catalog.photos()]
-    assert [photo for shard in store.shards() for photo in shard.photos] == photos
+    shards = in_order(shop, store)
+    assert [photo for shard in shards for photo in shard.photos] == photos
     whole, rest = divmod(11, shard_size)
     sizes = [shard_size] * whole + [rest] * bool(rest)
-    assert [shard.vectors().shape for shard in store.shards()] == [(n, 5) for n in sizes]
+    assert [shard.vectors().shape for shard in shards] == [(n, 5) for n in sizes]
     assert sum(model.batches) == 11
     assert max(model.batches) <= batch_size
     assert len(model.batches) == sum(math.ceil(size / batch_size) for size in sizes)
@@ -172,7 +174,7 @@ def test_photos_that_are_decoded_already_are_not_read(shop: Shop, store: Embeddi
         photo.path.unlink()
     assert run(shop, store, decoded=decoded) == EmbedReport(already=0, embedded=11, failed=0)
     assert vectors(store) == BY_PHOTO
-    assert [photo for shard in store.shards() for photo in shard.photos] == [
+    assert [photo for shard in in_order(shop, store) for photo in shard.photos] == [
         photo.sha256 for photo in photos
     ]
 
@@ -223,10 +225,10 @@ def test_a_run_killed_while_writing_ends_with_the_same_bytes(
     offer(shop)
     undisturbed = EmbeddingStore(tmp_path / "undisturbed")
     run(shop, undisturbed)
-    write = getattr(embeddings, step)
+    write, suffix = getattr(embeddings, step), {"write_atomic": ".npy", "write_sealed": ".json"}
 
     def die(path: Path, content: object) -> None:
-        if path.stem == f"{shard:05d}":
+        if len(list(store.folder.glob(f"*{suffix[step]}"))) == shard:
             raise KeyboardInterrupt
         write(path, content)
 
@@ -238,7 +240,7 @@ def test_a_run_killed_while_writing_ends_with_the_same_bytes(
     assert tree(store.folder) == tree(undisturbed.folder)
 
 
-@pytest.mark.parametrize(("where", "method"), [(EmbeddingStore, "write"), (Catalog, "fail_photo")])
+@pytest.mark.parametrize(("where", "method"), [(EmbeddingStore, "write"), (Catalog, "fail_photos")])
 def test_a_run_killed_beside_a_broken_photo_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: type, method: str
 ) -> None:
@@ -260,6 +262,33 @@ def test_a_run_killed_beside_a_broken_photo_ends_with_the_same_bytes(
         shop.catalog.close()
         folders.append(tree(store.folder))
     assert folders[0] == folders[1]
+
+
+@pytest.mark.parametrize("lost", itertools.product([False, True], repeat=3))
+@pytest.mark.parametrize("broken", [[], [2], [2, 7, 10]])
+def test_whichever_shards_are_there_the_others_are_made_as_ever(
+    shop: Shop, store: EmbeddingStore, lost: tuple[bool, ...], broken: list[int]
+) -> None:
+    """As it is when machines finish them in any order, and the run that asked for them dies."""
+    offer(shop)
+    files = [photo.path for photo in shop.catalog.photos()]
+    contents = [file.read_bytes() for file in files]
+    for number in broken:
+        files[number].unlink()
+    run(shop, store)
+    undisturbed, shards = tree(store.folder), in_order(shop, store)
+    for number in broken:  # the run died before it told the ledger
+        files[number].write_bytes(contents[number])
+    offer(shop)
+    for number in broken:
+        files[number].unlink()
+    for shard, is_lost in zip(shards, lost, strict=True):
+        if is_lost:
+            shard.file.with_suffix(".json").unlink()
+    model, rows = ColorModel(), [len(s.photos) for s, x in zip(shards, lost, strict=True) if x]
+    report = run(shop, store, model)
+    assert tree(store.folder) == undisturbed
+    assert sum(model.batches) == report.embedded == sum(rows), "no shard was made twice"
 
 
 def test_neither_batches_nor_threads_change_a_byte(shop: Shop, tmp_path: Path) -> None:

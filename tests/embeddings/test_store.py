@@ -15,8 +15,13 @@ from pipeline.embeddings import store as embeddings
 from pipeline.embeddings.arrays import to_hashes
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import DamagedArtifactError
+from tests.conftest import tree
 
-PHOTOS = [hashlib.sha256(bytes([n])).digest() for n in range(6)]
+PHOTOS = [hashlib.sha256(bytes([n, 18])).digest() for n in range(6)]  # shards are in order
+FIRST, SECOND, THIRD = (
+    hashlib.sha256(b"".join(PHOTOS[start:end])).hexdigest()[:16]
+    for start, end in ((0, 4), (4, 5), (5, 6))
+)
 VECTORS = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
 
 
@@ -48,10 +53,10 @@ def test_vectors_are_read_back_exactly_and_in_order(store: EmbeddingStore) -> No
 
 def test_the_files_can_be_read_without_this_program(store: EmbeddingStore) -> None:
     names = sorted(path.name for path in store.folder.iterdir())
-    assert names == ["00000.json", "00000.npy", "00001.json", "00001.npy"]
-    np.testing.assert_array_equal(np.load(store.folder / "00000.npy"), VECTORS[:4])
-    marker = json.loads((store.folder / "00000.json").read_bytes())
-    data = (store.folder / "00000.npy").read_bytes()
+    assert names == [f"{FIRST}.json", f"{FIRST}.npy", f"{SECOND}.json", f"{SECOND}.npy"]
+    np.testing.assert_array_equal(np.load(store.folder / f"{FIRST}.npy"), VECTORS[:4])
+    marker = json.loads((store.folder / f"{FIRST}.json").read_bytes())
+    data = (store.folder / f"{FIRST}.npy").read_bytes()
     del marker["checksum"]
     assert marker == {
         "photos": [photo.hex() for photo in PHOTOS[:4]],
@@ -104,15 +109,24 @@ def test_a_shard_whose_writing_was_killed_does_not_exist(
             store.write(PHOTOS[5:], VECTORS[5:])
     assert store.photos() == set(PHOTOS[:5])
     shard = store.write(PHOTOS[5:], VECTORS[5:])
-    assert shard.file.name == "00002.npy"
+    assert shard.file.name == f"{THIRD}.npy"
     np.testing.assert_array_equal(shard.vectors(), VECTORS[5:])
 
 
-def test_a_shard_that_was_deleted_leaves_a_gap_to_be_filled(store: EmbeddingStore) -> None:
-    (store.folder / "00000.json").unlink()
+def test_a_shard_is_the_same_file_whoever_writes_it_and_when(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    before = tree(store.folder)
+    store.write(PHOTOS[4:5], VECTORS[4:5])
+    assert tree(store.folder) == before
+    other = EmbeddingStore(tmp_path / "other")
+    other.write(PHOTOS[4:5], VECTORS[4:5])
+    other.write(PHOTOS[:4], VECTORS[:4], "colors 1")
+    assert tree(other.folder) == before
+    (store.folder / f"{FIRST}.json").unlink()
     assert store.photos() == {PHOTOS[4]}
-    assert store.write(PHOTOS[:2], VECTORS[:2]).file.name == "00000.npy"
-    assert store.write(PHOTOS[2:4], VECTORS[2:4]).file.name == "00002.npy"
+    store.write(PHOTOS[:4], VECTORS[:4], "colors 1")
+    assert tree(store.folder) == before
 
 
 def test_every_flipped_bit_of_a_shard_is_noticed(store: EmbeddingStore) -> None:
@@ -185,7 +199,7 @@ def test_vectors_that_are_not_what_was_written_are_refused(
     "content", [b"", b"{", b"[]", b"{}", b'{"photos": ["x"], "sha256": ""}', b'{"photos": 1}']
 )
 def test_a_marker_that_cannot_be_read_is_refused(store: EmbeddingStore, content: bytes) -> None:
-    marker = store.folder / "00001.json"
+    marker = store.folder / f"{SECOND}.json"
     marker.write_bytes(content)
     with pytest.raises(DamagedArtifactError, match=f"{marker}: damaged: .* delete {marker} and"):
         store.photos()

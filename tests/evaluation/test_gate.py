@@ -12,7 +12,7 @@ from pipeline import models
 from pipeline.catalog.ingest import ingest
 from pipeline.errors import GateError
 from pipeline.evaluation import gate
-from pipeline.evaluation.gate import judge, sample_rows, wilson_low
+from pipeline.evaluation.gate import judge, sample_rows
 from pipeline.index.base import Ids, Neighbors
 from pipeline.publish import publish
 from pipeline.publish.publication import Publication
@@ -80,8 +80,8 @@ def test_an_index_that_does_not_find_its_photos_is_refused(
     build(shop, {"a": (0, ""), "b": (100, "")})
     opening = engine_searcher.open_build
 
-    def broken(build_: engine_searcher.Build) -> object:
-        index = opening(build_)
+    def broken(build_: engine_searcher.Build, **exact: bool) -> object:
+        index = opening(build_, **exact)
         search = index.search
 
         def reversed_(queries: np.ndarray, k: int, allowed: Ids | None = None) -> Neighbors:
@@ -133,8 +133,8 @@ def test_photos_are_compared_with_each_other_and_with_what_does_not_answer_yet(
     compared: list[Ids | None] = []
     opening = engine_searcher.open_build
 
-    def noting(build_: engine_searcher.Build) -> object:
-        index = opening(build_)
+    def noting(build_: engine_searcher.Build, **exact: bool) -> object:
+        index = opening(build_, **exact)
         search = index.search
 
         def noting_search(queries: np.ndarray, k: int, allowed: Ids | None = None) -> Neighbors:
@@ -198,14 +198,6 @@ def test_a_model_that_finds_fewer_of_a_category_is_refused(
     with pytest.raises(GateError, match=r"P@10 by category is 0\.\d+, and was 0\.9\d+ \(at least"):
         build(shop, items)
     assert current(shop) == 1
-
-
-def test_wilsons_interval() -> None:
-    """Against the roots of |p̂ − p| = z·√(p(1 − p)/n), from which the interval comes."""
-    for mean, count in ((0.0, 30), (1.0, 30), (0.5, 200), (0.93, 81)):
-        low = wilson_low(mean, count)
-        assert low <= mean
-        assert mean - low == pytest.approx(1.96 * (low * (1 - low) / count) ** 0.5, abs=1e-12)
 
 
 def test_what_was_measured_stands_until_enough_has_changed(

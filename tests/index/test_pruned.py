@@ -21,7 +21,7 @@ from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import bounds, open_index, pca, write_index
 from pipeline.index.bounds import RESIDUAL_COPIES, Coder, choose_length
-from pipeline.index.code_filter import byte_index
+from pipeline.index.code_filter import Clustering, byte_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.pruned import (
     ENCODED_ROWS,
@@ -304,7 +304,7 @@ def test_random_vectors_have_no_codes(tmp_path: Path) -> None:
 def test_codes_are_as_long_as_they_are_of_use_and_no_longer_than_the_memory_allows() -> None:
     rng = np.random.default_rng(16)
     for rows, dim in ((1, 40), (700, 1280), (3000, 300), (18_322, 1280), (10**6, 1280)):
-        length = max_code_length(rows, dim)
+        length = max_code_length(rows, dim, Clustering.coarse(rows).clusters)
         assert length % 32 == 0
         if length > 0:
             everything = rows * (length + 8) + 4 * dim * length

@@ -34,13 +34,17 @@ from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build
 from pipeline.index.merging import GROWTH, MAX_DEAD_SHARE, merge_groups
 from pipeline.index.parent import Parent, find_parent
+from pipeline.index.promised import open_promised, write_promised
 from pipeline.index.pruned import PrunedIndex, PruningOptions, write_pruned
+from pipeline.index.recall import Recall
 from pipeline.index.segment_rows import row_starts
 from pipeline.index.segmented import LiveIndex, SegmentedIndex
+from pipeline.maintenance.verify_recall import RecallCheck, check_recall
 from pipeline.models.store import WEIGHTS
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.neighbor_graph import neighbor_blocks
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult
 from tests.conftest import tree
@@ -79,6 +83,7 @@ class Store:
     root: Path
     kind: str = "flat"
     normalize: bool = False
+    recall: float | None = None
     things: dict[str, Thing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,7 +93,7 @@ class Store:
                 "name": "shop",
                 "root": str(self.root),
                 "source": {"type": "sample"},
-                "index": {"type": self.kind},
+                "index": {"type": self.kind, "recall": self.recall},
                 "engines": {"grown": engine, "fresh": engine},
             }
         )
@@ -188,7 +193,7 @@ class Store:
             for k, one in itertools.product((1, 4, 200), filters):
                 for result in searcher.search_all(queries, k, **one):  # type: ignore[arg-type]
                     found.append(outcome(result))
-            for block in searcher.graph(3):  # which names rows: their numbers differ
+            for block in neighbor_blocks(searcher, 3):  # which names rows: their numbers differ
                 found += [(item, [(n.item, n.distance) for n in near]) for item, near in block]
             found.append({k: v.tolist() for k, v in searcher.calibration.by_category.items()})
             found.append(searcher.build.without_direction)
@@ -222,6 +227,49 @@ def pruned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda folder, file, flat: PrunedIndex(folder, file, flat, OPTIONS),
     )
     monkeypatch.setitem(index.INDEX_TYPES, "pruned", kind)
+
+
+def test_a_build_says_which_recall_it_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two segments, of which the small one is searched exactly; and `exact` is exact."""
+    kind = index.IndexType(
+        lambda folder, file: write_pruned(folder, file, OPTIONS),
+        lambda folder, file, flat: PrunedIndex(folder, file, flat, OPTIONS),
+        lambda folder, file, flat, recall: write_promised(folder, file, flat, recall, OPTIONS),
+        lambda folder, file, flat: open_promised(folder, file, flat, OPTIONS),
+    )
+    monkeypatch.setitem(index.INDEX_TYPES, "pruned", kind)
+    store = Store(tmp_path, "pruned", recall=0.5)
+    things = {f"t{photo}": Thing((photo,)) for photo in range(400)}
+    store.grow(things)
+    build = store.grow({**things, "new": Thing((401,))})
+    assert len(build.segments) == 2
+    assert build.recall is not None
+    assert build.recall.promise == 0.5
+    assert 0.5 <= build.recall.measured.mean <= 1
+    with store.searcher("grown") as searcher:
+        result = searcher.search(vector(401), 5)
+    assert len(result.hits) == 5
+    assert result.hits[0].distance == 0
+    assert result.recall == build.recall
+    assert result.to_dict()["recall"] == build.recall.to_dict()
+    (check,) = check_recall(store.config, seed=0)
+    assert check.is_kept
+    assert check.to_dict()["engine"] == "grown"
+    broken = RecallCheck("grown", build.recall, Recall(0.2, 0.1, 0.3, 9))
+    assert str(broken).startswith("grown: recall@10 0.2000 (0.1000 to 0.3000), 0.5 promised, which")
+
+
+def test_a_build_without_a_promise_says_nothing_of_recall(tmp_path: Path) -> None:
+    store = Store(tmp_path, "pruned")
+    build = store.grow({"a": Thing((1,))})
+    assert build.recall is None
+    assert build.manifest["index"] == {"type": "pruned"}
+    assert "recall" not in build.manifest
+    with store.searcher("grown") as searcher:
+        assert "recall" not in searcher.search(vector(1), 1).to_dict()
+    assert not [*check_recall(store.config)]
 
 
 def changed(things: dict[str, Thing], dice: random.Random) -> dict[str, Thing]:

@@ -22,10 +22,11 @@ from pipeline import images
 from pipeline.catalog.catalog import ImageRecord, State
 from pipeline.catalog.ingest import ingest
 from pipeline.cli import main
+from pipeline.duplicates.hamming import near_pairs
 from pipeline.errors import NotBuiltError
 from pipeline.maintenance.audit import Audit, AuditLimits, Finding, audit
 from pipeline.maintenance.audit.measures import MEASURES, measure, plainness, sharpness
-from pipeline.maintenance.audit.near import clusters, near_pairs
+from pipeline.maintenance.audit.near import clusters
 from pipeline.report.text import counted
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import ListSource, Shop, tree

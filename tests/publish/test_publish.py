@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pipeline
+from pipeline.catalog.catalog import Catalog
 from pipeline.errors import (
     BusyError,
     DamagedArtifactError,
@@ -336,3 +337,46 @@ def test_what_a_publication_lacks_is_told(shop: Shop, part: str) -> None:
     with pytest.raises(PipelineError):
         roll_back(shop.config, 1)
     assert nearest(shop) == ["k1", "k2"]
+
+
+# -- Columns that are kept beside a publication ----------------------------------------------------
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the columns of few items, too."""
+    keep = Catalog.keep_columns
+    monkeypatch.setattr(Catalog, "keep_columns", lambda self, folder: keep(self, folder, 1))
+
+
+def column_files(shop: Shop, number: int) -> dict[str, int]:
+    """Name → inode."""
+    files = store(shop).columns_folder(number).glob("*.column")
+    return {file.name: file.stat().st_ino for file in files}
+
+
+def test_a_publication_begins_with_the_columns_of_the_one_before(shop: Shop, keeping: None) -> None:
+    grown(shop, 1)
+    assert len(column_files(shop, 1)) == 2  # the states, and which columns there are
+    with pipeline.open(shop.config) as searcher:
+        searcher.search(np.float32(A), 1, where="key = 'k1'")
+    before = column_files(shop, 1)
+    assert len(before) == 3
+    grown(shop, 2, first=2)
+    assert column_files(shop, 2).keys() == before.keys()
+    for where, expected in (("key = 'k1'", ["k1"]), ("key <> 'k1'", ["k2"])):
+        with pipeline.open(shop.config) as searcher:
+            result = searcher.search(np.float32(A), 3, where=where)
+            assert [hit.item.key for hit in result[ENGINE].hits] == expected
+    assert verify(shop.config).problems == []
+
+
+def test_columns_of_another_ledger_are_not_taken_over(shop: Shop, keeping: None) -> None:
+    grown(shop, 2)
+    with pipeline.open(shop.config) as searcher:
+        searcher.search(np.float32(A), 1, where="key = 'k1'")
+    assert len(column_files(shop, 2)) == 3
+    with shop.catalog.transaction():
+        shop.catalog.set_meta("published", None)  # as of a ledger that was made anew
+    grown(shop, 3, first=3)
+    assert len(column_files(shop, 3)) == 2

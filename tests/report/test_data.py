@@ -12,10 +12,10 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import ndcg_score
 
 from pipeline.catalog.catalog import Catalog, State
+from pipeline.catalog.labels import values_of
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, QueryError
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
-from pipeline.evaluation.labels import values_of
 from pipeline.evaluation.pixels import Preprocessing
 from pipeline.images.silence import silence
 from pipeline.index.calibration import Calibration

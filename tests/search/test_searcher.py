@@ -32,6 +32,7 @@ from pipeline.errors import (
 from pipeline.index.builds import Build
 from pipeline.search import engine_searcher
 from pipeline.search.engine_searcher import open_engine
+from pipeline.search.neighbor_graph import neighbor_blocks
 from pipeline.search.query import Item, Query
 from pipeline.search.result import Hit
 from pipeline.sources.base import SourceItem, SourcePhoto
@@ -616,7 +617,7 @@ def test_a_searcher_that_is_open_notices_a_change_of_its_index(shop: Shop) -> No
         with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             searcher.search(Item(1), 2)
         with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
-            list(searcher.graph(1))
+            list(neighbor_blocks(searcher, 1))
         file.write_bytes(data)
         assert searcher.search(Item(1), 2) == expected
         shutil.rmtree(build.path)
@@ -631,10 +632,10 @@ def test_a_publication_is_kept_while_it_is_opened(
     first = shop.build({"a": [(10, 0, 0)], "b": [(20, 0, 0)]}, keep=1)
     opening = getattr(engine_searcher, instant)
 
-    def publish_meanwhile(build: Build) -> object:
+    def publish_meanwhile(build: Build, **options: bool) -> object:
         if build.path == first.path:
             shop.build({"a": [(10, 0, 0)], "c": [(90, 0, 0)]}, keep=1)
-        return opening(build)
+        return opening(build, **options)
 
     monkeypatch.setattr(engine_searcher, instant, publish_meanwhile)
     with shop.searcher() as searcher:

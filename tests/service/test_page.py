@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -11,7 +12,7 @@ from pipeline.catalog.conditions import Condition
 from pipeline.errors import QueryError
 from pipeline.service.admission import Admission
 from pipeline.service.page import documents, filters
-from pipeline.service.page.cards import distance_in_words, ordinal
+from pipeline.service.page.cards import distance_in_words, ordinal, panels
 from pipeline.service.page.content import Shop, ShownQuery
 from pipeline.service.problems import HttpProblem
 from tests.engines import Fair, Opener, Thing
@@ -55,6 +56,18 @@ def test_filters_are_a_condition(quoted: Fair, params: list[tuple[str, str]], fo
     assert where is not None
     items = Condition(quoted.catalog, where).items
     assert items.tolist() == [quoted.id_of(key) for key in found]
+
+
+def test_what_is_hidden_behind_a_hit_can_be_opened(quoted: Fair) -> None:
+    item = {"id": 1, "key": "a", "name": "a", "category": "", "metadata": {}}
+    hit = {"rank": 1, "distance": 0.5, "percentile": None, "item": item, "photo": None}
+    engine = {"no_match": False, "warning": None, "hits": [{**hit, "sha256": "", "similar": [3]}]}
+    ((card,),) = (panel["hits"] for panel in panels({"engines": {"e": engine}}))
+    assert card["more"] == "and 1 more like this"
+    path, _, query = card["more_href"].partition("?")
+    assert path == "/browse"
+    condition = filters.condition(parse_qsl(query))
+    assert Condition(quoted.catalog, condition or "").items.tolist() == [1, 3]
 
 
 def test_without_filters_there_is_no_condition() -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from pipeline.catalog import stats as catalog_stats
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.stats import ItemSummary, Spread
+from pipeline.duplicates.hamming import Rows
 from pipeline.maintenance.audit.findings import AuditLimits, Example, Finding, Group
 from pipeline.maintenance.audit.measures import LUMA_STEP, Measures
-from pipeline.maintenance.audit.near import Rows
 from pipeline.report.text import counted
 
 T = TypeVar("T")

@@ -27,6 +27,7 @@ def item_card(item: Json, photo: str | None, words: str = "", query: str = "") -
         "photo": photo and f"/photos/{photo}",
         "href": f"/items/{item['id']}{query and '?'}{query}",
         "words": words,
+        "more": None,
     }
 
 
@@ -87,7 +88,16 @@ def best_title(engines: int) -> str:
 def _hit(hit: Json, words: str, ranks: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     item = hit["item"]
     places = {f"{_RANK}{engine}": rank for engine, rank in ranks[item["id"]].items()}
-    return item_card(item, hit["sha256"], words, urlencode(places))
+    return item_card(item, hit["sha256"], words, urlencode(places)) | _more_like_it(hit)
+
+
+def _more_like_it(hit: Json) -> dict[str, str]:
+    """The words and the address of what is hidden behind a hit, if anything is."""
+    if not (similar := hit.get("similar")):
+        return {}
+    ids = ", ".join(map(str, (hit["item"]["id"], *similar)))
+    where = urlencode({"where": f"id in ({ids})"})
+    return {"more": f"and {len(similar)} more like this", "more_href": f"/browse?{where}"}
 
 
 def _ranks(answer: Json) -> dict[int, dict[str, int]]:

@@ -1,0 +1,1 @@
+"""Near-duplicate photos: edited copies of one picture, found as a build adds photos."""

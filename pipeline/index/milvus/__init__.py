@@ -1,0 +1,40 @@
+"""An index that a Milvus server searches, and that is exact all the same.
+
+The vectors stay in segments on the disk, as those of `flat`. Beside them the server has a
+collection for each published index, which never changes: what it finds near is compared again, in
+float64 and with the vectors of the disk, so that distances are those of `flat` to the last bit.
+
+    server        one connection: retries within a deadline, one-line errors, credentials
+    collection    what there is of one index
+    columns       items' columns, as a collection has them
+    expression    a condition → what Milvus can filter by
+    index         searches
+    writing       insert, flush, index, load
+    checking      count, compare
+"""
+
+from __future__ import annotations
+
+from pipeline.catalog.condition_tree import Tree
+from pipeline.config import MilvusSettings
+from pipeline.index.base import VectorIndex
+from pipeline.index.milvus.collection import Collection
+from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.server import MilvusServer
+
+
+def serve(
+    settings: MilvusSettings, collection: Collection | None, index: VectorIndex
+) -> VectorIndex:
+    """Let Milvus search what the index of a build holds, if it has a collection of it.
+
+    Closing what is returned closes the index: `serve(config.index.milvus, collection, index)`.
+    """
+    return index if collection is None else MilvusIndex(MilvusServer(settings), collection, index)
+
+
+def narrowed(index: VectorIndex, condition: Tree | None) -> VectorIndex:
+    """Return an index for searches by a condition, so that Milvus is told of it."""
+    if condition is None or not isinstance(index, MilvusIndex):
+        return index
+    return index.narrowed(condition)

@@ -1,0 +1,132 @@
+"""Approximate search with a promise of recall: few codes propose rows, their vectors decide.
+
+Only the clusters of codes that are nearest to a query are looked at. The rows of the nearest codes
+there are compared in full, so every distance is exact; what may be missing are rows. How far to
+look was found with photos of the index itself (`tuning`). Where that is nearly everywhere, the
+search is exact: if few rows are allowed, or many are asked for, or a query is unlike all that is
+indexed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import read_file
+from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.cluster_probe import ClusterProbe
+from pipeline.index.code_filter import Clustering, proposed_count
+from pipeline.index.probing import PROBING_FILE, Probing
+from pipeline.index.pruned import (
+    DEFAULTS,
+    Answer,
+    PrunedIndex,
+    PruningOptions,
+    joined,
+    write_pruned,
+)
+from pipeline.index.recall import K
+from pipeline.index.tuning import choose_levels, compare, others, sample_pairs, sample_rows
+from pipeline.index.vectors import VectorFile, distinct, import_faiss
+
+LOSS_SHARES = (1, 1 / 2, 1 / 4)  # of what may be missed: tried until the promise is kept
+
+
+def write_promised(
+    folder: Path,
+    file: VectorFile,
+    flat: VectorIndex,
+    promise: float,
+    options: PruningOptions = DEFAULTS,
+) -> None:
+    """Write codes of a file's vectors into a folder, and how far to look to keep a promise.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    write_pruned(folder, file, options, clustering=Clustering.fine(file.rows))
+    _tune(PrunedIndex(folder, file, flat, options), file, promise).save(folder)
+
+
+def _tune(exact: PrunedIndex, file: VectorFile, promise: float) -> Probing:
+    """Find the least effort whose recall keeps the promise, with the lower end of its interval."""
+    if exact.probe is not None:
+        pairs = sample_pairs(exact, exact.probe)
+        rows = sample_rows(exact.rows)[1]
+        nearest = others(exact, rows, min(K, exact.rows - 1))
+        for share in LOSS_SHARES:
+            levels = choose_levels(pairs, share * (1 - promise), exact.rows)
+            if not levels:
+                break
+            index = PromisedIndex(exact, file, Probing(promise, levels))
+            measured = compare(index, rows, nearest)
+            if measured.low >= promise:
+                return Probing(promise, levels, measured)
+    return Probing(promise, [])
+
+
+def open_promised(
+    folder: Path, file: VectorFile, flat: VectorIndex, options: PruningOptions = DEFAULTS
+) -> PromisedIndex:
+    """Open what `write_promised` wrote into a folder.
+
+    Raises:
+        DamagedArtifactError: its files are something else.
+    """
+    exact = PrunedIndex(folder, file, flat, options)
+    probing = Probing.parse(folder / PROBING_FILE, read_file(folder / PROBING_FILE))
+    return PromisedIndex(exact, file, probing)
+
+
+class PromisedIndex:
+    """A pruned index that looks only as far as a promise of recall needs."""
+
+    def __init__(self, exact: PrunedIndex, file: VectorFile, probing: Probing) -> None:
+        """Take an index with its vectors; closing this closes it."""
+        self.rows, self.dim = exact.rows, exact.dim
+        self.vectors, self.close = exact.vectors, exact.close
+        self._exact, self._file, self.probing = exact, file, probing
+
+    def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
+        """Return near rows by (distance, row): always k, if k are allowed."""
+        import_faiss()  # this may be another thread than the one that opened the index
+        queries = np.ascontiguousarray(queries, np.float32)
+        if allowed is not None:
+            allowed = distinct(allowed, self.rows)
+            allowed = None if len(allowed) == self.rows else allowed
+        available = self.rows if allowed is None else len(allowed)
+        k, probe = min(k, available), self._exact.probe
+        if probe is None or not k or not len(queries) or available < self._exact.min_coded_rows:
+            return self._exact.search(queries, k, allowed)
+        answers = self._answers(probe, queries, k, allowed)
+        return joined(answers, queries, k, lambda rest: self._exact.search(rest, k, allowed))
+
+    def _answers(
+        self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids | None
+    ) -> Iterator[Answer | None]:
+        """Look into few clusters, and then into as many as what was found there is far away.
+
+        So a query takes longer that is unlike what is indexed, or far from what a condition allows.
+        """
+        count = proposed_count(k)
+        if not self.probing.levels or count > (self.rows if allowed is None else len(allowed)):
+            yield from (None for _ in queries)
+            return
+        values, is_coded = probe.encode(queries)
+        selection = probe.select(allowed)
+        proposed = probe.propose(values, count, self.probing.levels[0].scanned, selection)
+        for i, query in enumerate(queries):
+            limit = self._file.limit(query, proposed[i], k)
+            level = self.probing.level(limit) if is_coded[i] else None
+            if level is None:
+                yield None
+                continue
+            reach = level.reach * limit
+            rows, squares = probe.within(values[i : i + 1], reach, level.scanned, selection)
+            if len(nearest := rows[:count]) >= k:  # nearer than what was proposed
+                reach = level.reach * self._file.limit(query, nearest, k)
+            rows = rows[: np.searchsorted(squares, reach**2, side="right")]
+            rows = np.unique(np.concatenate([proposed[i], nearest, rows]))  # the order on the disk
+            yield *self._file.nearest(query, rows, k), len(rows)
