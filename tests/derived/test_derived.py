@@ -162,7 +162,7 @@ def test_a_head_is_judged_on_items_held_out(config: Config) -> None:
     assert (held_out["folds"], held_out["queries"]) == (5, PER_KIND * len(KINDS))
     assert held_out["P@3"] > held_out["P@3 of net"] + 0.1
     assert f"P@3 {held_out['P@3']:.3f}, P@3 of net {held_out['P@3 of net']:.3f}" in info.told
-    evaluation = evaluate(config, EvaluationOptions(label="kind", cost=False, resamples=50))
+    evaluation = evaluate(config, EvaluationOptions("kind", cost=False, resamples=50, ablate=True))
     judged = evaluation.held_out["head"]
     assert isinstance(judged, LabelHeldOut)
     assert (judged.learned, judged.source) == ("kind", "net")
@@ -171,7 +171,12 @@ def test_a_head_is_judged_on_items_held_out(config: Config) -> None:
     assert judged.source_scores is not None
     assert judged.scores["P@3"].mean > judged.source_scores["P@3"].mean
     assert evaluation.held_out["chain"].trained_on == judged.trained_on
-    assert set(evaluation.held_out) == {"head", "chain"}
+    assert set(evaluation.held_out) == {"head", "chain", "fused"}
+    assert evaluation.held_out["fused"].queries == judged.queries
+    stages = {(one.stage, one.of): one.queries for one in evaluation.stages}
+    assert stages["expand", "head"] == stages["measured", "chain"] == judged.queries
+    assert stages["expand", "net"] == evaluation.scored
+    assert {n for (stage, _), n in stages.items() if stage == "weighted"} == {judged.queries}
     lines = [str(line) for line in evaluation_tables(evaluation)]
     assert any(line.startswith("head learned kind from items of") for line in lines)
 
