@@ -262,16 +262,25 @@ def test_an_engine_needs_one_that_sees_photos(
         config_of(tmp_path, **engines)
 
 
-def test_a_metric_keeps_what_the_label_does_not_tell() -> None:
+def test_a_metric_stretches_what_the_label_tells_and_shrinks_what_differs_within() -> None:
     random = np.random.default_rng(5)
-    labels = np.repeat([0, 1], 50)
-    x = random.standard_normal((100, 3))
+    labels = np.repeat([0, 1], 200)
+    x = random.standard_normal((400, 3)) * [1, 1, 4]
     x[:, 0] += 3 * labels
-    learned = fit_metric(x, labels, 4.0)
-    stretched = np.linalg.norm(learned @ np.eye(3), axis=0)
-    assert stretched[0] > 1.5
-    np.testing.assert_allclose(stretched[1:], 1, atol=0.1)
-    np.testing.assert_allclose(fit_metric(x, labels, 0.0), np.eye(3), atol=1e-12)
+    lengths = {
+        strength: np.linalg.norm(fit_metric(x, labels, strength), axis=1) for strength in (0.0, 4.0)
+    }
+    for of_axes in lengths.values():
+        assert 0.2 < of_axes[2] / of_axes[1] < 0.4
+    assert lengths[0.0][0] / lengths[0.0][1] == pytest.approx(1, abs=0.1)
+    assert lengths[4.0][0] / lengths[4.0][1] > 1.5
+
+
+def test_a_metric_of_photos_that_are_alike_within_labels_changes_nothing() -> None:
+    x = np.eye(3)[[0, 0, 1, 1, 2, 2]]
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    learned = fit_metric(x, labels, 0.0)
+    np.testing.assert_allclose(learned, np.eye(3), atol=1e-12)
 
 
 def test_rounding_grows_with_the_projection() -> None:
