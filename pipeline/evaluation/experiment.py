@@ -20,7 +20,9 @@ from pipeline.search.weighting import weighted_orders
 
 Value = TypeVar("Value")
 
-QUERY_BLOCK = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
+QUERY_BLOCK = 256  # queries ranked at a time
+MAX_RANKED = 1 << 25
+"""Queries ranked at a time × items: memory holds a few arrays of so many numbers."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class RetrievalExperiment:
         scores = [np.empty((0, len(retrievers) + len(fusions), len(METRICS)))]
         counts = dict.fromkeys(self.exclusions, ExcludedCount())
         count = len(self.query_labels)
+        query_block = max(1, min(query_block, MAX_RANKED // max(1, len(self.gallery_labels))))
         answerable = np.zeros(count, np.bool_)
         with progress.task("evaluate: ranking", count, "queries") as advance:
             for first in range(0, count, query_block):

@@ -42,7 +42,11 @@ class Gallery:
         """
         photos = SharedValues(catalog.photo_item_pairs())
         candidates = sorted(set(labels).intersection(*(ids.tolist() for ids in indexed)))
-        items = [i for i in candidates if all(map(set(photos.values(i)).intersection, readable))]
+
+        def is_readable(item: int) -> bool:
+            return all(any(photo in known for photo in photos.values(item)) for known in readable)
+
+        items = list(filter(is_readable, candidates))
         return cls(
             np.array(items, np.int64),
             [labels[item] for item in items],

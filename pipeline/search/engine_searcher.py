@@ -1,25 +1,15 @@
-"""Search one engine's index: queries → hits."""
+"""Search one engine's index, as long as it is open: queries → hits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
-from itertools import islice
-from math import inf
-from typing import Self, Unpack, cast
+from typing import Self, Unpack
 
-import numpy as np
-
-from pipeline.catalog.columns import Groups
-from pipeline.catalog.conditions import Condition
-from pipeline.catalog.words import find_words
-from pipeline.concurrency import ordered_map
 from pipeline.config import Config
 from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import Engine, get_engine, image_limits
-from pipeline.errors import PipelineError, QueryError
-from pipeline.images import as_region
+from pipeline.errors import PipelineError
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
@@ -28,22 +18,24 @@ from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
 from pipeline.publish.tuning import Refine, Refining
-from pipeline.search.encoding import PreparedQuery, QueryEncoder
-from pipeline.search.feedback import Feedback, read_feedback
+from pipeline.search.encoding import QueryEncoder
+from pipeline.search.engine_answers import EngineAnswers
+from pipeline.search.engine_search import EngineSearch
+from pipeline.search.feedback import read_feedback
 from pipeline.search.item_distances import ItemDistances
 from pipeline.search.loaded_models import load_once
-from pipeline.search.query import EncodedQuery, Filters, Options, Query, RegionOf
+from pipeline.search.query import Options, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
-from pipeline.search.refining import RefinedList, Refiner
 from pipeline.search.result import EngineResult, Hit
-from pipeline.search.tiers import rank_tiers
-from pipeline.search.word_hits import WordRanking
-
-GRAPH_BLOCK = 256  # items whose neighbors are searched for at a time
+from pipeline.search.spec import SearchSpec, positive, read_spec
 
 
-def open_engine(config: Config, name: str, publication: int | str | None = None) -> EngineSearcher:
+def open_engine(
+    config: Config, name: str, publication: int | str | None = None, *, exact: bool = False
+) -> EngineSearcher:
     """Open the index of one engine, of the publication that answers, or of another by its name.
+
+    If it is `exact`, a promise of recall is left aside.
 
     Raises:
         QueryError: the configuration has no such engine, or there is no such publication.
@@ -54,7 +46,7 @@ def open_engine(config: Config, name: str, publication: int | str | None = None)
     engine = get_engine(config, name)
     with ExitStack() as stack:
         opened = stack.enter_context(open_publication(config, publication))
-        return EngineSearcher(engine, opened, stack)
+        return EngineSearcher(engine, opened, stack, exact=exact)
 
 
 class EngineSearcher:
@@ -93,8 +85,18 @@ class EngineSearcher:
         self.recall = None if exact else (collection or self.build).recall
         self.item_distances = ItemDistances(self.index, self.build)
         model = load_once(engine.name, self.model_folder, opened.loaded)
-        self._encoder = QueryEncoder(
+        self.encoder = QueryEncoder(
             engine, self.catalog, self.model_folder, self.build, self.index, model
+        )
+        """What turns queries into vectors."""
+        self._answers = EngineAnswers(
+            engine.name,
+            self.catalog,
+            self.build,
+            self.calibration,
+            self.config.search.no_match_percentile,
+            self.recall,
+            self.warning,
         )
         self._resources = resources.pop_all() if resources else ExitStack()
 
@@ -130,12 +132,7 @@ class EngineSearcher:
     @property
     def model(self) -> EmbeddingModel:
         """The model that made the vectors, loaded once, when a photo first needs it."""
-        return self._encoder.model
-
-    @property
-    def encoder(self) -> QueryEncoder:
-        """What turns queries into vectors."""
-        return self._encoder
+        return self.encoder.model
 
     def search(
         self,
@@ -170,28 +167,35 @@ class EngineSearcher:
         k: int = 3,
         *,
         region: RegionOf | None = None,
-        words: WordRanking | None = None,
         **options: Unpack[Options],
     ) -> Iterator[EngineResult | PipelineError]:
         """Yield what `search` returns for each query, or the error that it raises for it.
 
         Photos are decoded in parallel and encoded, and the index is searched, in batches, so that
-        many queries take a fraction of the time of one at a time; memory holds one batch. `words`
-        ranks items by words, where others ask for the same.
+        many queries take a fraction of the time of one at a time; memory holds one batch.
 
         Raises:
             QueryError: at once, if it holds for all of them.
         """
-        part = None if region is None else as_region(region)
-        part = None if region is None else as_region(region)
-        is_by_look = options.pop("look", False)
-        feedback = read_feedback(options.pop("like", ()), options.pop("unlike", ()), self._encoder)
-        refine = self.chosen(options.pop("refine", None))
-        filter_ = self._filter(**cast(Filters, options))
-        words = words or WordRanking(self.catalog, filter_.condition)
-        look = words if is_by_look else None
-        prepare = partial(self._encoder.prepare, region=part, look=look)
-        return self._search_batches(iter(queries), positive(k), filter_, prepare, feedback, refine)
+        spec = read_spec(self.catalog, self.duplicates, region, options)
+        return self.answer(queries, k, spec)
+
+    def answer(
+        self, queries: Iterable[Query], k: int, spec: SearchSpec
+    ) -> Iterator[EngineResult | PipelineError]:
+        """Yield what `search_all` does, with options that have been read."""
+        tree = spec.condition.tree if spec.condition else None
+        return EngineSearch(
+            spec,
+            positive(k),
+            self.encoder,
+            read_feedback(spec.like, spec.unlike, self.encoder),
+            Ranking(narrowed(self.index, tree), self.build, spec.filter),
+            self.item_distances,
+            self.chosen(spec.refine),
+            self._answers,
+            self.config.embedding,
+        ).run(queries)
 
     def chosen(self, refine: Refining | None = None) -> Refine:
         """Return how lists are refined: what was measured to be best, if that is to be used.
@@ -209,18 +213,9 @@ class EngineSearcher:
         """Return the k nearest items of each query, which is encoded, without their records."""
         return Ranking(self.index, self.build, SearchFilter()).rank(queries, positive(k))
 
-    def is_no_match(self, hits: Sequence[Hit], ood_percentile: float | None = None) -> bool:
-        """Whether the catalog shows nothing like a query with these hits, nearest first.
-
-        That is, whether its nearest hit is further away, or its photo further out of distribution,
-        than `search.no_match_percentile` percent of the catalog's own photos.
-        """
-        if not hits:
-            return False
-        limit = self.config.search.no_match_percentile
-        nearest = min(hits, key=lambda hit: hit.distance)
-        percentiles = (nearest.percentile, ood_percentile)
-        return any(percentile is not None and percentile > limit for percentile in percentiles)
+    def is_no_match(self, hits: Sequence[Hit]) -> bool:
+        """Whether the catalog shows nothing like a query with these hits."""
+        return self._answers.is_no_match(hits)
 
     def duplicates(self, collapse: bool | None = None) -> NearDuplicates | None:
         """What a search hides near-duplicates by, given its option; None if it hides none.
@@ -230,124 +225,3 @@ class EngineSearcher:
         """
         is_collapsed = self.config.search.collapse if collapse is None else collapse
         return self._opened.duplicates if is_collapsed else None
-
-    def graph(
-        self, k: int, block_size: int = GRAPH_BLOCK
-    ) -> Iterator[list[tuple[int, list[RankedItem]]]]:
-        """Yield every item of the index with its k nearest others, in blocks, by ascending id."""
-        items, rows = self.build.ids[np.lexsort(self.build.ids.T)].T[::-1]
-        ids, starts = np.unique(items, return_index=True)
-        ends = np.append(starts[1:], len(items))
-        ranking = Ranking(self.index, self.build, SearchFilter())
-        for first in range(0, len(ids), block_size):
-            block = slice(first, first + block_size)
-            begin = starts[first]
-            vectors = self.index.vectors(rows[begin : ends[block][-1]])
-            queries = [
-                QueryVectors(vectors[start - begin : end - begin], exclude=(item,))
-                for item, start, end in zip(
-                    ids[block].tolist(), starts[block], ends[block], strict=True
-                )
-            ]
-            yield list(zip(ids[block].tolist(), ranking.rank(queries, positive(k)), strict=True))
-
-    def _search_batches(
-        self,
-        queries: Iterator[Query],
-        k: int,
-        filter_: SearchFilter,
-        prepare: Callable[[Query], PreparedQuery],
-        feedback: Feedback,
-        refine: Refine,
-    ) -> Iterator[EngineResult | PipelineError]:
-        settings = self.config.embedding
-        while batch := list(islice(queries, settings.batch_size)):
-            prepared = ordered_map(prepare, batch, settings.decoders, ahead=len(batch))
-            encoded = [feedback.applied(query) for query in self._encoder.encode(list(prepared))]
-            vectors = [query for query in encoded if isinstance(query, EncodedQuery)]
-            results = iter(self._results(vectors, k, filter_, refine))
-            yield from (next(results) if isinstance(e, EncodedQuery) else e for e in encoded)
-
-    def _filter(
-        self,
-        where: str | None = None,
-        min_distance: float = 0.0,
-        max_distance: float = inf,
-        group_by: str | None = None,
-        text: str | None = None,
-        collapse: bool | None = None,
-    ) -> SearchFilter:
-        if not 0 <= min_distance <= max_distance:
-            raise QueryError(
-                f"distances from {min_distance} to {max_distance}",
-                hint="give a smallest one of 0 or more, and a largest one that is not below it",
-            )
-        condition = None if where is None else Condition(self.catalog, where)
-        words = None if text is None else find_words(self.catalog, text, condition)
-        group = None if group_by is None else Groups(self.catalog, group_by).numbers
-        duplicates = self.duplicates(collapse)
-        return SearchFilter(condition, min_distance, max_distance, group, words, duplicates)
-
-    def _results(
-        self, queries: Sequence[EncodedQuery], k: int, filter_: SearchFilter, refine: Refine
-    ) -> list[EngineResult]:
-        tree = filter_.condition.tree if isinstance(filter_.condition, Condition) else None
-        ranking = Ranking(narrowed(self.index, tree), self.build, filter_)
-        vectors = [query.vectors for query in queries]
-        if filter_.words is None:
-            refiner = Refiner(ranking, refine)
-            refined, refine = refiner.rank(vectors, k), refiner.refine
-        else:  # whose tiers an order by vectors alone would mix
-            ranked = rank_tiers(ranking, filter_.words.tiers(), vectors, k)
-            refined = [RefinedList(q, items) for q, items in zip(vectors, ranked, strict=True)]
-            refine = "off"
-        return [
-            self._result(
-                [self._hit(rank, item, query) for rank, item in enumerate(found.items, 1)],
-                query,
-                found.searched,
-                refine,
-            )
-            for query, found in zip(queries, refined, strict=True)
-        ]
-
-    def _result(
-        self, hits: list[Hit], query: EncodedQuery, searched: QueryVectors, refine: Refine
-    ) -> EngineResult:
-        return EngineResult(
-            self.name,
-            tuple(hits),
-            self.is_no_match(hits, query.ood_percentile),
-            query.ood_percentile,
-            self.build.path.name,
-            self.build.fingerprint,
-            self.warning,
-            query.region,
-            self.recall,
-            None if refine == "off" else refine,
-            searched,
-        )
-
-    def _hit(self, rank: int, ranked: RankedItem, query: EncodedQuery) -> Hit:
-        item, distance, row, similar = ranked
-        distance = distance if distance > query.rounding else 0.0
-        record = self.catalog.item(item)
-        if record is None:
-            raise self.catalog.damaged(f"it has no item {item}, which is in {self.build.path}")
-        sha256 = self.build.photos[row].tobytes()
-        photo = self.catalog.photo_path(sha256, item)
-        percentile = None
-        if query.is_calibrated:
-            percentile = self.calibration.percentile(distance, record.category)
-        return Hit(rank, distance, percentile, record, photo, sha256.hex(), similar)
-
-
-def positive(k: int) -> int:
-    """Return k, the number of neighbors asked for.
-
-    Raises:
-        QueryError: it is below 1.
-    """
-    if k <= 0:
-        raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
-    return k

@@ -11,13 +11,40 @@ import numpy.typing as npt
 from pipeline.artifacts import replacing
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
-from pipeline.search.engine_searcher import GRAPH_BLOCK, EngineSearcher, positive
+from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
+from pipeline.search.spec import positive
 
 EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbor", "<i8"), ("distance", "<f8")])
 """One row of the graph: `neighbor` is the `rank`-th nearest to `item`, at a Euclidean distance."""
 SUFFIXES = (".parquet", ".npy")
+BLOCK = 1024  # items whose neighbors are searched for at a time
 
 Edges = npt.NDArray[np.void]
+
+
+def neighbor_blocks(
+    searcher: EngineSearcher, k: int, block_size: int = BLOCK
+) -> Iterator[list[tuple[int, list[RankedItem]]]]:
+    """Yield every item of the index with its k nearest others, in blocks, by ascending id.
+
+    for block in neighbor_blocks(searcher, 3): ...
+    """
+    items, rows = searcher.build.ids[np.lexsort(searcher.build.ids.T)].T[::-1]
+    ids, starts = np.unique(items, return_index=True)
+    ends = np.append(starts[1:], len(items))
+    ranking = Ranking(searcher.index, searcher.build, SearchFilter())
+    for first in range(0, len(ids), block_size):
+        block = slice(first, first + block_size)
+        begin = starts[first]
+        vectors = searcher.index.vectors(rows[begin : ends[block][-1]])
+        queries = [
+            QueryVectors(vectors[start - begin : end - begin], exclude=(item,))
+            for item, start, end in zip(
+                ids[block].tolist(), starts[block], ends[block], strict=True
+            )
+        ]
+        yield list(zip(ids[block].tolist(), ranking.rank(queries, k), strict=True))
 
 
 def write_graph(
@@ -25,7 +52,7 @@ def write_graph(
     k: int,
     file: Path,
     progress: Progress = SILENT,
-    block_size: int = GRAPH_BLOCK,
+    block_size: int = BLOCK,
 ) -> int:
     """Write the k nearest others of every item, by item and rank; return how many rows there are.
 
@@ -44,7 +71,7 @@ def write_graph(
     with progress.task(label, items, "items") as advance, replacing(file) as unfinished:
 
         def blocks() -> Iterator[Edges]:
-            for block in searcher.graph(k, block_size):
+            for block in neighbor_blocks(searcher, k, block_size):
                 edges = [
                     (item, rank, neighbor.item, neighbor.distance)
                     for item, neighbors in block

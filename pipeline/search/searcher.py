@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Self, Unpack
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.conditions import Condition
 from pipeline.concurrency import parallel_zip, shared
 from pipeline.config import Config
-from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import get_engine
-from pipeline.errors import NoLookError, PipelineError, QueryError
-from pipeline.images import AUTO, as_region
+from pipeline.errors import PipelineError, QueryError
+from pipeline.images import as_region
 from pipeline.publish.opening import open_publication
 from pipeline.publish.publication import Publication
-from pipeline.search.collapsing import collapse_fused
+from pipeline.search.combining import Combiner
 from pipeline.search.encoding import PreparedPhoto, PreparedQuery
 from pipeline.search.engine_fusion import EngineFusion
-from pipeline.search.engine_searcher import EngineSearcher, positive
-from pipeline.search.fusion import DEPTH, fuse
+from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.query import (
     EncodedPhoto,
     EncodedQuery,
@@ -29,15 +25,13 @@ from pipeline.search.query import (
     Photo,
     Query,
     RegionOf,
-    describe,
     read_photo,
 )
-from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
-from pipeline.search.word_hits import TEXT, WordSearch, words_of
+from pipeline.search.result import SearchResult
+from pipeline.search.spec import positive, read_spec
 
 PreparedQueries = Mapping[str, PreparedQuery]
 """Engine → what its encoder is given for one photo."""
-_NO_REGION = "no plain background was found, so the whole photo was searched with"
 
 
 def open(  # noqa: A001  `pipeline.open`
@@ -96,12 +90,16 @@ class Searcher:
     @property
     def publication(self) -> Publication:
         """What all answers come from."""
-        return next(iter(self.engines.values())).publication
+        return self._first.publication
 
     @property
     def catalog(self) -> Catalog:
         """Its state of the ledger, which all engines read."""
-        return next(iter(self.engines.values())).catalog
+        return self._first.catalog
+
+    @property
+    def _first(self) -> EngineSearcher:
+        return next(iter(self.engines.values()))
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +131,7 @@ class Searcher:
             QueryError: there is no such file or region.
             RejectedImage: the photo is not acceptable.
         """
-        limits = next(iter(self.engines.values())).limits
+        limits = self._first.limits
         part, used = read_photo(photo, limits, None if region is None else as_region(region))
         return {
             name: PreparedPhoto(engine.model.prepare(part), used)
@@ -201,95 +199,18 @@ class Searcher:
         """
         if fuse and options.get("group_by") is not None:
             raise QueryError("fusing groups: each engine may pick another item of a group")
-        depth = max(positive(k), DEPTH) if fuse else k
+        spec = read_spec(self.catalog, self._first.duplicates, region, options)
+        fusion = self.fusion if fuse else None
+        combiner = Combiner(spec, positive(k), fusion, self.publication.number, self.notes)
         originals, *copies = shared(queries, 1 + len(self.engines))
-        where = options.get("where")
-        condition = None if where is None else Condition(self.catalog, where)
-        words = words_of(self.catalog, condition, options)
         streams = [
-            engine.search_all(copy, depth, region=region, words=words.ranking, **options)
+            engine.answer(copy, combiner.depth, spec)
             for engine, copy in zip(self.engines.values(), copies, strict=True)
         ]
-        asked = _Asked(
-            k,
-            DEPTH if fuse else 0,
-            condition,
-            is_auto=region is not None and as_region(region) == AUTO,
-            is_moved=bool(options.get("like") or options.get("unlike")),
-            words=words,
-            duplicates=next(iter(self.engines.values())).duplicates(options.get("collapse")),
-        )
         return (
-            self._combine(query, results, asked)
+            combiner.combine(query, results)
             for query, results in zip(originals, parallel_zip(streams), strict=True)
         )
-
-    def _combine(
-        self,
-        query: Query,
-        results: Sequence[EngineResult | PipelineError],
-        asked: _Asked,
-    ) -> SearchResult | PipelineError:
-        """Put the engines' answers to one query together; the first error stands for all."""
-        answers: dict[str, EngineResult] = {}
-        for result in results:
-            if isinstance(result, EngineResult):
-                answers[result.engine] = result
-            elif not isinstance(result, NoLookError) or asked.is_moved:
-                return result
-        try:
-            text, word_notes = asked.words.answer(query, max(k := asked.k, asked.fusion_depth))
-        except QueryError as error:
-            return error
-        lists: dict[str, Sequence[Hit | TextHit]] = {n: found.hits for n, found in answers.items()}
-        lists |= {} if text is None else {TEXT: text}
-        found_none = asked.is_auto and all(result.region is None for result in answers.values())
-        region_notes = [_NO_REGION] if found_none else []
-        return SearchResult(
-            describe(query),
-            self.publication.number,
-            {name: result.first(k) for name, result in answers.items()},
-            self._fused(lists, answers, asked) if asked.fusion_depth else None,
-            (
-                *region_notes,
-                *(self.fusion.notes if asked.fusion_depth else ()),
-                *_notes(asked.condition, any(lists.values())),
-                *word_notes,
-                *self.notes,
-            ),
-            None if text is None else text[:k],
-        )
-
-    def _fused(
-        self,
-        lists: Mapping[str, Sequence[Hit | TextHit]],
-        answers: Mapping[str, EngineResult],
-        asked: _Asked,
-    ) -> tuple[FusedHit, ...]:
-        """All lists as one; what one shows another may show a near-duplicate of."""
-        k = sum(map(len, lists.values())) if asked.duplicates else asked.k
-        # A list of words has no distances that could be weighed.
-        fused = fuse(lists, k) if TEXT in lists else self.fusion.fuse(answers, k)
-        if asked.duplicates is None:
-            return fused
-        return collapse_fused(fused, asked.k, asked.duplicates)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked for, beside the query."""
-
-    k: int
-    fusion_depth: int
-    """How much of each list is fused at least; 0 if none is."""
-    condition: Condition | None
-    is_auto: bool
-    """Whether the region is to be found."""
-    is_moved: bool
-    """Whether there are examples of what is wanted, or of what is not."""
-    words: WordSearch
-    duplicates: NearDuplicates | None
-    """By which near-duplicates are collapsed; None: they are not."""
 
 
 def _encoded(
@@ -301,9 +222,3 @@ def _encoded(
             return query
         by_engine[name] = query
     return EncodedPhoto(by_engine)
-
-
-def _notes(condition: Condition | None, has_hits: bool) -> tuple[str, ...]:
-    if condition is None:
-        return ()
-    return (*condition.notes, *(() if has_hits else condition.suggestions))

@@ -12,7 +12,7 @@ from pipeline.catalog.browse import first_files
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.words import ItemCondition, WordCondition, WordMatches, find_words
-from pipeline.search.query import Options, Query, Text
+from pipeline.search.query import Query, Text
 from pipeline.search.result import TextHit
 
 F32Vector = npt.NDArray[np.float32]
@@ -100,13 +100,16 @@ class WordSearch:
         return self.ranking.hits(matches, k), (*matches.notes, *notes)
 
 
-def words_of(catalog: Catalog, condition: ItemCondition | None, options: Options) -> WordSearch:
-    """Return what a search does with words; raises as `find_words` and `Groups` do."""
-    text, group_by = options.get("text"), options.get("group_by")
+def words_of(
+    catalog: Catalog, condition: ItemCondition | None, group: Groups | None, text: str | None
+) -> WordSearch:
+    """Return what a search does with words, of which its items must have `text`, if any.
+
+    Raises as `find_words` does.
+    """
     matches = None if text is None else find_words(catalog, text, condition)
     if matches is not None:
         condition = WordCondition(np.sort(matches.best))
-    group = None if group_by is None else Groups(catalog, group_by)
     return WordSearch(WordRanking(catalog, condition, group), matches)
 
 

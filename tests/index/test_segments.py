@@ -44,6 +44,7 @@ from pipeline.models.store import WEIGHTS
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.neighbor_graph import neighbor_blocks
 from pipeline.search.query import Item
 from pipeline.search.result import EngineResult
 from tests.conftest import tree
@@ -192,7 +193,7 @@ class Store:
             for k, one in itertools.product((1, 4, 200), filters):
                 for result in searcher.search_all(queries, k, **one):  # type: ignore[arg-type]
                     found.append(outcome(result))
-            for block in searcher.graph(3):  # which names rows: their numbers differ
+            for block in neighbor_blocks(searcher, 3):  # which names rows: their numbers differ
                 found += [(item, [(n.item, n.distance) for n in near]) for item, near in block]
             found.append({k: v.tolist() for k, v in searcher.calibration.by_category.items()})
             found.append(searcher.build.without_direction)

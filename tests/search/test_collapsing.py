@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import NotBuiltError
-from pipeline.search.collapsing import collapse_fused
 from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.fused_collapsing import collapse_fused
 from pipeline.search.query import Item
 from pipeline.search.result import FusedHit, Hit
 from tests.conftest import Color, Shop

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import QueryError
-from pipeline.search.neighbor_graph import EDGE, write_graph
+from pipeline.search import neighbor_graph
+from pipeline.search.engine_searcher import EngineSearcher
+from pipeline.search.neighbor_graph import EDGE, neighbor_blocks, write_graph
 from pipeline.search.query import Item
 from tests.conftest import Color, Shop
 
@@ -80,14 +82,13 @@ def test_a_graph_that_is_not_finished_is_not_there(
 ) -> None:
     (tmp_path / "g.npy").write_bytes(b"before")
     with full.searcher() as searcher:
-        graph = searcher.graph(3, block_size=4)
-        first = next(graph)
+        first = next(neighbor_blocks(searcher, 3, block_size=4))
 
-        def breaks(k: int, block_size: int) -> object:
+        def breaks(searcher: EngineSearcher, k: int, block_size: int) -> object:
             yield first
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(searcher, "graph", breaks)
+        monkeypatch.setattr(neighbor_graph, "neighbor_blocks", breaks)
         with pytest.raises(KeyboardInterrupt):
             write_graph(searcher, 3, tmp_path / "g.npy")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["g.npy"]

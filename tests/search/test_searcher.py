@@ -32,6 +32,7 @@ from pipeline.errors import (
 from pipeline.index.builds import Build
 from pipeline.search import engine_searcher
 from pipeline.search.engine_searcher import open_engine
+from pipeline.search.neighbor_graph import neighbor_blocks
 from pipeline.search.query import Item, Query
 from pipeline.search.result import Hit
 from pipeline.sources.base import SourceItem, SourcePhoto
@@ -616,7 +617,7 @@ def test_a_searcher_that_is_open_notices_a_change_of_its_index(shop: Shop) -> No
         with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
             searcher.search(Item(1), 2)
         with pytest.raises(DamagedArtifactError, match=f"{file}: damaged: "):
-            list(searcher.graph(1))
+            list(neighbor_blocks(searcher, 1))
         file.write_bytes(data)
         assert searcher.search(Item(1), 2) == expected
         shutil.rmtree(build.path)
