@@ -28,7 +28,7 @@ from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
-from pipeline.training import check_labels, fetch_weights, train_if_stale
+from pipeline.training import check_trainable, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -124,7 +124,7 @@ def build(
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
         for engine in ws.engines_sources_first if "train" in stages else ():
-            check_labels(engine, ws.catalog)  # before others take their time
+            check_trainable(engine, ws.catalog)  # before others take their time
         for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages and config.finds_duplicates:
