@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from pipeline.index.bounds import RESIDUAL_COPIES
@@ -49,7 +50,7 @@ def sized(
     known = engine.code_lengths if engine and engine.dim == dim else {}
     if not known:
         return index_size(kind, rows, dim, recall)
-    length = known[min(known, key=lambda at: abs(at - rows))]
+    length = known[min(known, key=lambda at: abs(math.log(at / rows)))]
     return index_size(kind if length else "flat", rows, dim, recall, length)
 
 
