@@ -28,6 +28,7 @@ from pipeline.index.photo_search import FIRST_NEIGHBORS, QUERY_BLOCK
 from pipeline.index.pruned import max_code_length
 from pipeline.index.sealing import Sealer
 from pipeline.index.vectors import VectorFile, import_faiss
+from pipeline.locks import lock
 from pipeline.maintenance.plan import times
 from pipeline.maintenance.plan.measure_engines import decode_seconds, engine_speed
 from pipeline.maintenance.plan.speeds import SHIPPED, EngineSpeed, Speeds, write_speeds
@@ -71,9 +72,10 @@ def measure_speeds(config: Config, progress: Progress = SILENT) -> Speeds:
 
     Raises:
         OSError: the catalog's folder cannot be written.
+        BusyError: the catalog is being written, which would disturb what is measured.
         DamagedArtifactError: a model or an index is not what was written.
     """
-    with progress.task("measuring", None, "steps") as advance:
+    with lock(config.folder), progress.task("measuring", None, "steps") as advance:
         speeds = machine_speeds(config.folder, advance)
         speeds = replace(speeds, decode_seconds=decode_seconds(config))
         advance(1)
@@ -82,8 +84,8 @@ def measure_speeds(config: Config, progress: Progress = SILENT) -> Speeds:
             if (speed := engine_speed(name, config)) is not None:
                 engines[name] = speed
             advance(1)
-    speeds = replace(speeds, engines=engines, is_measured=True)
-    write_speeds(config.folder, speeds)
+        speeds = replace(speeds, engines=engines, is_measured=True)
+        write_speeds(config.folder, speeds)
     return speeds
 
 

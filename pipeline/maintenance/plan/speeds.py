@@ -33,7 +33,7 @@ class Speeds:
     """Rates of one machine. Those of computing are of one core, as most of it is done on one."""
 
     cores: int = 2
-    seal_row: float = 2.0e-5
+    seal_row: float = 1.0e-4
     """Seconds to copy a vector from a shard into a segment, with its checksums: of any length."""
     seal_byte: float = 4.0e-9
     """... and for each of its bytes."""
@@ -45,7 +45,7 @@ class Speeds:
     """... where vectors become codes."""
     cluster_flops: float = 7.0e10
     """... where codes are sorted into clusters."""
-    batch_flops: float = 7.8e10
+    batch_flops: float = 2.0e10
     """... where many queries compare all vectors."""
     scan_bytes: float = 2.0e10
     """Bytes of vectors that a query alone compares in a second."""
