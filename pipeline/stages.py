@@ -26,9 +26,10 @@ from pipeline.evaluation.tune import tune
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import check_server
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
-from pipeline.training import check_labels, fetch_weights, train_if_stale
+from pipeline.training import check_trainable, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -103,10 +104,7 @@ def build(
     report.engines |= {name: EngineReport() for name in config.engines}
     with Workspace.locked(config, create="ingest" in stages) as ws:
         limits, decoders = ws.image_limits, config.embedding.decoders
-        if "train" in stages:
-            for engine in ws.pretrained_engines:  # what cannot work fails before any work
-                done = report.engines[engine.name]
-                done.model, done.new_model = fetch_weights(engine, progress)
+        _prepare(ws, stages, report, progress)
         if "ingest" in stages:
             report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
@@ -124,7 +122,7 @@ def build(
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
         for engine in ws.engines_sources_first if "train" in stages else ():
-            check_labels(engine, ws.catalog)  # before others take their time
+            check_trainable(engine, ws.catalog)  # before others take their time
         for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages and config.finds_duplicates:
@@ -134,6 +132,17 @@ def build(
             report.publication = publish(ws, gate, partial(tune, config), progress)
     _warn_of_random_weights(report, progress)
     return report
+
+
+def _prepare(
+    ws: Workspace, stages: Collection[Stage], report: BuildReport, progress: Progress
+) -> None:
+    """Do first what may fail: what cannot work fails before any work."""
+    if "index" in stages:
+        check_server(ws.config)
+    for engine in ws.pretrained_engines if "train" in stages else ():
+        done = report.engines[engine.name]
+        done.model, done.new_model = fetch_weights(engine, progress)
 
 
 def _run_engine(

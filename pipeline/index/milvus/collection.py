@@ -15,6 +15,7 @@ MAX_EF = 32_768  # that Milvus takes
 BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
 GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
 OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
+MAX_STALE = 1000  # rows: with more, a collection is written anew
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Collection:
     """Of HNSW: how many rows to look at (`ef`) for each that is asked for."""
     measured: Recall | None = None
     """What it was found to keep of its promise."""
+    stale: tuple[int, ...] = ()
+    """Rows whose columns are others than it may have: filters let them pass."""
 
     @property
     def recall(self) -> PromisedRecall | None:
@@ -71,4 +74,5 @@ class Collection:
             None if promise is None else float(promise),
             float(content["effort"]),
             None if measured is None else Recall.from_dict(measured),
+            tuple(map(int, content["stale"])),
         )
