@@ -15,7 +15,10 @@ import latent
 Change = dict[str, Any]
 """Dotted path below the autoencoder's settings → value."""
 
+NO_STEM: Change = {"stem_layer": None, "input_size": 64}
+DESCRIPTORS: Change = {"architecture": "descriptor", **NO_STEM}
 PIXELS: Change = {
+    **NO_STEM,
     "architecture": "strided",
     "standardize": False,
     "training.distillation": None,
@@ -23,6 +26,7 @@ PIXELS: Change = {
     "training.augment": {"flip": True, "shift": 0.05, "zoom": 0.1, "noise": 0.1},
 }
 CONVOLUTIONS: Change = {
+    **NO_STEM,
     "architecture": "strided",
     "training.augment": {
         "flip": True,
@@ -32,9 +36,17 @@ CONVOLUTIONS: Change = {
         "noise": 0.1,
     },
 }
-NO_TEACHER: Change = {"training.distillation.teacher": None, "training.distillation.hog": 1}
+NO_TEACHER: Change = {
+    **DESCRIPTORS,
+    "training.distillation.teacher": None,
+    "training.distillation.hog": 1,
+}
 TRIED: dict[str, dict[str, Change]] = {
     "flipkart": {
+        "descriptors instead of a stem": {**DESCRIPTORS, "training.augment.descriptor_noise": 1.0},
+        "a stem of fewer layers": {"stem_layer": "block_9_add"},
+        "a stem of few layers": {"stem_layer": "block_5_add"},
+        "a stem of more layers": {"stem_layer": "block_15_add", "input_size": 128},
         "pixels alone": {**PIXELS, "training.batch_size": 16, "training.epochs": 100},
         "strided convolutions, distilled": CONVOLUTIONS,
         "no teacher": {
@@ -49,6 +61,8 @@ TRIED: dict[str, dict[str, Change]] = {
         "less noise": {"training.augment.descriptor_noise": 0.3},
     },
     "fashion": {
+        "descriptors instead of a stem": {**DESCRIPTORS, "training.epochs": 10},
+        "a stem of fewer layers": {"stem_layer": "block_9_add"},
         "pixels alone": {**PIXELS, "training.batch_size": 64, "training.epochs": 40},
         "strided convolutions, distilled": CONVOLUTIONS,
         "no teacher": NO_TEACHER,

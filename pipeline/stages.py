@@ -29,7 +29,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.publish.collections import check_server
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
-from pipeline.training import check_labels, fetch_weights, train_if_stale
+from pipeline.training import check_trainable, fetch_weights, train_if_stale
 from pipeline.workspace import Workspace
 
 Stage = Literal["ingest", "download", "train", "embed", "index"]
@@ -122,7 +122,7 @@ def build(
             if len(stages) > 1:
                 _check_any_photo(ws, report.download)
         for engine in ws.engines_sources_first if "train" in stages else ():
-            check_labels(engine, ws.catalog)  # before others take their time
+            check_trainable(engine, ws.catalog)  # before others take their time
         for engine in ws.engines_sources_first:
             _run_engine(ws, engine, stages, report.engines[engine.name], progress)
         if "index" in stages and config.finds_duplicates:

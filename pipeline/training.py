@@ -28,16 +28,22 @@ def fetch_weights(engine: Engine, progress: Progress = SILENT) -> tuple[ModelFol
     return models.fetch(engine.name, settings, engine.models, progress), True
 
 
-def check_labels(engine: Engine, catalog: Catalog) -> None:
-    """Check, before anything takes its time, that there are the labels that an engine learns.
+def check_trainable(engine: Engine, catalog: Catalog) -> None:
+    """Check what an engine that has no model yet needs, before anything takes its time.
 
     Raises:
-        TrainingError: there are none.
+        TrainingError: there are no labels that it could learn.
+        ConfigError: its teacher's network cannot be cut where its settings say.
     """
-    if isinstance(engine.settings, HeadSettings) and engine.models.current() is None:
+    settings = engine.settings
+    if engine.models.current() is not None:
+        return
+    if isinstance(settings, HeadSettings):
         from pipeline.derived.labeled import read_labels
 
-        read_labels(engine.name, catalog, engine.settings.label)
+        read_labels(engine.name, catalog, settings.label)
+    if isinstance(settings, AutoencoderSettings) and engine.source:
+        models.check_stem(engine.name, settings, engine.source.settings)
 
 
 def train_if_stale(

@@ -181,7 +181,10 @@ def _parsed(where: str) -> Any:
     from sqlglot import exp
 
     try:
+        where.encode()
         return sqlglot.parse_one(where, into=exp.Condition, dialect="sqlite")
+    except UnicodeEncodeError as error:
+        raise QueryError(f"{_cut(where)!r} is not a text: it has lone surrogates") from error
     except sqlglot.errors.SqlglotError as error:
         hint = "write it as category = 'Watches' and price < 2000"
         raise QueryError(f"{_cut(where)!r} is not a condition", hint=hint) from error

@@ -16,11 +16,13 @@ _STARTER = """\
 {source}
 engines:
 
-  # Trained on these photos. Taught by vgg16, its 16 dimensions find much more than those of an
-  # autoencoder that learns to rebuild pixels and nothing else.
+  # Trained on these photos. Taught by vgg16, and with vgg16's first layers, its 16 dimensions find
+  # much more than those of an autoencoder that learns to rebuild pixels and nothing else.
   autoencoder:
     type: autoencoder
-    architecture: descriptor    # its first layers, edges and colors, need no training
+    architecture: stem          # its first layers are those of its teacher, and stay as they are,
+    stem_layer: block4_pool     # up to this one
+    input_size: 128
     standardize: true           # each dimension has a variance of 1: none of them decides alone
     training:
       distillation: {{teacher: vgg16}}    # keep near what is near by vgg16, edges and foreground
@@ -29,8 +31,9 @@ engines:
       learning_rate: 0.003
       patience: null            # the learning rate falls to 0 by the last epoch: do not stop before
       weight_decay: 0.01        # against learning a few hundred photos by heart
-      # Noise goes on the descriptors, more of it the fewer photos there are (0.3 for 20,000).
-      augment: {{shift: 0, zoom: 0, noise: 0, descriptor_noise: 1.0, clean_target: true}}
+      # Noise goes on what the first layers give: more of it the fewer photos there are (0.3 for
+      # 20,000).
+      augment: {{shift: 0, zoom: 0, noise: 0, descriptor_noise: 0.5, clean_target: true}}
 
   # VGG16 as ImageNet taught it: 4,096 dimensions.
   vgg16:
@@ -39,6 +42,9 @@ engines:
 
 index:
   type: pruned                  # the same exact answers as flat, several times faster
+
+search:
+  fusion: weighted              # `--fuse` is no worse than the better engine: weights are fitted
 """
 
 

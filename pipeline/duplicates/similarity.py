@@ -13,12 +13,11 @@ from pipeline.duplicates.signature import (
     HALVES,
     SIDE,
     WINDOWS,
-    Codes,
     Signatures,
-    window_codes,
+    mirrored_codes,
 )
 
-MAX_BITS = 14
+MAX_BITS = 11
 """Bits, of 64, in which the hashes of two windows differ at most that are worth a closer look."""
 MIN_SIMILARITY = 0.76
 """From which two photos are near-duplicates: see docs/duplicates.md, where it is measured."""
@@ -65,11 +64,6 @@ class _Likeness(NamedTuple):
     start: Placement
 
 
-def flipped_codes(signatures: Signatures) -> Codes:
-    """Return the hashes of the mirrored photos, (n, windows)."""
-    return window_codes(signatures.luma[:, :, ::-1])
-
-
 def _similarity(a: Signatures, b: Signatures) -> F32:
     likeness = _likeness(a, b)
     scores = np.zeros(len(a.codes), np.float32)
@@ -104,7 +98,8 @@ def _is_worth_aligning(a: Signatures, b: Signatures, likeness: _Likeness) -> Mas
 def _likeness(a: Signatures, b: Signatures) -> _Likeness:
     of_a, of_b = np.array(COMPARISONS).T
     bits = [
-        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b]) for codes in (a.codes, flipped_codes(a))
+        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b])
+        for codes in (a.codes, mirrored_codes(a.codes))
     ]
     either = np.concatenate(bits, axis=1)
     best = either.argmin(axis=1)
@@ -174,9 +169,10 @@ def _compare(a: F32, b: F32, levels: int) -> tuple[Mask, F32]:
 def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
     """(n,): how much brighter the photos are than what lies below them."""
     is_used = overlap & (np.minimum(luma, below) < _WHITE)
-    ratios = np.where(is_used, (luma + 4) / (below + 4), np.nan).reshape(len(luma), -1)
-    ratios[~is_used.any(axis=(1, 2))] = 1
-    gain: F32 = np.nanmedian(ratios, axis=1).clip(*_GAIN).astype(np.float32)
+    ratios = np.where(is_used, (luma + 4) / (below + 4), np.inf).reshape(len(luma), -1)
+    ratios.sort(axis=1)  # what is not used comes last, so that the median is half as far
+    median = ratios[np.arange(len(ratios)), is_used.sum(axis=(1, 2)) // 2]
+    gain: F32 = np.where(median < np.inf, median, 1).clip(*_GAIN).astype(np.float32)
     return gain
 
 

@@ -60,6 +60,17 @@ def stem(settings: AutoencoderSettings, teacher: ModelFolder) -> autoencoder.Ste
     return autoencoder.Stem(teacher.embedding["network"], settings.stem_layer, weights)
 
 
+def check_stem(name: str, settings: AutoencoderSettings, teacher: EngineSettings) -> None:
+    """Check that a teacher's network can be cut where the settings of an autoencoder say, if any.
+
+    Raises:
+        ConfigError: it has no such layer, or one that cannot be the last of a stem.
+    """
+    if settings.stem_layer is not None and isinstance(teacher, PretrainedSettings):
+        stem_ = autoencoder.Stem(teacher.network, settings.stem_layer)
+        autoencoder.check_stem(name, stem_, settings.input_size)
+
+
 def fetch(
     name: str,
     settings: PretrainedSettings | OnnxSettings,

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.index.base import F32Matrix, F64Matrix, Ids
+from pipeline.index.vectors import import_faiss
 from pipeline.publish.tuning import Refine
 from pipeline.search.item_distances import ItemDistances
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
@@ -41,12 +42,12 @@ def expand(query: F32Matrix, found: F32Matrix) -> F32Matrix:
     """
     if not len(found):
         return query
-    among = _distances(found, found)
-    to_query = _distances(query, found).min(axis=0)
-    limit = np.sort(among, axis=1)[:, min(MUTUAL_RANK, len(found) - 1)]
-    near = np.flatnonzero(to_query[:EXPANDED_BY] <= limit[:EXPANDED_BY])
+    m, squared = len(query), _squared_distances(np.concatenate([query, found]))
+    among, to_query = np.sqrt(squared[m:, m:]), np.sqrt(squared[:m, m:].min(axis=0))[:EXPANDED_BY]
+    rank = min(MUTUAL_RANK, len(found) - 1)
+    near = np.flatnonzero(to_query <= np.partition(among[:EXPANDED_BY], rank, axis=1)[:, rank])
     weights = _similarity(to_query[near], _typical(among)) ** ALPHA
-    total = query + weights @ found[near].astype(np.float64)
+    total = query + np.einsum("i,ij->j", weights, found[near])
     expanded: F32Matrix = (total / (1 + weights.sum())).astype(np.float32)
     return expanded
 
@@ -55,28 +56,46 @@ def rerank(query: F32Matrix, found: F32Matrix) -> Ids:
     """(m, dim) vectors of a query, (n, dim) of what it found → (n,) positions, the best first."""
     if not len(found):
         return np.empty(0, np.int64)
-    among = _distances(found, found)
+    m, squared = len(query), _squared_distances(np.concatenate([query, found]))
+    among, to_query = np.sqrt(squared[m:, m:]), np.sqrt(squared[:m, m:].min(axis=0))[:NEIGHBORS]
     typical = _typical(among)
-    neighbors = np.argsort(among, axis=1, kind="stable")[:, 1 : NEIGHBORS + 1]
-    weights = np.eye(len(found))
-    similar = _similarity(np.take_along_axis(among, neighbors, axis=1), typical)
-    np.put_along_axis(weights, neighbors, similar, axis=1)
-    refined = weights @ found.astype(np.float64) / weights.sum(axis=1, keepdims=True)
-    of_query = _similarity(_distances(query, found).min(axis=0)[:NEIGHBORS], typical)
-    expanded = (query + of_query @ found[:NEIGHBORS].astype(np.float64)) / (1 + of_query.sum())
-    scores = (
-        _distances(query, refined).min(axis=0) ** 2 + _distances(expanded, found).min(axis=0) ** 2
-    )
-    return np.argsort(scores, kind="stable")
+    nearest = np.argsort(among, axis=1, kind="stable")[:, : NEIGHBORS + 1]
+    weights = _similarity(np.take_along_axis(among, nearest, axis=1), typical)
+    weights[:, 0] = 1  # of itself
+    to_refined = _squared_to_means(squared, squared[:m], m + nearest, weights)
+    first = np.arange(m, m + len(to_query))
+    parts = np.column_stack([np.arange(m), np.broadcast_to(first, (m, len(first)))])
+    weights = np.ones(parts.shape)
+    weights[:, 1:] = _similarity(to_query, typical)
+    from_expanded = _squared_to_means(squared, squared[m:], parts, weights)
+    return np.argsort(to_refined.min(axis=0) + from_expanded.min(axis=1), kind="stable")
 
 
-def _distances(one: F64Matrix | F32Matrix, other: F64Matrix | F32Matrix) -> F64Matrix:
-    """(n, dim), (m, dim) → (n, m) Euclidean."""
-    x, y = one.astype(np.float64), other.astype(np.float64)
-    center = y.mean(axis=0)
-    x, y = x - center, y - center
-    squares = np.einsum("ij,ij->i", x, x)[:, np.newaxis] + np.einsum("ij,ij->i", y, y) - 2 * x @ y.T
-    distances: F64Matrix = np.sqrt(np.maximum(squares, 0))
+def _squared_distances(vectors: F32Matrix) -> F64Matrix:
+    """(n, dim) → (n, n) squared Euclidean, by one product of matrices in float32.
+
+    Everything else is computed from these, and reads no vector again. NumPy would share so small a
+    product between threads, and wait for these a hundred times as long as it takes.
+    """
+    centered = vectors - vectors.mean(axis=0)
+    squared: F64Matrix = import_faiss().pairwise_distances(centered, centered).astype(np.float64)
+    np.fill_diagonal(squared, 0)
+    return np.maximum(squared, 0)
+
+
+def _squared_to_means(
+    squared: F64Matrix, to: F64Matrix, parts: Ids, weights: F64Matrix
+) -> F64Matrix:
+    """Squared distances of k vectors to r weighted means of others: (k, r).
+
+    Of n vectors, `squared` are the (n, n) distances among them and `to` (k, n) those of the k to
+    them; the means are of `parts`, (r, p) of their numbers, with `weights` (r, p). A mean is
+    nearer than its parts by what these are apart (Huygens, Steiner).
+    """
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    apart = squared[parts[:, :, np.newaxis], parts[:, np.newaxis]]
+    spread = np.einsum("ri,rij,rj->r", weights, apart, weights) / 2
+    distances: F64Matrix = np.einsum("krp,rp->kr", to[:, parts], weights) - spread
     return distances
 
 
@@ -95,14 +114,14 @@ class RefinedList(NamedTuple):
     searched: QueryVectors
     """What the index was searched with."""
     items: list[RankedItem]
-    """With their distances from the query itself, which need not ascend."""
+    """With their distances from the query itself, which need not ascend, and nearest photos."""
 
 
 class Refiner:
     """Ranks the items of one build, refined or not."""
 
-    def __init__(self, ranking: Ranking, refine: Refine) -> None:
-        """Take a ranking with its filter.
+    def __init__(self, ranking: Ranking, distances: ItemDistances, refine: Refine) -> None:
+        """Take a ranking with its filter, and distances to the items of its build.
 
         One by distances is not expanded: they are those from the query itself.
         """
@@ -110,7 +129,7 @@ class Refiner:
         self.refine: Refine = (
             "off" if refine == "expand" and ranking.filter.is_by_distance else refine
         )
-        self._distances = ItemDistances(ranking.index, ranking.build)
+        self._distances = distances
 
     def rank(self, queries: Sequence[QueryVectors], k: int) -> list[RefinedList]:
         """Return the first k allowed items of each query."""
@@ -129,10 +148,10 @@ class Refiner:
             queries, searched, self._ranking.rank(searched, k), strict=True
         ):
             ids = np.array([one.item for one in items], np.int64)
-            distances = self._distances.to(ids, query).tolist()
+            distances, rows = self._distances.nearest(ids, query)
             shown = [
-                one._replace(distance=distance)
-                for one, distance in zip(items, distances, strict=True)
+                one._replace(distance=distance, row=row)
+                for one, distance, row in zip(items, distances.tolist(), rows.tolist(), strict=True)
             ]
             results.append(RefinedList(new, shown))
         return results

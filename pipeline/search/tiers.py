@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.catalog.words import ItemCondition
+from pipeline.catalog.words import ItemCondition, WordCondition
 from pipeline.search.collapsing import collapse
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking
 
@@ -21,47 +21,62 @@ def rank_tiers(
 
         rank_tiers(ranking, matches.tiers(), [query], 3)
     """
-    answers: list[list[RankedItem]] = [[] for _ in queries]
-    for tier in tiers:
-        missing = [i for i, answer in enumerate(answers) if len(answer) < k]
-        if not missing:
+    plain = replace(ranking, filter=replace(ranking.filter, duplicates=None))
+    lists = [_TieredList(ranking, query, k) for query in queries]
+    for number, tier in enumerate(tiers):
+        within = replace(plain, filter=replace(plain.filter, condition=tier))
+        unfinished = [one for one in lists if len(one.shown) < k]
+        if not unfinished:
             break
-        within = replace(ranking, filter=replace(ranking.filter, condition=tier))
-        for i in missing:
-            answers[i] = _extended(within, answers[i], queries[i], k)
-    return answers
+        for one in unfinished:
+            one.extend(number, one.without_groups_found(within))
+    return [one.shown for one in lists]
 
 
-def _extended(
-    within: Ranking, before: Sequence[RankedItem], query: QueryVectors, k: int
-) -> list[RankedItem]:
-    """The items of the tiers before, and behind them those of this one, k in all if there are."""
-    count = k
-    while True:
-        (found,) = within.rank([query], count)
-        both = [*before, *found]
-        firsts = within.first_of_groups(np.array([one.item for one in both], np.int64))
-        places = np.arange(len(both))[firsts].tolist()
-        shown = _collapsed(within, [both[place] for place in places], k)
-        if len(shown) == k or len(found) < count:
-            return shown
-        count *= 2
+@dataclass
+class _TieredList:
+    """What one query finds in the tiers so far."""
 
+    ranking: Ranking
+    query: QueryVectors
+    k: int
+    ranked: list[RankedItem] = field(default_factory=list)
+    """All of it, of each group the first item."""
+    places: list[tuple[int, float]] = field(default_factory=list)
+    """The tier and the distance of each."""
+    shown: list[RankedItem] = field(default_factory=list)
+    """The first k, with near-duplicates hidden behind them if the filter says so."""
 
-def _collapsed(within: Ranking, ranked: Sequence[RankedItem], k: int) -> list[RankedItem]:
-    """The first k, with near-duplicates of other tiers hidden behind them if the filter says so."""
-    duplicates = within.filter.duplicates
-    if duplicates is None:
-        return list(ranked[:k])
-    photos = [within.build.photos[one.row].tobytes() for one in ranked]
-    places = collapse(photos, range(len(ranked)), k, duplicates)  # distances begin anew in a tier
-    return [
-        ranked[first]._replace(similar=_similar([ranked[i] for i in (first, *hidden)]))
-        for first, hidden in places.items()
-    ]
+    def without_groups_found(self, within: Ranking) -> Ranking:
+        """Return the ranking of a tier without the items whose group an earlier tier has."""
+        group, tier = self.ranking.filter.group, within.filter.condition
+        if group is None or tier is None or not self.ranked:
+            return within
+        found = group(np.array([one.item for one in self.ranked], np.int64))
+        others = WordCondition(tier.items[~np.isin(group(tier.items), found)])
+        return replace(within, filter=replace(within.filter, condition=others))
 
+    def extend(self, number: int, within: Ranking) -> None:
+        """Add the items of a tier, as many as it takes to show k."""
+        count, ranked, places = self.k, self.ranked, self.places
+        while True:
+            (found,) = within.rank([self.query], count)
+            self.ranked = [*ranked, *found]
+            self.places = [*places, *((number, one.distance) for one in found)]
+            if self._is_shown() or len(found) < count:
+                return
+            count *= 2
 
-def _similar(ranked: Sequence[RankedItem]) -> tuple[int, ...]:
-    """What the first one hides: the others, and what each of them hides; each item once."""
-    ids = [item for one in ranked for item in (one.item, *one.similar)]
-    return tuple(item for item in dict.fromkeys(ids) if item != ranked[0].item)
+    def _is_shown(self) -> bool:
+        """Show the first k; return whether there are so many, and all that they hide is known."""
+        duplicates = self.ranking.filter.duplicates
+        if duplicates is None:
+            self.shown = self.ranked[: self.k]
+            return len(self.shown) == self.k
+        photos = [self.ranking.build.photos[one.row].tobytes() for one in self.ranked]
+        firsts = collapse(photos, self.places, self.k, duplicates)
+        self.shown = [
+            self.ranked[first]._replace(similar=tuple(self.ranked[i].item for i in hidden))
+            for first, hidden in firsts.items()
+        ]
+        return len(firsts) == self.k and self.places[max(firsts)] < self.places[-1]

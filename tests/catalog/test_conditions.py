@@ -151,6 +151,7 @@ def test_nested_conditions_select_what_python_selects(catalog: Catalog, tree: An
         ('brand = "Titan"', "write texts in single quotes"),
         ("price <", "is not a condition"),
         ("", "is not a condition"),
+        ("brand = '\udcff'", "is not a text"),
         ("price", "is not a condition"),
         ("1 = 1; drop table items", "is not a condition"),
         ("price = (select 1)", "is not a value"),

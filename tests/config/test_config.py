@@ -226,7 +226,7 @@ def test_the_catalog_file_is_what_init_writes() -> None:
     assert file.read_text() == starter_config({"type": "folder", "path": "photos"})
     trained = load_config(file).engines["autoencoder"]
     assert isinstance(trained, AutoencoderSettings)
-    assert (trained.architecture, trained.teacher) == ("descriptor", "vgg16")
+    assert (trained.architecture, trained.teacher) == ("stem", "vgg16")
 
 
 def test_settings_are_looked_for_in_the_current_folder(

@@ -9,7 +9,14 @@ from typing import Any
 from pipeline.errors import VectorDatabaseError
 from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
 from pipeline.index.milvus.checking import content_fault, count_fault
-from pipeline.index.milvus.collection import COLUMNS, ROW, SHARED, VECTOR, Collection
+from pipeline.index.milvus.collection import (
+    BYTES_PER_ROW,
+    COLUMNS,
+    ROW,
+    SHARED,
+    VECTOR,
+    Collection,
+)
 from pipeline.index.milvus.columns import Columns, row_blocks
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
@@ -19,9 +26,6 @@ from pipeline.progress import Advance
 
 MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
 MAX_ROWS = 4096  # of an insert
-BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
-GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
-OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
 EFFORTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 RECALL_QUERIES = 500  # photos to find the effort with, and as many others to measure it
 
@@ -134,9 +138,7 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
     settings = server.settings
     if settings.memory_gb is None:
         return
-    row_bytes = 4 * collection.dim + BYTES_PER_ROW
-    row_bytes += 0 if collection.promise is None else GRAPH_BYTES
-    needed = OVERHEAD * collection.rows * row_bytes * settings.replicas / 1e9
+    needed = collection.memory * settings.replicas / 1e9
     if needed > settings.memory_gb:
         raise VectorDatabaseError(
             f"{collection.rows:,} vectors of {collection.dim:,} numbers, {settings.replicas}"

@@ -2,6 +2,6 @@
 
 from pipeline.models.autoencoder.model import embedding, load_encoder, recipe
 from pipeline.models.autoencoder.network import build
-from pipeline.models.autoencoder.stem import Stem
+from pipeline.models.autoencoder.stem import Stem, check_stem
 
-__all__ = ["Stem", "build", "embedding", "load_encoder", "recipe"]
+__all__ = ["Stem", "build", "check_stem", "embedding", "load_encoder", "recipe"]

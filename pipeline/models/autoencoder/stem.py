@@ -19,7 +19,7 @@ from pipeline.artifacts import replacing
 from pipeline.errors import ConfigError
 from pipeline.models import applications
 from pipeline.models.base import U8Batch
-from pipeline.models.keras_runtime import compiled, keras, tf
+from pipeline.models.keras_runtime import compiled, fresh_names_and_seeds, keras, tf
 from pipeline.progress import Advance, ignored
 
 F16Features = npt.NDArray[np.float16]
@@ -45,10 +45,16 @@ def build_stem(stem: Stem, size: int) -> Any:
         build_stem(Stem("MobileNetV2", "block_12_add"), 128)
 
     Raises:
-        ConfigError: there is no such layer, its output is no map, or does not divide into 4×4.
+        ConfigError: there is no such layer, its output is no map or does not divide into 4×4, or
+            the network takes no photos of this size.
     """
     where = "stem_layer"
-    network = applications.build(stem.network, size, include_top=False)
+    try:
+        network = applications.build(stem.network, size, include_top=False)
+    except ValueError as error:
+        problem = f"{stem.network} takes no photos of {size}×{size}"
+        hint = "choose a larger input_size"
+        raise ConfigError(problem, where=where, hint=hint) from error
     names = [layer.name for layer in network.layers]
     if stem.layer not in names:
         hint = f"it has {', '.join(name for name in names if name.endswith(('_add', '_pool')))}"
@@ -70,6 +76,20 @@ def build_stem(stem: Stem, size: int) -> Any:
     model = keras.Model(image, pooled, name="stem")
     model.trainable = False
     return model
+
+
+def check_stem(engine: str, stem: Stem, size: int) -> None:
+    """Check that a stem can be built, before anything takes its time.
+
+    Raises:
+        ConfigError: as `build_stem`, naming the engine's setting.
+    """
+    with fresh_names_and_seeds():
+        try:
+            build_stem(stem, size)
+        except ConfigError as error:
+            where = f"engines.{engine}.stem_layer"
+            raise ConfigError(error.message, where=where, hint=error.hint) from None
 
 
 def _fill(front: Any, stem: Stem) -> None:

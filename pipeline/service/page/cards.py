@@ -27,6 +27,7 @@ def item_card(item: Json, photo: str | None, words: str = "", query: str = "") -
         "photo": photo and f"/photos/{photo}",
         "href": f"/items/{item['id']}{query and '?'}{query}",
         "words": words,
+        "more": None,
     }
 
 
@@ -91,7 +92,7 @@ def _hit(hit: Json, words: str, ranks: Mapping[int, Mapping[str, int]]) -> dict[
 
 
 def _more_like_it(hit: Json) -> dict[str, str]:
-    """The words and the address of what is hidden behind a hit; nothing where nothing is."""
+    """The words and the address of what is hidden behind a hit, if anything is."""
     if not (similar := hit.get("similar")):
         return {}
     ids = ", ".join(map(str, (hit["item"]["id"], *similar)))

@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.images import ImageLimits
 from pipeline.models import autoencoder, load
 from pipeline.models.autoencoder.batches import feature_batches
-from pipeline.models.autoencoder.stem import Stem, build_stem, compute_features
+from pipeline.models.autoencoder.stem import Stem, build_stem, check_stem, compute_features
 from pipeline.models.autoencoder.training import train
 from pipeline.models.base import F32Matrix, U8Batch
 from pipeline.models.keras_runtime import keras
@@ -180,8 +180,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     ],
 )
 def test_a_stem_that_cannot_be_cut_is_said(layer: str, side: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build_stem(Stem("VGG16", layer), side)
+    with pytest.raises(ConfigError, match=f"engines.ae.stem_layer: .*{message}"):
+        check_stem("ae", Stem("VGG16", layer), side)
+
+
+def test_photos_too_small_for_the_network_are_said() -> None:
+    with pytest.raises(ConfigError, match="InceptionV3 takes no photos of 64×64"):
+        build_stem(Stem("InceptionV3", "mixed0"), 64)
 
 
 def test_a_teacher_that_ends_before_the_stem_is_said(stem: Stem) -> None:
