@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.duplicates.update import update_duplicates
 from pipeline.embeddings.embed import EmbedReport
-from pipeline.embeddings.runners import open_runner
+from pipeline.embeddings.runners import check_runner, open_runner
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
@@ -138,6 +138,8 @@ def _prepare(
     ws: Workspace, stages: Collection[Stage], report: BuildReport, progress: Progress
 ) -> None:
     """Do first what may fail: what cannot work fails before any work."""
+    if "embed" in stages:
+        check_runner(ws.config.runner)
     if "index" in stages:
         check_server(ws.config)
     for engine in ws.pretrained_engines if "train" in stages else ():

@@ -64,9 +64,9 @@ class MilvusServer:
         Raises:
             VectorDatabaseError: it does not work, in one line without credentials.
         """
+        errors = _errors()  # before the time begins, as it imports pymilvus
         seconds = self.settings.publish_timeout if seconds is None else seconds
         deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
-        errors = _errors()
         while True:
             try:
                 client = self._connected(deadline)
