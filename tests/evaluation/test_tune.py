@@ -16,7 +16,7 @@ from pipeline.errors import QueryError
 from pipeline.evaluation.ablation import choose
 from pipeline.evaluation.evaluate import EvaluationOptions, evaluate
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.tune import tune
+from pipeline.evaluation.tune import candidates_of, tune
 from pipeline.evaluation.views import view_candidates
 from pipeline.maintenance.info import catalog_info
 from pipeline.publish import publish
@@ -133,6 +133,20 @@ def test_views_are_found_by_what_sees_them(open_fair: Opener) -> None:
     assert len(candidates.queries) > 10
     assert right.mean() > 0.1
     assert (candidates.relevant.sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize(("random", "judged"), [(["red"], ("color",)), (["color", "red"], None)])
+def test_without_a_label_networks_that_were_never_trained_are_not_judged(
+    open_fair: Opener, random: list[str], judged: tuple[str, ...] | None
+) -> None:
+    fair = open_fair("color", "red")
+    fair.build(halves(8))
+    searchers = {name: fair.searcher(name) for name in ("color", "red")}
+    for name in random:
+        build = searchers[name].build
+        object.__setattr__(build, "manifest", {**build.manifest, "random_weights": True})
+    candidates, label = candidates_of(searchers, None)
+    assert (candidates.engines, label) == (judged or ("color", "red"), None)
 
 
 def scores(gain: float, first: float, queries: int = 200) -> dict[str, Any]:
