@@ -120,7 +120,7 @@ def _foot(made: Plan) -> Iterator[str]:
     yield f"disk at the most while it is built: {size(needed)}{free}"
     found = (
         f"bytes of indexes were off by {made.errors['bytes']:.0%} at the most, and their times by"
-        f" {made.errors['times']:.0%}, in benchmarks of {made.errors['vectors']:,} vectors"
+        f" {made.errors['times']:.0%}, in benchmarks of up to {made.errors['vectors']:,} vectors"
     )
     if made.is_measured:
         yield f"measured here; {found}"
