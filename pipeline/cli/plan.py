@@ -118,13 +118,16 @@ def _foot(made: Plan) -> Iterator[str]:
     needed = chosen.building_disk + made.other_disk
     free = "" if made.free_disk is None else f", {size(made.free_disk)} are free"
     yield f"disk at the most while it is built: {size(needed)}{free}"
-    errors = {name: f"± {100 * share:.0f} %" for name, share in made.errors.items()}
+    found = (
+        f"bytes of indexes were off by {made.errors['bytes']:.0%} at the most, and their times by"
+        f" {made.errors['times']:.0%}, in benchmarks of up to {made.errors['vectors']:,} vectors"
+    )
     if made.is_measured:
-        yield f"measured here; benchmarks found bytes {errors['bytes']}, times {errors['times']}"
+        yield f"measured here; {found}"
     else:
         yield (
-            f"bytes {errors['bytes']}; times are of another machine: --measure measures this one,"
-            f" and they are then {errors['times']} in benchmarks"
+            "times, and the lengths of codes, are those of another machine and other photos:"
+            f" --measure measures here; then {found}"
         )
 
 

@@ -30,7 +30,7 @@ def test_it_says_what_to_choose_and_writes_nothing(
     assert "10,000,000 items" in out
     assert "choose " in out
     assert "exact is " in out
-    assert "--measure measures this one" in out
+    assert "--measure measures here" in out
     assert plan(monkeypatch, "--items", "1k", "--json") == 0
     options = json.loads(capsys.readouterr().out)["options"]
     assert [one["is_exact"] for one in options] == [True, True, False, True, False]
