@@ -24,6 +24,7 @@ import latent
 import lookup
 import memory
 import no_match
+import planning
 import publishing
 import recall
 import reconstruction
@@ -63,6 +64,7 @@ def main() -> None:
         "duplicates": duplicates.measure,
         "fusion": fusion.measure,
         "refining": refining.measure,
+        "planning": planning.measure,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; default: all")

@@ -111,9 +111,9 @@ def _quality(pictures: Sequence[Picture], second_photos: int = 0) -> dict[str, o
     copies = [EDITS[name](pictures[n], rng) for name, n in planted]
     signatures = _signed([*pictures, *copies])
     source = np.array([*_products(len(pictures), second_photos), *(n for _, n in planted)])
-    label = np.arange(len(source))
-    find_links(signatures, 0, label, lambda _: None)
-    pairs = np.array([p for rows in groups(label) for p in itertools.combinations(rows, 2)])
+    known = none_known().with_new(signatures)
+    find_links(known, 0, lambda _: None)
+    pairs = np.array([p for rows in groups(known.label) for p in itertools.combinations(rows, 2)])
     near = similarity(*(signatures.take(rows) for rows in pairs.T)) >= MIN_SIMILARITY
     found = pairs[near]
     is_same = (source[found[:, 0]] == source[found[:, 1]]) | _is_identical(signatures, found)
@@ -155,16 +155,13 @@ def _time(photos: Signatures) -> dict[str, object]:
         store = DuplicateStore(Path(folder, "duplicates"))
         known = none_known()
         for block in _like(photos, ROWS):
-            signatures = store.extend(known, block)
-            store.seal(len(signatures.codes), np.empty((0, 2), np.int64), 1)
+            store.seal(len(store.extend(known, block).label), np.empty((0, 2), np.int64), 1)
             known = store.read() or known
         start = time.perf_counter()
         known = store.read() or known
         read = time.perf_counter()
         new = photos.take(slice(0, NEW))
-        signatures = store.extend(known, new)
-        label = np.arange(ROWS + NEW)
-        find_links(signatures, ROWS, label, lambda _: None)
+        find_links(store.extend(known, new), ROWS, lambda _: None)
         store.seal(ROWS + NEW, np.empty((0, 2), np.int64), 2)
         return {
             "rows": ROWS,

@@ -14,8 +14,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
 from pipeline.derived.embed import embed_projected
-from pipeline.embeddings.arrays import to_hashes
-from pipeline.embeddings.embed import EmbedReport, embed
+from pipeline.embeddings.embed import EmbedReport, count_missing, embed
 from pipeline.embeddings.runners import open_runner
 from pipeline.embeddings.shards import Embedder
 from pipeline.embeddings.store import EmbeddingStore
@@ -24,6 +23,8 @@ from pipeline.images import ImageLimits
 from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build, BuildStore
 from pipeline.index.parent import find_parent
+from pipeline.index.room import check_disk
+from pipeline.index.sizes import index_size
 from pipeline.models.projection import read_projection
 from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
@@ -162,6 +163,7 @@ class Engine:
         Raises:
             NotBuiltError: there is no model yet.
             WeightsError: the model's vectors are not finite.
+            NoRoomError: the disk is too small for the vectors that are missing.
             RunnerError: the machines of the runner cannot do it.
         """
         if self.is_derived:
@@ -170,12 +172,13 @@ class Engine:
         store = self.embeddings(folder.fingerprint)
         description = describe(self.name, folder, self.config.index)
         items = find_parent(catalog, self.builds, store, description).changed
-        photos = [photo.sha256 for photo in catalog.photos(items)]
-        if store.present(to_hashes(b"".join(photos))).all():
+        missing = count_missing(catalog, store, items)
+        if not missing:
             report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
         else:
-            if missing := missing_runtime(folder):
-                progress.note(f"{self.name}: {missing}; embedding by {runtime_of(folder)}")
+            self._check_room(missing, folder.dim, progress)
+            if fault := missing_runtime(folder):
+                progress.note(f"{self.name}: {fault}; embedding by {runtime_of(folder)}")
             report = embed(
                 self.name,
                 self.open_embedder,
@@ -217,6 +220,8 @@ class Engine:
         model = self.model
         store = self.embeddings(model.fingerprint)
         description = describe(self.name, model, self.config.index)
+        items = find_parent(catalog, self.builds, store, description).changed
+        self._check_room(count_missing(catalog, store, items), model.dim, progress)
         return embed_projected(
             self.name,
             read_projection(model),
@@ -224,9 +229,15 @@ class Engine:
             self.source_vectors,
             store,
             shard_size=self.config.embedding.shard_size,
-            items=find_parent(catalog, self.builds, store, description).changed,
+            items=items,
             progress=progress,
         )
+
+    def _check_room(self, photos: int, dim: int, progress: Progress) -> None:
+        """Compare the disk with what new vectors take: in shards, and then in a segment as well."""
+        size = index_size(self.config.index.type, photos, dim, self.config.index.recall)
+        name = f"{self.name}: embedding and indexing"
+        check_disk(name, self.folder, size.vectors + size.disk, progress.note)
 
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
         """Write the index of the photos that have a vector; it answers once it is published.

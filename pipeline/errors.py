@@ -15,6 +15,7 @@ is wrong, where, and what to do next. Anything else that escapes is a bug and ke
     ├── StaleIndexError        the index was built by another model than the one in use
     ├── DamagedArtifactError   a file on disk is missing, truncated or altered
     ├── RunnerError            the machines that are to do the work cannot
+    ├── NoRoomError            the disk or the memory is too small for what is to be done
     ├── BusyError              another process is writing this catalog
     ├── VectorDatabaseError    the vector database is not there, or does not do what it should
     ├── GateError              what was built is worse than what answers, and is kept aside
@@ -129,6 +130,12 @@ class RunnerError(PipelineError):
     """The machines that are to do the work cannot be reached, or cannot do it."""
 
     code = "runner"
+
+
+class NoRoomError(PipelineError):
+    """The disk or the memory is certainly too small for what is about to be done."""
+
+    code = "no_room"
 
 
 class BusyError(PipelineError):

@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.duplicates.update import update_duplicates
 from pipeline.embeddings.embed import EmbedReport
-from pipeline.embeddings.runners import open_runner
+from pipeline.embeddings.runners import check_runner, open_runner
 from pipeline.engine import Engine
 from pipeline.errors import HeldError, SourceError, SourceGoneError
 from pipeline.evaluation.gate import judge
@@ -26,6 +26,7 @@ from pipeline.evaluation.tune import tune
 from pipeline.index.builds import Build
 from pipeline.models.store import ModelFolder, random_weights_warning
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import check_server
 from pipeline.publish.publish import PublishReport, publish
 from pipeline.sources.base import Source
 from pipeline.training import check_trainable, fetch_weights, train_if_stale
@@ -103,10 +104,7 @@ def build(
     report.engines |= {name: EngineReport() for name in config.engines}
     with Workspace.locked(config, create="ingest" in stages) as ws:
         limits, decoders = ws.image_limits, config.embedding.decoders
-        if "train" in stages:
-            for engine in ws.pretrained_engines:  # what cannot work fails before any work
-                done = report.engines[engine.name]
-                done.model, done.new_model = fetch_weights(engine, progress)
+        _prepare(ws, stages, report, progress)
         if "ingest" in stages:
             report.ingest = _ingest(ws, progress, accept_removals, restrict)
             _check_not_held(ws, report.ingest)
@@ -134,6 +132,19 @@ def build(
             report.publication = publish(ws, gate, partial(tune, config), progress)
     _warn_of_random_weights(report, progress)
     return report
+
+
+def _prepare(
+    ws: Workspace, stages: Collection[Stage], report: BuildReport, progress: Progress
+) -> None:
+    """Do first what may fail: what cannot work fails before any work."""
+    if "embed" in stages:
+        check_runner(ws.config.runner)
+    if "index" in stages:
+        check_server(ws.config)
+    for engine in ws.pretrained_engines if "train" in stages else ():
+        done = report.engines[engine.name]
+        done.model, done.new_model = fetch_weights(engine, progress)
 
 
 def _run_engine(

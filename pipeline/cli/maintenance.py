@@ -239,7 +239,7 @@ def print_audit(audit: Audit) -> None:
 
 def print_info(info: CatalogInfo) -> None:
     """Print what a catalog's folder holds."""
-    from pipeline.maintenance.info import DerivedModelInfo
+    from pipeline.maintenance.info import DerivedModelInfo, ServedBuildInfo
 
     out = stdout()
     out.print(cell(f"{info.folder}: {size(info.bytes)}"))
@@ -258,7 +258,10 @@ def print_info(info: CatalogInfo) -> None:
     print_table(table)
     for line in _tuning_lines(info.tuning) if info.tuning else ():
         out.print(cell(line))
-    for engine in info.engines.values():
+    for name, engine in info.engines.items():
+        if isinstance(served := engine.build, ServedBuildInfo):
+            where = f"collection {served.collection}, database {served.database}"
+            out.print(cell(f"{name}: searched by Milvus at {served.server}, {where}"))
         if isinstance(engine.model, DerivedModelInfo):
             out.print(cell(engine.model.told))
         if engine.model and engine.model.warning:

@@ -185,13 +185,13 @@ def neighbors(
     set_: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the k nearest others of every item: the neighbor graph of the catalog."""
+    """Write the k nearest others of every item, exactly: the neighbor graph of the catalog."""
     from pipeline.search.engine_searcher import open_engine
     from pipeline.search.neighbor_graph import SUFFIXES, write_graph
 
     settings = load_config(config, set_)
     check_output("neighbors", file, SUFFIXES, settings)
-    with open_engine(settings, engine) as searcher:
+    with open_engine(settings, engine, exact=True) as searcher:
         rows = write_graph(searcher, k, file, console_progress())
     if as_json:
         print_json({"file": str(file), "rows": rows})

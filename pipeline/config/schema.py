@@ -31,12 +31,13 @@ from pipeline.config.watch import WatchSettings
 DUPLICATES = "duplicates"
 LEDGER, LEDGER_COPY, LEDGER_SEAL = "catalog.sqlite", "catalog.copy.sqlite", "catalog.json"
 REPORT, UPLOADS = "report.html", "uploads"
+SPEEDS = "speeds.json"
 POINTER, PUBLICATIONS, TAGS = "CURRENT", "publications", "tags.json"
 CATALOG_FILES = (
     *(LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal"),
     *(LEDGER_COPY, LEDGER_SEAL, "checked.json"),
     *(POINTER, PUBLICATIONS, TAGS),
-    *("images", "download.json", "download.md", UPLOADS, REPORT, DUPLICATES),
+    *("images", "download.json", "download.md", UPLOADS, REPORT, DUPLICATES, SPEEDS),
 )
 """What is written into a catalog's folder, beside a folder for each engine, which is named so."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,29 @@ class Near(NamedTuple):
     """In how many they differ."""
 
 
-def near_hashes(queries: Hashes, hashes: Hashes, distance: int) -> Near:
-    """Return all pairs that differ in at most `distance` bits, in the order of queries.
+class HashIndex:
+    """Hashes, to which more are added, and which are all compared with those that are asked for.
 
-    near_hashes(np.array([[7]], np.uint64), np.array([[5], [8]], np.uint64), 1).rows  # [0]
+    index = HashIndex(1); index.add(np.array([[5], [8]], np.uint64))
     """
-    faiss = import_faiss()
-    codes, wanted = (np.ascontiguousarray(h).view(np.uint8) for h in (hashes, queries))
-    index = faiss.IndexBinaryFlat(8 * codes.shape[1])
-    index.add(codes)
-    ends, bits, found = index.range_search(wanted, distance + 1)  # FAISS: nearer than the radius
-    number = np.repeat(np.arange(len(wanted)), np.diff(ends.astype(np.int64)))
-    return Near(number, found, bits.astype(np.int64))
+
+    def __init__(self, words: int) -> None:
+        self._index: Any = import_faiss().IndexBinaryFlat(64 * words)
+
+    def add(self, hashes: Hashes) -> None:
+        """Give further hashes the next rows."""
+        self._index.add(np.ascontiguousarray(hashes).view(np.uint8))
+
+    def near(self, queries: Hashes, distance: int) -> Near:
+        """Return all pairs that differ in at most `distance` bits, in the order of queries.
+
+        index.near(np.array([[7]], np.uint64), 1).rows  # [0]
+        """
+        wanted = np.ascontiguousarray(queries).view(np.uint8)
+        # FAISS: nearer than the radius
+        ends, bits, found = self._index.range_search(wanted, distance + 1)
+        number = np.repeat(np.arange(len(wanted)), np.diff(ends.astype(np.int64)))
+        return Near(number, found, bits.astype(np.int64))
 
 
 def near_pairs(
@@ -54,7 +65,9 @@ def near_pairs(
     """
     label = np.arange(len(hashes)) if label is None else label
     for start in range(0, len(hashes), BLOCK):
-        near = near_hashes(hashes[start : start + BLOCK], hashes[start:], distance)
+        index = HashIndex(hashes.shape[1])
+        index.add(hashes[start:])
+        near = index.near(hashes[start : start + BLOCK], distance)
         is_later = near.rows > near.queries
         a, b = near.queries[is_later] + start, near.rows[is_later] + start
         for first in range(0, len(a), max_pairs):

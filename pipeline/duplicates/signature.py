@@ -23,15 +23,21 @@ _LUMA_BYTES = SIDE**2
 THUMBNAIL_BYTES = _LUMA_BYTES + 2 * CHROMA_SIDE**2
 DIGEST_BYTES = 16
 _BITS_SIDE = 8  # 8² = 64 bits: coarse enough to forgive an edge that is 2 % off
+_CROP_SIDES = (
+    *((0.05, 0.95, 0.05, 0.95), (0.1, 0.9, 0.1, 0.9)),
+    *((0.05, 0.9, 0.05, 0.95), (0.1, 0.95, 0.05, 0.95)),
+    *((0.05, 0.95, 0.05, 0.9), (0.05, 0.95, 0.1, 0.95)),
+    *((0.05, 0.9, 0.05, 0.9), (0.1, 0.95, 0.05, 0.9)),
+    *((0.05, 0.9, 0.1, 0.95), (0.1, 0.95, 0.1, 0.95)),
+)
 WINDOWS: tuple[tuple[float, float, float, float], ...] = (
-    *((0, 1, 0, 1), (0.05, 0.95, 0.05, 0.95), (0.1, 0.9, 0.1, 0.9)),
-    *((0, 0.9, 0, 0.9), (0.1, 1, 0, 0.9), (0, 0.9, 0.1, 1), (0.1, 1, 0.1, 1)),
+    *((0, 1, 0, 1), *_CROP_SIDES),
     *((0, 1, 0, 0.75), (0, 1, 0.25, 1)),
 )
-"""(left, right, top, bottom) of the parts that are hashed. By the first seven a photo is compared
-with one that was cropped; the last two leave out the top and the bottom, where logos are."""
-CROPS, HALVES = range(1, 7), range(7, 9)
-METHOD = "windows 1"
+"""(left, right, top, bottom) of the parts that are hashed: the whole; what is left by crops; and
+two without the top or the bottom, where logos are. Each has its mirror image among them."""
+CROPS, HALVES = range(1, 1 + len(_CROP_SIDES)), range(len(WINDOWS) - 2, len(WINDOWS))
+METHOD = "windows 2"
 """Names what is kept: signatures by another method are made anew."""
 
 
@@ -98,17 +104,20 @@ def sign(sha256: bytes, image: Image.Image) -> Signatures:
 
 
 def window_codes(luma: F32) -> Codes:
-    """(n, 32, 32) luma → (n, windows) uint64: which low frequencies of a window exceed the median.
+    """(n, 32, 32) luma → (n, windows) uint64: the signs of a window's low frequencies.
 
     Both the window and its cosine transform are linear: they are one matrix for each side.
     """
     codes = []
     for left, right, top, bottom in WINDOWS:
         frequencies = _frequencies(top, bottom) @ luma @ _frequencies(left, right).T
-        flat = frequencies.reshape(len(luma), -1)
-        bits = flat > np.median(flat, axis=1, keepdims=True)
-        codes.append(np.packbits(bits, axis=1).view(np.uint64))
+        codes.append(np.packbits(frequencies.reshape(len(luma), -1) > 0, axis=1).view(np.uint64))
     return np.concatenate(codes, axis=1) if len(luma) else np.empty((0, len(WINDOWS)), np.uint64)
+
+
+def mirrored_codes(codes: Codes) -> Codes:
+    """(n, windows) → those of the mirrored photos: odd frequencies across have the other sign."""
+    return codes[:, _MIRROR_IMAGES] ^ _ODD_ACROSS
 
 
 def _frequencies(start: float, end: float) -> F32:
@@ -121,3 +130,13 @@ def _frequencies(start: float, end: float) -> F32:
     window = covered / covered.sum(axis=1, keepdims=True)
     product: F32 = (cosines @ window).astype(np.float32)
     return product
+
+
+def _mirror_image(window: int) -> int:
+    left, right, top, bottom = WINDOWS[window]
+    image = (1 - right, 1 - left, top, bottom)
+    return int(np.abs(np.array(WINDOWS) - image).sum(axis=1).argmin())
+
+
+_MIRROR_IMAGES = np.array([_mirror_image(window) for window in range(len(WINDOWS))])
+_ODD_ACROSS = np.packbits(np.arange(_BITS_SIDE**2) % 2 == 1).view(np.uint64)

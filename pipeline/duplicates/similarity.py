@@ -13,12 +13,11 @@ from pipeline.duplicates.signature import (
     HALVES,
     SIDE,
     WINDOWS,
-    Codes,
     Signatures,
-    window_codes,
+    mirrored_codes,
 )
 
-MAX_BITS = 14
+MAX_BITS = 11
 """Bits, of 64, in which the hashes of two windows differ at most that are worth a closer look."""
 MIN_SIMILARITY = 0.76
 """From which two photos are near-duplicates: see docs/duplicates.md, where it is measured."""
@@ -33,6 +32,7 @@ _BLOCK = 256  # pairs whose pixels are compared at a time
 _CELLS, _MAX_LUMA, _MAX_CHROMA = 8, 30, 13
 _MIN_OVERLAP = 0.5
 _GAIN = (0.8, 1.25)  # brightness may differ by this much
+_MAX_CAST = 8  # levels by which a tint may move the chroma of all pixels
 _WHITE = 245  # levels from which white may have been cut off
 _MAX_SQUEEZE = 0.05  # of a crop's sides' ratio: rounding, and what alignment misses
 _WHOLE = 0.03  # of a side: a photo that was squeezed shows all of the other one
@@ -63,11 +63,6 @@ class _Likeness(NamedTuple):
     bits: npt.NDArray[np.int64]
     is_mirrored: Mask
     start: Placement
-
-
-def flipped_codes(signatures: Signatures) -> Codes:
-    """Return the hashes of the mirrored photos, (n, windows)."""
-    return window_codes(signatures.luma[:, :, ::-1])
 
 
 def _similarity(a: Signatures, b: Signatures) -> F32:
@@ -104,7 +99,8 @@ def _is_worth_aligning(a: Signatures, b: Signatures, likeness: _Likeness) -> Mas
 def _likeness(a: Signatures, b: Signatures) -> _Likeness:
     of_a, of_b = np.array(COMPARISONS).T
     bits = [
-        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b]) for codes in (a.codes, flipped_codes(a))
+        np.bitwise_count(codes[:, of_a] ^ b.codes[:, of_b])
+        for codes in (a.codes, mirrored_codes(a.codes))
     ]
     either = np.concatenate(bits, axis=1)
     best = either.argmin(axis=1)
@@ -144,7 +140,7 @@ def _agreement(a: Signatures, b: Signatures, is_mirrored: Mask, start: Placement
     for channel in (0, 1):
         one = whole.sample(chroma[:, channel] - 128, SIDE)
         other = gain * place.sample(b.chroma[:, channel] - 128, SIDE)
-        also, more = _compare(one, other, _CHROMA_LEVELS)
+        also, more = _compare(one, other + _cast(one - other), _CHROMA_LEVELS)
         agrees, edges = agrees & also, edges + more
     shares = [_share(agrees, w) for w in (overlap, edges.clip(0, _MAX_EDGE) * overlap)]
     is_possible = (overlap.mean(axis=(1, 2)) >= _MIN_OVERLAP) & _keeps_shape(a, b, place)
@@ -174,10 +170,17 @@ def _compare(a: F32, b: F32, levels: int) -> tuple[Mask, F32]:
 def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
     """(n,): how much brighter the photos are than what lies below them."""
     is_used = overlap & (np.minimum(luma, below) < _WHITE)
-    ratios = np.where(is_used, (luma + 4) / (below + 4), np.nan).reshape(len(luma), -1)
-    ratios[~is_used.any(axis=(1, 2))] = 1
-    gain: F32 = np.nanmedian(ratios, axis=1).clip(*_GAIN).astype(np.float32)
+    ratios = np.where(is_used, (luma + 4) / (below + 4), np.inf).reshape(len(luma), -1)
+    ratios.sort(axis=1)  # what is not used comes last, so that the median is half as far
+    median = ratios[np.arange(len(ratios)), is_used.sum(axis=(1, 2)) // 2]
+    gain: F32 = np.where(median < np.inf, median, 1).clip(*_GAIN).astype(np.float32)
     return gain
+
+
+def _cast(apart: F32) -> F32:
+    """(n, side, side) differences of a channel → (n, 1, 1): what a tint of the light makes."""
+    median: F32 = np.median(apart, axis=(1, 2), keepdims=True).clip(-_MAX_CAST, _MAX_CAST)
+    return median
 
 
 def _share(agrees: Mask, weights: npt.NDArray[np.generic]) -> F32:

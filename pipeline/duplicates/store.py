@@ -15,20 +15,21 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import damaged, read_sealed, write_sealed
+from pipeline.artifacts import damaged, read_sealed, remove, write_sealed
 from pipeline.duplicates.hamming import Rows
 from pipeline.duplicates.links import link
 from pipeline.duplicates.signature import DIGEST_BYTES, METHOD, THUMBNAIL_BYTES, WINDOWS, Signatures
 from pipeline.duplicates.signature import empty as no_signatures
 
 SEAL = "signatures.json"
+_BLOCK = 4096  # thumbnails that are compared with their checksums at a time
 _PHOTOS, _THUMBNAILS, _LINKS = "photos.bin", "thumbnails.bin", "links.bin"
 PHOTO = np.dtype(
     [
@@ -50,8 +51,21 @@ class KnownPhotos:
     """(n,): rows that hang together by near-duplicates have the same one."""
     generation: int
     """The state of the ledger whose photos are all among them; 0 if there is none."""
+    checksums: npt.NDArray[np.uint32]
+    """(n,): the CRC-32 of each thumbnail."""
     path: Path | None = None
-    checksums: npt.NDArray[np.uint32] | None = None
+    """Where they are kept, if they are."""
+
+    def with_new(self, new: Signatures) -> KnownPhotos:
+        """Return these and new photos, which hang together with none yet; in memory."""
+        rows = len(self.label) + len(new.codes)
+        return KnownPhotos(
+            Signatures.join([self.signatures, new]),
+            np.append(self.label, np.arange(len(self.label), rows)),
+            0,
+            np.append(self.checksums, _checksums(new)),
+            self.path,
+        )
 
     def take(self, rows: Rows) -> Signatures:
         """Return the signatures of some rows.
@@ -60,16 +74,21 @@ class KnownPhotos:
             DamagedArtifactError: a thumbnail is not what was written.
         """
         taken = self.signatures.take(rows)
-        if self.checksums is not None and self.path is not None:
-            wanted = self.checksums[rows].tolist()
-            if [zlib.crc32(one.tobytes()) for one in taken.thumbnails] != wanted:
-                raise damaged(self.path / _THUMBNAILS, "its content has changed")
+        if self.path is not None and (_checksums(taken) != self.checksums[rows]).any():
+            raise damaged(self.path / _THUMBNAILS, "its content has changed")
         return taken
+
+    def check(self) -> None:
+        """Compare all thumbnails with their checksums; raises as `take`."""
+        rows = np.arange(len(self.label))
+        for start in range(0, len(rows), _BLOCK):
+            self.take(rows[start : start + _BLOCK])
 
 
 def none_known() -> KnownPhotos:
     """Return what is known before the first photo."""
-    return KnownPhotos(no_signatures(), np.empty(0, np.int64), 0)
+    none = no_signatures()
+    return KnownPhotos(none, np.empty(0, np.int64), 0, _checksums(none))
 
 
 class DuplicateStore:
@@ -98,17 +117,26 @@ class DuplicateStore:
         signatures = Signatures(
             photos["photo"], photos["pixels"], photos["aspect"], photos["codes"], thumbnails
         )
-        return KnownPhotos(signatures, label, seal["generation"], self.folder, photos["crc32"])
+        return KnownPhotos(signatures, label, seal["generation"], photos["crc32"], self.folder)
 
-    def extend(self, known: KnownPhotos, new: Signatures) -> Signatures:
+    def extend(self, known: KnownPhotos, new: Signatures) -> KnownPhotos:
         """Append the signatures of new photos, which do not count yet; return those of all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         rows = len(known.label)
+        if not rows:
+            remove(self.folder)  # what others have open stays what it was
+        self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / _THUMBNAILS, rows * THUMBNAIL_BYTES, new.thumbnails.tobytes())
         _write(self.folder / _PHOTOS, rows * PHOTO.itemsize, _records(new).tobytes())
-        small = [p._replace(thumbnails=no_signatures().thumbnails) for p in (known.signatures, new)]
-        thumbnails = self._thumbnails(rows + len(new.codes))
-        return Signatures.join(small)._replace(thumbnails=thumbnails)
+        none = no_signatures().thumbnails
+        small = replace(known, signatures=known.signatures._replace(thumbnails=none))
+        both = small.with_new(new._replace(thumbnails=none))
+        thumbnails = self._thumbnails(len(both.label))
+        return replace(
+            both,
+            signatures=both.signatures._replace(thumbnails=thumbnails),
+            checksums=np.append(known.checksums, _checksums(new)),
+            path=self.folder,
+        )
 
     def seal(self, rows: int, links: Rows, generation: int) -> None:
         """Let rows count that were appended, and their links; all in one step."""
@@ -165,8 +193,13 @@ def _records(new: Signatures) -> npt.NDArray[np.void]:
     records = np.zeros(len(new.codes), PHOTO)
     for name, values in zip(("photo", "pixels", "aspect", "codes"), new[:-1], strict=True):
         records[name] = values
-    records["crc32"] = [zlib.crc32(one.tobytes()) for one in new.thumbnails]
+    records["crc32"] = _checksums(new)
     return records
+
+
+def _checksums(signatures: Signatures) -> npt.NDArray[np.uint32]:
+    """(n,): the CRC-32 of each thumbnail."""
+    return np.array([zlib.crc32(one.tobytes()) for one in signatures.thumbnails], np.uint32)
 
 
 def _write(path: Path, start: int, data: bytes) -> None:

@@ -40,13 +40,9 @@ def update_duplicates(
     if known.generation == generation:
         return
     new = sign_new(catalog, known, limits, decoders, progress)
-    rows = len(known.label) + len(new.codes)
-    found = np.empty((0, 2), np.int64)
-    signatures = store.extend(known, new)
-    if len(new.codes):
-        with progress.task("comparing photos", len(new.codes), "photos") as advance:
-            found = find_links(signatures, len(known.label), extended(known.label, rows), advance)
-    store.seal(rows, found, generation)
+    photos = store.extend(known, new)
+    found = _compared(photos, len(known.label), progress)
+    store.seal(len(photos.label), found, generation)
 
 
 def look(
@@ -59,16 +55,20 @@ def look(
     """Return what `update_duplicates` would keep, and keep nothing."""
     known = store.read() or none_known()
     new = sign_new(catalog, known, limits, decoders, progress)
-    signatures = Signatures.join([known.signatures, new])
-    label = extended(known.label, len(signatures.codes))
-    with progress.task("comparing photos", len(new.codes), "photos") as advance:
-        find_links(signatures, len(known.label), label, advance)
-    return KnownPhotos(signatures, label, 0)
+    if not len(new.codes):
+        return known
+    photos = known.with_new(new)
+    _compared(photos, len(known.label), progress)
+    return photos
 
 
-def extended(label: Rows, rows: int) -> Rows:
-    """Return labels with those of new rows, which hang together with none."""
-    return np.append(label, np.arange(len(label), rows))
+def _compared(photos: KnownPhotos, first: int, progress: Progress) -> Rows:
+    """Compare the photos from row `first` on with all others; return their links."""
+    new = len(photos.label) - first
+    if not new:
+        return np.empty((0, 2), np.int64)
+    with progress.task("comparing photos", new, "photos") as advance:
+        return find_links(photos, first, advance)
 
 
 def sign_new(

@@ -54,7 +54,7 @@ def embed(
     """
     runner = runner or LocalRunner()
     total, embedded = catalog.photo_count(), 0
-    already = total - _count_missing(catalog, store, items)
+    already = total - count_missing(catalog, store, items)
     with progress.task(f"{name}: embedding", total - already, "photos") as advance:
         # Once more where photos failed: another file of the same content may be readable.
         while shards := _plan(catalog, store, items, shard_size):
@@ -70,7 +70,8 @@ def embed(
     return EmbedReport(already, embedded, failed=total - already - embedded)
 
 
-def _count_missing(catalog: Catalog, store: EmbeddingStore, items: Collection[int] | None) -> int:
+def count_missing(catalog: Catalog, store: EmbeddingStore, items: Collection[int] | None) -> int:
+    """Return how many distinct photos, of these items or of all, have no vector."""
     photos = to_hashes(b"".join(photo.sha256 for photo in catalog.photos(items)))
     return int((~store.present(photos)).sum())
 

@@ -60,19 +60,22 @@ class FlatFile:
         size = os.fstat(self._file.fileno()).st_size
         if size != _HEADER.size + values * 4:
             raise damaged(path, "it has another size than it says")
-        self._map: mmap.mmap | None = None
-        self._mapped = self._map_rows()
+        self._maps: list[mmap.mmap] = []
+        # Rows are read here and there: what the system would read ahead is not needed.
+        self._mapped = self._map_rows(mmap.MADV_RANDOM)
 
     def close(self) -> None:
-        """Close the file and its map; a search that is under way keeps the map until it ends."""
+        """Close the file and its maps; a search that is under way keeps them until it ends."""
         self._mapped = None
-        if self._map is not None:
+        for mapped in self._maps:
             with contextlib.suppress(BufferError):
-                self._map.close()
+                mapped.close()
         self._file.close()
 
     def read(self, rows: Ids) -> F32Matrix:
         """Return the (len(rows), dim) vectors of these rows, in this order."""
+        if len(rows) > 1 and (np.diff(rows) == 1).all():
+            return self._read_range(int(rows[0]), len(rows))
         if self._mapped is not None:
             return self._mapped[rows].view(np.float32)
         size, file = self.dim * 4, self._file.fileno()
@@ -84,17 +87,29 @@ class FlatFile:
     def blocks(self, size: int) -> Iterator[F32Matrix]:
         """Read all vectors in turn, `size` at a time."""
         for start in range(0, self.rows, size):
-            offset, count = start * self.dim * 4, min(size, self.rows - start)
-            data = os.pread(self._file.fileno(), count * self.dim * 4, _HEADER.size + offset)
-            yield np.frombuffer(data, np.float32).reshape(count, self.dim)
+            yield self._read_range(start, min(size, self.rows - start))
 
-    def _map_rows(self) -> npt.NDArray[np.uint8] | None:
-        """Map the file as (rows, 4·dim) bytes, or None if there is no address space for it."""
+    def _read_range(self, start: int, count: int) -> F32Matrix:
+        """Read rows one after another: of a map, the system would read each page alone."""
+        vectors = np.empty((count, self.dim), np.float32)
+        at, data = _HEADER.size + start * self.dim * 4, vectors.view(np.uint8).ravel().data
+        while data:
+            read = os.preadv(self._file.fileno(), [data], at)
+            if not read:
+                raise ValueError("the file has been cut short")
+            at, data = at + read, data[read:]
+        return vectors
+
+    def _map_rows(self, advice: int) -> npt.NDArray[np.uint8] | None:
+        """Map the file as (rows, 4·dim) bytes, or None if there is no address space for it.
+
+        `advice` is how it will be read: one of `mmap`'s `MADV_…`.
+        """
         try:
-            self._map = mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError:
             return None
-        # Rows are read here and there: what the system would read ahead is not needed.
-        mapped.madvise(mmap.MADV_RANDOM)
+        self._maps.append(mapped)
+        mapped.madvise(advice)
         # Bytes, because the values do not begin at a multiple of 4.
         return np.frombuffer(mapped, np.uint8, offset=_HEADER.size).reshape(self.rows, self.dim * 4)

@@ -13,6 +13,8 @@ from pipeline.index.base import F32Matrix
 RANDOM = "random"
 """What the random order is called, beside the engines' names."""
 RANDOM_DIM = 16
+MAX_FITTED = 20_000
+"""Photos that components are fitted to: those of more differ from theirs by next to nothing."""
 
 
 def pca_name(dim: int) -> str:
@@ -21,14 +23,24 @@ def pca_name(dim: int) -> str:
 
 
 def pca_retriever(
-    gallery: Gallery, pixels: Pixels, preprocessing: Preprocessing, dim: int, seed: int
+    gallery: Gallery,
+    pixels: Pixels,
+    preprocessing: Preprocessing,
+    dim: int,
+    seed: int,
+    max_fitted: int = MAX_FITTED,
 ) -> Retriever:
-    """Rank by `dim` principal components of the pixels, fitted to the gallery's photos."""
+    """Rank by `dim` principal components of the pixels, fitted to the gallery's photos.
+
+    Of more than `max_fitted` photos, to a sample of them.
+    """
     rows = pixels.row_of()
-    used = sorted({rows[photo] for photos in gallery.photos for photo in photos if photo in rows})
-    fitted = pca.fit(
-        lambda: pixel_vectors(pixels.rows, np.array(used)), min(dim, len(used)), seed=seed
-    )
+    photos = {photo for photos in gallery.photos for photo in photos}
+    used = np.array(sorted(rows[photo] for photo in photos if photo in rows))
+    if len(used) > max_fitted:
+        chosen = np.random.default_rng(seed).choice(len(used), max_fitted, replace=False)
+        used = used[np.sort(chosen)]
+    fitted = pca.fit(lambda: pixel_vectors(pixels.rows, used), min(dim, len(used)), seed=seed)
 
     def encode(photos: U8Photos) -> F32Matrix:
         return np.concatenate([fitted.project(vectors) for vectors in pixel_vectors(photos)])

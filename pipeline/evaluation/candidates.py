@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.evaluation.exclusions import SharedValues
+from pipeline.evaluation.trained import label_photos, trained_on
 from pipeline.index.base import F64Array, F64Vector, Ids, Mask
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.ranking import QueryVectors
@@ -32,11 +33,21 @@ class Candidates:
     """(engines, q, c) float64, divided by each engine's typical distance; infinite where none."""
     relevant: Mask
     """(q, c) bool: whether a candidate is right."""
+    learned: Mask
+    """(engines, q) bool: whether an engine was shown the label of a query while it was trained."""
 
     def among(self, engines: Sequence[str]) -> Candidates:
-        """Return the same of some engines only."""
+        """Return the same of some engines only, and of queries whose label none of them learned."""
         chosen = [self.engines.index(name) for name in engines]
-        return replace(self, engines=tuple(engines), distances=self.distances[chosen])
+        kept = ~self.learned[chosen].any(axis=0)
+        return Candidates(
+            tuple(engines),
+            self.queries[kept],
+            self.items[kept],
+            self.distances[chosen][:, kept],
+            self.relevant[kept],
+            self.learned[chosen][:, kept],
+        )
 
     def without(self, left_out: Ids) -> Candidates:
         """Return those of other queries than these items, who are no candidates either."""
@@ -48,6 +59,7 @@ class Candidates:
             np.where(is_out, -1, self.items[kept]),
             np.where(is_out, np.inf, self.distances[:, kept]),
             self.relevant[kept] & ~is_out,
+            self.learned[:, kept],
         )
 
 
@@ -85,7 +97,11 @@ def labeled_candidates(
             for item in items
         ]
 
-    return gather(searchers, queries, vectors, judge)
+    candidates = gather(searchers, queries, vectors, judge)
+    known = [label_photos([trained_on(searcher)]) for searcher in searchers.values()]
+    shown = [photos.values(query) for query in candidates.queries.tolist()]
+    learned = [[not of_engine.isdisjoint(one) for one in shown] for of_engine in known]
+    return replace(candidates, learned=np.array(learned, np.bool_))
 
 
 Judge = Callable[[int, Sequence[int]], Sequence[bool | None]]
@@ -141,4 +157,5 @@ def _padded(engines: tuple[str, ...], found: Sequence[_Found], scales: F64Vector
         items[i, part], relevant[i, part] = one.items, one.relevant
         distances[:, i, part] = one.distances / scales[:, np.newaxis]
     queries = np.array([one.query for one in found], np.int64)
-    return Candidates(engines, queries, items, distances, relevant)
+    learned = np.zeros((len(engines), len(found)), np.bool_)
+    return Candidates(engines, queries, items, distances, relevant, learned)

@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from typing import Any
 
 from pipeline.catalog.labels import values_of
-from pipeline.config import AutoencoderSettings, Config
+from pipeline.config import Config
 from pipeline.errors import NothingToMeasureError
 from pipeline.evaluation import cost
-from pipeline.evaluation.ablation import Ablation, StageGain, refined_retriever
-from pipeline.evaluation.baselines import pca_retriever, random_retriever
+from pipeline.evaluation.ablation import MAX_QUERIES, Ablation, StageGain
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.folds import FoldWeights, fold_weights
-from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out
+from pipeline.evaluation.gallery import Gallery, QuerySet, leave_one_out, sample
 from pipeline.evaluation.labels import LabeledPhoto, read_query_set
 from pipeline.evaluation.options import EvaluationOptions
-from pipeline.evaluation.pixels import Pixels, Preprocessing, decode
 from pipeline.evaluation.query_photos import encode_query_set
-from pipeline.evaluation.reconstruction import ReconstructionSample, reconstruction
 from pipeline.evaluation.results import Evaluation, EvaluationDetails
-from pipeline.evaluation.retriever import PhotoEncoder, Retriever, VectorSet
-from pipeline.evaluation.summary import Summary, Trained
-from pipeline.models.projection import learned_label, trained_photos
+from pipeline.evaluation.retriever import Retriever
+from pipeline.evaluation.summary import Summary
+from pipeline.evaluation.systems import Systems
 from pipeline.progress import SILENT, Progress
 from pipeline.search import searcher as search
 from pipeline.search.engine_searcher import EngineSearcher
@@ -84,20 +80,7 @@ class _Evaluator:
         self.config, self.options, self.progress = config, options, progress
         self.searchers = searchers
         self.catalog, self.limits = searchers[0].catalog, searchers[0].limits
-        self.model_folders = {
-            searcher.name: searcher.engine.models.get(searcher.build.manifest["model"])
-            for searcher in searchers
-        }
-        settings = {searcher.name: searcher.engine.settings for searcher in searchers}
-        trained = {n: s for n, s in settings.items() if isinstance(s, AutoencoderSettings)}
-        self.preprocessing = {
-            name: Preprocessing((one.input_size, one.input_size), one.resize)
-            for name, one in trained.items()
-        }
-        # PCA of as many components sees photos as the first autoencoder of that latent does.
-        self.baselines = {
-            one.latent_dim: self.preprocessing[name] for name, one in reversed(trained.items())
-        } or {options.pca_dim: options.pca_preprocessing}
+        self.systems = Systems(config, options, searchers, progress)
 
     def run(self) -> EvaluationDetails:
         """Rank, score, and measure the rest."""
@@ -106,9 +89,9 @@ class _Evaluator:
         products = self._values(options.product) if options.product else {}
         labeled = self._query_set()  # before photos are decoded: its path may be wrong
         indexed = [searcher.build.ids[:, 1] for searcher in self.searchers]
-        readable = [decoded.row_of().keys() for decoded in self.pixels.values()]
+        readable = [decoded.row_of().keys() for decoded in self.systems.pixels.values()]
         gallery = Gallery.of(self.catalog, labels, products, indexed, readable)
-        retrievers = self._retrievers(gallery) if len(gallery.items) else []
+        retrievers = self.systems.retrievers(gallery) if len(gallery.items) else []
         queries, rejected = self._queries(gallery, retrievers, labeled)
         if not retrievers or not queries.labels:
             raise self._nothing_to_find(gallery, queries)
@@ -117,16 +100,17 @@ class _Evaluator:
         weights = self._fold_weights(gallery, queries)
         is_weighted = self.config.search.fusion == "weighted"
         result = experiment.run(
-            [self._as_searched(one, gallery) for one in retrievers],
-            fuse=len(self.searchers) > 1,
-            weights=weights.of_queries if weights and is_weighted else None,
+            [self.systems.as_searched(one, gallery) for one in retrievers],
+            [weights.of_queries if weights and is_weighted else None]
+            if len(self.searchers) > 1
+            else [],
             progress=self.progress,
             query_block=options.query_block,
         )
         if not result.answerable.any():
             raise self._nothing_to_find(gallery, queries)
 
-        reconstructions = self._reconstructions()
+        reconstructions = self.systems.reconstructions()
         evaluation = self._evaluation(
             Summary(experiment, result, options.resamples, options.seed),
             retrievers,
@@ -135,45 +119,37 @@ class _Evaluator:
             reconstructions=tuple(sample.measured for sample in reconstructions),
             costs=self._costs() if options.cost else (),
             fusion_weights=weights.by_fold if weights and is_weighted else (),
-            stages=self._stages(experiment, gallery, retrievers, weights),
+            stages=self._stages(gallery, queries, retrievers, weights),
         )
         items = None if queries.items is None else gallery.items[queries.items[result.answerable]]
         scores = result.scores[:, : len(self.searchers)]
         return EvaluationDetails(evaluation, items, scores, reconstructions)
-
-    def _as_searched(self, retriever: Retriever, gallery: Gallery) -> Retriever:
-        """The same, refined as searches by this engine are."""
-        searcher = self._by_name.get(retriever.name)
-        if searcher is None:
-            return retriever
-        return refined_retriever(searcher, retriever, gallery, searcher.chosen())
 
     def _fold_weights(self, gallery: Gallery, queries: QuerySet) -> FoldWeights | None:
         """The weights of the fusion, from other folds; None where none are needed."""
         is_wanted = self.options.ablate or self.config.search.fusion == "weighted"
         if not is_wanted or len(self.searchers) == 1:
             return None
-        return fold_weights(self._by_name, gallery, queries, self.options.seed)
+        return fold_weights(self.systems.searchers, gallery, queries, self.options.seed)
 
     def _stages(
         self,
-        experiment: RetrievalExperiment,
         gallery: Gallery,
+        queries: QuerySet,
         retrievers: Sequence[Retriever],
         weights: FoldWeights | None,
     ) -> tuple[StageGain, ...]:
+        """What each stage gains over a sample of the queries, if that is asked for."""
         if not self.options.ablate:
             return ()
+        chosen = sample(len(queries.labels), MAX_QUERIES, self.options.seed)
+        experiment = RetrievalExperiment.of(gallery, queries.subset(chosen))
         engines = [one for one in retrievers if one.kind == "engine"]
         seed, resamples = self.options.seed, self.options.resamples
         ablation = Ablation(
-            experiment, gallery, self._by_name, engines, seed, resamples, self.progress
+            experiment, gallery, self.systems.searchers, engines, seed, resamples, self.progress
         )
-        return ablation.stages(weights.of_queries if weights else None)
-
-    @property
-    def _by_name(self) -> dict[str, EngineSearcher]:
-        return {searcher.name: searcher for searcher in self.searchers}
+        return ablation.stages(weights.of_queries[chosen] if weights else None)
 
     def _evaluation(
         self, summary: Summary, retrievers: Sequence[Retriever], **measured: Any
@@ -196,14 +172,7 @@ class _Evaluator:
             labels=summary.labels(),
             similar_labels=summary.similar_labels(),
             systems=summary.systems(retrievers),
-            held_out=summary.held_out(
-                {
-                    name: Trained(trained_photos(folder), learned_label(folder))
-                    if folder
-                    else Trained(set())
-                    for name, folder in self.model_folders.items()
-                }
-            ),
+            held_out=summary.held_out(self.systems.trained()),
             resamples=options.resamples,
             seed=options.seed,
             **measured,
@@ -218,28 +187,6 @@ class _Evaluator:
                 hint="name a column that says which items belong together",
             )
         return values
-
-    @cached_property
-    def pixels(self) -> dict[Preprocessing, Pixels]:
-        """The catalog's photos, decoded once for each preprocessing that is used."""
-        photos = list(self.catalog.photos())
-        decoders, folder = self.config.embedding.decoders, self.config.folder
-        return {
-            used: decode(photos, used, self.limits, decoders, folder, self.progress)
-            for used in dict.fromkeys([*self.baselines.values(), *self.preprocessing.values()])
-        }
-
-    def _retrievers(self, gallery: Gallery) -> list[Retriever]:
-        """Every engine, then the baselines."""
-        seed = self.options.seed
-        return [
-            *(engine_retriever(searcher, gallery) for searcher in self.searchers),
-            *(
-                pca_retriever(gallery, self.pixels[preprocessing], preprocessing, dim, seed)
-                for dim, preprocessing in self.baselines.items()
-            ),
-            random_retriever(gallery, next(iter(self.pixels.values())), seed),
-        ]
 
     def _query_set(self) -> tuple[list[LabeledPhoto], Counter[str]] | None:
         """The photos of a query set, if there is one, and why rows of it are none → how many."""
@@ -269,30 +216,10 @@ class _Evaluator:
             " can be ranked"
         )
 
-    def _reconstructions(self) -> list[ReconstructionSample]:
-        """How well each autoencoder reconstructs what it was not trained on."""
-        seed, progress = self.options.seed, self.progress
-        samples = [
-            reconstruction(name, folder, self.pixels[preprocessing], seed, progress)
-            for name, preprocessing in self.preprocessing.items()
-            if (folder := self.model_folders[name])
-        ]
-        return [sample for sample in samples if sample]
-
     def _costs(self) -> tuple[cost.Cost, ...]:
-        photos = next(iter(self.pixels.values())).photos
+        photos = next(iter(self.systems.pixels.values())).photos
         settings, seed = self.config.embedding, self.options.seed
         return tuple(
             cost.measure(searcher, photos, self.limits, settings, seed)
             for searcher in self.searchers
         )
-
-
-def engine_retriever(searcher: EngineSearcher, gallery: Gallery) -> Retriever:
-    """Return what ranks a gallery by an engine's distances."""
-
-    def load_encoder() -> PhotoEncoder:
-        return PhotoEncoder(searcher.model.prepare, searcher.model.encode)
-
-    vectors = VectorSet.of_items(searcher.index.vectors, searcher.build.ids, gallery.items)
-    return Retriever(searcher.name, "engine", vectors, load_encoder, searcher.warning)

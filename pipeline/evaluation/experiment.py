@@ -20,7 +20,9 @@ from pipeline.search.weighting import weighted_orders
 
 Value = TypeVar("Value")
 
-QUERY_BLOCK = 256  # ranked at a time: memory holds a few arrays of this many × the gallery's items
+QUERY_BLOCK = 256  # queries ranked at a time
+MAX_RANKED = 1 << 25
+"""Queries ranked at a time × items: memory holds a few arrays of so many numbers."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class ExperimentResult:
     """How good the rankings are."""
 
     scores: F64Array
-    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; the fusion of
-    the engines, if there is one, comes after the retrievers."""
+    """(answerable queries, retrievers, metrics) float64, in the order of `METRICS`; fusions of the
+    engines, if there are any, come after the retrievers."""
     answerable: Mask
     """(queries,) bool: which queries have a relevant item to find."""
     excluded: Mapping[str, ExcludedCount]
@@ -69,21 +71,22 @@ class RetrievalExperiment:
     def run(
         self,
         retrievers: Sequence[Retriever],
+        fusions: Sequence[F64Matrix | None] = (),
         *,
-        fuse: bool,
-        weights: F64Matrix | None = None,
         progress: Progress = SILENT,
         query_block: int = QUERY_BLOCK,
     ) -> ExperimentResult:
-        """Rank by all retrievers, and score: `experiment.run(retrievers, fuse=True)`.
+        """Rank by all retrievers, and score: `experiment.run(retrievers, [None])`.
 
-        The engines' lists are fused by ranks, or with (queries, engines) `weights` of distances.
+        Each of `fusions` fuses the engines' lists: None by ranks, or (queries, engines) weights of
+        distances.
         """
         rankers = [self._ranker(retriever) for retriever in retrievers]
-        engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"] if fuse else []
-        scores = [np.empty((0, len(retrievers) + fuse, len(METRICS)))]
+        engines = [i for i, r in enumerate(retrievers) if r.kind == "engine"]
+        scores = [np.empty((0, len(retrievers) + len(fusions), len(METRICS)))]
         counts = dict.fromkeys(self.exclusions, ExcludedCount())
         count = len(self.query_labels)
+        query_block = max(1, min(query_block, MAX_RANKED // max(1, len(self.gallery_labels))))
         answerable = np.zeros(count, np.bool_)
         with progress.task("evaluate: ranking", count, "queries") as advance:
             for first in range(0, count, query_block):
@@ -97,17 +100,15 @@ class RetrievalExperiment:
                     is_relevant[not_listed] = False
                 sizes = len(self.gallery_labels) - np.array([len(items) for items in absent])
                 orders = [ranker.rank(first, last, absent) for ranker in rankers]
-                if fuse and weights is None:
-                    orders.append(fused([orders[i] for i in engines]))
-                elif fuse and weights is not None:
+                of_engines = [orders[i] for i in engines]
+                for weights in fusions:
+                    if weights is None:
+                        orders.append(fused(of_engines))
+                        continue
                     distances = [rankers[i].distances(first, last, absent) for i in engines]
+                    of_queries = weights[first:last]
                     orders.append(
-                        weighted_orders(
-                            [orders[i] for i in engines],
-                            np.array(distances),
-                            weights[first:last],
-                            DEPTH,
-                        )
+                        weighted_orders(of_engines, np.array(distances), of_queries, DEPTH)
                     )
                 kept = relevant.any(axis=1)
                 answerable[first:last] = kept

@@ -60,7 +60,11 @@ class _Option(NamedTuple):
 
 
 def fit_weights(candidates: Candidates) -> dict[str, float]:
-    """Return each engine's weight, which add up to 1: `fit_weights(candidates)["vgg16"]`."""
+    """Return each engine's weight, which add up to 1: `fit_weights(candidates)["vgg16"]`.
+
+    Queries whose label an engine learned say nothing of how well it finds what is new.
+    """
+    candidates = candidates.among(candidates.engines)
     count = len(candidates.engines)
     alone = [_quality(candidates, row) for row in np.eye(count)]
     weights = np.zeros(count)
@@ -78,16 +82,26 @@ def fit_weights(candidates: Candidates) -> dict[str, float]:
 
 
 def fit_fusion(candidates: Candidates, scales: dict[str, float]) -> FittedFusion:
-    """Fit the weights of every set of engines that a search may name."""
-    alone = [_quality(candidates, row).ndcg for row in np.eye(len(candidates.engines))]
+    """Fit the weights of every set of engines that a search may name.
+
+    `scales` are those of all engines; one that is in no candidates gets no weight beside others.
+    """
+    judged = candidates.among(candidates.engines)
+    alone = [_quality(judged, row).ndcg for row in np.eye(len(judged.engines))]
     return FittedFusion(
         scales,
-        tuple(fit_weights(candidates.among(s)) for s in _sets(candidates.engines)),
+        tuple(_fit_set(candidates, names) for names in _sets(tuple(scales))),
         {
             name: float(quality.mean()) if len(quality) else 0.0
-            for name, quality in zip(candidates.engines, alone, strict=True)
+            for name, quality in zip(judged.engines, alone, strict=True)
         },
     )
+
+
+def _fit_set(candidates: Candidates, engines: Sequence[str]) -> dict[str, float]:
+    judged = [name for name in engines if name in candidates.engines]
+    fitted = fit_weights(candidates.among(judged)) if judged else {engines[0]: 1.0}
+    return {name: fitted.get(name, 0.0) for name in engines}
 
 
 def _sets(engines: Sequence[str]) -> Iterator[tuple[str, ...]]:

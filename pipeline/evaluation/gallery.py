@@ -42,7 +42,11 @@ class Gallery:
         """
         photos = SharedValues(catalog.photo_item_pairs())
         candidates = sorted(set(labels).intersection(*(ids.tolist() for ids in indexed)))
-        items = [i for i in candidates if all(map(set(photos.values(i)).intersection, readable))]
+
+        def is_readable(item: int) -> bool:
+            return all(any(photo in known for photo in photos.values(item)) for known in readable)
+
+        items = list(filter(is_readable, candidates))
         return cls(
             np.array(items, np.int64),
             [labels[item] for item in items],
@@ -77,15 +81,27 @@ class QuerySet:
             return retriever.gallery.subset(self.items)
         return VectorSet.one_each(self.encoded[retriever.name])
 
+    def subset(self, chosen: Ids) -> QuerySet:
+        """Keep the queries at some positions, ascending: `queries.subset(np.array([0, 2]))`."""
+        return QuerySet(
+            [self.labels[i] for i in chosen],
+            [self.photos[i] for i in chosen],
+            [self.products[i] for i in chosen],
+            None if self.items is None else self.items[chosen],
+            {name: vectors[chosen] for name, vectors in self.encoded.items()},
+        )
+
 
 def leave_one_out(gallery: Gallery, count: int | None, seed: int) -> QuerySet:
     """Make every item a query for the others, or `count` of them chosen at random."""
-    chosen = np.arange(len(gallery.items))
-    if count is not None and count < len(chosen):
-        chosen = np.sort(np.random.default_rng(seed).choice(chosen, count, replace=False))
-    return QuerySet(
-        [gallery.labels[i] for i in chosen],
-        [gallery.photos[i] for i in chosen],
-        [gallery.products[i] for i in chosen],
-        chosen,
-    )
+    items = np.arange(len(gallery.items))
+    queries = QuerySet(gallery.labels, gallery.photos, gallery.products, items)
+    return queries if count is None else queries.subset(sample(len(items), count, seed))
+
+
+def sample(total: int, count: int, seed: int) -> Ids:
+    """Choose `count` of some positions at random, ascending; all, if there are not more."""
+    if count >= total:
+        return np.arange(total)
+    chosen: Ids = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
+    return chosen

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.evaluation.exact_ranker import ExactRanker
-from pipeline.evaluation.retriever import VectorSet
+from pipeline.evaluation.gallery import Gallery
+from pipeline.evaluation.retriever import Ranker, Retriever, VectorSet
 from pipeline.index.base import F32Matrix, Ids
 from pipeline.publish.tuning import Refine
 from pipeline.search.engine_searcher import EngineSearcher
@@ -33,6 +35,20 @@ def refined_ranker(
     return (
         RerankingRanker(gallery, queries) if refine == "rerank" else ExactRanker(gallery, queries)
     )
+
+
+def refined_retriever(
+    searcher: EngineSearcher, retriever: Retriever, gallery: Gallery, refine: Refine
+) -> Retriever:
+    """Return an engine's retriever that ranks as its search does with `refine`."""
+    if refine == "off":
+        return retriever
+
+    def refined(queries: VectorSet, positions: Ids | None) -> Ranker:
+        items = None if positions is None else gallery.items[positions]
+        return refined_ranker(searcher, retriever.gallery, queries, items, refine)
+
+    return replace(retriever, refined=refined)
 
 
 class RerankingRanker(ExactRanker):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -13,21 +12,20 @@ import numpy as np
 from pipeline.evaluation.experiment import ExperimentResult, RetrievalExperiment
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.results import HeldOut, LabelCount, LabelHeldOut, Scores, System
+from pipeline.evaluation.results import (
+    FusionHeldOut,
+    HeldOut,
+    LabelCount,
+    LabelHeldOut,
+    Scores,
+    System,
+)
 from pipeline.evaluation.retriever import Kind, Retriever
+from pipeline.evaluation.trained import Trained, label_photos
 from pipeline.index.base import F64Array, Ids, Mask
 from pipeline.search.fusion import FUSED
 
 _KIND_ORDER = ("engine", "fusion", "baseline")  # in which systems are listed
-
-
-class Trained(NamedTuple):
-    """What an engine knows of the catalog."""
-
-    photos: set[bytes]
-    """SHA-256 of those that it was trained on."""
-    learned: tuple[str, str] | None = None
-    """The column whose values it learned, and the engine by whose vectors, if it did."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ class Summary:
     def held_out(self, trained: Mapping[str, Trained]) -> dict[str, HeldOut]:
         """Score engines once more, each on the queries that it was not trained on.
 
-        `trained` are all engines, in order; those that no photo was used for are left out.
+        `trained` are all engines, in order; those that no photo was used for are left out. So is
+        their fusion, if none of them learned labels.
         """
         queries = np.flatnonzero(self.result.answerable)
         photos = [self.experiment.queries.photos[query] for query in queries]
@@ -101,6 +100,10 @@ class Summary:
                 label, source = learned
                 of_source = self._of_engine(names, source, is_new)
                 held_out[name] = LabelHeldOut(*counts, scores, label, source, of_source)
+        if (used := label_photos(trained.values())) and len(trained) > 1:
+            is_new = np.array([used.isdisjoint(of_query) for of_query in photos])
+            scores = self.estimates(self.result.scores[is_new][:, -1:])[0] if is_new.any() else None
+            held_out[FUSED] = FusionHeldOut(int((~is_new).sum()), int(is_new.sum()), scores)
         return held_out
 
     def _of_engine(self, engines: list[str], name: str, queries: Mask) -> Scores | None:

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.catalog.labels import values_of
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.evaluation.ablation import Ablation, choose
 from pipeline.evaluation.candidates import Candidates, labeled_candidates
-from pipeline.evaluation.evaluate import engine_retriever
 from pipeline.evaluation.experiment import RetrievalExperiment
 from pipeline.evaluation.fusion_fit import fit_fusion
-from pipeline.evaluation.gallery import Gallery, leave_one_out
+from pipeline.evaluation.gallery import Gallery, leave_one_out, sample
+from pipeline.evaluation.systems import engine_retriever
 from pipeline.evaluation.views import view_candidates
 from pipeline.publish.opening import OpenPublication
 from pipeline.publish.publication import Publication
@@ -22,7 +24,8 @@ from pipeline.publish.tuning import MeasuredRefining, Tuning, tuning_settings
 from pipeline.search.engine_searcher import EngineSearcher
 from pipeline.search.weighting import typical_distance
 
-REFINED_QUERIES = 300  # of which all items are ranked, refined and not
+REFINED_ITEMS = 20_000  # labeled ones, that are ranked, refined and not
+REFINED_QUERIES = 300
 RESAMPLES, SEED = 1000, 7
 MEASURED_SHARE = 0.05  # of the items: when so many have changed, all is measured again
 
@@ -61,7 +64,10 @@ def _refining(
         return {name: MeasuredRefining("off", {}) for name in searchers}
     first = next(iter(searchers.values()))
     indexed = [one.build.ids[:, 1] for one in searchers.values()]
-    gallery = Gallery.of(first.catalog, values_of(first.catalog, label), {}, indexed, ())
+    values = values_of(first.catalog, label)
+    chosen = np.array(sorted(values))[sample(len(values), REFINED_ITEMS, SEED)]
+    labels = {item: values[item] for item in chosen.tolist()}
+    gallery = Gallery.of(first.catalog, labels, {}, indexed, ())
     experiment = RetrievalExperiment.of(gallery, leave_one_out(gallery, REFINED_QUERIES, SEED))
     engines = [engine_retriever(one, gallery) for one in searchers.values()]
     ablation = Ablation(experiment, gallery, searchers, engines, SEED, RESAMPLES)
@@ -75,14 +81,19 @@ def candidates_of(
 ) -> tuple[Candidates, str | None]:
     """Return what fusing is measured on, and the column that says what is right, if any does.
 
-    Where the items of the column are all alike, or are all different, it says nothing.
+    Where the items of the column are all alike, or are all different, it says nothing. What finds a
+    changed photo again need not find what belongs together: networks that were never trained are
+    good at the one, and so get no weight without a label, beside others.
     """
     if label is not None:
         labels = values_of(next(iter(searchers.values())).catalog, label)
         candidates = labeled_candidates(searchers, labels)
         if len(set(labels.values())) > 1 and len(candidates.queries):
             return candidates, label
-    return view_candidates(searchers), None
+    trained = {
+        name: one for name, one in searchers.items() if not one.build.manifest.get("random_weights")
+    }
+    return view_candidates(trained or searchers), None
 
 
 def _still_valid(

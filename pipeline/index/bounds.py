@@ -43,7 +43,7 @@ from pipeline.index.vectors import import_faiss
 RESIDUAL_COPIES = 8
 """r is kept as 8 coordinates r/√8, which spread less than r does: one step suits them all."""
 FLOAT32_PRODUCTS = 512  # products that are summed in float32; their sums are added in float64
-_PCA_ITERATIONS = 3
+PCA_ITERATIONS = 3
 _PCA_BLOCK = 1024  # rows
 _LENGTH_MULTIPLE = 32  # of which a code's length is one: FAISS has fast kernels for such
 _SAMPLE_QUERIES = 32  # rows of the sample that stand for queries
@@ -161,7 +161,7 @@ def fit(
         return (sample[start : start + _PCA_BLOCK].astype(np.float64) for start in starts)
 
     max_count = max_length - RESIDUAL_COPIES
-    fitted = pca.fit(sample_blocks, max_count, oversampling=0, iterations=_PCA_ITERATIONS)
+    fitted = pca.fit(sample_blocks, max_count, oversampling=0, iterations=PCA_ITERATIONS)
     mean = fitted.mean.astype(np.float32)
     if length is None:
         length = choose_length(sample.astype(np.float64) - mean, fitted.components, rows)

@@ -55,6 +55,7 @@ def build_index(
 
     Raises:
         NotBuiltError: there is no photo with a vector.
+        NoRoomError: the disk or the memory is too small.
     """
     generation = catalog.seal_generation()
     shards = vectors.markers()
@@ -64,7 +65,7 @@ def build_index(
         build = parent.build
     else:
         with progress.task(f"{engine}: indexing", None, "photos") as advance:
-            seal = Sealer(builds.segments, vectors, description, advance)
+            seal = Sealer(builds.segments, vectors, description, advance, progress.note)
             content = {**description, "generation": generation}
             build = _make(parent, content, model, catalog, vectors, builds, seal)
     builds.use(build.path.name)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.index.base import F32Matrix, Ids, Mask
+from pipeline.index.base import F32Matrix, F32Vector, Ids, Mask
 from pipeline.index.bounds import Coder
 from pipeline.index.vectors import import_faiss, selector
 
@@ -23,15 +23,6 @@ class Selection(NamedTuple):
     """FAISS's."""
     sizes: Ids
     """(clusters,): how many of them are in each."""
-
-
-class Proposals(NamedTuple):
-    """What was found in the clusters that were looked at."""
-
-    rows: Ids
-    """(n, depth), by the distance of their codes; -1 where there are fewer."""
-    squares: F32Matrix
-    """(n, depth): the squared distances of the codes."""
 
 
 class ClusterProbe:
@@ -59,48 +50,75 @@ class ClusterProbe:
         sizes = np.bincount(self._clusters[allowed], minlength=len(self._sizes))
         return Selection(selector(allowed, self._rows), sizes)
 
-    def propose(
-        self, values: F32Matrix, depth: int, scanned: Ids, selection: Selection | None = None
-    ) -> Proposals:
+    def propose(self, values: F32Matrix, count: int, scanned: int, selection: Selection) -> Ids:
         """Return, for (n, length) codes, the selected rows that have the nearest codes.
 
-        Looked at are the nearest clusters that have `scanned` rows together, (n,), and `depth`
-        selected ones if there are so many.
+        (n, count), by the distance of their codes; -1 where fewer are selected. Looked at are the
+        nearest clusters that have `scanned` rows together, and `count` selected ones.
         """
         faiss = import_faiss()
-        selection = selection or self.select(None)
-        probes = self._nearest_clusters(values, depth, scanned, selection.sizes)
-        parameters = faiss.SearchParametersIVF(nprobe=probes.shape[1], sel=selection.selector)
-        squares = np.empty((len(values), depth), np.float32)
-        rows = np.empty((len(values), depth), np.int64)
-        unused = np.zeros(probes.shape, np.float32)  # distances of centroids: codes are absolute
-        arrays = [faiss.swig_ptr(one) for one in (probes, unused, squares, rows)]
+        probes = self._nearest_clusters(values, count, scanned, selection.sizes)
+        squares = np.empty((len(values), count), np.float32)
+        rows = np.empty((len(values), count), np.int64)
         self._index.search_preassigned_c(
-            len(values), faiss.swig_ptr(values), depth, *arrays, False, parameters
+            len(values),
+            faiss.swig_ptr(values),
+            count,
+            *_pointers(probes),
+            faiss.swig_ptr(squares),
+            faiss.swig_ptr(rows),
+            False,
+            faiss.SearchParametersIVF(nprobe=probes.shape[1], sel=selection.selector),
         )
-        return Proposals(rows, squares)
+        return rows
+
+    def within(
+        self, value: F32Matrix, reach: float, scanned: int, selection: Selection
+    ) -> tuple[Ids, F32Vector]:
+        """Return the selected rows whose codes are no farther than `reach`, nearest first.
+
+        For a (1, length) code; with the squared distances of their codes. Looked at are the
+        nearest clusters that have `scanned` rows together.
+        """
+        faiss = import_faiss()
+        probes = self._nearest_clusters(value, 0, scanned, selection.sizes)
+        found = faiss.RangeSearchResult(1)
+        self._index.range_search_preassigned_c(
+            1,
+            faiss.swig_ptr(value),
+            float(np.nextafter(np.float32(reach**2), np.float32(np.inf))),
+            *_pointers(probes),
+            found,
+            False,
+            faiss.SearchParametersIVF(nprobe=probes.shape[1], sel=selection.selector),
+        )
+        count = int(faiss.rev_swig_ptr(found.lims, 2)[1])
+        rows = faiss.rev_swig_ptr(found.labels, count).copy()
+        squares = faiss.rev_swig_ptr(found.distances, count).copy()
+        order = np.lexsort((rows, squares))
+        return rows[order], squares[order]
 
     def rows_before(self, values: F32Matrix, rows: Ids) -> Ids:
         """(n, length) codes, (n, m) rows → (n, m): how many rows are looked at before each.
 
-        A row is proposed only if `scanned` is greater.
+        A row is found only if `scanned` is greater.
         """
         _, order = self._index.quantizer.search(values, self._index.nlist)
         before = np.empty_like(order)
         np.put_along_axis(before, order, _before(self._sizes[order]), axis=1)
         return np.take_along_axis(before, self._clusters[rows].astype(np.int64), axis=1)
 
-    def _nearest_clusters(self, values: F32Matrix, depth: int, scanned: Ids, selected: Ids) -> Ids:
+    def _nearest_clusters(self, values: F32Matrix, count: int, scanned: int, selected: Ids) -> Ids:
         """(n, p): the nearest clusters that have enough rows and selected ones; -1 behind."""
-        count = 1 + int(SPARE_CLUSTERS * int(scanned.max()) * len(self._sizes) / self._rows)
+        clusters = 1 + int(SPARE_CLUSTERS * scanned * len(self._sizes) / self._rows)
         while True:
-            count = min(count, len(self._sizes))
-            _, order = self._index.quantizer.search(values, count)
-            is_needed = _before(self._sizes[order]) < scanned[:, np.newaxis]
-            is_needed |= _before(selected[order]) < depth
-            if count == len(self._sizes) or not is_needed[:, -1].any():
+            clusters = min(clusters, len(self._sizes))
+            _, order = self._index.quantizer.search(values, clusters)
+            is_needed = _before(self._sizes[order]) < scanned
+            is_needed |= _before(selected[order]) < count
+            if clusters == len(self._sizes) or not is_needed[:, -1].any():
                 break
-            count *= 4
+            clusters *= 4
         probes = np.where(is_needed, order, -1)
         return np.ascontiguousarray(probes[:, : is_needed.sum(axis=1).max()])
 
@@ -120,6 +138,12 @@ class ClusterProbe:
         """(clusters,): how many rows each has."""
         lists = self._index.invlists
         return np.array([lists.list_size(one) for one in range(self._index.nlist)], np.int64)
+
+
+def _pointers(probes: Ids) -> tuple[Any, Any]:
+    """For FAISS: clusters, and their distances, which are not used as codes are absolute."""
+    faiss = import_faiss()
+    return faiss.swig_ptr(probes), faiss.swig_ptr(np.zeros(probes.shape, np.float32))
 
 
 def _before(sizes: Ids) -> Ids:

@@ -106,7 +106,7 @@ class CodeFilter:
         For each of (n, dim) float32, among `allowed` rows if given; None where more than
         `max_verified` rows would have to be compared.
         """
-        proposed_rows = 2 * k + 12  # the k-th nearest of them is near enough to the true one
+        proposed_rows = proposed_count(k)
         if proposed_rows > max_verified:
             yield from (None for _ in queries)
             return
@@ -125,8 +125,7 @@ class CodeFilter:
                     (code_squares,), (rows,) = self._index.search(
                         code, proposed_rows, params=everywhere
                     )
-                _, upper = self._file.squared(query, rows)
-                limit = np.sqrt(np.partition(upper, k - 1)[k - 1])
+                limit = self._file.limit(query, rows, k)
                 bound = self._coder.code_distance_bound(limit, error)
                 _, _, candidates = self._index.range_search(code, bound, params=everywhere)
                 if len(candidates) > max_verified:
@@ -146,6 +145,11 @@ class CodeFilter:
         faiss = import_faiss()
         everywhere = faiss.SearchParametersIVF(nprobe=self._index.nlist, sel=allowed)
         return everywhere, faiss.SearchParametersIVF(nprobe=PROBED_CLUSTERS, sel=allowed)
+
+
+def proposed_count(k: int) -> int:
+    """How many rows of the nearest codes to compare: the k-th of them limits the search well."""
+    return 2 * k + 12
 
 
 def spread_rows(rows: int, count: int) -> Ids:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors
 from pipeline.index.rounding import expanded_square_error, flush_error
-from pipeline.index.vectors import READ_ROWS, VectorFile, distinct, import_faiss, selector
+from pipeline.index.vectors import READ_ROWS, VectorFile, distinct
 
-QUERY_BLOCK = 512  # queries at a time: from about a hundred on, FAISS multiplies matrices
+QUERY_BLOCK = 1024
+"""Queries at a time. FAISS multiplies matrices where they have nearly 128,000 numbers, or more."""
 MAX_CANDIDATES = 4096  # of a query; where more would be needed, all rows are compared
 
 
@@ -37,42 +37,33 @@ class FlatIndex:
         self.rows: int = self.file.rows
         self.dim: int = self.file.dim
         self.vectors = self.file.read
-        faiss = import_faiss()
-        try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError:  # no address space to map it
-            self._index = None
 
     def close(self) -> None:
         """Close the file and its maps."""
-        self._index = None
         self.file.close()
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
         """Return the nearest rows by (distance in float64, row): equal vectors in order of rows."""
-        import_faiss()  # this may be another thread than the one that opened the index
         queries = np.ascontiguousarray(queries, np.float32)
         rows = np.arange(self.rows) if allowed is None else distinct(allowed, self.rows)
-        parameters = None
-        if allowed is not None:
-            parameters = import_faiss().SearchParameters(sel=selector(rows, self.rows))
+        selected = None if allowed is None else rows
         k = min(k, len(rows))
         distances, nearest = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         for start in range(0, len(queries), self._query_block):
             block = queries[start : start + self._query_block]
-            for query, answer in enumerate(self._search(block, k, rows, parameters), start):
+            for query, answer in enumerate(self._search(block, k, rows, selected), start):
                 distances[query], nearest[query] = answer
         return Neighbors(distances, nearest, np.full(len(queries), len(rows)))
 
     def _search(
-        self, queries: F32Matrix, k: int, rows: Ids, parameters: Any
+        self, queries: F32Matrix, k: int, rows: Ids, selected: Ids | None
     ) -> Iterator[tuple[F64Vector, Ids]]:
         """Let FAISS propose candidates until no other row can be nearer than the k-th."""
-        limit = min(len(rows), self._max_candidates) if k and self._index is not None else 0
+        limit = min(len(rows), self._max_candidates) if k and self.file.is_mapped else 0
         batch_count = 4 * k + 64  # more than for one query: products of matrices are less exact
-        proposed: Iterable[Any] = [None] * len(queries)
+        proposed: Iterable[tuple[F64Vector, Ids] | None] = [None] * len(queries)
         if len(queries) > 1 and batch_count < limit:
-            proposed = zip(*self._candidates(queries, batch_count, parameters), strict=True)
+            proposed = zip(*self.file.scan(queries, batch_count, selected), strict=True)
         for query, candidates in zip(queries, proposed, strict=True):
             answer = None
             if candidates is not None:
@@ -80,7 +71,7 @@ class FlatIndex:
                 answer = self._certain(query, k, candidates[0], candidates[1], norm)
             count = k + 8
             while answer is None and count < limit:
-                (squared,), (near,) = self._candidates(query[np.newaxis], count, parameters)
+                (squared,), (near,) = self.file.scan(query[np.newaxis], count, selected)
                 answer = self._certain(query, k, squared, near)
                 count *= 4
             yield answer or self.file.nearest(query, rows, k)
@@ -101,7 +92,3 @@ class FlatIndex:
         error = expanded_square_error(self.dim, float(2 * norm + distances[-1]))
         beyond = squared[-1] - error - flush_error(self.dim)
         return (distances, nearest) if distances[-1] ** 2 < beyond < np.inf else None
-
-    def _candidates(self, queries: F32Matrix, count: int, parameters: Any) -> Any:
-        squared, rows = self._index.search(queries, count, params=parameters)
-        return squared.astype(np.float64), rows

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.index.base import Ids, Mask, VectorIndex
 from pipeline.index.builds import RowItems
 
-QUERY_BLOCK = 64  # photos searched with at a time
+QUERY_BLOCK = 1024  # photos searched with at a time: see `flat.QUERY_BLOCK`
 FIRST_NEIGHBORS = 8  # rows searched for at first
 
 

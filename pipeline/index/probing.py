@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.embeddings.segment import Segment
-from pipeline.index.base import F32Vector, Ids
 from pipeline.index.recall import PromisedRecall, Recall
 from pipeline.integrity import read_published
 
@@ -19,12 +16,14 @@ PROBING_FILE = "probing.json"
 
 
 class Level(NamedTuple):
-    """What it takes to find neighbors of which a code is so far away."""
+    """What it takes to find neighbors that are so far away."""
 
-    squared: float
-    """Distance of a code at most, squared."""
+    distance: float
+    """At most."""
     scanned: int
     """Rows whose codes are looked at, those of the nearest clusters."""
+    reach: float
+    """How far a neighbor's code is at most, in units of codes, for a distance of 1."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,12 @@ class Probing:
     promise: float
     levels: Sequence[Level]
     """By ascending distances; what is beyond the last is searched for exactly."""
-    spare_rows: int = 0
-    """How many rows are compared in full beyond those that are asked for, in the order of codes."""
     measured: Recall | None = None
     """Of photos that the levels were not found with; None where all searches are exact."""
 
-    def depth(self, k: int) -> int:
-        """How many rows, those of the nearest codes, are compared in full to find k."""
-        return k + self.spare_rows
-
-    def scanned(self, squared: F32Vector) -> Ids:
-        """(n,) squared distances of codes → (n,): how many rows to look at; -1: an exact search."""
-        limits = [level.squared for level in self.levels]
-        counts = np.array([*(level.scanned for level in self.levels), -1])
-        return counts[np.searchsorted(limits, squared)]
+    def level(self, distance: float) -> Level | None:
+        """Return what it takes to find neighbors up to a distance; None: an exact search."""
+        return next((level for level in self.levels if distance <= level.distance), None)
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of an index.
@@ -58,7 +49,6 @@ class Probing:
         content = {
             "promise": self.promise,
             "levels": [level._asdict() for level in self.levels],
-            "spare_rows": self.spare_rows,
             "measured": self.measured and self.measured.to_dict(),
         }
         write_json(folder / PROBING_FILE, content)
@@ -73,11 +63,11 @@ class Probing:
         content = parse_json(file, data)
         try:
             levels = [
-                Level(float(one["squared"]), int(one["scanned"])) for one in content["levels"]
+                Level(float(one["distance"]), int(one["scanned"]), float(one["reach"]))
+                for one in content["levels"]
             ]
             measured = content["measured"] and Recall.from_dict(content["measured"])
-            promise, spare_rows = float(content["promise"]), int(content["spare_rows"])
-            return cls(promise, levels, spare_rows, measured)
+            return cls(float(content["promise"]), levels, measured)
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(file, "it does not say how far to look") from error
 

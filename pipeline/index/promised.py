@@ -10,15 +10,14 @@ indexed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import read_file
-from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
 from pipeline.index.cluster_probe import ClusterProbe
-from pipeline.index.code_filter import Clustering
+from pipeline.index.code_filter import Clustering, proposed_count
 from pipeline.index.probing import PROBING_FILE, Probing
 from pipeline.index.pruned import (
     DEFAULTS,
@@ -28,8 +27,11 @@ from pipeline.index.pruned import (
     joined,
     write_pruned,
 )
-from pipeline.index.tuning import measure, tune
+from pipeline.index.recall import K
+from pipeline.index.tuning import choose_levels, compare, others, sample_pairs, sample_rows
 from pipeline.index.vectors import VectorFile, distinct, import_faiss
+
+LOSS_SHARES = (1, 1 / 2, 1 / 4)  # of what may be missed: tried until the promise is kept
 
 
 def write_promised(
@@ -45,14 +47,24 @@ def write_promised(
         OSError: the files cannot be written.
     """
     write_pruned(folder, file, options, clustering=Clustering.fine(file.rows))
-    exact = PrunedIndex(folder, file, flat, options)
-    probing = Probing(promise, [])
-    if exact.probe:
-        probing = tune(exact, exact.probe, promise)
-    if probing.levels:
-        measured = measure(exact, PromisedIndex(exact, file, probing))
-        probing = replace(probing, measured=measured)
-    probing.save(folder)
+    _tune(PrunedIndex(folder, file, flat, options), file, promise).save(folder)
+
+
+def _tune(exact: PrunedIndex, file: VectorFile, promise: float) -> Probing:
+    """Find the least effort whose recall keeps the promise, with the lower end of its interval."""
+    if exact.probe is not None:
+        pairs = sample_pairs(exact, exact.probe)
+        rows = sample_rows(exact.rows)[1]
+        nearest = others(exact, rows, min(K, exact.rows - 1))
+        for share in LOSS_SHARES:
+            levels = choose_levels(pairs, share * (1 - promise), exact.rows)
+            if not levels:
+                break
+            index = PromisedIndex(exact, file, Probing(promise, levels))
+            measured = compare(index, rows, nearest)
+            if measured.low >= promise:
+                return Probing(promise, levels, measured)
+    return Probing(promise, [])
 
 
 def open_promised(
@@ -98,20 +110,26 @@ class PromisedIndex:
 
         So a query takes longer that is unlike what is indexed, or far from what a condition allows.
         """
-        levels, depth = self.probing.levels, self.probing.depth(k)
-        values, is_coded = probe.encode(queries)
-        if not levels or depth > (self.rows if allowed is None else len(allowed)):
+        count, levels = proposed_count(k), self.probing.levels
+        if not levels or count > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
             return
+        values, is_coded = probe.encode(queries)
         selection = probe.select(allowed)
-        first = np.full(len(queries), levels[0].scanned)
-        rows, squares = probe.propose(values, depth, first, selection)
-        scanned = np.where(is_coded, self.probing.scanned(squares[:, -1]), -1)
-        if len(again := np.flatnonzero(scanned > first)):
-            rows[again], _ = probe.propose(values[again], depth, scanned[again], selection)
-        for query, near, count in zip(queries, rows, scanned.tolist(), strict=True):
-            yield self._nearest(query, near, k) if count >= 0 else None
-
-    def _nearest(self, query: F32Vector, rows: Ids, k: int) -> Answer:
-        rows = np.sort(rows[rows >= 0])  # the order on the disk
-        return *self._file.nearest(query, rows, k), len(rows)
+        proposed = probe.propose(values, count, levels[len(levels) // 2].scanned, selection)
+        for i, query in enumerate(queries):
+            limit = self._file.limit(query, proposed[i], k)
+            if limit > levels[-1].distance:  # is nothing nearer?
+                proposed[i] = probe.propose(values[i : i + 1], count, levels[-1].scanned, selection)
+                limit = self._file.limit(query, proposed[i], k)
+            level = self.probing.level(limit) if is_coded[i] else None
+            if level is None:
+                yield None
+                continue
+            reach = level.reach * limit
+            rows, squares = probe.within(values[i : i + 1], reach, level.scanned, selection)
+            if len(nearest := rows[:count]) >= k:  # nearer than what was proposed
+                reach = level.reach * self._file.limit(query, nearest, k)
+            rows = rows[: np.searchsorted(squares, reach**2, side="right")]
+            rows = np.unique(np.concatenate([proposed[i], nearest, rows]))  # the order on the disk
+            yield *self._file.nearest(query, rows, k), len(rows)

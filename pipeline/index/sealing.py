@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from pipeline.embeddings.segment import (
 )
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.index import write_index
+from pipeline.index.room import check_disk, check_memory
+from pipeline.index.sizes import index_size
 from pipeline.integrity import is_whole
 from pipeline.progress import Advance
 
@@ -37,12 +39,15 @@ class Sealer:
     description: dict[str, Any]
     """As `build.describe` returns it."""
     advance: Advance
+    note: Callable[[str], object]
+    """Told where there may be too little room."""
 
     def __call__(self, hashes: Hashes, ids: Ids, without_direction: Ids) -> Segment:
         """Seal (n, 32) photos; see `Segment` for the others.
 
         Raises:
             DamagedArtifactError: a vector is not what was written.
+            NoRoomError: it cannot fit.
         """
         content = {
             **{name: self.description[name] for name in ("fingerprint", "dim", "index")},
@@ -57,10 +62,17 @@ class Sealer:
         checksums = [sha256_array(array) for array in arrays.values()]
         folder = self.segments.folder / digest([content, checksums])
         if not is_whole(folder):
+            self._check_room(len(hashes))
             runtimes = self.vectors.runtimes(hashes)  # which the name does not depend on
             with publish(folder, {**content, "runtimes": runtimes}) as aside:
                 self._write(aside, content, arrays)
         return self.segments.open(folder.name)
+
+    def _check_room(self, rows: int) -> None:
+        name, index = f"{self.description['engine']}: indexing", self.description["index"]
+        size = index_size(index["type"], rows, self.description["dim"], index.get("recall"))
+        check_disk(name, self.segments.folder, size.disk, self.note)
+        check_memory(name, self.segments.folder, size, self.note)
 
     def _write(self, aside: Path, content: dict[str, Any], arrays: Arrays) -> None:
         for name, array in arrays.items():

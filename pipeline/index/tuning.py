@@ -1,101 +1,101 @@
 """Find how far an approximate search has to look, with photos of the index as if they were new.
 
 A query is a row that is not to be found itself. Its true neighbors are searched for exactly; how
-many rows are nearer by the order of the clusters, and how many by their codes, says from which
+many rows are nearer by the order of the clusters, and how far their codes are, says from which
 effort on each is found. So one exact search of a photo tells the recall of every effort.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
 
-from pipeline.index.base import F32Matrix, F32Vector, F64Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F64Matrix, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.code_filter import spread_rows
-from pipeline.index.probing import Level, Probing
+from pipeline.index.probing import Level
 from pipeline.index.recall import K, Recall, found_shares
 
-QUERIES = 1000  # photos to find the effort with, and as many others to measure it
-NEIGHBORS = (10, 40, 160, 640)
-"""Of a photo, that tell. The nearest are often other pictures of the same thing, which a new photo
-may have none of; the farther ones are as far from it as the nearest are from a new one."""
-MAX_NEIGHBORS = 32_000  # of all queries together
-MIN_QUERIES = 50
-SHELL = 3 / 4
-"""Only the farthest quarter of the neighbors counts, but of the fewest all."""
+QUERIES = 500  # photos at most to find the effort with, and as many others to measure the recall
+NEIGHBORS = {160: 200, 640: 60, 2560: 25}
+"""Of how many photos. The nearest are often other pictures of the same thing, which a new photo may
+have none of; the farther ones are as far from it as the nearest are from a new one."""
+RANKS = 30  # of the neighbors of a photo are looked at
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
-LEVELS = 11  # of distances, each of which takes another effort
+LEVELS = 16  # of distances, each of which takes another effort
 MAX_SCANNED_SHARE = 1 / 2  # of the rows
-CLUSTER_LOSS = 0.7
-"""Of what may be missed: so much because its cluster is not looked at, the rest by its code."""
-DEPTH_NEIGHBORS = (10, 40)
-DEPTH_QUERIES = 300
-MAX_DEPTH = 32  # times the neighbors: where codes tell less, an exact search is as fast
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Neighbors of some queries: which query, how far the code is, how much is looked at before."""
+    """Photos, each with one of its neighbors."""
 
-    queries: Ids
-    squares: F32Vector
+    distances: F64Vector
+    reaches: F64Vector
+    """How far the neighbor's code is, for a distance of 1."""
     before: Ids
+    """How many rows are looked at before the neighbor."""
 
     def take(self, chosen: Ids) -> Pairs:
         """Return some of them."""
-        return Pairs(self.queries[chosen], self.squares[chosen], self.before[chosen])
-
-    def recall(self, scanned: int) -> Recall:
-        """The share that is found if so many rows are looked at."""
-        _, query = np.unique(self.queries, return_inverse=True)
-        counts = np.bincount(query)
-        return Recall.of(np.bincount(query, self.before < scanned) / counts, counts)
+        return Pairs(self.distances[chosen], self.reaches[chosen], self.before[chosen])
 
 
-def tune(exact: VectorIndex, probe: ClusterProbe, promise: float) -> Probing:
-    """Return the least effort, for growing distances, that keeps a promise of recall.
+def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
+    """Return rows with neighbors of all distances that a new photo's neighbors may have.
 
-    The lower ends of the intervals keep it. There are no levels where none does:
-    `tune(pruned, pruned.probe, 0.99).levels[0].scanned`.
+    There are none where rows are so few that an exact search is as fast.
     """
-    rows = sample_rows(exact.rows)[0]
-    counts = [count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows]
-    spare_rows = _spare_rows(exact, probe, rows, 1 - (1 - CLUSTER_LOSS) * (1 - promise))
-    if not counts or spare_rows is None:
-        return Probing(promise, [])
-    pairs = _joined([_pairs(exact, probe, rows, count) for count in counts])
+    counts = [0, *(count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows)]
+    parts = [_pairs(exact, probe, nearer, farther) for nearer, farther in pairwise(counts)]
+    return Pairs(
+        *(
+            np.concatenate([np.empty(0), *(getattr(part, field.name) for part in parts)])
+            for field in fields(Pairs)
+        )
+    )
+
+
+def choose_levels(pairs: Pairs, loss: float, rows: int) -> list[Level]:
+    """Return the least effort, for growing distances, that misses so small a share of neighbors.
+
+    So much because their clusters are not looked at, and as much because of their codes; both
+    together miss less, as only the farthest of a photo's neighbors need all of the effort. Beyond
+    the last level an exact search of all rows is as fast: `choose_levels(pairs, 0.01, 10**6)`.
+    """
     levels: list[Level] = []
-    parts = np.array_split(np.argsort(pairs.squares, kind="stable"), 1 + LEVELS)
-    # Of what is farther than a level only, so that the farthest of a level are found as well.
-    for nearer, farther in pairwise(pairs.take(part) for part in parts):
-        limit = int(MAX_SCANNED_SHARE * exact.rows)
-        scanned = _least(limit, farther.recall, 1 - CLUSTER_LOSS * (1 - promise))
-        if scanned is None:
+    order = np.argsort(pairs.distances, kind="stable")
+    parts = [pairs.take(part) for part in np.array_split(order, LEVELS + 1) if len(part)]
+    for near, far in pairwise(parts):
+        # Of what is farther than a level, so that the farthest of a level are found as well.
+        scanned = 1 + int(_quantile(far.before, 1 - loss))
+        scanned = max([scanned, *(level.scanned for level in levels)])
+        if scanned > MAX_SCANNED_SHARE * rows:
             break
-        scanned = max([scanned, *(one.scanned for one in levels)])
-        levels.append(Level(float(nearer.squares.max()), scanned))
-    return Probing(promise, levels, spare_rows)
+        reach = _quantile(np.concatenate([near.reaches, far.reaches]), 1 - loss)
+        levels.append(Level(float(near.distances.max()), scanned, reach))
+    return levels
 
 
-def measure(
-    exact: VectorIndex, index: VectorIndex, rows: Ids | None = None, k: int = K
-) -> Recall | None:
+def measure(exact: VectorIndex, index: VectorIndex, rows: Ids, k: int = K) -> Recall | None:
     """Return the recall of an index, compared with an exact one, for some rows as queries.
 
-    By default those that `tune` does not use. None if the index has no rows to find.
+    None if the index has no rows to find: `measure(exact, index, sample_rows(exact.rows)[1])`.
     """
-    rows = sample_rows(exact.rows)[1] if rows is None else rows
     k = min(k, exact.rows - 1)
     if k < 1 or not len(rows):
         return None
-    found, nearest = others(index, rows, k), others(exact, rows, k)
-    return Recall.of(found_shares(found.distances, nearest.distances), k)
+    return compare(index, rows, others(exact, rows, k))
+
+
+def compare(index: VectorIndex, rows: Ids, nearest: Neighbors) -> Recall:
+    """Return the recall of an index for rows whose nearest (n, k) others are known."""
+    k = nearest.rows.shape[1]
+    return Recall.of(found_shares(others(index, rows, k).distances, nearest.distances), k)
 
 
 def sample_rows(rows: int, queries: int = QUERIES) -> tuple[Ids, Ids]:
@@ -116,71 +116,29 @@ def others(index: VectorIndex, rows: Ids, k: int) -> Neighbors:
     )
 
 
-def _pairs(exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: int) -> Pairs:
-    rows = _some(rows, max(MIN_QUERIES, MAX_NEIGHBORS // neighbors))
-    first = 0 if neighbors == NEIGHBORS[0] else int(SHELL * neighbors)
-    near = others(exact, rows, neighbors).rows[:, first:]
+def _pairs(exact: VectorIndex, probe: ClusterProbe, nearer: int, farther: int) -> Pairs:
+    """Pair rows with some of their neighbors, from the one number to the other."""
+    rows = sample_rows(exact.rows)[0]
+    rows = rows[spread_rows(len(rows), NEIGHBORS[farther])]
+    near = others(exact, rows, farther)
+    ranks = np.unique(np.geomspace(nearer + 1, farther, RANKS).astype(np.int64)) - 1
+    distances, neighbors = near.distances[:, ranks], near.rows[:, ranks]
+    codes, before = _code_distances(exact, probe, rows, neighbors)
+    reaches = codes / np.maximum(distances, np.finfo(np.float64).tiny)
+    return Pairs(distances.ravel(), reaches.ravel(), before.ravel())
+
+
+def _code_distances(
+    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids
+) -> tuple[F64Matrix, Ids]:
+    """(n,) rows, (n, m) others → (n, m) distances of codes, and rows that are looked at before."""
     values, _ = probe.encode(exact.vectors(rows))
-    squares = [
-        np.sum((probe.encode(exact.vectors(some))[0] - value) ** 2, axis=1)
-        for value, some in zip(values, near, strict=True)
+    distances = [
+        np.linalg.norm(probe.encode(exact.vectors(some))[0].astype(np.float64) - value, axis=1)
+        for value, some in zip(values, neighbors, strict=True)
     ]
-    before = probe.rows_before(values, near)
-    return Pairs(np.repeat(rows, near.shape[1]), np.concatenate(squares), before.ravel())
+    return np.stack(distances), probe.rows_before(values, neighbors)
 
 
-def _joined(parts: Sequence[Pairs]) -> Pairs:
-    return Pairs(
-        np.concatenate([part.queries for part in parts]),
-        np.concatenate([part.squares for part in parts]),
-        np.concatenate([part.before for part in parts]),
-    )
-
-
-def _spare_rows(exact: VectorIndex, probe: ClusterProbe, rows: Ids, promise: float) -> int | None:
-    """How many rows come among the neighbors, in the order of codes, that are none."""
-    rows = _some(rows, DEPTH_QUERIES)
-    queries = exact.vectors(rows)
-    values, _ = probe.encode(queries)
-    spare = []
-    for neighbors in DEPTH_NEIGHBORS:
-        limit = min(MAX_DEPTH * neighbors, exact.rows)
-        nearest = others(exact, rows, min(neighbors, exact.rows - 1))
-        proposed = probe.propose(values, limit, np.full(len(rows), exact.rows)).rows
-        distances = _distances(exact, queries, proposed)
-        is_near = (distances <= nearest.distances[:, -1:]) & (proposed != rows[:, np.newaxis])
-        shares = np.minimum(np.cumsum(is_near, axis=1) / nearest.rows.shape[1], 1)
-        depth = _least(limit, partial(_recall_at, shares, neighbors), promise)
-        if depth is None:
-            return None
-        spare.append(depth - neighbors)
-    return max(spare)
-
-
-def _recall_at(shares: F64Matrix, neighbors: int, depth: int) -> Recall:
-    return Recall.of(shares[:, depth - 1], neighbors)
-
-
-def _least(limit: int, recall: Callable[[int], Recall], promise: float) -> int | None:
-    """The least effort, up to a limit, whose recall is the promised one for certain."""
-    low, high = 1, limit
-    if high < 1 or recall(high).low < promise:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if recall(middle).low >= promise else (middle + 1, high)
-    return high
-
-
-def _some(rows: Ids, count: int) -> Ids:
-    return rows[spread_rows(len(rows), count)]
-
-
-def _distances(index: VectorIndex, queries: F32Matrix, rows: Ids) -> F64Matrix:
-    """(n, m): how far the rows are from each query; of row -1, infinitely."""
-    distances = np.full(rows.shape, np.inf)
-    for i, query in enumerate(queries.astype(np.float64)):
-        is_row = rows[i] >= 0
-        difference = index.vectors(rows[i][is_row]) - query
-        distances[i, is_row] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-    return distances
+def _quantile(values: F64Vector | Ids | Sequence[float], share: float) -> float:
+    return float(np.quantile(values, share, method="higher"))

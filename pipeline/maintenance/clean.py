@@ -17,6 +17,7 @@ from pipeline.errors import BusyError, NotBuiltError
 from pipeline.index.builds import SEGMENTS
 from pipeline.locks import lock
 from pipeline.maintenance.info import size_on_disk
+from pipeline.publish.collections import drop_collections, unneeded_collections
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.retention import retiring
 from pipeline.publish.store import PublicationStore
@@ -24,9 +25,9 @@ from pipeline.publish.store import PublicationStore
 
 @dataclass(frozen=True)
 class Removal:
-    """One path that is removed, and its size."""
+    """One path that is removed, and its size; or what a Milvus server has, at an address."""
 
-    path: Path
+    path: Path | str
     bytes: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,13 +51,18 @@ def clean(
 
     Raises:
         BusyError: another process is writing the catalog; or all of it is to go, and is in use.
+        VectorDatabaseError: `index.type` is `milvus`, and the server does not answer.
     """
     if not config.folder.is_dir():
         return []
     with lock(config.folder), _retiring(config, everything=everything) as retired:
         paths = list(_everything(config) if everything else _unused(config, retired))
-        removals = [_removal(path) for path in paths]
+        kept = [one for one in PublicationStore(config).all() if one.number not in retired]
+        collections = unneeded_collections(config, [] if everything else kept)
+        removals = [Removal(f"{config.index.milvus.uri}/{name}", 0) for name in collections]
+        removals += [_removal(path) for path in paths]
         announce(removals)
+        drop_collections(config, collections)  # first, as it may fail
         for path in paths:
             remove(path)
         if everything:

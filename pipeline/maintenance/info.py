@@ -11,9 +11,10 @@ from typing import Any
 
 from pipeline.catalog.catalog import Catalog, State
 from pipeline.catalog.left_out import LeftOutCount, Unmatched, left_out_counts, unmatched
-from pipeline.config import Config
+from pipeline.config import Config, MilvusSettings
 from pipeline.engine import Engine
 from pipeline.index.builds import Build
+from pipeline.index.milvus.collection import Collection
 from pipeline.index.recall import PromisedRecall
 from pipeline.models.projection import network_of, told_of_fit
 from pipeline.models.runtimes import runtime_of
@@ -61,6 +62,15 @@ class BuildInfo:
     bytes: int
     matches_model: bool
     recall: PromisedRecall | None  # None: all its answers are exact
+
+
+@dataclass(frozen=True)
+class ServedBuildInfo(BuildInfo):
+    """The index that answers, where a Milvus server searches it; it is not asked."""
+
+    server: str  # its address
+    database: str
+    collection: str
 
 
 @dataclass(frozen=True)
@@ -142,16 +152,19 @@ def size_on_disk(path: Path) -> int:
 
 
 def _engine(engine: Engine, published: Publication | None) -> EngineInfo:
-    model = engine.models.current()
+    model, index = engine.models.current(), engine.config.index
+    collection: Collection | None = None
     if published and engine.name in published.engines:
         build: Build | None = engine.builds.open(published.engines[engine.name].build)
+        if index.type == "milvus":
+            collection = published.collections.get(engine.name)
     else:
         build = engine.builds.current()
     return EngineInfo(
         bytes=size_on_disk(engine.folder),
         model=_model(engine, model) if model else None,
         vectors=len(engine.embeddings(model.fingerprint).photos()) if model else 0,
-        build=_build(build, model) if build else None,
+        build=_build(build, model, index.milvus, collection) if build else None,
         builds=[path.name for path in engine.builds.all()],
     )
 
@@ -176,16 +189,22 @@ def _model(engine: Engine, model: ModelFolder) -> ModelInfo:
     return DerivedModelInfo(**known, source=source, fit=fit, told=told)
 
 
-def _build(build: Build, model: ModelFolder | None) -> BuildInfo:
-    return BuildInfo(
-        id=build.path.name,
-        index=build.manifest["index"]["type"],
-        rows=build.manifest["rows"],
-        without_direction=build.without_direction,
-        items=build.manifest["items"],
-        dim=build.manifest["dim"],
-        fingerprint=build.fingerprint,
-        bytes=sum(map(size_on_disk, build.folders)),
-        matches_model=model is not None and build.fingerprint == model.fingerprint,
-        recall=build.recall,
-    )
+def _build(
+    build: Build, model: ModelFolder | None, settings: MilvusSettings, collection: Collection | None
+) -> BuildInfo:
+    known: dict[str, Any] = {
+        "id": build.path.name,
+        "index": build.manifest["index"]["type"],
+        "rows": build.manifest["rows"],
+        "without_direction": build.without_direction,
+        "items": build.manifest["items"],
+        "dim": build.manifest["dim"],
+        "fingerprint": build.fingerprint,
+        "bytes": sum(map(size_on_disk, build.folders)),
+        "matches_model": model is not None and build.fingerprint == model.fingerprint,
+        "recall": (collection or build).recall,
+    }
+    if collection is None:
+        return BuildInfo(**known)
+    server, database = settings.uri, settings.database
+    return ServedBuildInfo(**known, server=server, database=database, collection=collection.name)

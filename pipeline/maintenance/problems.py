@@ -19,6 +19,8 @@ class Remedy(StrEnum):
     DELETE = "delete"  # what is named is deleted, and made again by the next build
     SALVAGE = "salvage"  # its intact vectors are kept, the others are made again by the next build
     DROP = "drop"  # only people look at it: the folder is as good without it
+    REWRITE = "rewrite"  # a server's collection is dropped, and written again by the next build
+    WAIT = "wait"  # for a server that does not answer
     NONE = "none"  # nothing is known to be damaged, it cannot be read
 
 
@@ -26,13 +28,20 @@ class Remedy(StrEnum):
 class Problem:
     """One problem: where, what, and what to do."""
 
-    where: Path
+    where: Path | str
     fault: str
     remedy: Remedy = Remedy.BUILD
     target: Path | None = None
     """What the remedy is for, if not `where`."""
     command: str = "build"
     """What makes again what was deleted."""
+    collection: str = ""
+    """In the server at `where`, which then is its address."""
+
+    @property
+    def path(self) -> Path:
+        """What the remedy is for."""
+        return Path(self.target or self.where)
 
     def __str__(self) -> str:
         target = self.target or "it"
@@ -40,13 +49,15 @@ class Problem:
             Remedy.DELETE: f"delete {target} and run `imgsearch {self.command}`",
             Remedy.SALVAGE: "run `imgsearch repair`, which keeps the vectors in it that are intact",
             Remedy.DROP: "run `imgsearch repair`, which takes it off the list of files",
+            Remedy.REWRITE: "run `imgsearch repair`, which has it written again",
+            Remedy.WAIT: "see whether the server runs, and try again",
             Remedy.NONE: "let this user read it, it may be intact",
         }
         return f"{self.where}: {self.fault}; {advice.get(self.remedy, 'run `imgsearch build`')}"
 
     def remedy_to_dict(self) -> dict[str, str]:
         """Return JSON-able values."""
-        target = str(self.target or self.where)
+        target = self.collection or str(self.target or self.where)
         return {"remedy": self.remedy.value, "target": target, "command": self.command}
 
 

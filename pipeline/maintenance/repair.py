@@ -13,6 +13,7 @@ from pipeline.locks import lock
 from pipeline.maintenance.problems import Problem, Remedy
 from pipeline.maintenance.verify import verify
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.collections import drop_collections
 from pipeline.stages import build
 from pipeline.workspace import Workspace
 
@@ -45,7 +46,7 @@ def repair(config: Config, progress: Progress = SILENT) -> Repair:
         todo = [
             problem
             for problem in done.left
-            if problem.remedy is not Remedy.NONE and problem not in done.mended
+            if problem.remedy not in (Remedy.NONE, Remedy.WAIT) and problem not in done.mended
         ]
         if not todo:
             done.mended = [problem for problem in done.mended if problem not in done.left]
@@ -59,14 +60,16 @@ def _apply(problems: list[Problem], config: Config) -> None:
     """Do what must be done before the next build."""
     with lock(config.folder):
         for problem in problems:
-            target = problem.target or problem.where
+            target = problem.path
             if problem.remedy is Remedy.DELETE:
                 remove(target)
             elif problem.remedy is Remedy.SALVAGE and target.is_dir():
                 salvage(target, target.parent.parent / "embeddings")
             elif problem.remedy is Remedy.DROP:
                 drop_file(target)
-    photos = [problem.where for problem in problems if problem.remedy is Remedy.READ_AGAIN]
+            elif problem.remedy is Remedy.REWRITE:
+                drop_collections(config, [problem.collection])
+    photos = [problem.path for problem in problems if problem.remedy is Remedy.READ_AGAIN]
     if photos:
         with Workspace.locked(config, create=False) as workspace, workspace.catalog.transaction():
             for photo in photos:

@@ -18,9 +18,11 @@ from pipeline.config.schema import LEDGER, REPORT
 from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import CHANGED
+from pipeline.maintenance import photo_items
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying
+from pipeline.maintenance.verify_duplicates import duplicate_problems
 from pipeline.maintenance.verify_engine import engine_problems
-from pipeline.maintenance.verify_published import publication_problems
+from pipeline.maintenance.verify_published import collection_problems, publication_problems
 from pipeline.progress import SILENT, Progress
 
 Problems = Iterator[Problem]
@@ -35,8 +37,16 @@ def verify(config: Config, progress: Progress = SILENT) -> Verdict:
         NotBuiltError: there is no catalog yet.
     """
     verdict = Verdict()
-    found = chain(_documents(config.folder), _ledger(config, verdict, progress))
+    found = chain(
+        _documents(config.folder),
+        _ledger(config, verdict, progress),
+        duplicate_problems(config),
+    )
     verdict.problems = list(dict.fromkeys(found))
+    if config.index.type == "milvus" and not verdict.problems:
+        # What is damaged here cannot be compared with what is there.
+        with progress.task("verifying what Milvus holds", None, "collections"):
+            verdict.problems = list(dict.fromkeys(collection_problems(config)))
     return verdict
 
 
@@ -101,10 +111,10 @@ def _ledger(config: Config, verdict: Verdict, progress: Progress) -> Problems:
                 verdict.photos += 1
                 yield from _photo(path, sha256, config.folder / "images")
                 advance(1)
-        pairs = set(catalog.photo_item_pairs())
+        shown = photo_items.of_catalog(catalog.photo_item_pairs())
         yield from publication_problems(config, catalog.sealed_generations())
     for name in config.engines:
-        yield from engine_problems(Engine(name, config), pairs, verdict, progress)
+        yield from engine_problems(Engine(name, config), shown, verdict, progress)
 
 
 def _photo(path: Path, sha256: bytes, stored: Path) -> Problems:

@@ -18,6 +18,8 @@ from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_build
 from pipeline.index.builds import SEGMENTS, Build
 from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
+from pipeline.maintenance import photo_items
+from pipeline.maintenance.photo_items import PhotoItems
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying, trying_all
 from pipeline.models.store import FOR_PEOPLE
 from pipeline.progress import Progress
@@ -26,13 +28,14 @@ Problems = Iterator[Problem]
 
 
 def engine_problems(
-    engine: Engine, pairs: set[tuple[bytes, int]], verdict: Verdict, progress: Progress
+    engine: Engine, shown: PhotoItems, verdict: Verdict, progress: Progress
 ) -> Problems:
     """Yield the problems of all that an engine has made, and count in `verdict` what was checked.
 
-    `pairs` are (photo's SHA-256, item id) of the catalog, which the index should show.
+    `shown` is which item of the catalog shows which photo, as the index should.
 
-        list(engine_problems(engine, set(catalog.photo_item_pairs()), Verdict(), SILENT))
+        shown = photo_items.of_catalog(catalog.photo_item_pairs())
+        list(engine_problems(engine, shown, Verdict(), SILENT))
     """
     yield from _models(engine, verdict)
     yield from _vectors(engine, verdict, progress)
@@ -52,7 +55,7 @@ def engine_problems(
         if build is not None and path == build.path and missing:
             build = None  # nothing more can be said of it
     if build is not None:
-        yield from trying_all(lambda: _disagreements(engine, build, pairs), build.path)
+        yield from trying_all(lambda: _disagreements(engine, build, shown), build.path)
 
 
 def _vectors(engine: Engine, verdict: Verdict, progress: Progress) -> Problems:
@@ -128,7 +131,7 @@ def _published(folder: Path) -> Problems:
         yield from trying(lambda path: read_sealed(path, remove=path), folder / CHECKED)
 
 
-def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) -> Problems:
+def _disagreements(engine: Engine, build: Build, shown: PhotoItems) -> Problems:
     """Compare the current build with the catalog, the model, and the vectors."""
     model = engine.models.get(str(build.manifest["model"]))
     if model is None or model.fingerprint != build.fingerprint:
@@ -140,7 +143,6 @@ def _disagreements(engine: Engine, build: Build, pairs: set[tuple[bytes, int]]) 
         fault = f"{index.rows} vectors of {index.dim} numbers in its index"
         yield Problem(build.path, fault, Remedy.DELETE)
         return
-    indexed = {(rows.hashes[row].tobytes(), item) for row, item in rows.ids.tolist()}
-    if indexed != pairs:
-        extra, missing = len(indexed - pairs), len(pairs - indexed)
+    extra, missing = photo_items.difference(photo_items.of_rows(rows), shown)
+    if extra or missing:
         yield Problem(build.path, f"{extra} photos too many and {missing} too few")

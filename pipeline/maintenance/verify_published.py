@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator
 
 from pipeline.config import Config
 from pipeline.engine import Engine
-from pipeline.errors import DamagedArtifactError
+from pipeline.errors import DamagedArtifactError, VectorDatabaseError
 from pipeline.integrity import damaged_files
 from pipeline.maintenance.problems import Problem, Remedy, problem_of
+from pipeline.publish.collections import collection_faults, misled_aliases
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
 
@@ -61,3 +62,21 @@ def _missing(
         for path in (folder / "builds" / published.build, folder / "model" / published.model):
             if not path.exists():
                 yield f"{path} is missing"
+
+
+def collection_problems(config: Config) -> Iterator[Problem]:
+    """Yield what is wrong with what a Milvus server holds of publications that are there and whole.
+
+    One problem says so if it does not answer: `list(collection_problems(config))`.
+    """
+    store, server = PublicationStore(config), config.index.milvus.uri
+    try:
+        for publication in store.all():
+            for name, fault in collection_faults(config, publication):
+                remedy = Remedy.REWRITE if fault.is_content else Remedy.BUILD
+                yield Problem(server, f"{name} {fault.what}", remedy, collection=name)
+        if (answering := store.current()) is not None:
+            for alias in misled_aliases(config, answering):
+                yield Problem(server, f"the alias {alias} names another collection or none")
+    except VectorDatabaseError as error:
+        yield Problem(error.where or server, error.message, Remedy.WAIT)

@@ -12,10 +12,13 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.engine import Engine
 from pipeline.index import open_build
+from pipeline.index.base import VectorIndex
 from pipeline.index.builds import Build
+from pipeline.index.milvus import serve
 from pipeline.index.recall import PromisedRecall, Recall
 from pipeline.index.tuning import measure
 from pipeline.progress import SILENT, Progress
+from pipeline.publish.store import PublicationStore
 
 QUERIES = 1000
 
@@ -54,19 +57,25 @@ def check_recall(
 
     Raises:
         DamagedArtifactError: an index's files are not what was written.
+        VectorDatabaseError: a Milvus server searches, and does not answer.
     """
     random = np.random.default_rng(seed)
+    answering = PublicationStore(config).current() if config.index.type == "milvus" else None
     for name in config.engines:
-        build = Engine(name, config).builds.current()
-        if build is None or build.recall is None:
+        build, collection = Engine(name, config).builds.current(), None
+        if answering and (collection := answering.collections.get(name)):
+            build = Engine(name, config).builds.open(answering.engines[name].build)
+        promised = (collection or build).recall if build else None
+        if build is None or promised is None:
             continue
         with progress.task(f"{name}: measuring recall", None, "photos"):
-            now = _measure(build, random)
+            index = serve(config.index.milvus, collection, open_build(build))
+            now = _measure(build, index, random)
         if now is not None:
-            yield RecallCheck(name, build.recall, now)
+            yield RecallCheck(name, promised, now)
 
 
-def _measure(build: Build, random: np.random.Generator) -> Recall | None:
-    with closing(open_build(build)) as index, closing(open_build(build, exact=True)) as exact:
+def _measure(build: Build, index: VectorIndex, random: np.random.Generator) -> Recall | None:
+    with closing(index), closing(open_build(build, exact=True)) as exact:
         rows = random.choice(index.rows, min(QUERIES, index.rows), replace=False)
         return measure(exact, index, rows)

@@ -105,7 +105,9 @@ def _keep(
     ws: Workspace, store: PublicationStore, published: Publication, progress: Progress
 ) -> PublishReport:
     """Let what answers do so; where that was deleted, or the pointer was, what is published."""
-    _restore_collections(ws, store.current() or published, progress, is_published=True)
+    for one in store.all():  # as any of them may be rolled back to
+        if one.collections:
+            _restore_collections(ws, one, progress, is_published=True)
     with lock(store.folder, wait=True):
         answering = store.current()
         point_aliases(ws.config, answering or published)
@@ -155,7 +157,7 @@ def _judge(
         generations = answering.generation, candidate.generation
         candidate = replace(candidate, changes=ws.catalog.generation_changes(*generations))
     with open_catalog(ws.config, candidate) as catalog:
-        candidate = with_collections(ws.config, candidate, catalog)
+        candidate = with_collections(ws.config, candidate, catalog, answering)
         candidate = write_collections(ws.config, candidate, catalog, progress)
         verdict = gate(OpenPublication(candidate, catalog), answering)
         judged = replace(candidate, checks=verdict.checks, faults=verdict.faults)

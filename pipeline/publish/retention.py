@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from pipeline.artifacts import remove
 from pipeline.engine import Engine
-from pipeline.publish.collections import drop_collections
+from pipeline.publish.collections import drop_collections, unneeded_collections
 from pipeline.publish.publication import Publication, PublishedEngine
 from pipeline.publish.store import PublicationStore
 from pipeline.workspace import Workspace
@@ -56,7 +56,7 @@ def retire(ws: Workspace) -> None:
         for number in numbers:
             remove(store.folder / str(number))
         remove_unneeded(ws, store.all())
-    drop_collections(ws.config, store.all())
+    drop_collections(ws.config, unneeded_collections(ws.config, store.all()))
 
 
 def remove_unneeded(ws: Workspace, publications: Collection[Publication]) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.report.text import cell, counted, cut, plain, size
 
 if TYPE_CHECKING:  # so that printing loads no library that computing needs
-    from pipeline.evaluation.compare import Comparison, QueryComparison
+    from pipeline.evaluation.comparison import Comparison, QueryComparison
     from pipeline.evaluation.results import Evaluation, Scores
     from pipeline.search.result import FusedHit, Hit
 
@@ -123,8 +123,8 @@ def _stages(evaluation: Evaluation) -> Table:
     for stage in evaluation.stages:
         chosen = f" ({', '.join(dict.fromkeys(stage.chosen))})" if stage.chosen else ""
         gains = (f"{e.mean:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for e in stage.gains.values())
-        rows.append((f"{stage.stage}{chosen}", stage.of, *gains))
-    headings = ("stage", "beside", *evaluation.stages[0].gains)
+        rows.append((f"{stage.stage}{chosen}", stage.of, f"{stage.queries:,}", *gains))
+    headings = ("stage", "beside", "queries", *evaluation.stages[0].gains)
     return _table(headings, rows, "Gains by stage, paired by query, with 95 % intervals")
 
 
@@ -135,15 +135,13 @@ def _held_out(evaluation: Evaluation) -> Iterator[str]:
     for engine, held_out in evaluation.held_out.items():
         if not held_out.trained_on:
             continue
-        trained, of_source = "was trained on photos of", ""
-        if isinstance(held_out, LabelHeldOut):
-            trained = f"learned {held_out.learned} from items of"
-            if held_out.source_scores:
-                of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
+        of_source = ""
+        if isinstance(held_out, LabelHeldOut) and held_out.source_scores:
+            of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
         others = counted(held_out.queries, "query")
         yield (
-            f"{engine} {trained} {held_out.trained_on:,} of these queries, which flatters it;"
-            f" without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
+            f"{engine} {held_out.relation} {held_out.trained_on:,} of these queries, which flatters"
+            f" it; without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
         )
 
 

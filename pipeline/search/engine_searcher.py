@@ -30,8 +30,12 @@ from pipeline.search.result import EngineResult, Hit
 from pipeline.search.spec import SearchSpec, positive, read_spec
 
 
-def open_engine(config: Config, name: str, publication: int | str | None = None) -> EngineSearcher:
+def open_engine(
+    config: Config, name: str, publication: int | str | None = None, *, exact: bool = False
+) -> EngineSearcher:
     """Open the index of one engine, of the publication that answers, or of another by its name.
+
+    If it is `exact`, a promise of recall is left aside.
 
     Raises:
         QueryError: the configuration has no such engine, or there is no such publication.
@@ -42,7 +46,7 @@ def open_engine(config: Config, name: str, publication: int | str | None = None)
     engine = get_engine(config, name)
     with ExitStack() as stack:
         opened = stack.enter_context(open_publication(config, publication))
-        return EngineSearcher(engine, opened, stack)
+        return EngineSearcher(engine, opened, stack, exact=exact)
 
 
 class EngineSearcher:
@@ -187,7 +191,6 @@ class EngineSearcher:
             self.encoder,
             read_feedback(spec.like, spec.unlike, self.encoder),
             Ranking(narrowed(self.index, tree), self.build, spec.filter),
-            self.item_distances,
             self.chosen(spec.refine),
             self._answers,
             self.config.embedding,

@@ -18,7 +18,7 @@ from pipeline.search.spec import positive
 EDGE = np.dtype([("item", "<i8"), ("rank", "<i4"), ("neighbor", "<i8"), ("distance", "<f8")])
 """One row of the graph: `neighbor` is the `rank`-th nearest to `item`, at a Euclidean distance."""
 SUFFIXES = (".parquet", ".npy")
-BLOCK = 256  # items whose neighbors are searched for at a time
+BLOCK = 1024  # items whose neighbors are searched for at a time
 
 Edges = npt.NDArray[np.void]
 

@@ -72,7 +72,7 @@ def server(request: pytest.FixtureRequest) -> Lite | Standalone:
 
 
 def settings_of(server: Lite | Standalone, **changes: Any) -> MilvusSettings:
-    return MilvusSettings(**{"uri": server.uri, "timeout": 10, "publish_timeout": 120, **changes})
+    return MilvusSettings(**{"uri": server.uri, "timeout": 60, "publish_timeout": 120, **changes})
 
 
 def vectors_of(dim: int, is_normalized: bool) -> F32Matrix:
@@ -291,7 +291,7 @@ def test_a_query_node_that_is_killed_under_load(cluster: Cluster, tmp_path: Path
         assert (got.rows == wanted.rows).all(), "other rows"
         assert (got.distances == wanted.distances).all(), "other distances"
 
-    with closing(written(settings_of(cluster, replicas=2), flat)) as index:
+    with closing(written(settings_of(cluster, replicas=2, timeout=10), flat)) as index:
         with Clients(ask) as clients:
             killed = time.monotonic()
             cluster.kill("querynode1")

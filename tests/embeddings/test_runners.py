@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.catalog.photos import CHANGED, MISSING
 from pipeline.config.runner import LocalRunnerSettings, RayRunnerSettings
-from pipeline.embeddings.runners import open_runner
+from pipeline.embeddings.runners import check_runner, open_runner
 from pipeline.embeddings.runners.local import LocalRunner
 from pipeline.embeddings.runners.pool import Pool, SharedTasks
 from pipeline.embeddings.runners.ray import RayRunner, SameRuntime
@@ -169,6 +169,9 @@ def test_the_settings_choose_and_ray_is_needed_only_for_ray(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'imgsearch\[ray\]'"):
         next(runner.embed(lambda: None, [], ignored))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match=r"pip install 'imgsearch\[ray\]'"):
+        check_runner(RayRunnerSettings())
+    check_runner(LocalRunnerSettings())
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

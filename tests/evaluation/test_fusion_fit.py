@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,12 @@ def drawn(noise: list[float], queries: int, seed: int, shared: float = 0.0) -> C
     )
     items = np.arange(relevant.size).reshape(relevant.shape) + queries
     return Candidates(
-        tuple("abcdef"[: len(noise)]), np.arange(queries), items, np.abs(distances), relevant
+        tuple("abcdef"[: len(noise)]),
+        np.arange(queries),
+        items,
+        np.abs(distances),
+        relevant,
+        np.zeros((len(noise), queries), np.bool_),
     )
 
 
@@ -59,7 +66,12 @@ def test_no_fusion_is_worse_than_the_best_engine_on_other_queries(seed: int) -> 
 def test_equal_engines_are_not_fused() -> None:
     one = drawn([1.0], 400, 4)
     twice = Candidates(
-        ("a", "b"), one.queries, one.items, one.distances.repeat(2, axis=0), one.relevant
+        ("a", "b"),
+        one.queries,
+        one.items,
+        one.distances.repeat(2, axis=0),
+        one.relevant,
+        one.learned.repeat(2, axis=0),
     )
     assert fit_weights(twice) == {"a": 1.0, "b": 0.0}
 
@@ -70,7 +82,7 @@ def test_few_queries_say_nothing(queries: int) -> None:
 
 
 def test_every_set_of_engines_has_weights_of_its_own() -> None:
-    fusion = fit_fusion(drawn([1.0, 2.0, 3.0], 60, 6), {})
+    fusion = fit_fusion(drawn([1.0, 2.0, 3.0], 60, 6), dict.fromkeys("abc", 1.0))
     assert sorted(map(len, fusion.weights)) == [2, 2, 2, 3]
     assert all(sum(weights.values()) == pytest.approx(1) for weights in fusion.weights)
     assert fusion.alone["a"] > fusion.alone["b"] > fusion.alone["c"]
@@ -83,9 +95,31 @@ def test_items_that_are_left_out_are_neither_queries_nor_candidates() -> None:
         np.array([[2, 3, 4], [1, 3, -1]]),
         np.array([[[1.0, 2, 3], [4, 5, np.inf]]]),
         np.array([[True, False, True], [True, True, False]]),
+        np.array([[False, True]]),
     )
     left = given.without(np.array([2, 3]))
     assert left.queries.tolist() == [1]
     assert left.items.tolist() == [[-1, -1, 4]]
     assert left.distances.tolist() == [[[np.inf, np.inf, 3]]]
     assert left.relevant.tolist() == [[False, False, True]]
+    assert left.learned.tolist() == [[False]]
+
+
+def test_what_learned_the_labels_of_queries_is_not_flattered_by_them() -> None:
+    """`a` is right wherever it was shown the label, and a guess elsewhere."""
+    guess, known = drawn([8.0, 2.0], 300, 7), drawn([0.01, 2.0], 300, 7)
+    learned = np.zeros((2, 300), np.bool_)
+    learned[0, :200] = True
+    distances = np.where(learned[:, :, np.newaxis], known.distances, guess.distances)
+    candidates = replace(guess, distances=distances, learned=learned)
+    flattered = fit_weights(replace(candidates, learned=np.zeros_like(learned)))
+    assert flattered["a"] > flattered["b"]
+    assert fit_weights(candidates)["b"] > 0.95
+    assert len(candidates.among("b").queries) == 300
+
+
+def test_an_engine_that_is_not_judged_gets_no_weight_beside_others() -> None:
+    fusion = fit_fusion(drawn([1.0, 1.0], 400, 8), dict.fromkeys("abxy", 1.0))
+    assert fusion.of("ax") == {"a": 1.0, "x": 0.0}
+    assert fusion.of("abxy").keys() == set("abxy")
+    assert (fusion.of("abxy")["x"], sum(fusion.of("xy").values())) == (0.0, 1.0)

@@ -11,14 +11,16 @@ import pytest
 from pipeline.artifacts import publish, read_manifest
 from pipeline.catalog.ingest import ingest
 from pipeline.config import SearchSettings
+from pipeline.embeddings.flat_file import write_flat
 from pipeline.errors import DamagedArtifactError
-from pipeline.index.builds import CALIBRATION_FILE, Build
+from pipeline.index.builds import CALIBRATION_FILE, Build, RowItems
 from pipeline.index.calibration import (
     Calibration,
     calibrate,
     choose_queries,
     read_calibration,
 )
+from pipeline.index.flat import FlatIndex
 from pipeline.index.photo_search import PhotoSearch
 from pipeline.sources.base import SourceItem, SourcePhoto
 from tests.conftest import Color, ListSource, Shop, png
@@ -190,3 +192,21 @@ def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
         (aside / CALIBRATION_FILE).write_text(text)
     with pytest.raises(DamagedArtifactError, match=CALIBRATION_FILE):
         read_calibration(Build(tmp_path / "a1", read_manifest(tmp_path / "a1")))
+
+
+def test_many_queries_at_once_find_what_each_finds_alone(tmp_path: Path) -> None:
+    """So many that FAISS multiplies matrices for them."""
+    rng = np.random.default_rng(6)
+    xb = (rng.random((400, 8)) @ rng.random((8, 1024))).astype(np.float32)
+    xb[200:300] = xb[:100] + 1e-6 * rng.random((100, 1024), np.float32)
+    write_flat(tmp_path / "index.faiss", *xb.shape, [(np.arange(len(xb)), xb)])
+    items = RowItems(len(xb), np.column_stack([np.arange(len(xb)), np.arange(len(xb)) % 350]))
+    index = FlatIndex(tmp_path / "index.faiss")
+    rows = np.arange(0, 400, 3)
+    alone = PhotoSearch(index, items, query_block=1).nearest(rows)
+    assert PhotoSearch(index, items).nearest(rows) == alone
+    for row, (_, neighbor) in alone.items():
+        distances = np.linalg.norm(xb.astype(np.float64) - xb[row], axis=1)
+        distances[items.ids[:, 1] == items.ids[row, 1]] = np.inf
+        assert neighbor == np.argmin(distances)
+    assert list(alone) == rows.tolist()

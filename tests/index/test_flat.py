@@ -194,14 +194,15 @@ def test_a_query_does_not_depend_on_those_beside_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(alone.distances[0], together.distances[number])
 
 
+@pytest.mark.parametrize("matrix_rows", [2, 40])  # of 40, some would be zeros
 @pytest.mark.parametrize("name", ["normal", "clustered", "tiny differences", "huge", "wide"])
 def test_many_queries_at_once_are_answered_as_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, matrix_rows: int
 ) -> None:
     """FAISS multiplies matrices for them, which far from the origin leaves few digits."""
     rng = np.random.default_rng(9)
     xb = np.concatenate([DATA[name](rng) for _ in range(5)])
-    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 2 * xb.shape[1])
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", matrix_rows * xb.shape[1])
     xq = (xb[:60] + xb[60:120]) / 2
     index = FlatIndex(written(tmp_path, xb), query_block=25)
     for k in (1, 5, 50):
@@ -249,6 +250,23 @@ def test_vectors_are_given_back_as_they_were_stored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(index.vectors(rows), xb[rows])
     np.testing.assert_array_equal(index.vectors(rows[::2]), xb[rows[::2]])
     assert index.vectors(rows[:0]).shape == (0, 7)
+
+
+def test_the_file_is_read_ahead_where_all_of_it_is_compared(tmp_path: Path) -> None:
+    """One map is for rows here and there (rr), and one for scans (sr): see proc(5), VmFlags."""
+    path = written(tmp_path, normal(np.random.default_rng(3), 400))
+    index = FlatIndex(path)
+    index.search(np.ones((1, 7), np.float32), 5)
+    maps = Path("/proc/self/smaps").read_text().split(str(path))[1:]
+    flags = [one.split("VmFlags:")[1].split("\n")[0].split() for one in maps]
+    assert sorted({"rr", "sr"}.intersection(one).pop() for one in flags) == ["rr", "sr"]
+
+
+@pytest.mark.parametrize("rows", [[3, 4, 5], [4, 3], [7], [], [0, 2, 3], list(range(20))])
+def test_rows_one_after_another_are_what_others_are(tmp_path: Path, rows: list[int]) -> None:
+    xb = normal(np.random.default_rng(3), 20)
+    index = FlatIndex(written(tmp_path, xb))
+    np.testing.assert_array_equal(index.vectors(np.array(rows, np.int64)), xb[rows])
 
 
 def write_other(path: Path, index: faiss.Index) -> None:

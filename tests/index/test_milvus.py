@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,8 +18,8 @@ from pipeline.config import MilvusSettings
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index import open_index, write_index
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
+from pipeline.index.milvus import checking, narrowed, writing
 from pipeline.index.milvus import index as searching
-from pipeline.index.milvus import narrowed, writing
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.columns import Columns
 from pipeline.index.milvus.expression import MAX_TERMS, to_expression
@@ -73,7 +76,7 @@ def written(server: MilvusServer, flat: VectorIndex, promise: float | None = Non
     collection = Collection(f"t{uuid4().hex}", flat.rows, flat.dim, promise)
     with SILENT.task("", None, "") as advance:
         collection = writing.write_collection(server, collection, flat, columns_of, advance)
-    assert writing.is_ready(server, collection)
+    assert checking.is_ready(server, collection)
     return MilvusIndex(server, collection, flat)
 
 
@@ -144,6 +147,20 @@ def test_what_milvus_cannot_filter_by_is_refused_in_words(
     assert_same(narrowed(milvus, parse("name like 'x%'")), flat, vectors[:3], 10, half)
 
 
+def test_where_a_filter_cuts_the_paths_of_a_graph_the_disk_is_searched(
+    milvus: MilvusIndex, flat: VectorIndex, vectors: F32Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_ROW_LIST", 5)
+    propose = MilvusIndex._propose
+
+    def cut(self: MilvusIndex, *args: Any) -> Iterator[Ids]:
+        return (rows[:3] for rows in propose(self, *args))
+
+    monkeypatch.setattr(MilvusIndex, "_propose", cut)
+    hats = np.array([row for row in range(ROWS) if kind(row) == "hat"])
+    assert_same(narrowed(milvus, parse("category = 'hat'")), flat, vectors[:3], 10, hats)
+
+
 @pytest.mark.parametrize(
     ("where", "expression"),
     [
@@ -193,7 +210,7 @@ def test_a_collection_with_other_rows_is_not_believed(
         SILENT.task("", None, "") as advance,
     ):
         writing.write_collection(server, index._collection, other, columns_of, advance)
-    assert not writing.is_ready(server, index._collection)
+    assert not checking.is_ready(server, index._collection)
 
 
 def test_a_promise_of_recall_is_kept_and_distances_are_exact(
@@ -230,6 +247,45 @@ def test_a_server_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.Monk
     with closing(MilvusServer(settings)) as server, pytest.raises(VectorDatabaseError) as caught:
         server.call("has_collection", "x", seconds=0.5)
     message = str(caught.value)
-    assert message.startswith("http://127.0.0.1:1: Milvus failed to has collection")
+    assert message.startswith("http://127.0.0.1:1: Milvus failed (has_collection): ")
     assert "\n" not in message
     assert "hunter2" not in message
+
+
+def test_no_query_waits_longer_than_its_time_for_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_connecting, is_over = Event(), Event()
+
+    def connect(*_: object) -> object:
+        is_connecting.set()
+        is_over.wait()
+        raise TimeoutError("it cannot be reached")
+
+    monkeypatch.setattr(MilvusServer, "_connect", connect)
+    server = MilvusServer(MilvusSettings(uri="http://127.0.0.1:1"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.call, "has_collection", "x", seconds=0.01)
+        is_connecting.wait()
+        with pytest.raises(VectorDatabaseError, match="it cannot be reached"):
+            server.call("has_collection", "x", seconds=0.01)
+        is_over.set()
+        assert isinstance(first.exception(), VectorDatabaseError)
+
+
+@pytest.mark.parametrize(
+    ("harm", "what", "is_content"),
+    [
+        ("drop_collection", "is missing", False),
+        ("release_collection", "is not loaded", False),
+        ("delete", "has 298 rows instead of 300", True),
+    ],
+)
+def test_what_is_wrong_with_a_collection_is_found(
+    server: MilvusServer, flat: VectorIndex, harm: str, what: str, is_content: bool
+) -> None:
+    collection = written(server, flat)._collection
+    assert checking.fault_of(server, collection, flat) is None
+    filtered = {"filter": "row in [1, 2]"} if harm == "delete" else {}
+    server.call(harm, collection.name, **filtered)
+    assert checking.fault_of(server, collection, flat) == (what, is_content)

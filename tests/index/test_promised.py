@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.artifacts import MANIFEST, publish
 from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import open_index, probing, write_index
+from pipeline.index import open_index, probing, promised, write_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
@@ -22,7 +24,7 @@ from tests.oracles.nearest import brute_force
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-ROWS, DIM, PROMISE = 6000, 48, 0.9
+ROWS, NEW, DIM, PROMISE = 4000, 100, 48, 0.97
 OPTIONS = PruningOptions(min_coded_rows=1, code_length=32)
 
 
@@ -31,18 +33,23 @@ def photos() -> tuple[F32, F32]:
     """Vectors in many loose groups, each with near copies, and queries that have no copies."""
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((60, 12))
-    groups = centers[rng.integers(0, 60, 2300)] + 0.5 * rng.standard_normal((2300, 12))
-    groups = np.concatenate([groups[:300], groups[300 + np.arange(ROWS) % 2000]])
-    groups[300:] += 0.05 * rng.standard_normal((ROWS, 12))
+    groups = centers[rng.integers(0, 60, NEW + 1300)] + 0.5 * rng.standard_normal((NEW + 1300, 12))
+    groups = np.concatenate([groups[:NEW], groups[NEW + np.arange(ROWS) % 1300]])
+    groups[NEW:] += 0.05 * rng.standard_normal((ROWS, 12))
     basis = rng.standard_normal((12, DIM)) / 4
-    vectors = groups @ basis + 0.02 * rng.standard_normal((ROWS + 300, DIM))
+    vectors = groups @ basis + 0.02 * rng.standard_normal((ROWS + NEW, DIM))
     vectors = vectors.astype(np.float32)
-    return vectors[300:], vectors[:300]
+    return vectors[NEW:], vectors[:NEW]
 
 
 @pytest.fixture(scope="module")
-def index(photos: tuple[F32, F32], tmp_path_factory: pytest.TempPathFactory) -> PromisedIndex:
-    return written(tmp_path_factory.mktemp("index"), photos[0])
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture(scope="module")
+def index(photos: tuple[F32, F32], folder: Path) -> PromisedIndex:
+    return written(folder, photos[0])
 
 
 def written(folder: Path, xb: F32, promise: float = PROMISE) -> PromisedIndex:
@@ -134,20 +141,40 @@ def test_too_little_effort_does_not_keep_the_promise(
 ) -> None:
     """So that it is the levels that keep it, and the tests above could fail."""
     kept = index.probing
-    index.probing = replace(kept, levels=[Level(np.inf, 1)], spare_rows=0)
+    index.probing = replace(kept, levels=[Level(np.inf, 1, 0.0)])
     try:
         assert recall(index, *photos, 10)[0].high < PROMISE
     finally:
         index.probing = kept
 
 
-def test_it_is_written_the_same_twice(photos: tuple[F32, F32], tmp_path: Path) -> None:
-    contents = []
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        written(tmp_path / name, photos[0][:1500]).close()
-        contents.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
-    assert contents[0] == contents[1]
+def test_it_is_written_the_same_after_a_crash(
+    index: PromisedIndex,
+    folder: Path,
+    photos: tuple[F32, F32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A segment appears under its name only when it is whole; what a crash leaves goes."""
+
+    segment = tmp_path / "segment"
+
+    def publish_segment() -> None:
+        with publish(segment, {}) as aside:
+            written(aside, photos[0]).close()
+
+    with monkeypatch.context() as patched:
+        crash = Mock(side_effect=KeyboardInterrupt)  # after the codes are written
+        patched.setattr(promised, "choose_levels", crash)
+        with pytest.raises(KeyboardInterrupt):
+            publish_segment()
+    assert not segment.exists()
+    publish_segment()
+    assert [path.name for path in tmp_path.iterdir()] == ["segment"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in segment.iterdir()} - {MANIFEST}
+    for name in names:
+        assert (segment / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: Path) -> None:
@@ -160,19 +187,21 @@ def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: 
 
 @pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"scanned": 1}]}])
 def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: object) -> None:
-    Probing(0.9, [Level(3.0, 100)]).save(tmp_path)
+    Probing(0.9, [Level(3.0, 100, 2.5)]).save(tmp_path)
     file = tmp_path / PROBING_FILE
     content = json.loads(file.read_text())
-    assert Probing.parse(file, file.read_bytes()) == Probing(0.9, [Level(3.0, 100)])
+    assert Probing.parse(file, file.read_bytes()) == Probing(0.9, [Level(3.0, 100, 2.5)])
     with pytest.raises(DamagedArtifactError, match="how far to look"):
         Probing.parse(file, json.dumps({**content, **change}).encode())  # type: ignore[dict-item]
 
 
-def test_effort_grows_with_the_distance() -> None:
-    kept = Probing(0.9, [Level(3.0, 100), Level(5.0, 300)], 4)
-    squares = np.array([0, 3, 3.5, 5, 5.5], np.float32)
-    assert kept.scanned(squares).tolist() == [100, 100, 300, 300, -1]
-    assert kept.depth(10) == 14
+def test_effort_grows_with_the_distance(index: PromisedIndex) -> None:
+    levels = index.probing.levels
+    assert len(levels) > 1
+    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.scanned))
+    for at, level in enumerate(levels):
+        assert index.probing.level(level.distance) == level
+        assert index.probing.level(level.distance * 1.0001) == (*levels, None)[at + 1]
 
 
 def test_wilsons_interval() -> None:

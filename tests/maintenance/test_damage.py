@@ -88,6 +88,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
                 "engines": {"color": {"type": "pretrained", "weights": "random"}},
                 "embedding": {"shard_size": 5},
                 "index": {"keep_publications": 2},
+                "search": {"collapse": True},
             }
         )
         older = {"type": "sample", "photos": ITEMS - 2, "near_duplicates": 2, "size": 48}

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline.evaluation.compare import ComparisonOptions, Pair, compare
+from pipeline.evaluation.compare import ComparisonOptions, compare
+from pipeline.evaluation.comparison import Pair
 from pipeline.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from pipeline.evaluation.pixels import Preprocessing
 from pipeline.evaluation.reconstruction import Reconstruction

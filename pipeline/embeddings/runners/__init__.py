@@ -12,3 +12,15 @@ def open_runner(settings: RunnerSettings) -> Runner:
 
         return RayRunner(settings)
     return LocalRunner()
+
+
+def check_runner(settings: RunnerSettings) -> None:
+    """Make sure that what a runner needs is installed, before work is done that ends there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(settings, RayRunnerSettings):
+        from pipeline.embeddings.runners.cluster import import_ray
+
+        import_ray()

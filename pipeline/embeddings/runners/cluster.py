@@ -25,7 +25,7 @@ def cluster(settings: RayRunnerSettings) -> Iterator[Any]:
         ConfigError: Ray is not installed.
         RunnerError: the cluster cannot be reached.
     """
-    ray = _import_ray()
+    ray = import_ray()
     if ray.is_initialized():
         yield ray
         return
@@ -89,7 +89,12 @@ def _room(ray: Any, cores_each: int) -> int:
     return max(1, sum(int(count // cores_each) for count in machines))
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Return the module `ray`.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
     try:
         import ray
     except ImportError as error:

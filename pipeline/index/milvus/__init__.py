@@ -9,7 +9,8 @@ float64 and with the vectors of the disk, so that distances are those of `flat` 
     columns       items' columns, as a collection has them
     expression    a condition → what Milvus can filter by
     index         searches
-    writing       insert, flush, index, load, count, compare
+    writing       insert, flush, index, load
+    checking      count, compare
 """
 
 from __future__ import annotations

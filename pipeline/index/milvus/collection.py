@@ -12,6 +12,10 @@ ROW, SHARED, COLUMNS, VECTOR = "row", "shared", "columns", "vector"
 """Fields: the row's number, whether it has no columns (`columns.py`), these, and the vector."""
 METRIC = "L2"
 MAX_EF = 32_768  # that Milvus takes
+BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
+GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
+OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
+MAX_STALE = 1000  # rows: with more, a collection is written anew
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Collection:
     """Of HNSW: how many rows to look at (`ef`) for each that is asked for."""
     measured: Recall | None = None
     """What it was found to keep of its promise."""
+    stale: tuple[int, ...] = ()
+    """Rows whose columns are others than it may have: filters let them pass."""
 
     @property
     def recall(self) -> PromisedRecall | None:
@@ -34,6 +40,12 @@ class Collection:
         if self.promise is None or self.measured is None:
             return None
         return PromisedRecall(self.promise, self.measured)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes in the server, once: each replica takes as many."""
+        graph = 0 if self.promise is None else GRAPH_BYTES
+        return int(OVERHEAD * self.rows * (4 * self.dim + BYTES_PER_ROW + graph))
 
     @property
     def index_parameters(self) -> dict[str, Any]:
@@ -62,4 +74,5 @@ class Collection:
             None if promise is None else float(promise),
             float(content["effort"]),
             None if measured is None else Recall.from_dict(measured),
+            tuple(map(int, content["stale"])),
         )

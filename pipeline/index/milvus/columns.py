@@ -3,13 +3,14 @@
 A row is a photo. Where one item shows it, the row has the item's columns, each as its canonical
 value (`catalog/values.py`). Where several items show it, or where Milvus could not hold the
 columns, it has none: every filter lets such rows pass, and who asks looks at the items themselves.
+So do rows whose items say something else by now, as a collection never changes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,18 @@ BLOCK = 1024  # rows that are looked up at a time
 Columns = dict[str, Value]
 
 
-def row_columns(catalog: Catalog, row_items: RowItems, rows: Ids) -> list[Columns | None]:
+def row_columns(
+    catalog: Catalog, row_items: RowItems, rows: Ids, stale: Collection[int] = ()
+) -> list[Columns | None]:
     """Return the columns of some rows, at most a few thousand; None for a row that has none.
 
-    row_columns(catalog, build.row_items, np.arange(10))[3]["category"]
+    Those that are `stale` are to have none: `row_columns(catalog, build.row_items, np.arange(10))`.
     """
-    items = {row: int(row_items.first[row]) for row in rows.tolist() if row_items.counts[row] == 1}
+    items = {
+        row: int(row_items.first[row])
+        for row in rows.tolist()
+        if row_items.counts[row] == 1 and row not in stale
+    }
     records = catalog.select(
         "SELECT id, key, name, category, metadata FROM items"
         " WHERE id IN (SELECT value FROM json_each(:items))",
@@ -48,6 +55,15 @@ def columns_digest(catalog: Catalog, row_items: RowItems) -> str:
         for columns in row_columns(catalog, row_items, rows):
             digest.update(json.dumps(columns, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def changed_rows(before: Catalog, now: Catalog, row_items: RowItems) -> Iterator[int]:
+    """Yield the rows whose columns differ between two states of the ledger."""
+    for rows in row_blocks(row_items.rows, BLOCK):
+        both = (row_columns(catalog, row_items, rows) for catalog in (before, now))
+        for row, old, new in zip(rows.tolist(), *both, strict=True):
+            if old != new:
+                yield row
 
 
 def row_blocks(rows: int, size: int) -> Iterator[Ids]:

@@ -8,11 +8,11 @@ left of `or` is nothing if one side is left out; of `and`, the other side.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.catalog.condition_tree import Between, Column, Comparison, Joined, Member, Tree
 from pipeline.catalog.values import Value, canonical
-from pipeline.index.milvus.collection import COLUMNS, SHARED
+from pipeline.index.milvus.collection import COLUMNS, ROW, SHARED
 from pipeline.index.milvus.columns import is_exact
 
 MAX_TERMS = 256
@@ -24,10 +24,10 @@ _TEXT = re.compile(rf'"(?:{_NAME.pattern})?"')
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
-def to_expression(condition: Tree) -> str | None:
+def to_expression(condition: Tree, stale: Sequence[int] = ()) -> str | None:
     """Return an expression of Milvus that holds for every row whose item meets a condition.
 
-    None if there is nothing to filter by.
+    It holds for `stale` rows, too. None if there is nothing to filter by.
 
         to_expression(parse("category = 'Watches' and price < 2000 and name like 'Ø%'"))
         # '(shared == true or (columns["category"] == "Watches" and columns["price"] < 2000))'
@@ -35,7 +35,15 @@ def to_expression(condition: Tree) -> str | None:
     expression = _write(condition)
     if expression is None or expression.count(f"{COLUMNS}[") > MAX_TERMS:
         return None
-    return f"({SHARED} == true or {expression})"
+    passing = f"{SHARED} == true"
+    if stale:
+        passing += f" or {rows_expression(stale)}"
+    return f"({passing} or {expression})"
+
+
+def rows_expression(rows: Iterable[int]) -> str:
+    """Return what holds for these rows: `rows_expression([3, 4])  # 'row in [3,4]'`."""
+    return f"{ROW} in [{','.join(map(str, rows))}]"
 
 
 def _write(tree: Tree) -> str | None:

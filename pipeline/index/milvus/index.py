@@ -19,7 +19,7 @@ from pipeline.catalog.condition_tree import Tree
 from pipeline.errors import QueryError, VectorDatabaseError
 from pipeline.index.base import F32Matrix, F32Vector, F64Vector, Ids, Neighbors, VectorIndex
 from pipeline.index.milvus.collection import ROW, VECTOR, Collection
-from pipeline.index.milvus.expression import to_expression
+from pipeline.index.milvus.expression import rows_expression, to_expression
 from pipeline.index.milvus.server import MilvusServer
 from pipeline.index.rounding import MAX_FLOAT32, expanded_square_error, flush_error
 from pipeline.index.vectors import distances_to, distinct
@@ -65,7 +65,7 @@ class MilvusIndex:
 
         It shares the connection: do not close it.
         """
-        expression = to_expression(condition) or ""
+        expression = to_expression(condition, self._collection.stale) or ""
         return MilvusIndex(self._server, self._collection, self._index, expression)
 
     def search(self, queries: F32Matrix, k: int, allowed: Ids | None = None) -> Neighbors:
@@ -86,10 +86,10 @@ class MilvusIndex:
             return self._index.search(queries, k, allowed)
         distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         verified = np.zeros(len(queries), np.int64)
-        open_queries, limit = np.arange(len(queries)), k + EXTRA_ROWS
+        open_queries, limit, are_short = np.arange(len(queries)), k + EXTRA_ROWS, False
         while len(open_queries) and limit < GROWTH * MAX_LIMIT:
             limit, asked = GROWTH * limit, min(limit, scope.size, MAX_LIMIT)
-            proposed = self._propose(queries[open_queries], asked, scope)
+            proposed = [*self._propose(queries[open_queries], asked, scope)]
             answers = [
                 self._certain(queries[query], k, candidates, scope, len(candidates) < asked)
                 for query, candidates in zip(open_queries.tolist(), proposed, strict=True)
@@ -97,9 +97,11 @@ class MilvusIndex:
             for query, answer in zip(open_queries.tolist(), answers, strict=True):
                 if answer is not None:
                     distances[query], rows[query], verified[query] = answer
-            open_queries = open_queries[[answer is None for answer in answers]]
+            is_open = [answer is None for answer in answers]
+            are_short = all(len(proposed[n]) < asked for n in np.flatnonzero(is_open))
+            open_queries = open_queries[is_open]
         if len(open_queries):
-            rest = self._on_disk(queries[open_queries], k, scope)
+            rest = self._on_disk(queries[open_queries], k, scope, are_short)
             distances[open_queries], rows[open_queries] = rest.distances, rest.rows
             verified[open_queries] = rest.verified
         return Neighbors(distances, rows, verified)
@@ -109,8 +111,7 @@ class MilvusIndex:
             return _Scope("", self.rows, None)
         allowed = distinct(allowed, self.rows)
         if len(allowed) <= MAX_ROW_LIST:
-            listed = f"{ROW} in [{','.join(map(str, allowed.tolist()))}]"
-            return _Scope(listed, len(allowed), allowed)
+            return _Scope(rows_expression(allowed.tolist()), len(allowed), allowed)
         return _Scope(self._expression or "", self.rows, allowed, is_listed=False)
 
     def _propose(self, queries: F32Matrix, limit: int, scope: _Scope) -> Iterator[Ids]:
@@ -168,9 +169,13 @@ class MilvusIndex:
                 return None
         return distances[order], candidates[order], len(candidates)
 
-    def _on_disk(self, queries: F32Matrix, k: int, scope: _Scope) -> Neighbors:
-        """Compare all rows that are allowed, where Milvus returns too few of them."""
-        if scope.is_listed or self._expression is None:
+    def _on_disk(self, queries: F32Matrix, k: int, scope: _Scope, are_short: bool) -> Neighbors:
+        """Compare all rows that are allowed, where Milvus returns too few of them.
+
+        HNSW may give fewer than it is asked for, though more meet a filter: paths end at those that
+        do not.
+        """
+        if scope.is_listed or self._expression is None or are_short:
             return self._index.search(queries, k, scope.kept)
         raise QueryError(
             f"the condition allows more than {MAX_ROW_LIST:,} photos, of which fewer than {k} are"

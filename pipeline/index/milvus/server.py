@@ -25,6 +25,7 @@ _REFUSED = re.compile(
     r"cannot parse|invalid|illegal|not supported|database not found", re.IGNORECASE
 )
 _UNREACHABLE = re.compile(r"connect|unavailable", re.IGNORECASE)
+_UNLOADED = re.compile(r"not (?:fully )?loaded|state 'released'", re.IGNORECASE)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
 _CA_HINT = "set index.milvus.ca_file to the certificates, or to null"
 _MAX_SHOWN = 300  # characters of what the server said
@@ -63,14 +64,13 @@ class MilvusServer:
         Raises:
             VectorDatabaseError: it does not work, in one line without credentials.
         """
+        errors = _errors()  # before the time begins, as it imports pymilvus
         seconds = self.settings.publish_timeout if seconds is None else seconds
         deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
-        errors = _errors()
         while True:
-            left = max(deadline - time.monotonic(), 0.01)
             try:
-                client = self._connected(left)
-                return getattr(client, method)(*arguments, timeout=left, **options)
+                client = self._connected(deadline)
+                return getattr(client, method)(*arguments, timeout=_left(deadline), **options)
             except errors as error:
                 is_late = time.monotonic() + pause >= deadline
                 if is_late or not retry or not _may_pass(error):
@@ -78,11 +78,16 @@ class MilvusServer:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _connected(self, seconds: float) -> Any:
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect(seconds)
-            return self._client
+    def _connected(self, deadline: float) -> Any:
+        """Return the connection: one thread makes it, and others wait until their deadline."""
+        if self._client is None:
+            if not self._lock.acquire(timeout=_left(deadline)):
+                raise TimeoutError("it cannot be reached")
+            try:
+                self._client = self._client or self._connect(_left(deadline))
+            finally:
+                self._lock.release()
+        return self._client
 
     def _connect(self, seconds: float) -> Any:
         from pymilvus import MilvusClient
@@ -119,12 +124,21 @@ class MilvusServer:
             hint = f"set {TOKEN}, or {USER} and {PASSWORD}"
         elif getattr(error, "code", None) == NO_COLLECTION:
             hint = "run `imgsearch build`, which makes it again"
-        what = f"Milvus failed to {method.replace('_', ' ')}: {said}"
+        elif _UNLOADED.search(said):
+            hint = (
+                "wait until the server has loaded it, or run `imgsearch build`, which has it loaded"
+            )
+        what = f"Milvus failed ({method}): {said}"
         return VectorDatabaseError(what, where=self.settings.uri, hint=hint)
 
 
+def _left(deadline: float) -> float:
+    """Seconds until then, as a timeout, which must not be 0."""
+    return max(deadline - time.monotonic(), 0.01)
+
+
 def _errors() -> tuple[type[Exception], ...]:
-    """Import pymilvus, and return what its methods raise.
+    """Import pymilvus, and return what its methods raise, or who waits for a connection.
 
     Raises:
         VectorDatabaseError: it is not installed.
@@ -137,7 +151,7 @@ def _errors() -> tuple[type[Exception], ...]:
         raise VectorDatabaseError(message, where="index.type", hint=hint) from error
     # It prints tracebacks of what it raises as well.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
-    return MilvusException, grpc.RpcError
+    return MilvusException, grpc.RpcError, TimeoutError
 
 
 def _may_pass(error: Exception) -> bool:

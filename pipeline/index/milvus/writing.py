@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import VectorDatabaseError
 from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
-from pipeline.index.milvus.collection import COLUMNS, ROW, SHARED, VECTOR, Collection
+from pipeline.index.milvus.checking import content_fault, count_fault
+from pipeline.index.milvus.collection import (
+    BYTES_PER_ROW,
+    COLUMNS,
+    ROW,
+    SHARED,
+    VECTOR,
+    Collection,
+)
 from pipeline.index.milvus.columns import Columns, row_blocks
 from pipeline.index.milvus.index import MilvusIndex
 from pipeline.index.milvus.server import MilvusServer
@@ -20,22 +26,11 @@ from pipeline.progress import Advance
 
 MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
 MAX_ROWS = 4096  # of an insert
-BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
-GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
-OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
-CANARIES, CANARY_NEIGHBORS = 50, 10
 EFFORTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 RECALL_QUERIES = 500  # photos to find the effort with, and as many others to measure it
 
 ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
 """Row numbers → what `columns.row_columns` says of them."""
-
-
-def is_ready(server: MilvusServer, collection: Collection) -> bool:
-    """Whether a collection is there, whole and loaded: it is loaded after all else."""
-    if not server.call("has_collection", collection.name):
-        return False
-    return _is_loaded(server, collection.name)
 
 
 def write_collection(
@@ -56,27 +51,31 @@ def write_collection(
     _check_memory(server, collection)
     name = collection.name
     if not _is_whole(server, name):
-        if server.call("has_collection", name):
-            server.call("drop_collection", name)
+        drop(server, name)
         _create(server, collection)
         _insert(server, collection, index, columns_of, advance)
         server.call("flush", name)
         _create_index(server, collection)
     server.call("load_collection", name, replica_number=server.settings.replicas)
-    _check_count(server, collection)
+    _remove_if(count_fault(server, collection), server, collection)
     if collection.promise is not None:
         return _with_recall(server, collection, index)
-    _check_canaries(server, collection, index)
+    _remove_if(content_fault(server, collection, index), server, collection)
     return collection
+
+
+def drop(server: MilvusServer, name: str) -> None:
+    """Drop a collection, if it is there, and the aliases that name it: Milvus may refuse else."""
+    if not server.call("has_collection", name):
+        return
+    for alias in server.call("describe_collection", name).get("aliases", ()):
+        server.call("drop_alias", alias)
+    server.call("drop_collection", name)
 
 
 def _is_whole(server: MilvusServer, name: str) -> bool:
     """Whether all rows were inserted: the index is made afterwards."""
     return server.call("has_collection", name) and bool(server.call("list_indexes", name))
-
-
-def _is_loaded(server: MilvusServer, name: str) -> bool:
-    return str(server.call("get_load_state", name)["state"]) == "Loaded"
 
 
 def _create(server: MilvusServer, collection: Collection) -> None:
@@ -139,9 +138,7 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
     settings = server.settings
     if settings.memory_gb is None:
         return
-    row_bytes = 4 * collection.dim + BYTES_PER_ROW
-    row_bytes += 0 if collection.promise is None else GRAPH_BYTES
-    needed = OVERHEAD * collection.rows * row_bytes * settings.replicas / 1e9
+    needed = collection.memory * settings.replicas / 1e9
     if needed > settings.memory_gb:
         raise VectorDatabaseError(
             f"{collection.rows:,} vectors of {collection.dim:,} numbers, {settings.replicas}"
@@ -150,31 +147,6 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
             where=settings.uri,
             hint="add query nodes, or use an engine with shorter vectors",
         )
-
-
-def _check_count(server: MilvusServer, collection: Collection) -> None:
-    """Compare the number of rows: an insert that was sent twice made them more."""
-    (answer,) = server.call(
-        "query",
-        collection.name,
-        filter="",
-        output_fields=["count(*)"],
-        consistency_level="Strong",
-    )
-    if (count := answer["count(*)"]) != collection.rows:
-        raise _removed(server, collection, f"has {count:,} rows instead of {collection.rows:,}")
-
-
-def _check_canaries(server: MilvusServer, collection: Collection, index: VectorIndex) -> None:
-    """Compare what some of the index's own photos find with what the index says."""
-    rows = np.unique(np.linspace(0, collection.rows - 1, CANARIES).astype(np.int64))
-    queries = index.vectors(rows)
-    expected = index.search(queries, CANARY_NEIGHBORS)
-    found = MilvusIndex(server, collection, index).search(queries, CANARY_NEIGHBORS)
-    wrong = int((found.rows != expected.rows).any(axis=1).sum())
-    if wrong:
-        fault = f"finds other photos than the index does, for {wrong} of {len(rows)} tried"
-        raise _removed(server, collection, fault)
 
 
 def _with_recall(server: MilvusServer, collection: Collection, index: VectorIndex) -> Collection:
@@ -189,7 +161,8 @@ def _with_recall(server: MilvusServer, collection: Collection, index: VectorInde
             nearest = others(index, measured_with, min(K, collection.rows - 1))
             measured = _recall(server, one, measured_with, nearest, index)
             return replace(one, measured=measured)
-    raise _removed(server, collection, f"finds {recall} of the nearest, {one.promise} are promised")
+    fault = f"finds {recall} of the nearest, {one.promise} are promised"
+    raise _removed(fault, server, collection)
 
 
 def _recall(
@@ -200,9 +173,14 @@ def _recall(
     return Recall.of(found_shares(found.distances, nearest.distances), max(k, 1))
 
 
-def _removed(server: MilvusServer, collection: Collection, fault: str) -> VectorDatabaseError:
+def _remove_if(fault: str | None, server: MilvusServer, collection: Collection) -> None:
+    if fault:
+        raise _removed(fault, server, collection)
+
+
+def _removed(fault: str, server: MilvusServer, collection: Collection) -> VectorDatabaseError:
     """Remove a collection that does not hold what it should; return what to raise."""
-    server.call("drop_collection", collection.name)
+    drop(server, collection.name)
     return VectorDatabaseError(
         f"{collection.name} {fault}, and was removed",
         where=server.settings.uri,
