@@ -64,14 +64,16 @@ def fit(
 ) -> Pca:
     """Find about the `count` directions of most variance, at most dim: `fit(lambda: [xb], 16)`.
 
-    The vectors are read `iterations` + 2 times. Blocks are multiplied in their own dtype, and
-    added up in float64. `oversampling` more directions are followed than are returned, as the last
-    ones are found least well. With fewer vectors than `count` the last directions mean nothing:
-    their variance is 0.
+    The vectors are read `iterations` + 2 times, or 4 times if they are few. Blocks are multiplied
+    in their own dtype, and added up in float64. `oversampling` more directions are followed than
+    are returned, as the last ones are found least well. With fewer vectors than `count` the last
+    directions mean nothing: their variance is 0.
     """
     mean, rows = _mean(blocks)
     dim, dtype = len(mean), mean.dtype
     count, width = min(count, dim), min(count + oversampling, dim)
+    if rows <= width:  # the first product spans all vectors: another one is for its rounding
+        iterations = min(iterations, 2)
 
     def centered() -> Iterator[FloatMatrix]:
         return (block - mean for block in blocks())
