@@ -80,6 +80,7 @@ def _build(file: Path, kind: str = "flat", recall: float | None = None) -> tuple
     promise = "null" if recall is None else recall
     config = load_config(file, [f"index.type={kind}", f"index.recall={promise}"])
     with Catalog(config.folder) as catalog:
+        catalog.seal_generation()  # a part of ingesting
         began = time.process_time()
         build = Engine(ENGINE, config).build_index(catalog)
         return build, time.process_time() - began

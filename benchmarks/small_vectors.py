@@ -38,7 +38,7 @@ engines:
 )
 DIMS = (16, 32, 64)
 SHARE = 0.2  # held out
-STRENGTHS = (0.5, 1.0, 2.0)
+STRENGTHS = (0.25, 0.5, 1.0)
 LABELS = ("category", "category_2")
 
 

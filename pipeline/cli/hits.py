@@ -113,8 +113,13 @@ def _remarks(result: SearchResult) -> list[str]:
         if engine.no_match
     ]
     recalls = [f"{one.engine}: approximate, {one.recall}" for one in result.values() if one.recall]
+    refined = [
+        f"{one.engine}: in the order of {one.refined}, not of distances"
+        for one in result.values()
+        if one.refined
+    ]
     publication = f"publication {result.publication}"
-    return [*no_match, *recalls, *result.warnings.values(), *result.notes, publication]
+    return [*no_match, *recalls, *refined, *result.warnings.values(), *result.notes, publication]
 
 
 def _why_no_match(result: EngineResult) -> str:

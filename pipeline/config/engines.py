@@ -245,8 +245,9 @@ class HeadSettings(Settings):
     those without one are not learned from"""
     dim: int | None = Field(None, ge=1, le=4096)
     """dimensions of a vector; null: 512, or as many as there are, if fewer"""
-    strength: float = Field(1.0, ge=0, le=100)
-    """how much the label counts beside all else that the vectors say; 0: nothing is learned"""
+    strength: float = Field(0.25, ge=0, le=100)
+    """how much what tells labels apart counts beside all else that the vectors say; 0: only what
+    differs within labels counts less"""
     validation_split: float = Field(0.2, gt=0, lt=1)
     """share of the labeled photos that is held out of training, to be judged by; as many times as
     that goes into 1, others are held out, and the mean is told"""

@@ -32,6 +32,7 @@ _BLOCK = 256  # pairs whose pixels are compared at a time
 _CELLS, _MAX_LUMA, _MAX_CHROMA = 8, 30, 13
 _MIN_OVERLAP = 0.5
 _GAIN = (0.8, 1.25)  # brightness may differ by this much
+_MAX_CAST = 8  # levels by which a tint may move the chroma of all pixels
 _WHITE = 245  # levels from which white may have been cut off
 _MAX_SQUEEZE = 0.05  # of a crop's sides' ratio: rounding, and what alignment misses
 _WHOLE = 0.03  # of a side: a photo that was squeezed shows all of the other one
@@ -139,7 +140,7 @@ def _agreement(a: Signatures, b: Signatures, is_mirrored: Mask, start: Placement
     for channel in (0, 1):
         one = whole.sample(chroma[:, channel] - 128, SIDE)
         other = gain * place.sample(b.chroma[:, channel] - 128, SIDE)
-        also, more = _compare(one, other, _CHROMA_LEVELS)
+        also, more = _compare(one, other + _cast(one - other), _CHROMA_LEVELS)
         agrees, edges = agrees & also, edges + more
     shares = [_share(agrees, w) for w in (overlap, edges.clip(0, _MAX_EDGE) * overlap)]
     is_possible = (overlap.mean(axis=(1, 2)) >= _MIN_OVERLAP) & _keeps_shape(a, b, place)
@@ -174,6 +175,12 @@ def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
     median = ratios[np.arange(len(ratios)), is_used.sum(axis=(1, 2)) // 2]
     gain: F32 = np.where(median < np.inf, median, 1).clip(*_GAIN).astype(np.float32)
     return gain
+
+
+def _cast(apart: F32) -> F32:
+    """(n, side, side) differences of a channel → (n, 1, 1): what a tint of the light makes."""
+    median: F32 = np.median(apart, axis=(1, 2), keepdims=True).clip(-_MAX_CAST, _MAX_CAST)
+    return median
 
 
 def _share(agrees: Mask, weights: npt.NDArray[np.generic]) -> F32:

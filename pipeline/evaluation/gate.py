@@ -123,7 +123,7 @@ def _is_found_by_photo(searcher: EngineSearcher, rows: Ids) -> Mask:
     photos = [
         read_indexed_photo(searcher, row, item) for row, item in zip(rows, first, strict=True)
     ]
-    results = searcher.search_all((photo for photo in photos if photo), K)
+    results = searcher.search_all((photo for photo in photos if photo), K, collapse=False)
     return np.array(
         [
             not photo or _is_at_no_distance(next(results), item)
@@ -202,7 +202,7 @@ def _precision(searcher: EngineSearcher, answering: Publication | None) -> dict[
     if len(categories) < MIN_QUERIES:
         return None
     relevant, sizes = np.zeros((len(categories), K), bool), np.zeros(len(categories), np.int64)
-    results = searcher.search_all(map(Item, categories), K)
+    results = searcher.search_all(map(Item, categories), K, collapse=False)
     for i, (result, category) in enumerate(zip(results, categories.values(), strict=True)):
         if isinstance(result, PipelineError):
             raise result

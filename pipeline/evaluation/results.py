@@ -53,6 +53,11 @@ class HeldOut:
     scores: Scores | None
     """Over the others; None if there are none."""
 
+    @property
+    def relation(self) -> str:
+        """What it has to do with the queries that flatter it, to be followed by their number."""
+        return "was trained on photos of"
+
 
 @dataclass(frozen=True)
 class LabelHeldOut(HeldOut):
@@ -64,6 +69,21 @@ class LabelHeldOut(HeldOut):
     """The engine whose vectors it learned from."""
     source_scores: Scores | None
     """That engine's over the same queries; None if there are none, or if it was not evaluated."""
+
+    @property
+    def relation(self) -> str:
+        """What it has to do with the queries that flatter it."""
+        return f"learned {self.learned} from items of"
+
+
+@dataclass(frozen=True)
+class FusionHeldOut(HeldOut):
+    """The same of a fusion, some of whose engines learned from the items' labels."""
+
+    @property
+    def relation(self) -> str:
+        """What it has to do with the queries that flatter it."""
+        return "has engines that learned from the labels of"
 
 
 @dataclass(frozen=True)

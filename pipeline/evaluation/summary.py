@@ -12,7 +12,14 @@ import numpy as np
 from pipeline.evaluation.experiment import ExperimentResult, RetrievalExperiment
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.results import HeldOut, LabelCount, LabelHeldOut, Scores, System
+from pipeline.evaluation.results import (
+    FusionHeldOut,
+    HeldOut,
+    LabelCount,
+    LabelHeldOut,
+    Scores,
+    System,
+)
 from pipeline.evaluation.retriever import Kind, Retriever
 from pipeline.evaluation.trained import Trained, label_photos
 from pipeline.index.base import F64Array, Ids, Mask
@@ -96,7 +103,7 @@ class Summary:
         if (used := label_photos(trained.values())) and len(trained) > 1:
             is_new = np.array([used.isdisjoint(of_query) for of_query in photos])
             scores = self.estimates(self.result.scores[is_new][:, -1:])[0] if is_new.any() else None
-            held_out[FUSED] = HeldOut(int((~is_new).sum()), int(is_new.sum()), scores)
+            held_out[FUSED] = FusionHeldOut(int((~is_new).sum()), int(is_new.sum()), scores)
         return held_out
 
     def _of_engine(self, engines: list[str], name: str, queries: Mask) -> Scores | None:

@@ -58,7 +58,8 @@ class RowItems:
     @cached_property
     def _starts(self) -> Ids:
         """(rows + 1,): where the entries of each row begin in `ids`."""
-        return np.searchsorted(self.ids[:, 0], np.arange(self.rows + 1))
+        counts = np.bincount(self.ids[:, 0], minlength=self.rows)
+        return np.append(0, np.cumsum(counts))
 
 
 @dataclass(frozen=True)

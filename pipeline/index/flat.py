@@ -12,8 +12,7 @@ from pipeline.index.rounding import expanded_square_error, flush_error
 from pipeline.index.vectors import READ_ROWS, VectorFile, distinct
 
 QUERY_BLOCK = 1024
-"""Queries at a time. Where they have 128,000 numbers FAISS multiplies matrices, which takes a sixth
-of the time of comparing each query with all rows."""
+"""Queries at a time. FAISS multiplies matrices where they have nearly 128,000 numbers, or more."""
 MAX_CANDIDATES = 4096  # of a query; where more would be needed, all rows are compared
 
 

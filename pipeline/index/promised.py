@@ -110,15 +110,18 @@ class PromisedIndex:
 
         So a query takes longer that is unlike what is indexed, or far from what a condition allows.
         """
-        count = proposed_count(k)
-        if not self.probing.levels or count > (self.rows if allowed is None else len(allowed)):
+        count, levels = proposed_count(k), self.probing.levels
+        if not levels or count > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
             return
         values, is_coded = probe.encode(queries)
         selection = probe.select(allowed)
-        proposed = probe.propose(values, count, self.probing.levels[0].scanned, selection)
+        proposed = probe.propose(values, count, levels[len(levels) // 2].scanned, selection)
         for i, query in enumerate(queries):
             limit = self._file.limit(query, proposed[i], k)
+            if limit > levels[-1].distance:  # is nothing nearer?
+                proposed[i] = probe.propose(values[i : i + 1], count, levels[-1].scanned, selection)
+                limit = self._file.limit(query, proposed[i], k)
             level = self.probing.level(limit) if is_coded[i] else None
             if level is None:
                 yield None

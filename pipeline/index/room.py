@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +32,7 @@ def check_disk(name: str, folder: Path, least: int, note: Note) -> None:
     if free is None or SPARE * least <= free:
         return
     what = f"{name} writes {_size(least)} or more, and {_size(free)} of the disk are free"
-    if least > free:
+    if least > (free_disk(folder, with_reserve=os.geteuid() == 0) or free):
         raise NoRoomError(what, where=folder, hint="make room, or set root to another disk")
     note(f"{what}: make room if it does not end well")
 
@@ -53,16 +52,20 @@ def check_memory(name: str, folder: Path, size: IndexSize, note: Note) -> None:
         note(f"{what}, and {_size(available)} are available: end other programs if it fails")
 
 
-def free_disk(folder: Path) -> int | None:
-    """Return the bytes that can be written where a folder is, or will be; None if unknown."""
+def free_disk(folder: Path, *, with_reserve: bool = False) -> int | None:
+    """Return the bytes that can be written where a folder is, or will be; None if unknown.
+
+    `with_reserve` counts what only the system's administrator may use.
+    """
     place = folder.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     try:
-        usage = shutil.disk_usage(place)
+        status = os.statvfs(place)
     except OSError:
         return None
-    return usage.free if usage.total else None  # some network mounts tell nothing
+    blocks = status.f_bfree if with_reserve else status.f_bavail
+    return blocks * status.f_frsize if status.f_blocks else None  # some mounts tell nothing
 
 
 def total_memory() -> int | None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from threading import Lock
 from typing import Any
 
@@ -78,6 +78,8 @@ def compiled(function: Compiled, shape: tuple[int, ...], dtype: Any = "float32")
     rebuild = compiled(lambda photos: network(photos, training=False), (64, 64, 3))
     """
 
+    # TensorFlow counts how often a function is compiled, and warns: not of all of them as one.
+    @wraps(function)
     def traced(batch: Any) -> Any:
         with _our_conventions():
             return function(batch)

@@ -26,6 +26,7 @@ class Cell(NamedTuple):
     photo: Image.Image | None
     lines: Sequence[str]
     is_query: bool = False
+    placeholder: str = "photo not found"
 
 
 class QueryRow(NamedTuple):
@@ -39,7 +40,8 @@ class QueryRow(NamedTuple):
 def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image:
     """Draw each query and its hits with their distances, a row for each engine.
 
-    An engine's title says if its weights are random, and if it found no good match.
+    An engine's title says if its weights are random, how its order was refined, and if it found no
+    good match.
     """
     rows: list[tuple[str, list[Cell]]] = []
     for name, photo, result in queries:
@@ -47,6 +49,8 @@ def query_sheet(queries: Sequence[QueryRow], limits: ImageLimits) -> Image.Image
         if shown and result.region:
             shown, _ = take_region(shown, result.region, limits)
         first = Cell(shown, [name, "query"], is_query=True)
+        if result.text is not None:
+            first = first._replace(placeholder="words")
         lists: list[tuple[str, Sequence[Hit | FusedHit | TextHit]]]
         lists = [] if result.text is None else [(TEXT, result.text)]
         lists += [(_title(engine), engine.hits) for engine in result.values()]
@@ -74,13 +78,15 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Cell]]]) -> Image.Image:
 
 def _title(engine: EngineResult) -> str:
     random = " (RANDOM weights)" if engine.warning else ""
-    return f"{engine.engine}{random}{': no good match' if engine.no_match else ''}"
+    refined = f" ({engine.refined})" if engine.refined else ""
+    return f"{engine.engine}{random}{refined}{': no good match' if engine.no_match else ''}"
 
 
 def _cell(hit: Hit | FusedHit | TextHit, limits: ImageLimits) -> Cell:
     how_near = f"{hit.distance:.4g}" if isinstance(hit, Hit) else f"score {hit.score:.4f}"
     name = hit.item.name if runs(hit.item.name, 14) else hit.item.key
-    lines = [name, hit.item.category, f"{hit.rank}.  {how_near}"]
+    more = f", and {len(hit.similar)} more" if hit.similar else ""
+    lines = [name, hit.item.category, f"{hit.rank}.  {how_near}{more}"]
     return Cell(photo_or_none(hit.photo, limits), lines)
 
 
@@ -89,7 +95,7 @@ def _draw_cell(
 ) -> None:
     box = (left, top, left + _PHOTO - 1, top + _PHOTO - 1)
     if cell.photo is None:
-        _draw_line(draw, (left + 12, top + _PHOTO // 2 - 8), "photo not found", _PHOTO, 14, _GRAY)
+        _draw_line(draw, (left + 12, top + _PHOTO // 2 - 8), cell.placeholder, _PHOTO, 14, _GRAY)
     else:
         photo = ImageOps.contain(cell.photo, (_PHOTO, _PHOTO), Image.Resampling.LANCZOS)
         place = (left + (_PHOTO - photo.width) // 2, top + (_PHOTO - photo.height) // 2)

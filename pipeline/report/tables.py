@@ -131,22 +131,17 @@ def _stages(evaluation: Evaluation) -> Table:
 def _held_out(evaluation: Evaluation) -> Iterator[str]:
     """Say which scores flatter, and what they are over the queries not trained on."""
     from pipeline.evaluation.results import LabelHeldOut
-    from pipeline.search.fusion import FUSED
 
     for engine, held_out in evaluation.held_out.items():
         if not held_out.trained_on:
             continue
-        trained, of_source = "was trained on photos of", ""
-        if isinstance(held_out, LabelHeldOut):
-            trained = f"learned {held_out.learned} from items of"
-            if held_out.source_scores:
-                of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
-        if engine == FUSED:
-            trained = "has engines that learned labels of items of"
+        of_source = ""
+        if isinstance(held_out, LabelHeldOut) and held_out.source_scores:
+            of_source = f"; there {held_out.source} has {_means(held_out.source_scores)}"
         others = counted(held_out.queries, "query")
         yield (
-            f"{engine} {trained} {held_out.trained_on:,} of these queries, which flatters it;"
-            f" without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
+            f"{engine} {held_out.relation} {held_out.trained_on:,} of these queries, which flatters"
+            f" it; without them, on {others}: {_means(held_out.scores) or 'none'}{of_source}"
         )
 
 

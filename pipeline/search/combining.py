@@ -9,7 +9,7 @@ from pipeline.catalog.conditions import Condition
 from pipeline.errors import NoLookError, PipelineError, QueryError
 from pipeline.images import AUTO
 from pipeline.search.engine_fusion import EngineFusion
-from pipeline.search.fused_collapsing import collapse_fused
+from pipeline.search.fused_list import first_fused
 from pipeline.search.fusion import DEPTH, fuse
 from pipeline.search.query import Query, describe
 from pipeline.search.result import EngineResult, FusedHit, Hit, SearchResult, TextHit
@@ -44,10 +44,10 @@ class Combiner:
         for result in results:
             if isinstance(result, EngineResult):
                 answers[result.engine] = result
-            elif not isinstance(result, NoLookError) or self.spec.has_examples:
+            elif not isinstance(result, NoLookError) or self.spec.examples:
                 return result
         try:
-            text, word_notes = self.spec.words.answer(query, self.depth)
+            text, word_notes = self.spec.words.answer(query, self.depth, self.spec.examples)
         except QueryError as error:
             return error
         lists: dict[str, Sequence[Hit | TextHit]] = {n: found.hits for n, found in answers.items()}
@@ -67,12 +67,11 @@ class Combiner:
         lists: Mapping[str, Sequence[Hit | TextHit]],
         answers: Mapping[str, EngineResult],
     ) -> tuple[FusedHit, ...]:
-        """All lists as one; what one shows another may show a near-duplicate of."""
-        duplicates = self.spec.filter.duplicates
-        k = sum(map(len, lists.values())) if duplicates else self.k
+        """All lists as one."""
+        count = sum(map(len, lists.values()))
         # A list of words has no distances that could be weighed.
-        fused = fuse(lists, k) if TEXT in lists else fusion.fuse(answers, k)
-        return fused if duplicates is None else collapse_fused(fused, self.k, duplicates)
+        fused = fuse(lists, count) if TEXT in lists else fusion.fuse(answers, count)
+        return first_fused(fused, self.k, self.spec.filter.words, self.spec.filter.duplicates)
 
     def _notes(self, answers: Mapping[str, EngineResult], has_hits: bool) -> tuple[str, ...]:
         is_auto, regions = self.spec.region == AUTO, [one.region for one in answers.values()]

@@ -14,7 +14,6 @@ from pipeline.publish.tuning import Refine
 from pipeline.search.encoding import QueryEncoder
 from pipeline.search.engine_answers import EngineAnswers
 from pipeline.search.feedback import Feedback
-from pipeline.search.item_distances import ItemDistances
 from pipeline.search.query import EncodedQuery, Query
 from pipeline.search.ranking import Ranking
 from pipeline.search.refining import RefinedList, Refiner
@@ -32,7 +31,6 @@ class EngineSearch:
     encoder: QueryEncoder
     feedback: Feedback
     ranking: Ranking
-    distances: ItemDistances
     refine: Refine
     answers: EngineAnswers
     settings: EmbeddingSettings
@@ -62,7 +60,7 @@ class EngineSearch:
         """What is found for each query, and how that was refined."""
         vectors, words = [query.vectors for query in queries], self.ranking.filter.words
         if words is None:
-            refiner = Refiner(self.ranking, self.distances, self.refine)
+            refiner = Refiner(self.ranking, self.refine)
             return refiner.rank(vectors, self.k), refiner.refine
         # Whose tiers an order by vectors alone would mix.
         ranked = rank_tiers(self.ranking, words.tiers(), vectors, self.k)

@@ -191,7 +191,6 @@ class EngineSearcher:
             self.encoder,
             read_feedback(spec.like, spec.unlike, self.encoder),
             Ranking(narrowed(self.index, tree), self.build, spec.filter),
-            self.item_distances,
             self.chosen(spec.refine),
             self._answers,
             self.config.embedding,

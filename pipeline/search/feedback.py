@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.errors import PipelineError, QueryError
 from pipeline.search.encoding import QueryEncoder
-from pipeline.search.query import EncodedQuery, Examples, Item
+from pipeline.search.query import EncodedQuery
 
 F32Matrix = npt.NDArray[np.float32]
 F64Matrix = npt.NDArray[np.float64]
@@ -51,19 +51,18 @@ class Feedback:
         return query._replace(vectors=moved, rounding=0.0)
 
 
-def read_feedback(like: Examples, unlike: Examples, encoder: QueryEncoder) -> Feedback:
-    """Look up examples in the index of an engine; an item counts by the mean of its photos.
+def read_feedback(like: Sequence[int], unlike: Sequence[int], encoder: QueryEncoder) -> Feedback:
+    """Look up items in the index of an engine; one counts by the mean of its photos.
 
     Raises:
         QueryError: there is no such item, or one is liked and unliked.
     """
-    liked, unliked = (tuple(map(_id, items)) for items in (like, unlike))
-    if both := set(liked) & set(unliked):
+    if both := set(like) & set(unlike):
         raise QueryError(f"item {min(both)} is an example of both what is wanted and what is not")
     return Feedback(
-        _means(encoder, liked),
-        _means(encoder, unliked),
-        (*liked, *unliked),
+        _means(encoder, like),
+        _means(encoder, unlike),
+        (*like, *unlike),
         encoder.is_normalized,
     )
 
@@ -83,7 +82,3 @@ def rocchio(queries: F32Matrix, liked: F32Matrix, unliked: F32Matrix) -> F32Matr
 def _means(encoder: QueryEncoder, items: Sequence[int]) -> F32Matrix:
     means = [encoder.vectors_of(item).mean(axis=0) for item in items]
     return np.array(means, np.float32).reshape(-1, encoder.dim)
-
-
-def _id(example: int | Item) -> int:
-    return int(example.id if isinstance(example, Item) else Item(example).id)

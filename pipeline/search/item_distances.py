@@ -23,29 +23,21 @@ class ItemDistances:
         An item is as near as the nearest of its photos is, and a query of several vectors is where
         the nearest of these is, as in a search: `ItemDistances(index, build).to(ids, query)`.
         """
-        return self.nearest(items, query)[0]
-
-    def nearest(self, items: Ids, query: QueryVectors) -> tuple[F64Vector, Ids]:
-        """Return the same, and the rows (n,) of the nearest photos: -1 without a vector.
-
-        Of equally near photos it is the one with the lowest hash.
-        """
         begin = np.searchsorted(self._items, items)
         counts = np.searchsorted(self._items, items, side="right") - begin
         starts = np.cumsum(counts) - counts
-        rows = self._rows[np.arange(counts.sum()) - np.repeat(starts - begin, counts)]
-        vectors = self._index.vectors(rows).astype(np.float64)
-        nearest = np.full(len(rows), np.inf)
+        entries = np.arange(counts.sum()) - np.repeat(starts - begin, counts)
+        vectors = self._index.vectors(self._rows[entries]).astype(np.float64)
+        nearest = np.full(len(entries), np.inf)
         for vector in query.vectors.astype(np.float64):
             difference = vectors - vector
             to_vector = np.sqrt(np.einsum("ij,ij->i", difference, difference))
             nearest = np.minimum(nearest, to_vector)
-        photos = self._build.photos[rows].view("S32").ravel()
-        order = np.lexsort((photos, nearest, np.repeat(np.arange(len(items)), counts)))
-        distances, photo_rows = np.full(len(items), np.inf), np.full(len(items), -1)
-        first = order[starts[counts > 0]]
-        distances[counts > 0], photo_rows[counts > 0] = nearest[first], rows[first]
-        return distances, photo_rows
+        distances = np.full(len(items), np.inf)
+        has_vector = counts > 0
+        if has_vector.any():
+            distances[has_vector] = np.minimum.reduceat(nearest, starts[has_vector])
+        return distances
 
     @cached_property
     def _order(self) -> Ids:

@@ -23,9 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.index.base import F32Matrix, F64Matrix, Ids
-from pipeline.index.vectors import import_faiss
+from pipeline.index.vectors import distances_to, import_faiss
 from pipeline.publish.tuning import Refine
-from pipeline.search.item_distances import ItemDistances
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 
 DEPTH = 100  # hits that are sorted anew, or among which those that expand the query are looked for
@@ -114,14 +113,15 @@ class RefinedList(NamedTuple):
     searched: QueryVectors
     """What the index was searched with."""
     items: list[RankedItem]
-    """With their distances from the query itself, which need not ascend, and nearest photos."""
+    """By the photos nearest to what was searched with. Their distances are those from the query
+    itself, and need not ascend."""
 
 
 class Refiner:
     """Ranks the items of one build, refined or not."""
 
-    def __init__(self, ranking: Ranking, distances: ItemDistances, refine: Refine) -> None:
-        """Take a ranking with its filter, and distances to the items of its build.
+    def __init__(self, ranking: Ranking, refine: Refine) -> None:
+        """Take a ranking with its filter.
 
         One by distances is not expanded: they are those from the query itself.
         """
@@ -129,7 +129,6 @@ class Refiner:
         self.refine: Refine = (
             "off" if refine == "expand" and ranking.filter.is_by_distance else refine
         )
-        self._distances = distances
 
     def rank(self, queries: Sequence[QueryVectors], k: int) -> list[RefinedList]:
         """Return the first k allowed items of each query."""
@@ -143,18 +142,20 @@ class Refiner:
 
     def _expanded(self, queries: Sequence[QueryVectors], k: int) -> list[RefinedList]:
         searched = expand_queries(self._ranking, queries)
-        results = []
-        for query, new, items in zip(
-            queries, searched, self._ranking.rank(searched, k), strict=True
-        ):
-            ids = np.array([one.item for one in items], np.int64)
-            distances, rows = self._distances.nearest(ids, query)
-            shown = [
-                one._replace(distance=distance, row=row)
-                for one, distance, row in zip(items, distances.tolist(), rows.tolist(), strict=True)
-            ]
-            results.append(RefinedList(new, shown))
-        return results
+        ranked = self._ranking.rank(searched, k)
+        return [
+            RefinedList(new, self._from_query(query, items))
+            for query, new, items in zip(queries, searched, ranked, strict=True)
+        ]
+
+    def _from_query(self, query: QueryVectors, items: Sequence[RankedItem]) -> list[RankedItem]:
+        """The same items, by the same photos, with their distances from the query itself."""
+        vectors = self._ranking.index.vectors(np.array([one.row for one in items], np.int64))
+        to_each = [distances_to(vector, vectors) for vector in query.vectors]
+        return [
+            one._replace(distance=distance)
+            for one, distance in zip(items, np.min(to_each, axis=0).tolist(), strict=True)
+        ]
 
     def _reranked(self, query: QueryVectors, items: list[RankedItem]) -> list[RankedItem]:
         first = items[:DEPTH]

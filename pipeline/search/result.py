@@ -21,13 +21,14 @@ class Hit:
     rank: int
     """From 1, the nearest."""
     distance: float
-    """Euclidean, from the query to the item's nearest photo."""
+    """Euclidean, from the query to the photo."""
     percentile: float | None
     """Percentage of the catalog's own photos that have a nearer neighbor than this distance; None
     if the catalog has nothing to compare with."""
     item: ItemRecord
     photo: Path | None
-    """The item's nearest photo; None if the ledger knows no file of it."""
+    """The item's photo that is nearest to the query, or to the expanded one if that was searched
+    with; None if the ledger knows no file of it."""
     sha256: str
     """The SHA-256 of that photo's file, which names it: in hexadecimal."""
     similar: tuple[int, ...] = ()
@@ -50,7 +51,8 @@ class FusedHit:
 
     rank: int
     score: float
-    """Higher is better; only the order of scores has a meaning."""
+    """Higher is better; only the order of scores has a meaning. Where words say what may be found,
+    items that have more of them go first, whatever their scores."""
     ranks: Mapping[str, int]
     """Engine → the item's rank in that engine's list; engines that do not list it are absent."""
     item: ItemRecord

@@ -13,7 +13,7 @@ from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.errors import QueryError
 from pipeline.images import Auto, Region, as_region
 from pipeline.publish.tuning import Refining
-from pipeline.search.query import Examples, Options, RegionOf
+from pipeline.search.query import Item, Options, RegionOf
 from pipeline.search.ranking import SearchFilter
 from pipeline.search.word_hits import WordSearch, words_of
 
@@ -29,14 +29,15 @@ class SearchSpec:
     region: Region | Auto | None
     """The part of each photo that is searched with; None: the whole."""
     look: bool
-    like: Examples
-    unlike: Examples
+    like: tuple[int, ...]
+    """Items that queries are moved toward; and in `unlike`, away from."""
+    unlike: tuple[int, ...]
     refine: Refining | None
 
     @property
-    def has_examples(self) -> bool:
-        """Whether queries are moved."""
-        return bool(self.like or self.unlike)
+    def examples(self) -> tuple[int, ...]:
+        """Items by which queries are moved; they are not found themselves."""
+        return (*self.like, *self.unlike)
 
 
 def read_spec(
@@ -76,8 +77,8 @@ def read_spec(
         words,
         None if region is None else as_region(region),
         options.get("look", False),
-        options.get("like", ()),
-        options.get("unlike", ()),
+        tuple(map(_id, options.get("like", ()))),
+        tuple(map(_id, options.get("unlike", ()))),
         options.get("refine"),
     )
 
@@ -91,3 +92,7 @@ def positive(k: int) -> int:
     if k <= 0:
         raise QueryError(f"k is {k}", hint="ask for at least 1 neighbor")
     return k
+
+
+def _id(example: int | Item) -> int:
+    return int(example.id if isinstance(example, Item) else Item(example).id)

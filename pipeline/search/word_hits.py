@@ -18,6 +18,8 @@ from pipeline.search.result import TextHit
 F32Vector = npt.NDArray[np.float32]
 F32Matrix = npt.NDArray[np.float32]
 
+TextHits = tuple[TextHit, ...]
+
 TEXT = "text"
 """What the list of items that have the words is called, beside the engines' names."""
 LOOK_ITEMS = 30
@@ -51,18 +53,19 @@ class WordRanking:
             self._last[text] = matches
         return matches
 
-    def hits(self, matches: WordMatches, k: int) -> tuple[TextHit, ...]:
-        """Return the k best of these matches."""
-        positions = self._first(matches.items, k)
-        items = matches.items[positions].tolist()
+    def hits(self, matches: WordMatches, k: int, exclude: Sequence[int] = ()) -> TextHits:
+        """Return the k best of these matches, without the items in `exclude`."""
+        allowed = np.flatnonzero(~np.isin(matches.items, exclude))
+        positions = allowed[self._first(matches.items[allowed], k)]
+        items, scores = matches.items[positions].tolist(), matches.scores[positions].tolist()
         photos = first_files(self.catalog, items)
         hits = []
-        for rank, (item, score) in enumerate(zip(items, matches.scores[positions], strict=True), 1):
+        for rank, (item, score) in enumerate(zip(items, scores, strict=True), 1):
             record = self.catalog.item(item)
             if record is None:
                 raise self.catalog.damaged(f"it has no item {item}, whose words are indexed")
             sha256, photo = photos.get(item, ("", None))
-            hits.append(TextHit(rank, float(score), record, photo, sha256))
+            hits.append(TextHit(rank, score, record, photo, sha256))
         return tuple(hits)
 
     def _first(self, items: npt.NDArray[np.int64], k: int) -> list[int]:
@@ -87,8 +90,12 @@ class WordSearch:
     filter: WordMatches | None = None
     """The items that may be found; None if no words were given beside the query."""
 
-    def answer(self, query: Query, k: int) -> tuple[tuple[TextHit, ...] | None, tuple[str, ...]]:
+    def answer(
+        self, query: Query, k: int, exclude: Sequence[int] = ()
+    ) -> tuple[TextHits | None, tuple[str, ...]]:
         """Return the k best items for a query by words, None for others; and what to know.
+
+        Items in `exclude` are not found.
 
         Raises:
             QueryError: there is no word in it.
@@ -97,7 +104,7 @@ class WordSearch:
         if not isinstance(query, Text):
             return None, notes
         matches = self.ranking.find(query.words)
-        return self.ranking.hits(matches, k), (*matches.notes, *notes)
+        return self.ranking.hits(matches, k, exclude), (*matches.notes, *notes)
 
 
 def words_of(

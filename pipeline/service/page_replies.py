@@ -56,7 +56,8 @@ def sentence(error: PipelineError) -> str:
 
 
 def _shop(resources: Resources, published: Published, base: str) -> Shop:
-    content = catalog_content(published, resources.config)
+    config = resources.config
+    content = catalog_content(published, config)
     sides: Sequence[int] = [side for engine in content["engines"] for side in engine["input_size"]]
     return Shop(
         content["name"],
@@ -64,7 +65,8 @@ def _shop(resources: Resources, published: Published, base: str) -> Shop:
         [engine["name"] for engine in content["engines"]],
         content["columns"],
         side=max(MIN_SIDE, PARTS * max(sides)),
-        keep_uploads=resources.config.serve.keep_uploads,
+        keep_uploads=config.serve.keep_uploads,
+        collapses=config.search.collapse if config.finds_duplicates else None,
         max_k=content["limits"]["max_k"],
         publication=str(published.number),
         base=base,

@@ -92,6 +92,22 @@ class TextHitBody(BaseModel):
     sha256: str
 
 
+class MeasuredRecall(BaseModel):
+    """A mean share with its 95 % interval: `Recall.to_dict()`."""
+
+    mean: float
+    low: float
+    high: float
+    queries: int
+
+
+class RecallBody(BaseModel):
+    """Which share of the nearest an index finds: `PromisedRecall.to_dict()`."""
+
+    promise: float
+    measured: MeasuredRecall
+
+
 class EngineBody(BaseModel):
     """One engine's answer: `EngineResult.to_dict()`."""
 
@@ -104,6 +120,9 @@ class EngineBody(BaseModel):
     build: str
     fingerprint: str
     warning: str | None
+    recall: RecallBody | None = Field(
+        None, description="the share of the nearest that is found; else all are"
+    )
 
 
 class SearchBody(BaseModel):

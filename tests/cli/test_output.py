@@ -170,6 +170,23 @@ def test_a_contact_sheet_says_of_each_row_what_to_know(
     assert titles == ["one: no good match", "two (RANDOM weights)"]
 
 
+def test_what_is_refined_hidden_or_only_words_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(contact_sheet, "_draw_line", lambda _, __, text, *___: drawn.append(text))
+    found = replace(hit(7, "cap", None), similar=(8, 9))
+    engine = replace(answer("net", [found]), refined="rerank")
+    result = replace(result_of(engine), text=())
+    query_sheet([QueryRow("red caps", None, result)], ImageLimits())
+    assert {"net (rerank)", "words", "red caps"} <= set(drawn)
+    assert any(line.endswith(", and 2 more") for line in drawn)
+    print_result("red caps", result, as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "net: in the order of rerank, not of distances" in said
+    assert "2 more" in said
+
+
 WARNING = "net: RANDOM weights [of nothing]; run `imgsearch build`"
 
 

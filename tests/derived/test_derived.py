@@ -162,7 +162,7 @@ def test_a_head_is_judged_on_items_held_out(config: Config) -> None:
     assert (held_out["folds"], held_out["queries"]) == (5, PER_KIND * len(KINDS))
     assert held_out["P@3"] > held_out["P@3 of net"] + 0.1
     assert f"P@3 {held_out['P@3']:.3f}, P@3 of net {held_out['P@3 of net']:.3f}" in info.told
-    evaluation = evaluate(config, EvaluationOptions(label="kind", cost=False, resamples=50))
+    evaluation = evaluate(config, EvaluationOptions("kind", cost=False, resamples=50, ablate=True))
     judged = evaluation.held_out["head"]
     assert isinstance(judged, LabelHeldOut)
     assert (judged.learned, judged.source) == ("kind", "net")
@@ -171,7 +171,12 @@ def test_a_head_is_judged_on_items_held_out(config: Config) -> None:
     assert judged.source_scores is not None
     assert judged.scores["P@3"].mean > judged.source_scores["P@3"].mean
     assert evaluation.held_out["chain"].trained_on == judged.trained_on
-    assert set(evaluation.held_out) == {"head", "chain"}
+    assert set(evaluation.held_out) == {"head", "chain", "fused"}
+    assert evaluation.held_out["fused"].queries == judged.queries
+    stages = {(one.stage, one.of): one.queries for one in evaluation.stages}
+    assert stages["expand", "head"] == stages["measured", "chain"] == judged.queries
+    assert stages["expand", "net"] == evaluation.scored
+    assert {n for (stage, _), n in stages.items() if stage == "weighted"} == {judged.queries}
     lines = [str(line) for line in evaluation_tables(evaluation)]
     assert any(line.startswith("head learned kind from items of") for line in lines)
 
@@ -257,16 +262,25 @@ def test_an_engine_needs_one_that_sees_photos(
         config_of(tmp_path, **engines)
 
 
-def test_a_metric_keeps_what_the_label_does_not_tell() -> None:
+def test_a_metric_stretches_what_the_label_tells_and_shrinks_what_differs_within() -> None:
     random = np.random.default_rng(5)
-    labels = np.repeat([0, 1], 50)
-    x = random.standard_normal((100, 3))
+    labels = np.repeat([0, 1], 200)
+    x = random.standard_normal((400, 3)) * [1, 1, 4]
     x[:, 0] += 3 * labels
-    learned = fit_metric(x, labels, 4.0)
-    stretched = np.linalg.norm(learned @ np.eye(3), axis=0)
-    assert stretched[0] > 1.5
-    np.testing.assert_allclose(stretched[1:], 1, atol=0.1)
-    np.testing.assert_allclose(fit_metric(x, labels, 0.0), np.eye(3), atol=1e-12)
+    lengths = {
+        strength: np.linalg.norm(fit_metric(x, labels, strength), axis=1) for strength in (0.0, 4.0)
+    }
+    for of_axes in lengths.values():
+        assert 0.2 < of_axes[2] / of_axes[1] < 0.4
+    assert lengths[0.0][0] / lengths[0.0][1] == pytest.approx(1, abs=0.1)
+    assert lengths[4.0][0] / lengths[4.0][1] > 1.5
+
+
+def test_a_metric_of_photos_that_are_alike_within_labels_changes_nothing() -> None:
+    x = np.eye(3)[[0, 0, 1, 1, 2, 2]]
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    learned = fit_metric(x, labels, 0.0)
+    np.testing.assert_allclose(learned, np.eye(3), atol=1e-12)
 
 
 def test_rounding_grows_with_the_projection() -> None:

@@ -59,12 +59,18 @@ def cropped(picture: Picture) -> Picture:
     )
 
 
+def tinted(picture: Picture) -> Picture:
+    scale = np.array([0.98, 1, 0.95])
+    return Image.fromarray((np.asarray(picture) * scale).astype(np.uint8))
+
+
 EDITS: dict[str, Callable[[Picture], Picture]] = {
     "crop": cropped,
     "recompression": recompressed,
     "resize": lambda picture: picture.resize((97, 97)),
     "squeeze": lambda picture: picture.resize((160, 120)),
     "logo": with_logo,
+    "tint": tinted,
     "mirror": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
 }
 

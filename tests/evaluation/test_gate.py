@@ -117,6 +117,28 @@ def test_a_new_model_that_sees_photos_otherwise_than_it_embedded_them_is_refused
     assert current(shop) == 2
 
 
+def test_copies_at_no_distance_are_no_fault_where_searches_collapse(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AllAlike:
+        def first_like(self, _: bytes, others: list[bytes]) -> int | None:
+            return 0 if others else None
+
+    def duplicates(_: object, collapse: bool | None = None) -> AllAlike | None:
+        return None if collapse is False else AllAlike()
+
+    monkeypatch.setattr(engine_searcher.EngineSearcher, "duplicates", duplicates)
+    photos = [png((90, 0, 0), (side, side)) for side in (20, 24)]
+    offers = [
+        SourceItem(f"{n}", "", "", (SourcePhoto(f"{n}.png", data=data),))
+        for n, data in enumerate(photos)
+    ]
+    ingest(ListSource(offers), shop.catalog, shop.limits)
+    shop.embed()
+    shop.index()
+    assert current(shop) == 1
+
+
 def test_photos_that_are_gone_are_no_fault_of_an_index(shop: Shop) -> None:
     offer(shop, {"a": (0, ""), "b": (100, "")})
     shop.embed()

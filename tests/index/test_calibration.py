@@ -162,8 +162,9 @@ def test_what_is_unlike_all_photos_has_no_good_match(shop: Shop) -> None:
         alien = searcher.search(png(NOISE), 2).hits
         assert searcher.is_no_match(alien)
         assert alien[0].percentile == 100
-        never = SearchSettings(no_match_percentile=100)
-        searcher.config = searcher.config.model_copy(update={"search": never})
+    never = SearchSettings(no_match_percentile=100)
+    shop.config = shop.config.model_copy(update={"search": never})
+    with shop.searcher() as searcher:
         assert not searcher.is_no_match(alien)
 
 

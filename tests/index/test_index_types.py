@@ -59,4 +59,4 @@ def test_the_settings_name_the_types_that_there_are() -> None:
 
 def test_an_index_of_an_unknown_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedArtifactError, match=f"{tmp_path}: its index is of the unknown type"):
-        open_index("milvus", tmp_path)
+        open_index("hnsw", tmp_path)

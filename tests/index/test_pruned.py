@@ -309,8 +309,8 @@ def test_codes_are_as_long_as_they_are_of_use_and_no_longer_than_the_memory_allo
         if length > 0:
             everything = rows * (length + 8) + 4 * dim * length
             assert everything <= 0.15 * 4 * rows * dim
-    assert max_code_length(0, 40) == 0
-    assert max_code_length(18_322, 16) <= 0
+    assert max_code_length(0, 40, 1) == 0
+    assert max_code_length(18_322, 16, Clustering.coarse(18_322).clusters) <= 0
     low = compressible(rng, 3000, 300).astype(np.float64)
     short = choose_length(low - low.mean(axis=0), pca.fit(lambda: [low], 152).components, 3000)
     assert short is not None

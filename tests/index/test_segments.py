@@ -28,7 +28,7 @@ from pipeline.embeddings.arrays import find_rows, to_hashes
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError, PipelineError
-from pipeline.index import open_build, open_index, write_index
+from pipeline.index import open_build, open_index, tuning, write_index
 from pipeline.index.base import VectorIndex
 from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build
@@ -240,6 +240,7 @@ def test_a_build_says_which_recall_it_promises(
         lambda folder, file, flat: open_promised(folder, file, flat, OPTIONS),
     )
     monkeypatch.setitem(index.INDEX_TYPES, "pruned", kind)
+    monkeypatch.setattr(tuning, "NEIGHBORS", {20: 50})  # of which there are enough in few rows
     store = Store(tmp_path, "pruned", recall=0.5)
     things = {f"t{photo}": Thing((photo,)) for photo in range(400)}
     store.grow(things)
@@ -248,6 +249,7 @@ def test_a_build_says_which_recall_it_promises(
     assert build.recall is not None
     assert build.recall.promise == 0.5
     assert 0.5 <= build.recall.measured.mean <= 1
+    assert build.recall.measured.queries == 200
     with store.searcher("grown") as searcher:
         result = searcher.search(vector(401), 5)
     assert len(result.hits) == 5

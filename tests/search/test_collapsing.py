@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import NotBuiltError
 from pipeline.search.engine_searcher import EngineSearcher
-from pipeline.search.fused_collapsing import collapse_fused
+from pipeline.search.fused_list import first_fused
 from pipeline.search.query import Item
 from pipeline.search.result import FusedHit, Hit
 from tests.conftest import Color, Shop
@@ -101,7 +101,7 @@ def test_a_fused_list_shows_no_two_near_duplicates(shop: Shop) -> None:
         for h, similar in zip(hits, ((8,), (9, 8), ()), strict=True)
     )
     told = Told({frozenset(bytes.fromhex(hit.sha256) for hit in (a, b))})
-    shown = collapse_fused((a, b, c), 2, told)  # type: ignore[arg-type]
+    shown = first_fused((a, b, c), 2, None, told)  # type: ignore[arg-type]
     assert [(hit.rank, hit.item.key, hit.similar) for hit in shown] == [
         (1, "a", (8, 2, 9)),
         (2, "c", ()),

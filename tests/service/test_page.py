@@ -156,6 +156,25 @@ def test_warnings_and_missing_matches_are_said() -> None:
     assert "No good match" in page
 
 
+def test_what_words_find_may_be_in_no_other_list() -> None:
+    hit = {"rank": 1, "score": 0.5, "item": {"id": 99, "key": "k", "name": "Rare", "category": ""}}
+    page = documents.search_page(SHOP, PHOTO, [], {**answer(), "text": [{**hit, "sha256": "ab"}]})
+    assert '<a class="card" href="/items/99">' in page
+
+
+def test_near_duplicates_are_a_choice_where_they_are_known() -> None:
+    shop = replace(
+        SHOP, columns=({"name": "x", "kind": "text", "distinct": 0, "items": 0, "values": []},)
+    )
+    hidden, wanted = [("collapse", "true"), ("like", "7")], [("collapse", "false")]
+    assert 'name="collapse"' not in documents.search_page(shop, PHOTO, [], answer())
+    once = documents.search_page(replace(shop, collapses=False), PHOTO, hidden, answer())
+    assert '<input type="checkbox" name="collapse" value="true" checked>' in once
+    assert '<input type="hidden" name="like" value="7">' in once[once.index('class="filters') :]
+    too = documents.search_page(replace(shop, collapses=True), PHOTO, wanted, answer())
+    assert '<input type="checkbox" name="collapse" value="false" checked>' in too
+
+
 def test_whether_photos_are_kept_is_said() -> None:
     assert "are not kept" in documents.home_page(SHOP, [])
     keeping = documents.home_page(replace(SHOP, keep_uploads=50), [])

@@ -29,7 +29,7 @@ from pipeline.models.base import U8Batch
 PHOTOS = 40
 SECONDS = 2.0  # for which each network is given photos
 MAX_WIDTH = 1024  # of codes that are tried: longer ones are seldom of use
-ROWS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000)
+ROWS = (20_000, 50_000, 100_000, 300_000, 1_000_000, 10_000_000)
 
 
 def decode_seconds(config: Config) -> float:

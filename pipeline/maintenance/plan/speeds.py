@@ -39,13 +39,13 @@ class Speeds:
     """... and for each of its bytes."""
     fit_flops: float = 4.4e10
     """Floating-point operations a second where codes are fitted to a sample."""
-    numbers: float = 2.3e8
+    numbers: float = 3.0e8
     """float64 that are compared one by one in a second."""
     encode_flops: float = 3.6e10
     """... where vectors become codes."""
     cluster_flops: float = 7.0e10
     """... where codes are sorted into clusters."""
-    batch_flops: float = 7.8e10
+    batch_flops: float = 1.0e10
     """... where many queries compare all vectors."""
     scan_bytes: float = 2.0e10
     """Bytes of vectors that a query alone compares in a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from pipeline.index.bounds import RESIDUAL_COPIES
@@ -16,7 +17,7 @@ QR_PASSES = 4
 CLUSTER_ITERATIONS = 10
 FLAT_SPREAD, PRUNED_SPREAD, PROMISED_SPREAD = 1.15, 1.9, 1.8
 """The 95th percentile of queries, as multiples of the median."""
-VERIFIED = 2.0
+VERIFIED = 1.5
 """Times the square root of the rows: how many vectors an exact search compares in full."""
 SCANNED = 80.0
 """Times the square root of the rows: how many codes a search with a promise of recall looks at."""
@@ -49,7 +50,7 @@ def sized(
     known = engine.code_lengths if engine and engine.dim == dim else {}
     if not known:
         return index_size(kind, rows, dim, recall)
-    length = known[min(known, key=lambda at: abs(at - rows))]
+    length = known[min(known, key=lambda at: abs(math.log(at / rows)))]
     return index_size(kind if length else "flat", rows, dim, recall, length)
 
 

@@ -87,7 +87,7 @@ def best_title(engines: int) -> str:
 
 def _hit(hit: Json, words: str, ranks: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     item = hit["item"]
-    places = {f"{_RANK}{engine}": rank for engine, rank in ranks[item["id"]].items()}
+    places = {f"{_RANK}{engine}": rank for engine, rank in ranks.get(item["id"], {}).items()}
     return item_card(item, hit["sha256"], words, urlencode(places)) | _more_like_it(hit)
 
 

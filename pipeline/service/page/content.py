@@ -29,6 +29,8 @@ class Shop:
     side: int
     """Pixels of the longer side of a photo from which on the engines see no more."""
     keep_uploads: int = 0
+    collapses: bool | None = None
+    """Whether searches hide near-duplicates unless they say otherwise; None: none are known."""
     max_k: int = 1000
     publication: str = ""
     base: str = ""

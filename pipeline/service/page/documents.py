@@ -25,7 +25,7 @@ from pipeline.service.page.render import render
 Json = Mapping[str, Any]
 
 PAGE = 24  # items of a page, and how many more a search shows
-_CARRIED = ("item", "url", "upload", "region", "text", "q")
+_CARRIED = ("item", "url", "upload", "region", "text", "like", "unlike", "q")
 """Parameters that stay when filters change."""
 _NOT_AROUND_TEXT = ("text", "k")
 """Parameters that do not stay when words are searched for."""
@@ -156,9 +156,19 @@ def _filters(shop: Shop, params: Params, action: str, where_error: str) -> dict[
         "filtered": filters.chosen(params),
         "clear": f"{shop.base}{action}?{urlencode(carried)}",
         "group_by": dict(params).get("group_by", ""),
+        "collapse": None if action != "/search" else _collapse_choice(shop, params),
         "where": filters.text_of(params),
         "where_error": where_error,
     }
+
+
+def _collapse_choice(shop: Shop, params: Params) -> dict[str, Any] | None:
+    """Return the check box by which a search hides near-duplicates, or not: as it is not set."""
+    if shop.collapses is None:
+        return None
+    label = "Near-duplicates too" if shop.collapses else "Near-duplicates once"
+    value = "false" if shop.collapses else "true"
+    return {"label": label, "value": value, "checked": dict(params).get("collapse") == value}
 
 
 def _region(wanted: str, answer: Json | None) -> str:

@@ -112,9 +112,14 @@ def test_batches_take_the_mirror_image_where_they_are_told() -> None:
     np.testing.assert_allclose(expected, PHOTOS[[1, 4, 3]] / np.float32(255), rtol=1e-6)
 
 
-def test_training_leaves_the_stem_as_it_is(stem: Stem, catalog: Catalog, tmp_path: Path) -> None:
-    store = ModelStore(tmp_path)
-    model = train("ae", settings(), catalog, store, LIMITS, teacher=vectors, stem=stem)
+@pytest.fixture(scope="module")
+def model(stem: Stem, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """Undisturbed epochs."""
+    store = ModelStore(tmp_path_factory.mktemp("model"))
+    return train("ae", settings(), catalog, store, LIMITS, teacher=vectors, stem=stem)
+
+
+def test_training_leaves_the_stem_as_it_is(stem: Stem, model: ModelFolder) -> None:
     assert model.embedding["stem"] == ["VGG16", LAYER]
     encoder = autoencoder.load_encoder(model)
     photos = np.random.default_rng(2).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
@@ -154,19 +159,18 @@ class StopAfterTwoEpochs(Silent):
 
 @pytest.mark.usefixtures("not_exported")
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    stem: Stem, catalog: Catalog, tmp_path: Path
+    stem: Stem, catalog: Catalog, model: ModelFolder, tmp_path: Path
 ) -> None:
-    def run(folder: str, progress: Silent) -> ModelFolder:
-        store = ModelStore(tmp_path / folder)
+    def run(progress: Silent) -> ModelFolder:
+        store = ModelStore(tmp_path)
         return train(
             "ae", settings(), catalog, store, LIMITS, 2, progress, teacher=vectors, stem=stem
         )
 
     stopped, resumed = StopAfterTwoEpochs(), StopAfterTwoEpochs()
     with pytest.raises(Stop):
-        run("stopped", stopped)
-    weights = run("stopped", resumed).manifest["weights"]
-    assert weights == run("whole", Silent()).manifest["weights"]
+        run(stopped)
+    assert run(resumed).manifest["weights"] == model.manifest["weights"]
     assert stopped.computed == 24
     assert not resumed.computed
 
