@@ -241,6 +241,7 @@ def test_what_does_not_fit_is_refused_before_it_is_written(flat: VectorIndex) ->
 
 
 def test_a_server_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pymilvus")
     monkeypatch.setenv("IMGSEARCH_MILVUS_USER", "anna")
     monkeypatch.setenv("IMGSEARCH_MILVUS_PASSWORD", "hunter2")
     settings = MilvusSettings(uri="http://127.0.0.1:1", timeout=0.5)
@@ -255,6 +256,7 @@ def test_a_server_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.Monk
 def test_no_query_waits_longer_than_its_time_for_a_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    pytest.importorskip("pymilvus")
     is_connecting, is_over = Event(), Event()
 
     def connect(*_: object) -> object:
