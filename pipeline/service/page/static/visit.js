@@ -144,7 +144,8 @@ function exchange(old, next) {
 /** Focus what stands where the control stood that had it; after "show more" the first new hit. */
 function refocus(element, cards) {
   if (!element || element.isConnected) return;
-  const controls = document.querySelectorAll(`[name="${CSS.escape(element.name ?? "")}"]`);
+  const name = CSS.escape(element.name ?? "");
+  const controls = document.querySelectorAll(`[name="${name}"]:not([type="hidden"])`);
   const same = [...controls].find((c) => c.type !== "checkbox" || c.value === element.value);
   const first = "keep" in element.dataset ? shownCards()[cards] : null;
   (first ?? same)?.focus({ preventScroll: true });
