@@ -2,8 +2,8 @@
 
 from pipeline.cli import (
     build,
-    duplicates,
     evaluate,
+    findings,
     maintenance,
     plan,
     publications,
@@ -17,8 +17,8 @@ from pipeline.cli.app import app
 __all__ = [
     "app",
     "build",
-    "duplicates",
     "evaluate",
+    "findings",
     "maintenance",
     "plan",
     "publications",

@@ -1,4 +1,4 @@
-"""Commands that look after a catalog: info, audit, verify, repair, clean."""
+"""Commands that look after a catalog: info, verify, repair, clean."""
 
 from __future__ import annotations
 
@@ -23,19 +23,17 @@ from pipeline.cli.output import (
 )
 from pipeline.cli.output_files import check_output
 from pipeline.cli.progress_bars import console_progress
-from pipeline.report.text import cell, counted, cut, size
+from pipeline.report.text import cell, counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipeline.config import Config
-    from pipeline.maintenance.audit import Audit
     from pipeline.maintenance.clean import Removal
     from pipeline.maintenance.info import CatalogInfo, EngineInfo
     from pipeline.publish.tuning import Tuning
 
 MAX_COUNT = 10**9  # SQLite and iterators take no number of any size
-MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 40, 80  # characters, in the table of an audit
 REASON_WIDTH = 24  # characters; longer reasons are not cut
 
 
@@ -61,57 +59,6 @@ def info(
         print_json(report.to_dict())
     else:
         print_info(report)
-
-
-@app.command(epilog="Example: imgsearch audit --html audit.html --side 200")
-def audit(
-    html: Annotated[
-        Path | None, Option(help="Write a page with thumbnails.", metavar="FILE")
-    ] = None,
-    distance: Annotated[
-        int | None, Option(min=0, max=64, help="Bits of 256 between near-identical photos (12).")
-    ] = None,
-    sharpness: Annotated[
-        float | None, Option(min=0, help="Edges, as a share of contrast: blurred if below (0.3).")
-    ] = None,
-    side: Annotated[
-        int | None,
-        Option(min=1, max=65_535, help="Pixels of the shorter side: small if below (100)."),
-    ] = None,
-    items: Annotated[
-        int | None,
-        Option(min=1, max=MAX_COUNT, help="Items of a category: a finding if below (4)."),
-    ] = None,
-    examples: Annotated[
-        int | None, Option(min=1, max=MAX_COUNT, help="Examples of each finding (24).")
-    ] = None,
-    members: Annotated[
-        int | None, Option(min=1, max=MAX_COUNT, help="Of each group, to list (all).")
-    ] = None,
-    config: ConfigFile = None,
-    set_: Overrides = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find faulty photos: missing, shared, near-identical, blurred, very small, plain."""
-    from pipeline.artifacts import write_atomic
-    from pipeline.engine import image_limits
-    from pipeline.maintenance.audit import AuditLimits, audit_page
-    from pipeline.maintenance.audit import audit as run
-
-    settings = load_config(config, set_)
-    if html:
-        check_output("--html", html, [".html"], settings)
-    names = ("distance", "sharpness", "side", "items", "examples", "members")
-    given = zip(names, (distance, sharpness, side, items, examples, members), strict=True)
-    limits = AuditLimits(**{name: value for name, value in given if value is not None})  # type: ignore[arg-type]
-    result = run(settings, console_progress(), limits)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_audit(result)
-    if html:
-        write_atomic(html, audit_page(result, image_limits(settings)).encode())
-        talk(f"wrote {html}")
 
 
 @app.command(epilog="Example: imgsearch verify --config config/flipkart.yaml")
@@ -217,24 +164,6 @@ def list_rejected(config: Config, csv: Path | None, as_json: bool) -> None:
     else:
         for entry in entries:
             print_line(f"{entry.state:<9} {entry.reason:<{REASON_WIDTH}} {entry.place}")
-
-
-def print_audit(audit: Audit) -> None:
-    """Print how many there are of each finding, and the first of them."""
-    out = stdout()
-    counts = f"{counted(audit.items, 'item')}, {counted(audit.photos, 'distinct photo')}"
-    out.print(cell(f"{audit.catalog}: {counts}"))
-    table = Table("finding", "number", "first")
-    for finding in audit.findings.values():
-        group = next(iter(finding.groups), None)
-        first = ""
-        if group:
-            label = f"{cut(group.label, MAX_LABEL_LENGTH)}: " if group.label else ""
-            keys = [cut(example.key, MAX_KEY_LENGTH) for example in group.examples[:3]]
-            first = label + ", ".join(keys)
-        number = counted(finding.count, finding.unit) if finding.count else "none"
-        table.add_row(*map(cell, (finding.title, number, first)))
-    print_table(table)
 
 
 def print_info(info: CatalogInfo) -> None:

@@ -20,8 +20,9 @@ from pipeline.catalog.left_out import LeftOutCount, Unmatched
 from pipeline.catalog.records import ItemRecord, State
 from pipeline.cli import hits, main, output, progress_bars, terminal_bars
 from pipeline.cli.build import print_report, remark_lines, states_line
+from pipeline.cli.findings import print_audit
 from pipeline.cli.hits import print_paths, print_result
-from pipeline.cli.maintenance import print_audit, print_info
+from pipeline.cli.maintenance import print_info
 from pipeline.cli.output import print_json, print_line, print_table, talk
 from pipeline.download.download import DownloadReport
 from pipeline.images import ImageLimits, Region
