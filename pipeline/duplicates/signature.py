@@ -38,7 +38,7 @@ WINDOWS: tuple[tuple[float, float, float, float], ...] = (
 two without the top or the bottom, where logos are. Each has its mirror image among them."""
 CROPS, HALVES = range(1, 1 + len(_CROP_SIDES)), range(len(WINDOWS) - 2, len(WINDOWS))
 METHOD = "windows 3"
-"""Names what is kept: signatures by another method are made anew."""
+"""Names what is kept: signatures, and links, by another method are made anew."""
 
 
 class Signatures(NamedTuple):

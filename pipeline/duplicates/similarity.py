@@ -139,8 +139,8 @@ def _agreement(a: Signatures, b: Signatures, is_mirrored: Mask, start: Placement
     one = _layers(luma, chroma, whole)
     other = _in_light_of(one, _layers(b.luma, b.chroma, place), overlap)
     agrees, edges = _compare(one, other)
-    thing = np.minimum(_foreground(one), _foreground(other))
-    shares = [_share(agrees, w * overlap) for w in (thing, edges.clip(0, _MAX_EDGE))]
+    foreground = np.minimum(_foreground(one), _foreground(other))
+    shares = [_share(agrees, w * overlap) for w in (foreground, edges.clip(0, _MAX_EDGE))]
     is_possible = (overlap.mean(axis=(1, 2)) >= _MIN_OVERLAP) & _keeps_shape(a, b, place)
     result: F32 = shares[0] * shares[1] * is_possible
     return result
