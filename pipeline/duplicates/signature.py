@@ -37,8 +37,8 @@ WINDOWS: tuple[tuple[float, float, float, float], ...] = (
 """(left, right, top, bottom) of the parts that are hashed: the whole; what is left by crops; and
 two without the top or the bottom, where logos are. Each has its mirror image among them."""
 CROPS, HALVES = range(1, 1 + len(_CROP_SIDES)), range(len(WINDOWS) - 2, len(WINDOWS))
-METHOD = "windows 2"
-"""Names what is kept: signatures by another method are made anew."""
+METHOD = "windows 3"
+"""Names what is kept: signatures, and links, by another method are made anew."""
 
 
 class Signatures(NamedTuple):

@@ -19,7 +19,7 @@ from pipeline.duplicates.signature import (
 
 MAX_BITS = 11
 """Bits, of 64, in which the hashes of two windows differ at most that are worth a closer look."""
-MIN_SIMILARITY = 0.76
+MIN_SIMILARITY = 0.8
 """From which two photos are near-duplicates: see docs/duplicates.md, where it is measured."""
 COMPARISONS: tuple[tuple[int, int], ...] = (
     (0, 0),
@@ -36,9 +36,11 @@ _MAX_CAST = 8  # levels by which a tint may move the chroma of all pixels
 _WHITE = 245  # levels from which white may have been cut off
 _MAX_SQUEEZE = 0.05  # of a crop's sides' ratio: rounding, and what alignment misses
 _WHOLE = 0.03  # of a side: a photo that was squeezed shows all of the other one
-_LUMA_LEVELS, _CHROMA_LEVELS = 8, 5  # of 256: differences that compression makes
+_CHROMA_LEVELS = 5  # of 256: differences that compression makes
+_LUMA_LEVELS = 3, 12  # in black and in white: dark things are alike but for few levels
 _SLOPE = 0.7  # pixels by which an edge may be off
 _MAX_EDGE = 40  # levels: a stronger edge, as those of a logo, counts as this
+_CLEAR = 60  # levels from the ground's color that make a pixel count in full
 
 
 def similarity(a: Signatures, b: Signatures) -> F32:
@@ -46,9 +48,9 @@ def similarity(a: Signatures, b: Signatures) -> F32:
 
         similarity(signatures.take(rows), signatures.take(others)) >= MIN_SIMILARITY
 
-    The share of the pixels that agree, times that share where there are edges: most photos show
-    something small on a plain ground. It is symmetric: which one is laid on the other follows from
-    their content. 0 where no two windows look alike.
+    The share of the foreground that agrees, times that share where there are edges: most photos
+    show something small on a plain ground, which all of them share. It is symmetric: which one is
+    laid on the other follows from their content. 0 where no two windows look alike.
     """
     scores = np.zeros(len(a.codes), np.float32)
     for start in range(0, len(scores), _BLOCK):
@@ -133,16 +135,12 @@ def _agreement(a: Signatures, b: Signatures, is_mirrored: Mask, start: Placement
     luma, chroma = (_mirrored(image, is_mirrored) for image in (a.luma, a.chroma))
     place = align(luma, b.luma, start)
     overlap = place.overlap(SIDE)
-    below = place.sample(b.luma, SIDE)
-    gain = _gain(luma, below, overlap)[:, np.newaxis, np.newaxis]
     whole = Placement(*np.tile(np.array([0, 1], np.float32), (2, len(luma), 1)))
-    agrees, edges = _compare(luma, np.minimum(gain * below, 255), _LUMA_LEVELS)
-    for channel in (0, 1):
-        one = whole.sample(chroma[:, channel] - 128, SIDE)
-        other = gain * place.sample(b.chroma[:, channel] - 128, SIDE)
-        also, more = _compare(one, other + _cast(one - other), _CHROMA_LEVELS)
-        agrees, edges = agrees & also, edges + more
-    shares = [_share(agrees, w) for w in (overlap, edges.clip(0, _MAX_EDGE) * overlap)]
+    one = _layers(luma, chroma, whole)
+    other = _in_light_of(one, _layers(b.luma, b.chroma, place), overlap)
+    agrees, edges = _compare(one, other)
+    foreground = np.minimum(_foreground(one), _foreground(other))
+    shares = [_share(agrees, w * overlap) for w in (foreground, edges.clip(0, _MAX_EDGE))]
     is_possible = (overlap.mean(axis=(1, 2)) >= _MIN_OVERLAP) & _keeps_shape(a, b, place)
     result: F32 = shares[0] * shares[1] * is_possible
     return result
@@ -160,11 +158,37 @@ def _keeps_shape(a: Signatures, b: Signatures, place: Placement) -> Mask:
     return possible
 
 
-def _compare(a: F32, b: F32, levels: int) -> tuple[Mask, F32]:
-    """Which pixels agree, and how strong the edges are there."""
-    slopes = [np.abs(slope) for image in (a, b) for slope in np.gradient(image, axis=(1, 2))]
+def _layers(luma: F32, chroma: F32, place: Placement) -> F32:
+    """(n, 3, side, side): luma, 0..255, Cb and Cr, around 0, of what lies at this place."""
+    layers = (luma, *(chroma - 128).swapaxes(0, 1))
+    return np.stack([place.sample(layer, SIDE) for layer in layers], axis=1)
+
+
+def _in_light_of(photos: F32, below: F32, overlap: Mask) -> F32:
+    """Layers of what lies below photos, as bright as these, and in their tint."""
+    lit = _gain(photos[:, 0], below[:, 0], overlap)[:, np.newaxis, np.newaxis, np.newaxis] * below
+    lit[:, 0] = np.minimum(lit[:, 0], 255)
+    lit[:, 1:] += _cast(photos[:, 1:] - lit[:, 1:])
+    return lit
+
+
+def _compare(a: F32, b: F32) -> tuple[Mask, F32]:
+    """Layers → (n, side, side): which pixels agree, and how strong the edges are there."""
+    slopes = [np.abs(slope) for layers in (a, b) for slope in np.gradient(layers, axis=(2, 3))]
     edges: F32 = np.maximum.reduce(slopes)
-    return np.abs(a - b) <= levels + _SLOPE * edges, edges
+    tolerance = _SLOPE * edges
+    tolerance[:, 0] += np.interp(np.maximum(a[:, 0], b[:, 0]), (0, 255), _LUMA_LEVELS)
+    tolerance[:, 1:] += _CHROMA_LEVELS
+    agrees: Mask = (np.abs(a - b) <= tolerance).all(axis=1)
+    return agrees, edges.sum(axis=1)
+
+
+def _foreground(layers: F32) -> F32:
+    """(n, side, side): how much each pixel differs from the ground: the median of the border."""
+    sides = (layers[:, :, 0], layers[:, :, -1], layers[..., 0], layers[..., -1])
+    ground = np.median(np.concatenate(sides, axis=2), axis=2)[..., np.newaxis, np.newaxis]
+    weights: F32 = np.abs(layers - ground).max(axis=1).clip(0, _CLEAR)
+    return weights
 
 
 def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
@@ -178,8 +202,8 @@ def _gain(luma: F32, below: F32, overlap: Mask) -> F32:
 
 
 def _cast(apart: F32) -> F32:
-    """(n, side, side) differences of a channel → (n, 1, 1): what a tint of the light makes."""
-    median: F32 = np.median(apart, axis=(1, 2), keepdims=True).clip(-_MAX_CAST, _MAX_CAST)
+    """(n, 2, side, side) differences of chroma → (n, 2, 1, 1): what a tint of the light makes."""
+    median: F32 = np.median(apart, axis=(2, 3), keepdims=True).clip(-_MAX_CAST, _MAX_CAST)
     return median
 
 

@@ -101,6 +101,31 @@ def test_other_products_of_one_category_are_none() -> None:
     assert (similarity(originals.take(a), originals.take(b)) < MIN_SIMILARITY).all()
 
 
+def dark_belt(pieces: Sequence[bool]) -> Picture:
+    """Small and dark on a white ground, of pieces that are black or charcoal."""
+    picture = Image.new("RGB", (160, 160), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((24, 60, 136, 100), fill=(30, 30, 30))
+    for number, is_bright in enumerate(pieces):
+        left = 28 + 17 * number
+        draw.rectangle((left, 68, left + 16, 92), fill=(60, 60, 60) if is_bright else (15, 15, 15))
+    return picture
+
+
+def test_other_dark_products_are_none_though_the_ground_is_the_same() -> None:
+    patterns = [p for p in itertools.product([False, True], repeat=6) if sum(p) == 3]
+    pairs = [
+        (one, other)
+        for one, other in itertools.combinations(patterns, 2)
+        if all(np.not_equal(one, side).sum() >= 4 for side in (other, other[::-1]))
+    ]
+    assert len(pairs) > 20
+    ones, others = (signed([dark_belt(p) for p in side]) for side in zip(*pairs, strict=True))
+    assert (similarity(ones, others) < MIN_SIMILARITY).all()
+    copies = signed([recompressed(dark_belt(one)) for one, _ in pairs])
+    assert (similarity(ones, copies) >= MIN_SIMILARITY).all()
+
+
 class Photos:
     """A catalog of photos, and what is known of its near-duplicates."""
 
