@@ -233,7 +233,9 @@ def test_the_log_has_a_line_for_each_request_and_not_what_was_asked(
     ):
         client.get("/api/items?q=secret")
         client.get("/a%0ab%1b[31m?token=secret")
-    assert [line.split(" ")[1:5] for line in caplog.messages] == [
+    lines = [line.split(" ")[1:5] for line in caplog.messages]
+    # Another server of this process may still log what a test before has sent it.
+    assert [line for line in lines if line[1] == "GET"] == [
         ["127.0.0.1", "GET", '"/api/items"', "200"],
         ["127.0.0.1", "GET", '"/a\\nb\\u001b[31m"', "404"],
     ]
