@@ -28,7 +28,7 @@ from tests.download.photo_server import Expected, PhotoServer, draw, mixed
 
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
 REPOSITORY = Path(__file__).parents[2]
-URLS, KILLS = 1000, 3
+URLS, KILLS = 1000, 2
 SOAK_URLS, SOAK_KILLS = 2000, 10
 LEFT = 500
 # Every photo has 5 s, and 64 are on their way at a time. If all of them took that long:

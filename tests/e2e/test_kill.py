@@ -18,7 +18,7 @@ from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
 from tests.e2e import preloaded
 
-KILLS, SOAK_KILLS = 2, 400
+KILLS, SOAK_KILLS = 1, 400
 FORKS = multiprocessing.get_context("forkserver")  # builds, forked where TensorFlow is imported
 FORKS.set_forkserver_preload(["tests.e2e.preloaded"])
 

@@ -149,7 +149,7 @@ DISTILLED = {
 def test_a_run_with_distillation_is_resumed_to_the_same_bytes(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = settings(epochs=4, **DISTILLED).model_copy(
+    chosen = settings(epochs=3, **DISTILLED).model_copy(
         update={"architecture": "descriptor", "standardize": True}
     )
     with monkeypatch.context() as patch:
