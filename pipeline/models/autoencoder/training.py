@@ -7,8 +7,8 @@ model folder with weights, history and pictures is published at the end.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,9 @@ from pipeline.errors import TrainingError
 from pipeline.images import ImageLimits
 from pipeline.models.autoencoder import model, network, pictures
 from pipeline.models.autoencoder.checkpoint import History
-from pipeline.models.autoencoder.distillation import TargetBuilder
-from pipeline.models.autoencoder.fit import Examples, Fit
-from pipeline.models.autoencoder.stem import F16Features, Stem, build_stem, compute_features
-from pipeline.models.base import F32Matrix, U8Batch
+from pipeline.models.autoencoder.examples import TeacherVectors, with_features, with_targets
+from pipeline.models.autoencoder.fit import Fit
+from pipeline.models.autoencoder.stem import Stem
 from pipeline.models.reconstruction import reconstruction_errors, to_uint8
 from pipeline.models.runtimes.publish import write_networks
 from pipeline.models.store import (
@@ -42,9 +41,6 @@ from pipeline.models.store import (
 )
 from pipeline.models.weights import save_weights, weights_digest
 from pipeline.progress import SILENT, Advance, Progress
-
-TeacherVectors = Callable[[U8Batch], F32Matrix]
-"""(n, 32) uint8 SHA-256 of photos → (n, dim) float32: another engine's vectors of them."""
 
 _SAMPLE_PHOTOS = 12  # in the picture of reconstructions
 _FASTER = "`architecture: strided` is made for machines without a GPU"
@@ -67,8 +63,8 @@ def train(
 
     `recipe` identifies the model; it is that of the settings unless a teacher's is part of it.
     `teacher` returns the teacher's vectors of photos; `stem` are its first layers, for the
-    architecture of that name. The decoded photos stay in a `PixelFolder`
-    beside the model, for embedding to use.
+    architecture of that name. The decoded photos stay in a `PixelFolder` beside the model, for
+    embedding to use.
 
         model = train("autoencoder", settings, catalog, store, ImageLimits())
 
@@ -87,16 +83,8 @@ def train(
         )
     if settings.training.distillation:
         progress.note(f"{name}: computing the targets of distillation")
-    train_set, val_set = _examples(settings.training, train_file, val_file, teacher)
-    if stem is not None:
-        train_set, val_set = (
-            replace(examples, features=features)
-            for examples, features in zip(
-                (train_set, val_set),
-                _features(name, stem, work, (train_file, val_file), progress),
-                strict=True,
-            )
-        )
+    sets = with_targets(settings.training, train_file, val_file, teacher)
+    train_set, val_set = with_features(name, sets, stem, work, progress)
     make_network = partial(
         network.build,
         settings.architecture,
@@ -185,39 +173,6 @@ def _counted(prepared: Iterable[Prepared], advance: Advance) -> Iterator[Prepare
     for pair in prepared:
         yield pair
         advance(1)
-
-
-def _examples(
-    training: TrainingSettings,
-    train_file: PixelFile,
-    val_file: PixelFile,
-    teacher: TeacherVectors | None,
-) -> tuple[Examples, Examples]:
-    """Add targets, if there is distillation."""
-    train_photos, val_photos = train_file.pixels, val_file.pixels
-    if not training.distillation:
-        return Examples(train_photos), Examples(val_photos)
-    train_vectors, val_vectors = (
-        None if teacher is None else teacher(file.photos) for file in (train_file, val_file)
-    )
-    builder = TargetBuilder(train_photos, train_vectors, training.distillation, training.seed)
-    return (
-        Examples(train_photos, builder.build(train_photos, train_vectors)),
-        Examples(val_photos, builder.build(val_photos, val_vectors)),
-    )
-
-
-def _features(
-    name: str, stem: Stem, work: Path, files: Sequence[PixelFile], progress: Progress
-) -> list[F16Features]:
-    """What the stem gives for the photos of each file."""
-    photos = [file.pixels for file in files]
-    network_ = build_stem(stem, files[0].size[0])
-    with progress.task(f"{name}: stem", sum(map(len, photos)), "photos") as advance:
-        return [
-            compute_features(network_, part, work / "features" / f"{number}.npy", advance)
-            for number, part in enumerate(photos)
-        ]
 
 
 # --- Folders --------------------------------------------------------------------------------------

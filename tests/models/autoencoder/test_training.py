@@ -149,7 +149,7 @@ DISTILLED = {
 def test_a_run_with_distillation_is_resumed_to_the_same_bytes(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = settings(epochs=3, **DISTILLED).model_copy(
+    chosen = settings(epochs=4, **DISTILLED).model_copy(
         update={"architecture": "descriptor", "standardize": True}
     )
     with monkeypatch.context() as patch:
@@ -214,7 +214,7 @@ def test_a_teacher_decides_what_is_near(catalog: Catalog, tmp_path: Path) -> Non
         "target_weight": 1,
     }
     unchanged = {"flip": False, "shift": 0, "zoom": 0, "noise": 0}
-    chosen = settings(epochs=60, distillation=distillation, augment=unchanged, learning_rate=3e-3)
+    chosen = settings(epochs=40, distillation=distillation, augment=unchanged, learning_rate=3e-3)
     model = train(
         "ae", chosen, catalog, ModelStore(tmp_path / "model"), LIMITS, teacher=vectors.gather
     )
