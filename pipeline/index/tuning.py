@@ -20,7 +20,7 @@ from pipeline.index.probing import Level
 from pipeline.index.recall import K, Recall, found_shares
 
 QUERIES = 500  # photos at most to find the effort with, and as many others to measure the recall
-NEIGHBORS = {160: 200, 640: 60, 2560: 25}
+NEIGHBORS = {160: 200, 640: 60, 2560: 25, 10240: 12}
 """Of how many photos. The nearest are often other pictures of the same thing, which a new photo may
 have none of; the farther ones are as far from it as the nearest are from a new one."""
 RANKS = 30  # of the neighbors of a photo are looked at
