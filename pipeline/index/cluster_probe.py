@@ -1,4 +1,4 @@
-"""Codes of the clusters that are nearest to a query: what an approximate search looks at."""
+"""Codes of the clusters that are near a query: what an approximate search looks at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pipeline.index.bounds import Coder
 from pipeline.index.vectors import import_faiss, selector
 
 MAX_ERROR = 2  # times the largest of the index's own: a query's code may be so much farther off
-SPARE_CLUSTERS = 1.5  # times as many as an average query needs are ordered at first
+PROPOSED_ROWS = 1024  # among which the nearest codes are looked for at first
+SPARE_CLUSTERS = 1.5  # times as many as hold so many rows on average are ordered at first
 
 
 class Selection(NamedTuple):
@@ -26,10 +27,7 @@ class Selection(NamedTuple):
 
 
 class ClusterProbe:
-    """Proposes rows by their codes, from the clusters nearest to a query until those have enough.
-
-    Enough is a number of rows, not of clusters: a query takes the same time wherever it lies.
-    """
+    """Finds rows by their codes, in the clusters whose centers are near a query."""
 
     def __init__(self, coder: Coder, error: float, index: Any, rows: int) -> None:
         """Take FAISS's lists of the codes of so many rows; none is farther off than `error`."""
@@ -50,14 +48,14 @@ class ClusterProbe:
         sizes = np.bincount(self._clusters[allowed], minlength=len(self._sizes))
         return Selection(selector(allowed, self._rows), sizes)
 
-    def propose(self, values: F32Matrix, count: int, scanned: int, selection: Selection) -> Ids:
-        """Return, for (n, length) codes, the selected rows that have the nearest codes.
+    def propose(self, values: F32Matrix, count: int, selection: Selection) -> Ids:
+        """Return, for (n, length) codes, selected rows that have near codes.
 
         (n, count), by the distance of their codes; -1 where fewer are selected. Looked at are the
-        nearest clusters that have `scanned` rows together, and `count` selected ones.
+        nearest clusters that have about a thousand rows together, and `count` selected ones.
         """
         faiss = import_faiss()
-        probes = self._nearest_clusters(values, count, scanned, selection.sizes)
+        probes = self._nearest_clusters(values, count, selection.sizes)
         squares = np.empty((len(values), count), np.float32)
         rows = np.empty((len(values), count), np.int64)
         self._index.search_preassigned_c(
@@ -73,15 +71,15 @@ class ClusterProbe:
         return rows
 
     def within(
-        self, value: F32Matrix, reach: float, scanned: int, selection: Selection
+        self, value: F32Matrix, reach: float, radius: float, selection: Selection
     ) -> tuple[Ids, F32Vector]:
         """Return the selected rows whose codes are no farther than `reach`, nearest first.
 
         For a (1, length) code; with the squared distances of their codes. Looked at are the
-        nearest clusters that have `scanned` rows together.
+        clusters whose centers are no farther than `radius`.
         """
         faiss = import_faiss()
-        probes = self._nearest_clusters(value, 0, scanned, selection.sizes)
+        probes = self._clusters_within(value, radius, selection.sizes)
         found = faiss.RangeSearchResult(1)
         self._index.range_search_preassigned_c(
             1,
@@ -98,29 +96,35 @@ class ClusterProbe:
         order = np.lexsort((rows, squares))
         return rows[order], squares[order]
 
-    def rows_before(self, values: F32Matrix, rows: Ids) -> Ids:
-        """(n, length) codes, (n, m) rows → (n, m): how many rows are looked at before each.
+    def center_distances(self, values: F32Matrix, rows: Ids) -> F32Matrix:
+        """(n, length) codes, (n, m) rows → (n, m): how far the centers of their clusters are.
 
-        A row is found only if `scanned` is greater.
+        A row is found only if `radius` is no less.
         """
-        _, order = self._index.quantizer.search(values, self._index.nlist)
-        before = np.empty_like(order)
-        np.put_along_axis(before, order, _before(self._sizes[order]), axis=1)
-        return np.take_along_axis(before, self._clusters[rows].astype(np.int64), axis=1)
+        squares, order = self._index.quantizer.search(values, self._index.nlist)
+        distances = np.empty_like(squares)
+        np.put_along_axis(distances, order, np.sqrt(squares), axis=1)
+        return np.take_along_axis(distances, self._clusters[rows].astype(np.int64), axis=1)
 
-    def _nearest_clusters(self, values: F32Matrix, count: int, scanned: int, selected: Ids) -> Ids:
-        """(n, p): the nearest clusters that have enough rows and selected ones; -1 behind."""
-        clusters = 1 + int(SPARE_CLUSTERS * scanned * len(self._sizes) / self._rows)
+    def _nearest_clusters(self, values: F32Matrix, count: int, selected: Ids) -> Ids:
+        """(n, p): the nearest clusters that have enough rows and selected ones; -1 elsewhere."""
+        clusters = 1 + int(SPARE_CLUSTERS * PROPOSED_ROWS * len(self._sizes) / self._rows)
         while True:
             clusters = min(clusters, len(self._sizes))
             _, order = self._index.quantizer.search(values, clusters)
-            is_needed = _before(self._sizes[order]) < scanned
+            is_needed = _before(self._sizes[order]) < PROPOSED_ROWS
             is_needed |= _before(selected[order]) < count
             if clusters == len(self._sizes) or not is_needed[:, -1].any():
                 break
             clusters *= 4
-        probes = np.where(is_needed, order, -1)
+        probes = np.where(is_needed & (selected[order] > 0), order, -1)
         return np.ascontiguousarray(probes[:, : is_needed.sum(axis=1).max()])
+
+    def _clusters_within(self, value: F32Matrix, radius: float, selected: Ids) -> Ids:
+        """(1, p): for a (1, length) code, the near clusters that have selected rows, or -1."""
+        squares, order = self._index.quantizer.search(value, len(self._sizes))
+        near: Ids = order[(squares <= radius**2) & (selected[order] > 0)][np.newaxis]
+        return near if near.size else np.full((1, 1), -1)
 
     @cached_property
     def _clusters(self) -> npt.NDArray[np.int32]:

@@ -20,8 +20,8 @@ class Level(NamedTuple):
 
     distance: float
     """At most."""
-    scanned: int
-    """Rows whose codes are looked at, those of the nearest clusters."""
+    radius: float
+    """How far, in units of codes, the centers of the clusters are that are looked at."""
     reach: float
     """How far a neighbor's code is at most, in units of codes, for a distance of 1."""
 
@@ -36,9 +36,9 @@ class Probing:
     measured: Recall | None = None
     """Of photos that the levels were not found with; None where all searches are exact."""
 
-    def level(self, distance: float) -> Level | None:
-        """Return what it takes to find neighbors up to a distance; None: an exact search."""
-        return next((level for level in self.levels if distance <= level.distance), None)
+    def level(self, distance: float) -> Level:
+        """Return what it takes to find neighbors up to a distance: if not all, then most."""
+        return next((level for level in self.levels if distance <= level.distance), self.levels[-1])
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of an index.
@@ -63,7 +63,7 @@ class Probing:
         content = parse_json(file, data)
         try:
             levels = [
-                Level(float(one["distance"]), int(one["scanned"]), float(one["reach"]))
+                Level(float(one["distance"]), float(one["radius"]), float(one["reach"]))
                 for one in content["levels"]
             ]
             measured = content["measured"] and Recall.from_dict(content["measured"])

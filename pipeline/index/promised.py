@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import read_file
-from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
-from pipeline.index.cluster_probe import ClusterProbe
+from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.cluster_probe import ClusterProbe, Selection
 from pipeline.index.code_filter import Clustering, proposed_count
 from pipeline.index.probing import PROBING_FILE, Probing
 from pipeline.index.pruned import (
@@ -57,7 +57,7 @@ def _tune(exact: PrunedIndex, file: VectorFile, promise: float) -> Probing:
         rows = sample_rows(exact.rows)[1]
         nearest = others(exact, rows, min(K, exact.rows - 1))
         for share in LOSS_SHARES:
-            levels = choose_levels(pairs, share * (1 - promise), exact.rows)
+            levels = choose_levels(pairs, share * (1 - promise))
             if not levels:
                 break
             index = PromisedIndex(exact, file, Probing(promise, levels))
@@ -106,30 +106,42 @@ class PromisedIndex:
     def _answers(
         self, probe: ClusterProbe, queries: F32Matrix, k: int, allowed: Ids | None
     ) -> Iterator[Answer | None]:
-        """Look into few clusters, and then into as many as what was found there is far away.
+        """Look into few clusters, and then as far as what was found there is away.
 
         So a query takes longer that is unlike what is indexed, or far from what a condition allows.
         """
-        count, levels = proposed_count(k), self.probing.levels
-        if not levels or count > (self.rows if allowed is None else len(allowed)):
+        count = proposed_count(k)
+        if not self.probing.levels or count > (self.rows if allowed is None else len(allowed)):
             yield from (None for _ in queries)
             return
         values, is_coded = probe.encode(queries)
         selection = probe.select(allowed)
-        proposed = probe.propose(values, count, levels[len(levels) // 2].scanned, selection)
+        proposed = probe.propose(values, count, selection)
         for i, query in enumerate(queries):
-            limit = self._file.limit(query, proposed[i], k)
-            if limit > levels[-1].distance:  # is nothing nearer?
-                proposed[i] = probe.propose(values[i : i + 1], count, levels[-1].scanned, selection)
-                limit = self._file.limit(query, proposed[i], k)
-            level = self.probing.level(limit) if is_coded[i] else None
-            if level is None:
+            value = values[i : i + 1]
+            if is_coded[i]:
+                yield self._answer(probe, query, value, proposed[i], k, selection)
+            else:
                 yield None
-                continue
-            reach = level.reach * limit
-            rows, squares = probe.within(values[i : i + 1], reach, level.scanned, selection)
-            if len(nearest := rows[:count]) >= k:  # nearer than what was proposed
-                reach = level.reach * self._file.limit(query, nearest, k)
-            rows = rows[: np.searchsorted(squares, reach**2, side="right")]
-            rows = np.unique(np.concatenate([proposed[i], nearest, rows]))  # the order on the disk
-            yield *self._file.nearest(query, rows, k), len(rows)
+
+    def _answer(
+        self,
+        probe: ClusterProbe,
+        query: F32Vector,
+        value: F32Matrix,
+        proposed: Ids,
+        k: int,
+        selection: Selection,
+    ) -> Answer | None:
+        """Answer a query with a (1, length) code, unless what is found is too far away."""
+        limit = self._file.limit(query, proposed, k)
+        level = self.probing.level(limit)
+        reach = level.reach * min(limit, level.distance)
+        rows, squares = probe.within(value, reach, level.radius, selection)
+        if len(nearest := rows[: len(proposed)]) >= k:  # they may be nearer than what was proposed
+            limit = min(limit, self._file.limit(query, nearest, k))
+        if limit > level.distance:
+            return None
+        rows = rows[: np.searchsorted(squares, (level.reach * limit) ** 2, side="right")]
+        rows = np.unique(np.concatenate([proposed, nearest, rows]))  # the order on the disk
+        return *self._file.nearest(query, rows, k), len(rows)

@@ -92,4 +92,4 @@ def wilson(mean: float, count: float, z: float = 1.96) -> tuple[float, float]:
     center = mean + z * z / (2 * count)
     margin = z * sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
     scale = 1 + z * z / count
-    return (center - margin) / scale, (center + margin) / scale
+    return max(0.0, (center - margin) / scale), min(1.0, (center + margin) / scale)

@@ -1,13 +1,13 @@
 """Find how far an approximate search has to look, with photos of the index as if they were new.
 
 A query is a row that is not to be found itself. Its true neighbors are searched for exactly; how
-many rows are nearer by the order of the clusters, and how far their codes are, says from which
-effort on each is found. So one exact search of a photo tells the recall of every effort.
+far the centers of their clusters are, and their codes, says from which effort on each is found. So
+one exact search of a photo tells the recall of every effort. As both are distances, what is found
+holds whether few rows or many are nearer than a neighbor, and whatever a condition leaves out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -27,7 +27,6 @@ RANKS = 30  # of the neighbors of a photo are looked at
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
 LEVELS = 16  # of distances, each of which takes another effort
-MAX_SCANNED_SHARE = 1 / 2  # of the rows
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ class Pairs:
     distances: F64Vector
     reaches: F64Vector
     """How far the neighbor's code is, for a distance of 1."""
-    before: Ids
-    """How many rows are looked at before the neighbor."""
+    centers: F64Vector
+    """How far the center of the neighbor's cluster is."""
 
     def take(self, chosen: Ids) -> Pairs:
         """Return some of them."""
-        return Pairs(self.distances[chosen], self.reaches[chosen], self.before[chosen])
+        return Pairs(self.distances[chosen], self.reaches[chosen], self.centers[chosen])
 
 
 def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
@@ -60,24 +59,22 @@ def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
     )
 
 
-def choose_levels(pairs: Pairs, loss: float, rows: int) -> list[Level]:
+def choose_levels(pairs: Pairs, loss: float) -> list[Level]:
     """Return the least effort, for growing distances, that misses so small a share of neighbors.
 
     So much because their clusters are not looked at, and as much because of their codes; both
     together miss less, as only the farthest of a photo's neighbors need all of the effort. Beyond
-    the last level an exact search of all rows is as fast: `choose_levels(pairs, 0.01, 10**6)`.
+    the last level rows are searched for exactly: `choose_levels(pairs, 0.01)`.
     """
     levels: list[Level] = []
+    radius = 0.0
     order = np.argsort(pairs.distances, kind="stable")
     parts = [pairs.take(part) for part in np.array_split(order, LEVELS + 1) if len(part)]
     for near, far in pairwise(parts):
-        # Of what is farther than a level, so that the farthest of a level are found as well.
-        scanned = 1 + int(_quantile(far.before, 1 - loss))
-        scanned = max([scanned, *(level.scanned for level in levels)])
-        if scanned > MAX_SCANNED_SHARE * rows:
-            break
+        # And of what is farther than a level, so that the farthest of a level are found as well.
+        radius = max(radius, _quantile(np.concatenate([near.centers, far.centers]), 1 - loss))
         reach = _quantile(np.concatenate([near.reaches, far.reaches]), 1 - loss)
-        levels.append(Level(float(near.distances.max()), scanned, reach))
+        levels.append(Level(float(near.distances.max()), radius, reach))
     return levels
 
 
@@ -123,22 +120,22 @@ def _pairs(exact: VectorIndex, probe: ClusterProbe, nearer: int, farther: int) -
     near = others(exact, rows, farther)
     ranks = np.unique(np.geomspace(nearer + 1, farther, RANKS).astype(np.int64)) - 1
     distances, neighbors = near.distances[:, ranks], near.rows[:, ranks]
-    codes, before = _code_distances(exact, probe, rows, neighbors)
+    codes, centers = _code_distances(exact, probe, rows, neighbors)
     reaches = codes / np.maximum(distances, np.finfo(np.float64).tiny)
-    return Pairs(distances.ravel(), reaches.ravel(), before.ravel())
+    return Pairs(distances.ravel(), reaches.ravel(), centers.ravel())
 
 
 def _code_distances(
     exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids
-) -> tuple[F64Matrix, Ids]:
-    """(n,) rows, (n, m) others → (n, m) distances of codes, and rows that are looked at before."""
+) -> tuple[F64Matrix, F64Matrix]:
+    """(n,) rows, (n, m) others → (n, m) distances of codes, and of the centers of clusters."""
     values, _ = probe.encode(exact.vectors(rows))
     distances = [
         np.linalg.norm(probe.encode(exact.vectors(some))[0].astype(np.float64) - value, axis=1)
         for value, some in zip(values, neighbors, strict=True)
     ]
-    return np.stack(distances), probe.rows_before(values, neighbors)
+    return np.stack(distances), probe.center_distances(values, neighbors).astype(np.float64)
 
 
-def _quantile(values: F64Vector | Ids | Sequence[float], share: float) -> float:
+def _quantile(values: F64Vector, share: float) -> float:
     return float(np.quantile(values, share, method="higher"))

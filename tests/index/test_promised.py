@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,7 +15,7 @@ import pytest
 from pipeline.artifacts import MANIFEST, publish
 from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import open_index, probing, promised, write_index
+from pipeline.index import cluster_probe, open_index, probing, promised, write_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
@@ -40,6 +41,14 @@ def photos() -> tuple[F32, F32]:
     vectors = groups @ basis + 0.02 * rng.standard_normal((ROWS + NEW, DIM))
     vectors = vectors.astype(np.float32)
     return vectors[NEW:], vectors[:NEW]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_proposed() -> Iterator[None]:
+    """So that the rows of a small index are found as those of a large one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster_probe, "PROPOSED_ROWS", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +150,7 @@ def test_too_little_effort_does_not_keep_the_promise(
 ) -> None:
     """So that it is the levels that keep it, and the tests above could fail."""
     kept = index.probing
-    index.probing = replace(kept, levels=[Level(np.inf, 1, 0.0)])
+    index.probing = replace(kept, levels=[Level(np.inf, 0.0, 0.0)])
     try:
         assert recall(index, *photos, 10)[0].high < PROMISE
     finally:
@@ -185,7 +194,7 @@ def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: 
         open_index("pruned", tmp_path, exact=False)
 
 
-@pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"scanned": 1}]}])
+@pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"radius": 1}]}])
 def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: object) -> None:
     Probing(0.9, [Level(3.0, 100, 2.5)]).save(tmp_path)
     file = tmp_path / PROBING_FILE
@@ -198,10 +207,10 @@ def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: obje
 def test_effort_grows_with_the_distance(index: PromisedIndex) -> None:
     levels = index.probing.levels
     assert len(levels) > 1
-    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.scanned))
+    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.radius))
     for at, level in enumerate(levels):
         assert index.probing.level(level.distance) == level
-        assert index.probing.level(level.distance * 1.0001) == (*levels, None)[at + 1]
+        assert index.probing.level(level.distance * 1.0001) == (*levels, level)[at + 1]
 
 
 def test_wilsons_interval() -> None:
