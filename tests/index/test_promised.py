@@ -19,7 +19,7 @@ from pipeline.index import cluster_probe, open_index, probing, promised, write_i
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
-from pipeline.index.pruned import PruningOptions
+from pipeline.index.pruned import PrunedIndex, PruningOptions
 from pipeline.index.recall import Recall, found_shares, wilson
 from tests.oracles.nearest import brute_force
 
@@ -116,6 +116,19 @@ def test_what_is_measured_holds_for_other_photos(
     assert measured is not None
     assert PROMISE <= measured.low <= measured.mean <= measured.high <= 1
     assert recall(index, *photos, 10)[0].mean == pytest.approx(measured.mean, abs=0.06)
+
+
+def test_as_many_rows_are_proposed_as_are_asked_for(
+    index: PromisedIndex, photos: tuple[F32, F32], folder: Path
+) -> None:
+    flat = FlatIndex(folder / INDEX_FILE)
+    probe = PrunedIndex(folder, flat.file, flat, OPTIONS).probe
+    assert probe is not None
+    allowed = np.arange(7, ROWS, 90)
+    proposed = probe.propose(probe.encode(photos[1])[0], 32, probe.select(allowed))
+    assert np.isin(proposed, allowed).all()
+    assert all(len({*rows}) == 32 for rows in proposed.tolist())
+    flat.close()
 
 
 def test_fewer_rows_than_are_asked_for_are_all_found(
@@ -215,9 +228,9 @@ def test_effort_grows_with_the_distance(index: PromisedIndex) -> None:
 
 def test_wilsons_interval() -> None:
     """Against the roots of |p̂ − p| = z·√(p(1 − p)/n), from which the interval comes."""
-    for mean, count in ((0.0, 30), (1.0, 30), (0.5, 200), (0.93, 81)):
+    for mean, count in ((0.0, 30), (1.0, 30), (1.0, 500), (0.5, 200), (0.93, 81)):
         low, high = wilson(mean, count)
-        assert low <= mean <= high
+        assert 0 <= low <= mean <= high <= 1
         assert mean - low == pytest.approx(1.96 * (low * (1 - low) / count) ** 0.5, abs=1e-12)
         assert high - mean == pytest.approx(1.96 * (high * (1 - high) / count) ** 0.5, abs=1e-12)
 
