@@ -92,4 +92,5 @@ def wilson(mean: float, count: float, z: float = 1.96) -> tuple[float, float]:
     center = mean + z * z / (2 * count)
     margin = z * sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
     scale = 1 + z * z / count
-    return max(0.0, (center - margin) / scale), min(1.0, (center + margin) / scale)
+    low, high = (center - margin) / scale, (center + margin) / scale
+    return max(0.0, min(low, mean)), min(1.0, max(high, mean))  # despite rounding
