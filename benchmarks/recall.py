@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -44,6 +46,7 @@ RECALLS = {"pruned": None, "promised": PROMISE}
 QUERIES = 1000
 SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
 EFFORTS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+OTHERS = ("IVF", "HNSW", "lancedb", "hnswlib", "usearch")  # FAISS's, and libraries
 REORDERED = 10  # times as many rows as are asked for are compared in full, where codes are short
 
 
@@ -75,21 +78,19 @@ def measure(data: Path | None) -> Rows:
     return [row for rows in (len(base), 200_000) for row in compare(base, xq, rows, threads=2)]
 
 
-def compare(base: F32, xq: F32, rows: int, threads: int) -> Iterator[dict[str, object]]:
+def compare(
+    base: F32, xq: F32, rows: int, threads: int, others: Sequence[str] = OTHERS
+) -> Iterator[dict[str, object]]:
     """Yield what each index costs on so many vectors, and then what ours does with conditions."""
     import faiss
 
     with tempfile.TemporaryDirectory() as folder:
         xb = _catalog(base, rows)
         write_flat(Path(folder, INDEX_FILE), *xb.shape, [(np.arange(len(xb)), xb)])
-        with ProcessPoolExecutor(2, get_context("spawn")) as alone:  # on a thread each
-            ours = {name: alone.submit(_build_ours, folder, name) for name in RECALLS}
-            others = list(_others(xb, threads))
-            mine = list(_ours(folder, ours))
         truth = _exact_rows(xb, xq, threads)
-        for way in (*mine, *others):
-            faiss.omp_set_num_threads(threads)
+        for way in chain(_ours(folder), _others(xb, threads, others)):  # one at a time in memory
             yield {"vectors": rows, **_row(way, xb, xq, truth)}
+            faiss.omp_set_num_threads(threads)
         yield from _conditions(folder, xq, rows)
 
 
@@ -107,7 +108,7 @@ def _catalog(base: F32, rows: int) -> F32:
 
 
 def _build_ours(folder: str, name: str) -> tuple[float, int]:
-    """Write the codes of one kind; return the seconds and bytes they take."""
+    """Write the codes of one kind; return the seconds (of this process alone) and bytes."""
     began = time.perf_counter()
     place = Path(folder, name)
     place.mkdir()
@@ -121,13 +122,14 @@ def _build_ours(folder: str, name: str) -> tuple[float, int]:
     return time.perf_counter() - began, lookup._extra(place)
 
 
-def _ours(folder: str, built: Mapping[str, Future[tuple[float, int]]]) -> Iterator[Way]:
+def _ours(folder: str) -> Iterator[Way]:
     def way(name: str, index: VectorIndex, seconds: float, memory: int) -> Way:
         return Way(name, seconds, memory, lambda xq, _: index.search(xq, K).rows, [0])
 
     yield way("flat, exact", open_index("flat", Path(folder)), 0.0, 0)
     for name, recall in RECALLS.items():
-        cost = built[name].result()  # it is not there before
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            cost = alone.submit(_build_ours, folder, name).result()
         index = open_index("pruned", Path(folder, name), exact=recall is None)
         label = "pruned, exact" if recall is None else f"pruned, index.recall {recall}"
         yield way(label, index, *cost)
@@ -163,25 +165,19 @@ def _conditions(folder: str, xq: F32, rows: int) -> Iterator[dict[str, object]]:
 # -- Others ----------------------------------------------------------------------------------------
 
 
-def _others(xb: F32, threads: int) -> Iterator[Way]:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    clusters = int(2 * len(xb) ** 0.5)
-    quantizers = {
-        "FAISS HNSW32": "HNSW32",
-        "FAISS IVF,Flat": f"IVF{clusters},Flat",
-        "FAISS IVF,PQ fast scan": f"IVF{clusters},PQ{xb.shape[1] // 4}x4fs",
-        "FAISS IVF,PQ fast scan, re-ranked": f"IVF{clusters},PQ{xb.shape[1] // 4}x4fs,RFlat",
-    }
-    for name, description in quantizers.items():
-        yield _faiss(name, description, xb)
-    if _is_installed("usearch"):
-        yield _usearch(xb, threads)
-    if _is_installed("hnswlib"):
-        yield _hnswlib(xb, threads)
-    if _is_installed("lancedb"):
-        yield _lance(xb)
+def _others(xb: F32, threads: int, chosen: Sequence[str]) -> Iterator[Way]:
+    clusters, codes = int(2 * len(xb) ** 0.5), f"PQ{xb.shape[1] // 4}x4fs"
+    for name, description in (
+        ("FAISS IVF,Flat", f"IVF{clusters},Flat"),
+        ("FAISS IVF,PQ fast scan", f"IVF{clusters},{codes}"),
+        ("FAISS IVF,PQ fast scan, re-ranked", f"IVF{clusters},{codes},RFlat"),
+        ("FAISS HNSW32", "HNSW32"),
+    ):
+        if description.partition(",")[0].rstrip("0123456789") in chosen:
+            yield _faiss(name, description, xb)
+    for library, make in (("lancedb", _lance), ("hnswlib", _hnswlib), ("usearch", _usearch)):
+        if library in chosen and _is_installed(library):
+            yield make(xb, threads)
 
 
 def _is_installed(library: str) -> bool:
@@ -248,10 +244,11 @@ def _hnswlib(xb: F32, threads: int) -> Way:
     return Way("hnswlib", seconds, lookup._anonymous() - before, answer)
 
 
-def _lance(xb: F32) -> Way:
+def _lance(xb: F32, threads: int) -> Way:
     import lancedb
     import pyarrow as pa
 
+    os.environ["LANCE_CPU_THREADS"] = str(threads)
     folder = tempfile.mkdtemp(prefix="imgsearch-lance-")
     before, began = lookup._anonymous(), time.perf_counter()
     values = pa.FixedSizeListArray.from_arrays(pa.array(xb.ravel()), xb.shape[1])
@@ -319,11 +316,12 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, required=True, help="(n, dim) features, .npy")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2, help="to build others with")
+    parser.add_argument("--others", nargs="*", default=OTHERS, help="to compare with")
     parser.add_argument("--out", type=Path, default=Path("recall.jsonl"))
     given = parser.parse_args()
     base, xq = (_unit(np.load(file).astype(np.float32)) for file in (given.base, given.queries))
     with given.out.open("w") as out:
-        for row in compare(base, xq[:QUERIES], given.rows, given.threads):
+        for row in compare(base, xq[:QUERIES], given.rows, given.threads, given.others):
             sys.stdout.write(", ".join(f"{key}: {value}" for key, value in row.items()) + "\n")
             sys.stdout.flush()
             out.write(json.dumps(row) + "\n")
