@@ -1,8 +1,9 @@
-"""What an engine's settings say of its vectors and its time, where nothing has been measured."""
+"""What is known of an engine's vectors and its time, where nothing has been measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from pipeline.config import (
     AutoencoderSettings,
@@ -14,6 +15,8 @@ from pipeline.config import (
     source_of,
 )
 from pipeline.derived.head import DIM
+from pipeline.engine import Engine
+from pipeline.errors import NotBuiltError
 
 TYPICAL_SIDE = 224  # pixels of the photos for which the times below hold
 _UNKNOWN_DIM, _UNKNOWN_SECONDS = 1024, 0.08
@@ -58,7 +61,21 @@ class Network:
 
 
 def network(name: str, config: Config) -> Network:
-    """Return what the settings of an engine say: `network("vgg16", config).dim`."""
+    """Return what an engine's model, if it has one, and its settings say.
+
+    network("vgg16", config).dim
+
+    Raises:
+        DamagedArtifactError: its model is not what was written.
+    """
+    said = _said(name, config)
+    with suppress(NotBuiltError):
+        return replace(said, dim=Engine(name, config).model.dim)
+    return said
+
+
+def _said(name: str, config: Config) -> Network:
+    """Return what the settings of an engine say."""
     settings = config.engines[name]
     if isinstance(settings, PretrainedSettings):
         return _pretrained(name, settings)
@@ -70,7 +87,7 @@ def network(name: str, config: Config) -> Network:
     if isinstance(settings, OnnxSettings):
         query = QUERY_FACTOR * _UNKNOWN_SECONDS
         return Network(name, _UNKNOWN_DIM, _UNKNOWN_SECONDS, query, True, is_known=False)
-    source = network(str(source_of(settings)), config)
+    source = _said(str(source_of(settings)), config)
     return Network(name, _derived_dim(settings, source.dim), 0.0, 0.0, False)
 
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from pipeline.config import Config, load_config
-from pipeline.errors import DamagedArtifactError
+from pipeline.engine import Engine
+from pipeline.errors import DamagedArtifactError, NotBuiltError
 from pipeline.index import write_index
 from pipeline.maintenance.plan import measure_engines, speeds, times
 from pipeline.maintenance.plan.catalog_facts import CatalogFacts
@@ -64,6 +66,21 @@ def test_dimensions_are_those_of_the_settings(config: Config) -> None:
     assert dims == {
         "vgg": 4096, "mobile": 1280, "small": 16, "labels": 512, "own": 24, "other": 1024,
     }  # fmt: skip
+
+
+def test_dimensions_are_those_of_a_model_that_is_there(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def model(engine: Engine) -> Mock:
+        if engine.name == "other":
+            return Mock(dim=300)
+        raise NotBuiltError("none", where="", hint="")
+
+    monkeypatch.setattr(Engine, "model", property(model))
+    dims = {engine.name: engine.dim for engine in planned(config, Request(1000)).engines}
+
+    assert dims["other"] == 300
+    assert dims["vgg"] == 4096
 
 
 def test_what_is_guessed_or_measured_says_so(config: Config) -> None:
