@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.embeddings.segment import Segment
-from pipeline.index.recall import PromisedRecall, Recall
+from pipeline.index.recall import EXACT, PromisedRecall, Recall
 from pipeline.integrity import read_published
 
 PROBING_FILE = "probing.json"
@@ -80,8 +80,7 @@ def overall_recall(segments: Sequence[Segment], promise: float) -> PromisedRecal
     Raises:
         DamagedArtifactError: a segment's file is not what was written.
     """
-    exact = Recall(1.0, 1.0, 1.0, 0)
-    found = [_measured(segment) or exact for segment in segments]
+    found = [_measured(segment) or EXACT for segment in segments]
     rows = sum(segment.rows for segment in segments)
     shares = [segment.rows / rows for segment in segments]
 

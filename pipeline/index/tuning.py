@@ -1,13 +1,13 @@
 """Find how far an approximate search has to look, with photos of the index as if they were new.
 
 A query is a row that is not to be found itself. Its true neighbors are searched for exactly; how
-many rows are nearer by the order of the clusters, and how far their codes are, says from which
-effort on each is found. So one exact search of a photo tells the recall of every effort.
+many rows (or lists) are nearer by the order of the clusters, and how far their codes are, says from
+which effort on each is found. So one exact search of a photo tells the recall of every effort.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -27,7 +27,12 @@ RANKS = 30  # of the neighbors of a photo are looked at
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
 LEVELS = 16  # of distances, each of which takes another effort
-MAX_SCANNED_SHARE = 1 / 2  # of the rows
+MAX_SCANNED_SHARE = 1 / 2  # of the rows, or of the lists
+LOSS_SHARES = (1, 1 / 2, 1 / 4)  # of what may be missed: tried until the promise is kept
+
+EffortOf = Callable[[Ids, Ids, int], tuple[F64Matrix, Ids]]
+"""What it takes to find neighbors: (n,) rows, (n, m) others that are among so many nearest → (n, m)
+distances of their codes, and how much is looked at before."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,44 @@ class Pairs:
     reaches: F64Vector
     """How far the neighbor's code is, for a distance of 1."""
     before: Ids
-    """How many rows are looked at before the neighbor."""
+    """How many rows, or lists, are looked at before the neighbor."""
 
     def take(self, chosen: Ids) -> Pairs:
         """Return some of them."""
         return Pairs(self.distances[chosen], self.reaches[chosen], self.before[chosen])
 
 
-def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
+def tune(
+    with_levels: Callable[[Sequence[Level]], VectorIndex],
+    exact: VectorIndex,
+    pairs: Pairs,
+    promise: float,
+    total: int,
+) -> tuple[list[Level], Recall | None]:
+    """Return the least effort whose recall keeps a promise with the lower end of its interval.
+
+    `total` is how many rows, or lists, there are. Where only exact answers are sure to keep it,
+    there are no levels, and no recall.
+    """
+    rows = sample_rows(exact.rows)[1]
+    nearest = others(exact, rows, min(K, exact.rows - 1))
+    for share in LOSS_SHARES:
+        levels = choose_levels(pairs, share * (1 - promise), total)
+        if not levels:
+            break
+        measured = compare(with_levels(levels), rows, nearest)
+        if measured.low >= promise:
+            return levels, measured
+    return [], None
+
+
+def sample_pairs(exact: VectorIndex, effort_of: EffortOf) -> Pairs:
     """Return rows with neighbors of all distances that a new photo's neighbors may have.
 
     There are none where rows are so few that an exact search is as fast.
     """
     counts = [0, *(count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows)]
-    parts = [_pairs(exact, probe, nearer, farther) for nearer, farther in pairwise(counts)]
+    parts = [_pairs(exact, effort_of, nearer, farther) for nearer, farther in pairwise(counts)]
     return Pairs(
         *(
             np.concatenate([np.empty(0), *(getattr(part, field.name) for part in parts)])
@@ -60,7 +89,7 @@ def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
     )
 
 
-def choose_levels(pairs: Pairs, loss: float, rows: int) -> list[Level]:
+def choose_levels(pairs: Pairs, loss: float, total: int) -> list[Level]:
     """Return the least effort, for growing distances, that misses so small a share of neighbors.
 
     So much because their clusters are not looked at, and as much because of their codes; both
@@ -74,7 +103,7 @@ def choose_levels(pairs: Pairs, loss: float, rows: int) -> list[Level]:
         # Of what is farther than a level, so that the farthest of a level are found as well.
         scanned = 1 + int(_quantile(far.before, 1 - loss))
         scanned = max([scanned, *(level.scanned for level in levels)])
-        if scanned > MAX_SCANNED_SHARE * rows:
+        if scanned > MAX_SCANNED_SHARE * total:
             break
         reach = _quantile(np.concatenate([near.reaches, far.reaches]), 1 - loss)
         levels.append(Level(float(near.distances.max()), scanned, reach))
@@ -116,22 +145,23 @@ def others(index: VectorIndex, rows: Ids, k: int) -> Neighbors:
     )
 
 
-def _pairs(exact: VectorIndex, probe: ClusterProbe, nearer: int, farther: int) -> Pairs:
+def _pairs(exact: VectorIndex, effort_of: EffortOf, nearer: int, farther: int) -> Pairs:
     """Pair rows with some of their neighbors, from the one number to the other."""
     rows = sample_rows(exact.rows)[0]
     rows = rows[spread_rows(len(rows), NEIGHBORS[farther])]
     near = others(exact, rows, farther)
     ranks = np.unique(np.geomspace(nearer + 1, farther, RANKS).astype(np.int64)) - 1
     distances, neighbors = near.distances[:, ranks], near.rows[:, ranks]
-    codes, before = _code_distances(exact, probe, rows, neighbors)
+    codes, before = effort_of(rows, neighbors, farther)
     reaches = codes / np.maximum(distances, np.finfo(np.float64).tiny)
     return Pairs(distances.ravel(), reaches.ravel(), before.ravel())
 
 
-def _code_distances(
-    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids
+def code_distances(
+    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids, farther: int
 ) -> tuple[F64Matrix, Ids]:
     """(n,) rows, (n, m) others → (n, m) distances of codes, and rows that are looked at before."""
+    del farther  # their codes are compared one by one
     values, _ = probe.encode(exact.vectors(rows))
     distances = [
         np.linalg.norm(probe.encode(exact.vectors(some))[0].astype(np.float64) - value, axis=1)

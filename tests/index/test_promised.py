@@ -14,7 +14,7 @@ import pytest
 from pipeline.artifacts import MANIFEST, publish
 from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import open_index, probing, promised, write_index
+from pipeline.index import open_index, probing, tuning, write_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
@@ -165,7 +165,7 @@ def test_it_is_written_the_same_after_a_crash(
 
     with monkeypatch.context() as patched:
         crash = Mock(side_effect=KeyboardInterrupt)  # after the codes are written
-        patched.setattr(promised, "choose_levels", crash)
+        patched.setattr(tuning, "choose_levels", crash)
         with pytest.raises(KeyboardInterrupt):
             publish_segment()
     assert not segment.exists()
