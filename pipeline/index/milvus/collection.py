@@ -14,7 +14,7 @@ ROW, SHARED, COLUMNS, VECTOR = "row", "shared", "columns", "vector"
 METRIC = "L2"
 BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
 OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
-SEGMENT_BYTES = 512 << 20  # of vectors that Milvus puts into one index: a collection has several
+SEGMENT_BYTES = 512 << 20  # of vectors that Milvus puts into one index
 LISTS_PER_ROOT = 4  # times the square root of the rows of an index: how many lists it has
 ROWS_PER_LIST = 39  # at least, to find the lists with
 ALL_LISTS = 65_536  # the most that Milvus takes
@@ -59,6 +59,11 @@ class Collection:
         return int(OVERHEAD * self.rows * (4 * self.dim + BYTES_PER_ROW))
 
     @property
+    def index_rows(self) -> int:
+        """How many rows each of its indexes has at most: Milvus makes one for each segment."""
+        return max(1, min(self.rows, SEGMENT_BYTES // (4 * self.dim)))
+
+    @property
     def lists(self) -> int:
         """How many lists an index has at most: FLAT is one, and of a smaller one Milvus makes less.
 
@@ -67,7 +72,7 @@ class Collection:
         """
         if self.promise is None:
             return 1
-        rows = min(self.rows, SEGMENT_BYTES // (4 * self.dim))
+        rows = self.index_rows
         return max(1, min(LISTS_PER_ROOT * isqrt(rows), rows // ROWS_PER_LIST))
 
     def lists_within(self, distance: float) -> int:

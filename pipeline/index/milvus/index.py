@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +23,6 @@ from pipeline.index.base import (
     Answer,
     F32Matrix,
     F32Vector,
-    F64Vector,
     Ids,
     Neighbors,
     VectorIndex,
@@ -34,6 +31,7 @@ from pipeline.index.base import (
 from pipeline.index.milvus.collection import ROW, VECTOR, Collection
 from pipeline.index.milvus.expression import rows_expression, to_expression
 from pipeline.index.milvus.server import MilvusServer
+from pipeline.index.milvus.steps import Found, Scope, Step
 from pipeline.index.rounding import MAX_FLOAT32, expanded_square_error, flush_error
 from pipeline.index.vectors import distances_to, distinct
 
@@ -45,6 +43,7 @@ EXTRA_ROWS = 8  # asked for beyond k, by which it is known that no other row is 
 GROWTH = 4  # times as many rows, where that was not enough
 QUERY_BLOCK = 64  # queries of a request
 MAX_REPLY_ROWS = 1 << 17  # of all queries of a request
+READY_SECONDS = 2.0  # to say whether searches are answered: who asks does not wait long
 
 
 class MilvusIndex:
@@ -71,6 +70,17 @@ class MilvusIndex:
         with ExitStack() as stack:
             stack.callback(self._index.close)
             stack.callback(self._server.close)
+
+    def ensure_ready(self) -> None:
+        """Ask for one row, which those that search must have: much sooner than a search may take.
+
+        Raises:
+            VectorDatabaseError: they do not answer, or it is not there.
+        """
+        name, seconds = self.collection.name, min(READY_SECONDS, self._server.settings.timeout)
+        rows = self._server.call("query", name, filter=rows_expression([0]), seconds=seconds)
+        if self.rows and not rows:
+            raise self._strange()
 
     def narrowed(self, condition: Tree) -> MilvusIndex:
         """Return one for searches among rows that meet a condition, of which Milvus is told.
@@ -100,9 +110,9 @@ class MilvusIndex:
 
     def rows_within(self, queries: F32Matrix, limit: int, lists: int) -> Iterator[Ids]:
         """Yield for each query the rows that are nearest by what Milvus computes, in some lists."""
-        return self._propose(queries, _Step(limit, lists), self._scope(None))
+        return self._propose(queries, Step(limit, lists), self._scope(None))
 
-    def _answers(self, queries: F32Matrix, k: int, scope: _Scope) -> list[Answer | None]:
+    def _answers(self, queries: F32Matrix, k: int, scope: Scope) -> list[Answer | None]:
         """Ask until each answer is certain, or as good as promised; None: Milvus has no more."""
         answers: list[Answer | None] = [None] * len(queries)
         waiting = {self._first_step(k, scope): list(range(len(queries)))}
@@ -118,24 +128,24 @@ class MilvusIndex:
                     waiting.setdefault(following, []).append(query)
         return answers
 
-    def _scope(self, allowed: Ids | None) -> _Scope:
+    def _scope(self, allowed: Ids | None) -> Scope:
         if allowed is None:
-            return _Scope("", self.rows, None)
+            return Scope("", self.rows, None)
         allowed = distinct(allowed, self.rows)
         if len(allowed) <= MAX_ROW_LIST:
-            return _Scope(rows_expression(allowed.tolist()), len(allowed), allowed)
-        return _Scope(self._expression or "", self.rows, allowed, is_listed=False)
+            return Scope(rows_expression(allowed.tolist()), len(allowed), allowed)
+        return Scope(self._expression or "", self.rows, allowed, is_listed=False)
 
-    def _first_step(self, k: int, scope: _Scope) -> _Step:
+    def _first_step(self, k: int, scope: Scope) -> Step:
         """Ask for a few more than k, of as many lists as most queries take."""
         collection, levels = self.collection, self.collection.levels
         is_usual = levels and scope.kept is None
         lists = levels[len(levels) // 2].lists if is_usual else collection.lists
-        return _Step(min(k + EXTRA_ROWS, scope.size, MAX_LIMIT), lists)
+        return Step(min(k + EXTRA_ROWS, scope.size, MAX_LIMIT), lists)
 
     def _next_step(
-        self, step: _Step, query: F32Vector, found: _Found, k: int, scope: _Scope
-    ) -> _Step | None:
+        self, step: Step, query: F32Vector, found: Found, k: int, scope: Scope
+    ) -> Step | None:
         """What to ask for next: the same where the answer stands, None where there is no more.
 
         Raises:
@@ -154,7 +164,7 @@ class MilvusIndex:
             return None
         return step._replace(limit=limit)
 
-    def _propose(self, queries: F32Matrix, step: _Step, scope: _Scope) -> Iterator[Ids]:
+    def _propose(self, queries: F32Matrix, step: Step, scope: Scope) -> Iterator[Ids]:
         """Yield for each query the rows that are nearest by what Milvus computes."""
         block = max(1, min(QUERY_BLOCK, MAX_REPLY_ROWS // step.limit))
         for start in range(0, len(queries), block):
@@ -175,18 +185,21 @@ class MilvusIndex:
                 self._check(rows, step, scope)
                 yield rows
 
-    def _check(self, rows: Ids, step: _Step, scope: _Scope) -> None:
+    def _check(self, rows: Ids, step: Step, scope: Scope) -> None:
         is_strange = len(rows) and not 0 <= rows.min() <= rows.max() < self.rows
         is_exact = step.lists == self.collection.lists
         is_complete = len(rows) == step.limit or not (is_exact and scope.is_listed)
         if is_strange or not is_complete:
-            raise VectorDatabaseError(
-                f"{self.collection.name} does not hold the rows that it should",
-                where=self._server.settings.uri,
-                hint="drop that collection, and run `imgsearch build`",
-            )
+            raise self._strange()
 
-    def _compare(self, query: F32Vector, candidates: Ids, k: int, scope: _Scope) -> _Found:
+    def _strange(self) -> VectorDatabaseError:
+        return VectorDatabaseError(
+            f"{self.collection.name} does not hold the rows that it should",
+            where=self._server.settings.uri,
+            hint="drop that collection, and run `imgsearch build`",
+        )
+
+    def _compare(self, query: F32Vector, candidates: Ids, k: int, scope: Scope) -> Found:
         """Find the k nearest of the candidates that are allowed."""
         distances = distances_to(query, self.vectors(candidates))
         order = np.lexsort((candidates, distances))
@@ -194,9 +207,9 @@ class MilvusIndex:
             order = order[np.isin(candidates[order], scope.kept)]
         farthest = float(distances.max(initial=0.0))
         order = order[:k]
-        return _Found(distances[order], candidates[order], farthest, len(candidates))
+        return Found(distances[order], candidates[order], farthest, len(candidates))
 
-    def _is_certain(self, query: F32Vector, found: _Found, scope: _Scope) -> bool:
+    def _is_certain(self, query: F32Vector, found: Found, scope: Scope) -> bool:
         """Whether no row that was not proposed can be nearer than those that were found."""
         if found.proposed == scope.size:
             return True
@@ -205,7 +218,7 @@ class MilvusIndex:
         beyond = found.farthest**2 - 2 * error
         return bool(found.distances[-1] ** 2 < beyond < MAX_FLOAT32)
 
-    def _refuse_if(self, are_more: bool, k: int, scope: _Scope) -> None:
+    def _refuse_if(self, are_more: bool, k: int, scope: Scope) -> None:
         """Refuse what is not looked up on the disk: where a condition is known, it takes long."""
         if are_more and not scope.is_listed and self._expression is not None:
             raise QueryError(
@@ -213,35 +226,3 @@ class MilvusIndex:
                 f" are among the {MAX_LIMIT:,} nearest that Milvus returns",
                 hint="use a narrower condition, or one of =, <, >, in and between, joined by and",
             )
-
-
-class _Step(NamedTuple):
-    """What Milvus is asked for."""
-
-    limit: int
-    """How many rows it is to return."""
-    lists: int
-    """How many lists it is to look into."""
-
-
-class _Found(NamedTuple):
-    """The nearest rows among those that were proposed."""
-
-    distances: F64Vector
-    rows: Ids
-    farthest: float
-    """The largest distance of all that were proposed."""
-    proposed: int
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """Among which rows to search, and what Milvus is told of them."""
-
-    expression: str
-    size: int
-    """How many rows meet the expression at most."""
-    kept: Ids | None
-    """Rows that may be returned, ascending; None: all."""
-    is_listed: bool = True
-    """Whether those rows are exactly the ones that meet the expression."""
