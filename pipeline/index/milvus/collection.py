@@ -68,7 +68,7 @@ class Collection:
         """How many lists an index has at most: FLAT is one, and of a smaller one Milvus makes less.
 
         With a filter all of them are looked into, which is exact. To judge the filter takes Milvus
-        longer than to compare what meets it; and where few meet it, near lists have none of them.
+        as long as to compare what meets it; and where few meet it, near lists have none of them.
         """
         if self.promise is None:
             return 1
