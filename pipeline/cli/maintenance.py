@@ -94,7 +94,7 @@ def verify(
             f" {counted(verdict.builds, 'build')}:"
             f" {counted(len(verdict.problems), 'problem') if verdict.problems else 'no problems'}"
         )
-        if verdict.problems:
+        if any(problem.is_mendable for problem in verdict.problems):
             talk("`imgsearch repair` does what these lines say")
     if verdict.problems or not all(one.is_kept for one in checks):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,8 @@ F64Matrix = npt.NDArray[np.float64]
 F64Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Answer = tuple[F64Vector, Ids, int]
+"""To one query: (k,) distances and rows, and how many vectors were compared with it in full."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,28 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Close the index's files and maps; it cannot be used afterwards."""
+
+
+def joined(
+    answers: Iterable[Answer | None],
+    queries: F32Matrix,
+    k: int,
+    search: Callable[[F32Matrix], Neighbors],
+) -> Neighbors:
+    """Join the answers to (n, dim) queries; those that have none are searched for otherwise.
+
+    joined(answers, queries, 10, lambda rest: flat.search(rest, 10))
+    """
+    distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+    verified = np.empty(len(queries), np.int64)
+    unanswered = []
+    for i, answer in enumerate(answers):
+        if answer is None:
+            unanswered.append(i)
+        else:
+            distances[i], rows[i], verified[i] = answer
+    if unanswered:
+        rest = search(queries[unanswered])
+        distances[unanswered], rows[unanswered] = rest.distances, rest.rows
+        verified[unanswered] = rest.verified
+    return Neighbors(distances, rows, verified)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from pipeline.artifacts import damaged, parse_json, write_json
 from pipeline.embeddings.segment import Segment
-from pipeline.index.recall import PromisedRecall, Recall
+from pipeline.index.recall import EXACT, PromisedRecall, Recall
 from pipeline.integrity import read_published
 
 PROBING_FILE = "probing.json"
@@ -20,8 +20,9 @@ class Level(NamedTuple):
 
     distance: float
     """At most."""
-    radius: float
-    """How far, in units of codes, the centers of the clusters are that are looked at."""
+    effort: float
+    """Which clusters are looked at: those whose centers are so near, in units of codes; or so many
+    of the nearest, where it is not known how near they are."""
     reach: float
     """How far a neighbor's code is at most, in units of codes, for a distance of 1."""
 
@@ -63,7 +64,7 @@ class Probing:
         content = parse_json(file, data)
         try:
             levels = [
-                Level(float(one["distance"]), float(one["radius"]), float(one["reach"]))
+                Level(float(one["distance"]), float(one["effort"]), float(one["reach"]))
                 for one in content["levels"]
             ]
             measured = content["measured"] and Recall.from_dict(content["measured"])
@@ -80,8 +81,7 @@ def overall_recall(segments: Sequence[Segment], promise: float) -> PromisedRecal
     Raises:
         DamagedArtifactError: a segment's file is not what was written.
     """
-    exact = Recall(1.0, 1.0, 1.0, 0)
-    found = [_measured(segment) or exact for segment in segments]
+    found = [_measured(segment) or EXACT for segment in segments]
     rows = sum(segment.rows for segment in segments)
     shares = [segment.rows / rows for segment in segments]
 

@@ -9,29 +9,20 @@ indexed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import read_file
-from pipeline.index.base import F32Matrix, F32Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.base import Answer, F32Matrix, F32Vector, Ids, Neighbors, VectorIndex, joined
 from pipeline.index.cluster_probe import ClusterProbe, Selection
 from pipeline.index.code_filter import Clustering, proposed_count
-from pipeline.index.probing import PROBING_FILE, Probing
-from pipeline.index.pruned import (
-    DEFAULTS,
-    Answer,
-    PrunedIndex,
-    PruningOptions,
-    joined,
-    write_pruned,
-)
-from pipeline.index.recall import K
-from pipeline.index.tuning import choose_levels, compare, others, sample_pairs, sample_rows
+from pipeline.index.probing import PROBING_FILE, Level, Probing
+from pipeline.index.pruned import DEFAULTS, PrunedIndex, PruningOptions, write_pruned
+from pipeline.index.tuning import code_distances, sample_pairs, tune
 from pipeline.index.vectors import VectorFile, distinct, import_faiss
-
-LOSS_SHARES = (1, 1 / 2, 1 / 4)  # of what may be missed: tried until the promise is kept
 
 
 def write_promised(
@@ -51,20 +42,15 @@ def write_promised(
 
 
 def _tune(exact: PrunedIndex, file: VectorFile, promise: float) -> Probing:
-    """Find the least effort whose recall keeps the promise, with the lower end of its interval."""
-    if exact.probe is not None:
-        pairs = sample_pairs(exact, exact.probe)
-        rows = sample_rows(exact.rows)[1]
-        nearest = others(exact, rows, min(K, exact.rows - 1))
-        for share in LOSS_SHARES:
-            levels = choose_levels(pairs, share * (1 - promise))
-            if not levels:
-                break
-            index = PromisedIndex(exact, file, Probing(promise, levels))
-            measured = compare(index, rows, nearest)
-            if measured.low >= promise:
-                return Probing(promise, levels, measured)
-    return Probing(promise, [])
+    """Find how far to look; where there are no codes, the search is exact."""
+    if exact.probe is None:
+        return Probing(promise, [])
+    pairs = sample_pairs(exact, partial(code_distances, exact, exact.probe))
+
+    def with_levels(levels: Sequence[Level]) -> PromisedIndex:
+        return PromisedIndex(exact, file, Probing(promise, levels))
+
+    return Probing(promise, *tune(with_levels, exact, pairs, promise))
 
 
 def open_promised(
@@ -137,7 +123,7 @@ class PromisedIndex:
         limit = self._file.limit(query, proposed, k)
         level = self.probing.level(limit)
         reach = level.reach * min(limit, level.distance)
-        rows, squares = probe.within(value, reach, level.radius, selection)
+        rows, squares = probe.within(value, reach, level.effort, selection)
         if len(nearest := rows[: len(proposed)]) >= k:  # they may be nearer than what was proposed
             limit = min(limit, self._file.limit(query, nearest, k))
         if limit > level.distance:

@@ -9,14 +9,19 @@ flat index answers, which compares all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import write_json
-from pipeline.index.base import F32Matrix, F64Vector, Ids, Neighbors, VectorIndex
+from pipeline.index.base import (
+    F32Matrix,
+    Ids,
+    Neighbors,
+    VectorIndex,
+    joined,
+)
 from pipeline.index.bounds import fit
 from pipeline.index.cluster_probe import ClusterProbe
 from pipeline.index.code_filter import (
@@ -30,9 +35,6 @@ from pipeline.index.vectors import VectorFile, distinct, import_faiss
 
 ENCODED_ROWS = 4096  # at a time
 QUERY_BLOCK = 256  # queries answered at a time
-
-Answer = tuple[F64Vector, Ids, int]
-"""To one query: (k,) distances and rows, and how many vectors were compared with it in full."""
 
 
 @dataclass(frozen=True)
@@ -145,25 +147,3 @@ class PrunedIndex:
         max_verified = int(available * self._options.max_verified_share)
         answers = self._code_filter.search(queries, k, allowed, max_verified, self._query_block)
         return joined(answers, queries, k, lambda rest: self._flat.search(rest, k, allowed))
-
-
-def joined(
-    answers: Iterable[Answer | None],
-    queries: F32Matrix,
-    k: int,
-    search: Callable[[F32Matrix], Neighbors],
-) -> Neighbors:
-    """Join the answers to (n, dim) queries; those that have none are searched for otherwise."""
-    distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-    verified = np.empty(len(queries), np.int64)
-    unanswered = []
-    for i, answer in enumerate(answers):
-        if answer is None:
-            unanswered.append(i)
-        else:
-            distances[i], rows[i], verified[i] = answer
-    if unanswered:
-        rest = search(queries[unanswered])
-        distances[unanswered], rows[unanswered] = rest.distances, rest.rows
-        verified[unanswered] = rest.verified
-    return Neighbors(distances, rows, verified)

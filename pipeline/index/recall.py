@@ -53,6 +53,10 @@ class Recall:
         return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
+EXACT = Recall(1.0, 1.0, 1.0, 0)
+"""Of an index that finds all of them."""
+
+
 @dataclass(frozen=True)
 class PromisedRecall:
     """What an approximate index promises, and what was measured when it was built."""

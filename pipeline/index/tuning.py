@@ -4,10 +4,12 @@ A query is a row that is not to be found itself. Its true neighbors are searched
 far the centers of their clusters are, and their codes, says from which effort on each is found. So
 one exact search of a photo tells the recall of every effort. As both are distances, what is found
 holds whether few rows or many are nearer than a neighbor, and whatever a condition leaves out.
+(Where only the order of clusters is known, as of Milvus's lists, it holds without conditions.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -27,6 +29,11 @@ RANKS = 30  # of the neighbors of a photo are looked at
 MAX_SHARE = 1 / 16
 """Of the rows that may be neighbors: farther ones are not looked for but exactly."""
 LEVELS = 16  # of distances, each of which takes another effort
+LOSS_SHARES = (1, 1 / 2, 1 / 4)  # of what may be missed: tried until the promise is kept
+
+EffortOf = Callable[[Ids, Ids, int], tuple[F64Matrix, F64Matrix]]
+"""What it takes to find neighbors: (n,) rows, (n, m) others that are among so many nearest → (n, m)
+distances of their codes, and efforts, as `Level` has them."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +43,43 @@ class Pairs:
     distances: F64Vector
     reaches: F64Vector
     """How far the neighbor's code is, for a distance of 1."""
-    centers: F64Vector
-    """How far the center of the neighbor's cluster is."""
+    efforts: F64Vector
+    """From which on the neighbor is looked at."""
 
     def take(self, chosen: Ids) -> Pairs:
         """Return some of them."""
-        return Pairs(self.distances[chosen], self.reaches[chosen], self.centers[chosen])
+        return Pairs(self.distances[chosen], self.reaches[chosen], self.efforts[chosen])
 
 
-def sample_pairs(exact: VectorIndex, probe: ClusterProbe) -> Pairs:
+def tune(
+    with_levels: Callable[[Sequence[Level]], VectorIndex],
+    exact: VectorIndex,
+    pairs: Pairs,
+    promise: float,
+) -> tuple[list[Level], Recall | None]:
+    """Return the least effort whose recall keeps a promise with the lower end of its interval.
+
+    Where only exact answers are sure to keep it, there are no levels, and no recall.
+    """
+    rows = sample_rows(exact.rows)[1]
+    nearest = others(exact, rows, min(K, exact.rows - 1))
+    for share in LOSS_SHARES:
+        levels = choose_levels(pairs, share * (1 - promise))
+        if not levels:
+            break
+        measured = compare(with_levels(levels), rows, nearest)
+        if measured.low >= promise:
+            return levels, measured
+    return [], None
+
+
+def sample_pairs(exact: VectorIndex, effort_of: EffortOf) -> Pairs:
     """Return rows with neighbors of all distances that a new photo's neighbors may have.
 
     There are none where rows are so few that an exact search is as fast.
     """
     counts = [0, *(count for count in NEIGHBORS if count <= MAX_SHARE * exact.rows)]
-    parts = [_pairs(exact, probe, nearer, farther) for nearer, farther in pairwise(counts)]
+    parts = [_pairs(exact, effort_of, nearer, farther) for nearer, farther in pairwise(counts)]
     return Pairs(
         *(
             np.concatenate([np.empty(0), *(getattr(part, field.name) for part in parts)])
@@ -67,14 +96,14 @@ def choose_levels(pairs: Pairs, loss: float) -> list[Level]:
     the last level rows are searched for exactly: `choose_levels(pairs, 0.01)`.
     """
     levels: list[Level] = []
-    radius = 0.0
+    effort = 0.0
     order = np.argsort(pairs.distances, kind="stable")
     parts = [pairs.take(part) for part in np.array_split(order, LEVELS + 1) if len(part)]
     for near, far in pairwise(parts):
-        # And of what is farther than a level, so that the farthest of a level are found as well.
-        radius = max(radius, _quantile(np.concatenate([near.centers, far.centers]), 1 - loss))
+        # Of what is farther than a level, so that the farthest of a level are found as well.
+        effort = max(effort, _quantile(far.efforts, 1 - loss))
         reach = _quantile(np.concatenate([near.reaches, far.reaches]), 1 - loss)
-        levels.append(Level(float(near.distances.max()), radius, reach))
+        levels.append(Level(float(near.distances.max()), effort, reach))
     return levels
 
 
@@ -113,22 +142,23 @@ def others(index: VectorIndex, rows: Ids, k: int) -> Neighbors:
     )
 
 
-def _pairs(exact: VectorIndex, probe: ClusterProbe, nearer: int, farther: int) -> Pairs:
+def _pairs(exact: VectorIndex, effort_of: EffortOf, nearer: int, farther: int) -> Pairs:
     """Pair rows with some of their neighbors, from the one number to the other."""
     rows = sample_rows(exact.rows)[0]
     rows = rows[spread_rows(len(rows), NEIGHBORS[farther])]
     near = others(exact, rows, farther)
     ranks = np.unique(np.geomspace(nearer + 1, farther, RANKS).astype(np.int64)) - 1
     distances, neighbors = near.distances[:, ranks], near.rows[:, ranks]
-    codes, centers = _code_distances(exact, probe, rows, neighbors)
+    codes, efforts = effort_of(rows, neighbors, farther)
     reaches = codes / np.maximum(distances, np.finfo(np.float64).tiny)
-    return Pairs(distances.ravel(), reaches.ravel(), centers.ravel())
+    return Pairs(distances.ravel(), reaches.ravel(), efforts.ravel())
 
 
-def _code_distances(
-    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids
+def code_distances(
+    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids, farther: int
 ) -> tuple[F64Matrix, F64Matrix]:
     """(n,) rows, (n, m) others → (n, m) distances of codes, and of the centers of clusters."""
+    del farther  # their codes are compared one by one
     values, _ = probe.encode(exact.vectors(rows))
     distances = [
         np.linalg.norm(probe.encode(exact.vectors(some))[0].astype(np.float64) - value, axis=1)

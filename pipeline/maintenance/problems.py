@@ -43,6 +43,11 @@ class Problem:
         """What the remedy is for."""
         return Path(self.target or self.where)
 
+    @property
+    def is_mendable(self) -> bool:
+        """Whether `repair` can do what it takes."""
+        return self.remedy not in (Remedy.NONE, Remedy.WAIT)
+
     def __str__(self) -> str:
         target = self.target or "it"
         advice = {

@@ -44,9 +44,7 @@ def repair(config: Config, progress: Progress = SILENT) -> Repair:
     while True:
         done.left = verify(config, progress).problems
         todo = [
-            problem
-            for problem in done.left
-            if problem.remedy not in (Remedy.NONE, Remedy.WAIT) and problem not in done.mended
+            problem for problem in done.left if problem.is_mendable and problem not in done.mended
         ]
         if not todo:
             done.mended = [problem for problem in done.mended if problem not in done.left]

@@ -29,7 +29,7 @@ from pipeline.progress import Progress
 from pipeline.publish.opening import open_catalog
 from pipeline.publish.publication import Publication
 
-_FORMAT = 1  # of collections: part of their names
+_FORMAT = 2  # of collections: part of their names
 
 
 def check_server(config: Config) -> None:

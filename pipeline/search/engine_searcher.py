@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.index import open_build
 from pipeline.index.base import VectorIndex
 from pipeline.index.calibration import read_calibration
-from pipeline.index.milvus import narrowed, serve
+from pipeline.index.milvus import ensure_ready, narrowed, serve
 from pipeline.models.base import EmbeddingModel
 from pipeline.models.store import random_weights_warning
 from pipeline.publish.opening import OpenPublication, open_publication
@@ -110,6 +110,14 @@ class EngineSearcher:
         """Close the index; and the publication, if it was opened for this engine alone."""
         self.index.close()
         self._resources.close()
+
+    def ensure_ready(self) -> None:
+        """Make sure that a server answers for the index, where one searches it.
+
+        Raises:
+            VectorDatabaseError: it does not.
+        """
+        ensure_ready(self.index)
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from pipeline.service.decoding import PhotoDecoder, PixelBudget
 from pipeline.service.fetching import PhotoFetcher
 from pipeline.service.metrics import Metrics
 from pipeline.service.published import PublishedState
+from pipeline.service.readiness import Readiness
 from pipeline.service.thumbnails import Thumbnails
 from pipeline.service.uploads import Uploads
 
@@ -39,6 +40,7 @@ class Resources:
     audits: AuditPages
     uploads: Uploads
     metrics: Metrics
+    readiness: Readiness
 
     @property
     def photo_caching(self) -> str:
@@ -65,6 +67,7 @@ class Resources:
             AuditPages(config),
             Uploads(config.folder / UPLOADS, config.serve.keep_uploads),
             metrics,
+            Readiness(published),
         )
 
     def close(self) -> None:

@@ -17,8 +17,9 @@ async def healthz(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Say that searches are answered, and from which publication."""
+    """Say that searches are answered, and from which publication; or why they are not, by a 503."""
     resources: Resources = request.app.state.resources
+    await resources.readiness.ensure()
     with resources.published.current() as published:
         return reply(published, {"ready": True})
 

@@ -29,6 +29,7 @@ from pipeline.images import ImageLimits, Region
 from pipeline.maintenance import clean, verify
 from pipeline.maintenance.audit import Audit, AuditLimits, Example, Finding, Group
 from pipeline.maintenance.info import BuildInfo, CatalogInfo, EngineInfo, ModelInfo
+from pipeline.maintenance.problems import Problem, Remedy
 from pipeline.report import contact_sheet
 from pipeline.report.contact_sheet import QueryRow, query_sheet
 from pipeline.report.text import cell, size
@@ -352,7 +353,8 @@ def test_what_a_script_needs_to_be_itself_is_kept(capsys: pytest.CaptureFixture[
 def test_problems_and_paths_do_nothing_to_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=[HOSTILE]))
+    problem = Problem("here", HOSTILE)
+    monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=[problem]))
 
     def announced(*_: object, announce: Callable[..., object], **__: object) -> list[clean.Removal]:
         removals = [clean.Removal(Path(HOSTILE), 1)]
@@ -360,11 +362,30 @@ def test_problems_and_paths_do_nothing_to_a_terminal(
         return removals
 
     monkeypatch.setattr(clean, "clean", announced)
-    for command, line in (("verify", PLAIN), ("clean", f"removing {PLAIN} (1 byte)")):
+    shown = f"here: {PLAIN}; run `imgsearch build`"
+    for command, line in (("verify", shown), ("clean", f"removing {PLAIN} (1 byte)")):
         monkeypatch.setattr("sys.argv", ["imgsearch", command])
         with pytest.raises(SystemExit):
             main()
         assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("remedies", "is_advised"),
+    [([Remedy.WAIT], False), ([Remedy.NONE], False), ([Remedy.WAIT, Remedy.BUILD], True)],
+)
+def test_repair_is_advised_where_it_can_mend_something(
+    remedies: list[Remedy],
+    is_advised: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    problems = [Problem("there", "is wrong", remedy) for remedy in remedies]
+    monkeypatch.setattr(verify, "verify", lambda *_: verify.Verdict(problems=problems))
+    monkeypatch.setattr("sys.argv", ["imgsearch", "verify"])
+    with pytest.raises(SystemExit):
+        main()
+    assert ("imgsearch repair" in capsys.readouterr().err) == is_advised
 
 
 def test_bars_show_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

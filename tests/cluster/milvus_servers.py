@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ from pipeline.index.milvus.server import MilvusServer
 
 STARTING = 90  # seconds
 ROLES = ("rootcoord", "datacoord", "querycoord", "indexnode", "datanode", "proxy")
+PORTS = iter(range(10_000 + os.getpid() % 20_000, 32_768))
+"""To listen at. From 32,768 on Linux takes them for connections, also ones that were just free."""
 _BROKER = """
 import time
 from confluent_kafka.admin import AdminClient
@@ -39,9 +41,12 @@ while True:
 
 
 def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """A port that nothing listens at, another one each time."""
+    for port in PORTS:
+        with socket.socket() as listening, suppress(OSError):
+            listening.bind(("", port))
+            return port
+    raise AssertionError("there is no port left")
 
 
 class Standalone:
@@ -82,13 +87,14 @@ class Standalone:
         server.call("list_collections", seconds=2)
         return True
 
-    def run(self, name: str, role: str, port: int | None = None) -> None:
+    def run(self, name: str, role: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         binary = self.folder / "bin" / "milvus"
         environment = os.environ | {
             "DEPLOY_MODE": "STANDALONE" if role == "standalone" else "DISTRIBUTED",
             "LD_LIBRARY_PATH": str(binary.parent),
-            "METRICS_PORT": str(port or free_port()),
+            "METRICS_PORT": str(free_port()),
+            "QUERYNODE_PORT": str(free_port()),  # of which there are several
             "MILVUSCONF": str(self.folder / "configs"),
             "MILVUS_RUN_DIR": str(self.folder / f"run-{name}"),
         }
@@ -115,6 +121,9 @@ class Standalone:
 
     def configure(self, settings: dict[str, dict[str, object]]) -> None:
         settings["log"]["level"] = "warn"
+        for role in ("rootCoord", "dataCoord", "queryCoord", "queryNode", "indexNode", "dataNode"):
+            settings[role] |= {"ip": "127.0.0.1", "port": free_port()}
+        settings["proxy"]["internalPort"] = free_port()
         here, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         etcd = {"name": "one", "data-dir": str(self.folder / "data" / "etcd")}
         etcd |= {"listen-client-urls": here, "advertise-client-urls": here}
@@ -186,8 +195,6 @@ class Cluster(Standalone):
         # Of any broker: far below the 5 MB that the mock keeps of a partition.
         settings["pulsar"]["maxMessageSize"] = 500_000
         settings["rootCoord"]["dmlChannelNum"] = 4
-        for role in ("rootCoord", "dataCoord", "queryCoord", "queryNode", "indexNode", "dataNode"):
-            settings[role] |= {"ip": "127.0.0.1", "port": free_port()}
 
     def _start_others(self, folder: Path) -> list[subprocess.Popen[bytes]]:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,10 @@ import pytest
 from pipeline.catalog.condition_parser import parse
 from pipeline.config import MilvusSettings
 from pipeline.errors import QueryError, VectorDatabaseError
-from pipeline.index import open_index, write_index
+from pipeline.index import open_index, tuning, write_index
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.milvus import checking, narrowed, writing
+from pipeline.index.milvus import collection as describing
 from pipeline.index.milvus import index as searching
 from pipeline.index.milvus.collection import Collection
 from pipeline.index.milvus.columns import Columns
@@ -120,7 +121,7 @@ def test_a_condition_is_pushed_down_where_rows_are_too_many(
     monkeypatch.setattr(searching, "MAX_LIMIT", 250)
     expression = to_expression(parse(where))
     assert expression
-    met = milvus._server.call("query", milvus._collection.name, filter=expression, limit=ROWS)
+    met = milvus._server.call("query", milvus.collection.name, filter=expression, limit=ROWS)
     allowed = np.sort([row["row"] for row in met])
     rest = {row for row in range(ROWS) if meets(where, row)}
     assert rest <= set(allowed.tolist())  # it holds wherever the condition does
@@ -193,14 +194,14 @@ def test_a_collection_with_other_rows_is_not_believed(
     server: MilvusServer, flat: VectorIndex, vectors: F32Matrix, tmp_path: Path
 ) -> None:
     index = written(server, flat)
-    name = index._collection.name
+    name = index.collection.name
     more = {"row": ROWS, "shared": True, "columns": {}, "vector": vectors[9]}
     server.call("insert", name, [more])
     with (
         pytest.raises(VectorDatabaseError, match="301 rows instead of 300"),
         SILENT.task("", None, "") as advance,
     ):
-        writing.write_collection(server, index._collection, flat, columns_of, advance)
+        writing.write_collection(server, index.collection, flat, columns_of, advance)
 
     write_index("flat", tmp_path, ROWS, DIM, [(np.arange(ROWS), vectors[::-1].copy())])
     other = open_index("flat", tmp_path)
@@ -209,24 +210,60 @@ def test_a_collection_with_other_rows_is_not_believed(
         pytest.raises(VectorDatabaseError, match="finds other photos"),
         SILENT.task("", None, "") as advance,
     ):
-        writing.write_collection(server, index._collection, other, columns_of, advance)
-    assert not checking.is_ready(server, index._collection)
+        writing.write_collection(server, index.collection, other, columns_of, advance)
+    assert not checking.is_ready(server, index.collection)
 
 
-def test_a_promise_of_recall_is_kept_and_distances_are_exact(
-    server: MilvusServer, flat: VectorIndex, vectors: F32Matrix
+def test_a_promise_of_recall_is_kept_and_conditions_are_met_exactly(
+    server: MilvusServer,
+    flat: VectorIndex,
+    vectors: F32Matrix,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    index = written(server, flat, promise=0.95)
-    assert index._collection.recall
-    assert index._collection.recall.measured.mean >= 0.95
-    queries = vectors[::3] + np.float32(0.3)
-    for allowed in (None, np.arange(0, ROWS, 2), np.arange(0, ROWS, 29)):
-        found, wanted = index.search(queries, 10, allowed), flat.search(queries, 10, allowed)
-        assert found.rows.shape == wanted.rows.shape
-        assert found_shares(found.distances, wanted.distances).mean() >= 0.95
-        for query, distances, rows in zip(queries, found.distances, found.rows, strict=True):
-            exact = flat.search(query[np.newaxis], 10, rows)
-            np.testing.assert_array_equal(exact.distances[0], distances)
+    # As of a larger collection: levels from near neighbors, and as many lists as it would have.
+    monkeypatch.setattr(tuning, "NEIGHBORS", {16: 100})
+    monkeypatch.setattr(describing, "ROWS_PER_LIST", 1)
+    index = written(server, flat, promise=0.9)
+    levels, recall = index.collection.levels, index.collection.recall
+    assert 1 < levels[-1].lists < index.collection.lists == 68
+    assert recall
+    assert recall.measured.low >= 0.9
+    queries = vectors[::3] + np.float32(0.1)
+    found, wanted = index.search(queries, 10), flat.search(queries, 10)
+    assert 0.9 <= found_shares(found.distances, wanted.distances).mean() < 1
+    for query, distances, rows in zip(queries, found.distances, found.rows, strict=True):
+        exact = flat.search(query[np.newaxis], 10, rows)
+        np.testing.assert_array_equal(exact.distances[0], distances)
+    for allowed in (np.arange(0, ROWS, 2), np.arange(0, ROWS, 29)):
+        assert_same(index, flat, queries, 10, allowed)
+    assert_same(index, flat, queries + np.float32(40), 10)  # farther than any neighbor
+    monkeypatch.setattr(searching, "MAX_ROW_LIST", 5)
+    hats = np.array([row for row in range(ROWS) if kind(row) == "hat"])
+    assert_same(narrowed(index, parse("category = 'hat'")), flat, queries, 10, hats)
+
+
+def test_a_collection_is_loaded_when_its_index_is_made(
+    server: MilvusServer, flat: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = ["Finished", "InProgress"]
+    calls: list[str] = []
+    call = MilvusServer.call
+
+    def slow(self: MilvusServer, method: str, *args: Any, **options: Any) -> Any:
+        calls.append(method)
+        return (
+            {"state": states.pop()}
+            if method == "describe_index"
+            else call(self, method, *args, **options)
+        )
+
+    monkeypatch.setattr(MilvusServer, "call", slow)
+    written(server, flat)
+    assert calls.count("describe_index") == 2
+    assert calls.index("load_collection") > calls.index("describe_index") + 1
+    states.append("Failed")
+    with pytest.raises(VectorDatabaseError, match="has not made the index"):
+        written(server, flat)
 
 
 def test_what_does_not_fit_is_refused_before_it_is_written(flat: VectorIndex) -> None:
@@ -286,7 +323,7 @@ def test_no_query_waits_longer_than_its_time_for_a_connection(
 def test_what_is_wrong_with_a_collection_is_found(
     server: MilvusServer, flat: VectorIndex, harm: str, what: str, is_content: bool
 ) -> None:
-    collection = written(server, flat)._collection
+    collection = written(server, flat).collection
     assert checking.fault_of(server, collection, flat) is None
     filtered = {"filter": "row in [1, 2]"} if harm == "delete" else {}
     server.call(harm, collection.name, **filtered)

@@ -15,7 +15,7 @@ import pytest
 from pipeline.artifacts import MANIFEST, publish
 from pipeline.embeddings.segment import INDEX_FILE
 from pipeline.errors import DamagedArtifactError
-from pipeline.index import cluster_probe, open_index, probing, promised, write_index
+from pipeline.index import cluster_probe, open_index, probing, tuning, write_index
 from pipeline.index.flat import FlatIndex
 from pipeline.index.probing import PROBING_FILE, Level, Probing
 from pipeline.index.promised import PromisedIndex, open_promised, write_promised
@@ -187,7 +187,7 @@ def test_it_is_written_the_same_after_a_crash(
 
     with monkeypatch.context() as patched:
         crash = Mock(side_effect=KeyboardInterrupt)  # after the codes are written
-        patched.setattr(promised, "choose_levels", crash)
+        patched.setattr(tuning, "choose_levels", crash)
         with pytest.raises(KeyboardInterrupt):
             publish_segment()
     assert not segment.exists()
@@ -207,7 +207,7 @@ def test_an_index_without_a_promise_is_exact(photos: tuple[F32, F32], tmp_path: 
         open_index("pruned", tmp_path, exact=False)
 
 
-@pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"radius": 1}]}])
+@pytest.mark.parametrize("change", [{"levels": 3}, {"promise": "x"}, {"levels": [{"effort": 1}]}])
 def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: object) -> None:
     Probing(0.9, [Level(3.0, 100, 2.5)]).save(tmp_path)
     file = tmp_path / PROBING_FILE
@@ -220,7 +220,7 @@ def test_a_file_that_says_something_else_is_damaged(tmp_path: Path, change: obje
 def test_effort_grows_with_the_distance(index: PromisedIndex) -> None:
     levels = index.probing.levels
     assert len(levels) > 1
-    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.radius))
+    assert [*levels] == sorted(levels, key=lambda level: (level.distance, level.effort))
     for at, level in enumerate(levels):
         assert index.probing.level(level.distance) == level
         assert index.probing.level(level.distance * 1.0001) == (*levels, level)[at + 1]

@@ -223,7 +223,7 @@ def test_a_server_that_does_not_answer_is_one_problem(
     shop.build(ITEMS)
     use_milvus(shop, MilvusSettings(uri="http://127.0.0.1:1", timeout=0.2))
     (problem,) = collection_problems(shop.config)
-    assert problem.remedy is Remedy.WAIT
+    assert (problem.remedy, problem.is_mendable) == (Remedy.WAIT, False)
     assert str(problem).startswith("http://127.0.0.1:1: Milvus failed (has_collection)")
     with pytest.raises(VectorDatabaseError):
         clean(shop.config, everything=True)

@@ -9,6 +9,8 @@ float64 and with the vectors of the disk, so that distances are those of `flat` 
     columns       items' columns, as a collection has them
     expression    a condition → what Milvus can filter by
     index         searches
+    steps         what it asks for, and what it finds
+    probing       how far to look, to keep a promise of recall
     writing       insert, flush, index, load
     checking      count, compare
 """
@@ -31,6 +33,16 @@ def serve(
     Closing what is returned closes the index: `serve(config.index.milvus, collection, index)`.
     """
     return index if collection is None else MilvusIndex(MilvusServer(settings), collection, index)
+
+
+def ensure_ready(index: VectorIndex) -> None:
+    """Make sure that Milvus answers for an index, if it searches it: `ensure_ready(index)`.
+
+    Raises:
+        VectorDatabaseError: it does not, or has not loaded it.
+    """
+    if isinstance(index, MilvusIndex):
+        index.ensure_ready()
 
 
 def narrowed(index: VectorIndex, condition: Tree | None) -> VectorIndex:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from math import isqrt
+from typing import Any, NamedTuple, Self
 
 from pipeline.artifacts import Manifest
 from pipeline.index.recall import PromisedRecall, Recall
@@ -11,12 +12,22 @@ from pipeline.index.recall import PromisedRecall, Recall
 ROW, SHARED, COLUMNS, VECTOR = "row", "shared", "columns", "vector"
 """Fields: the row's number, whether it has no columns (`columns.py`), these, and the vector."""
 METRIC = "L2"
-MAX_EF = 32_768  # that Milvus takes
 BYTES_PER_ROW = 256  # in memory, besides vectors, where columns are short
-GRAPH_BYTES = 192  # of a row in HNSW's graph, of 32 neighbors and those of higher levels
 OVERHEAD = 1.2  # what a loaded collection takes, by its own bytes
-FILTERED = 4  # times as many rows to look at, where a filter holds for some
+SEGMENT_BYTES = 512 << 20  # of vectors that Milvus puts into one index
+LISTS_PER_ROOT = 4  # times the square root of the rows of an index: how many lists it has
+ROWS_PER_LIST = 39  # at least, to find the lists with
+ALL_LISTS = 65_536  # the most that Milvus takes
 MAX_STALE = 1000  # rows: with more, a collection is written anew
+
+
+class ListLevel(NamedTuple):
+    """What it takes to find neighbors that are so far away."""
+
+    distance: float
+    """At most."""
+    lists: int
+    """How many lists are looked into, those whose centers are nearest to the query."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +38,9 @@ class Collection:
     rows: int
     dim: int
     promise: float | None = None
-    """Which share of the nearest it finds at least, by HNSW; None: all of them, by FLAT."""
-    effort: float = 0.0
-    """Of HNSW: how many rows to look at (`ef`) for each that is asked for."""
+    """Which share of the nearest it finds at least, by IVF_FLAT; None: all of them, by FLAT."""
+    levels: tuple[ListLevel, ...] = ()
+    """By ascending distances; for what is beyond the last, all lists are looked into."""
     measured: Recall | None = None
     """What it was found to keep of its promise."""
     stale: tuple[int, ...] = ()
@@ -45,25 +56,44 @@ class Collection:
     @property
     def memory(self) -> int:
         """Bytes that it takes in the server, once: each replica takes as many."""
-        graph = 0 if self.promise is None else GRAPH_BYTES
-        return int(OVERHEAD * self.rows * (4 * self.dim + BYTES_PER_ROW + graph))
+        return int(OVERHEAD * self.rows * (4 * self.dim + BYTES_PER_ROW))
+
+    @property
+    def index_rows(self) -> int:
+        """How many rows each of its indexes has at most: Milvus makes one for each segment."""
+        return max(1, min(self.rows, SEGMENT_BYTES // (4 * self.dim)))
+
+    @property
+    def lists(self) -> int:
+        """How many lists an index has at most: FLAT is one, and of a smaller one Milvus makes less.
+
+        With a filter all of them are looked into, which is exact. To judge the filter takes Milvus
+        as long as to compare what meets it; and where few meet it, near lists have none of them.
+        """
+        if self.promise is None:
+            return 1
+        rows = self.index_rows
+        return max(1, min(LISTS_PER_ROOT * isqrt(rows), rows // ROWS_PER_LIST))
+
+    def lists_within(self, distance: float) -> int:
+        """Return how many lists have enough of the neighbors up to a distance."""
+        return next((one.lists for one in self.levels if distance <= one.distance), self.lists)
 
     @property
     def index_parameters(self) -> dict[str, Any]:
         """What Milvus makes its index of."""
         if self.promise is None:
             return {"index_type": "FLAT", "metric_type": METRIC}
-        # With fewer links, filters cut more paths than a longer search makes up for.
-        construction = {"M": 32, "efConstruction": 360}
-        return {"index_type": "HNSW", "metric_type": METRIC, "params": construction}
+        # Not HNSW: however far it looks, filters cut its paths, and no setting of it is exact.
+        params = {"nlist": self.lists}
+        return {"index_type": "IVF_FLAT", "metric_type": METRIC, "params": params}
 
-    def search_parameters(self, limit: int, share: float = 1.0) -> dict[str, Any]:
-        """What a search for `limit` rows is to look at, where a share of all rows is allowed."""
+    def search_parameters(self, lists: int) -> dict[str, Any]:
+        """Tell Milvus how many lists to look into: all of them is exact."""
         if self.promise is None:
             return {"metric_type": METRIC}
-        # As many that are allowed, and more: paths lead past those that are not.
-        ef = max(self.effort, 1) * limit / share * (1 if share == 1.0 else FILTERED)
-        return {"metric_type": METRIC, "params": {"ef": int(min(ef + 1, MAX_EF))}}
+        probed = lists if lists < self.lists else ALL_LISTS  # it may have made more
+        return {"metric_type": METRIC, "params": {"nprobe": probed}}
 
     @classmethod
     def from_dict(cls, content: Manifest) -> Self:
@@ -74,7 +104,7 @@ class Collection:
             int(content["rows"]),
             int(content["dim"]),
             None if promise is None else float(promise),
-            float(content["effort"]),
+            tuple(ListLevel(float(one[0]), int(one[1])) for one in content["levels"]),
             None if measured is None else Recall.from_dict(measured),
             tuple(map(int, content["stale"])),
         )

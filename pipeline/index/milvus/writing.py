@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import VectorDatabaseError
-from pipeline.index.base import F32Matrix, Ids, Neighbors, VectorIndex
+from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.milvus.checking import content_fault, count_fault
 from pipeline.index.milvus.collection import (
     BYTES_PER_ROW,
@@ -18,16 +18,13 @@ from pipeline.index.milvus.collection import (
     Collection,
 )
 from pipeline.index.milvus.columns import Columns, row_blocks
-from pipeline.index.milvus.index import MilvusIndex
+from pipeline.index.milvus.probing import find_levels
 from pipeline.index.milvus.server import MilvusServer
-from pipeline.index.recall import K, Recall, found_shares
-from pipeline.index.tuning import others, sample_rows
 from pipeline.progress import Advance
 
 MESSAGE_BYTES = 16 << 20  # of an insert: Milvus takes 64 MiB
 MAX_ROWS = 4096  # of an insert
-EFFORTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-RECALL_QUERIES = 500  # photos to find the effort with, and as many others to measure it
+INDEX_PAUSE = 0.1  # seconds until Milvus is asked again whether it has made an index
 
 ColumnsOf = Callable[[Ids], Sequence[Columns | None]]
 """Row numbers → what `columns.row_columns` says of them."""
@@ -56,10 +53,11 @@ def write_collection(
         _insert(server, collection, index, columns_of, advance)
         server.call("flush", name)
         _create_index(server, collection)
+    _wait_for_index(server, name)
     server.call("load_collection", name, replica_number=server.settings.replicas)
     _remove_if(count_fault(server, collection), server, collection)
-    if collection.promise is not None:
-        return _with_recall(server, collection, index)
+    if collection.promise is not None and collection.measured is None:
+        collection = find_levels(server, collection, index)
     _remove_if(content_fault(server, collection, index), server, collection)
     return collection
 
@@ -129,8 +127,23 @@ def _create_index(server: MilvusServer, collection: Collection) -> None:
 
     parameters = MilvusClient.prepare_index_params()
     parameters.add_index(VECTOR, index_name=VECTOR, **collection.index_parameters)
-    # Loading waits for it.
     server.call("create_index", collection.name, parameters, sync=False)
+
+
+def _wait_for_index(server: MilvusServer, name: str) -> None:
+    """Wait until the index is made.
+
+    What is loaded before is searched by one that Milvus makes for the meantime. That finds less.
+    """
+    deadline = time.monotonic() + server.settings.publish_timeout
+    while (state := server.call("describe_index", name, VECTOR)["state"]) != "Finished":
+        if state == "Failed" or time.monotonic() > deadline:
+            raise VectorDatabaseError(
+                f"Milvus has not made the index of {name}: {state}",
+                where=server.settings.uri,
+                hint="see what its log says, and run `imgsearch build` again",
+            )
+        time.sleep(INDEX_PAUSE)
 
 
 def _check_memory(server: MilvusServer, collection: Collection) -> None:
@@ -147,30 +160,6 @@ def _check_memory(server: MilvusServer, collection: Collection) -> None:
             where=settings.uri,
             hint="add query nodes, or use an engine with shorter vectors",
         )
-
-
-def _with_recall(server: MilvusServer, collection: Collection, index: VectorIndex) -> Collection:
-    """Find the least effort that keeps the promise, unless it is known; and measure its recall."""
-    found_with, measured_with = sample_rows(collection.rows, RECALL_QUERIES)
-    efforts = [collection.effort] if collection.effort else EFFORTS
-    nearest = others(index, found_with, min(K, collection.rows - 1))
-    for effort in efforts:
-        one = replace(collection, effort=effort)
-        recall = _recall(server, one, found_with, nearest, index)
-        if (recall.high if collection.effort else recall.low) >= (one.promise or 0):
-            nearest = others(index, measured_with, min(K, collection.rows - 1))
-            measured = _recall(server, one, measured_with, nearest, index)
-            return replace(one, measured=measured)
-    fault = f"finds {recall} of the nearest, {one.promise} are promised"
-    raise _removed(fault, server, collection)
-
-
-def _recall(
-    server: MilvusServer, collection: Collection, rows: Ids, nearest: Neighbors, index: VectorIndex
-) -> Recall:
-    k = nearest.rows.shape[1]
-    found = others(MilvusIndex(server, collection, index), rows, k)
-    return Recall.of(found_shares(found.distances, nearest.distances), max(k, 1))
 
 
 def _remove_if(fault: str | None, server: MilvusServer, collection: Collection) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipeline.index.bounds import RESIDUAL_COPIES
 from pipeline.index.calibration import MAX_QUERIES
 from pipeline.index.code_filter import SAMPLE_ROWS, Clustering
+from pipeline.index.milvus.collection import Collection
 from pipeline.index.pruned import max_code_length
 from pipeline.index.sizes import IndexSize, index_size
 from pipeline.maintenance.plan.speeds import EngineSpeed, Speeds
@@ -28,8 +29,8 @@ TUNING_QUERIES = 4700  # exact ones, to find how far to look, and to measure the
 TUNING_VECTORS = 520_000  # that are compared in float64 for that
 MILVUS_TRIP = 3e-3  # seconds to a server and back
 MILVUS_INSERT = 2e7  # bytes a second
-MILVUS_GRAPH_ROW = 1.5e-3  # seconds of a core to put a vector into HNSW's graph
-MILVUS_HOPS = 1500  # vectors that a search of the graph compares
+MILVUS_LISTS = 16  # that a search with a promise of recall looks into, of each of its indexes
+MILVUS_SAMPLE = 256  # vectors for each list, by which they are found
 MILVUS_SPREAD = 2.0
 
 
@@ -97,8 +98,11 @@ def index_seconds(size: IndexSize, recall: float | None, speeds: Speeds) -> floa
 
 def milvus_seconds(size: IndexSize, recall: float | None, speeds: Speeds) -> float:
     """Return how long a Milvus server takes to hold an index, after it is written here."""
-    graph = size.rows * MILVUS_GRAPH_ROW / speeds.cores if recall is not None else 0.0
-    return index_seconds(size, None, speeds) + size.vectors / MILVUS_INSERT + graph
+    one = Collection("", size.rows, size.dim, recall)
+    compared = CLUSTER_ITERATIONS * min(MILVUS_SAMPLE * one.lists, one.index_rows) + one.index_rows
+    flops = 2.0 * compared * one.lists * size.dim * size.rows / one.index_rows
+    sorting = flops / speeds.cluster_flops / speeds.cores if recall is not None else 0.0
+    return index_seconds(size, None, speeds) + size.vectors / MILVUS_INSERT + sorting
 
 
 def exact_query(size: IndexSize, speeds: Speeds) -> QueryTime:
@@ -129,8 +133,9 @@ def milvus_query(size: IndexSize, recall: float | None, speeds: Speeds, machines
     """
     compared, parts = size.vectors / speeds.scan_bytes, machines * speeds.cores
     if recall is not None:
-        compared = min(MILVUS_HOPS, size.rows) * 4 * size.dim / speeds.compare_bytes
-        parts = 1
+        one = Collection("", size.rows, size.dim, recall)
+        share = min(1.0, (MILVUS_LISTS + one.lists**2 / one.index_rows) / one.lists)
+        compared *= share  # some lists, and the centers of all
     return QueryTime(MILVUS_TRIP + compared, MILVUS_SPREAD * (MILVUS_TRIP + compared / parts))
 
 
