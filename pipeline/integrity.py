@@ -15,17 +15,18 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Any, Self
 
 from pipeline.artifacts import (
     MANIFEST,
     Manifest,
     damaged,
     open_file,
+    publish,
     read_file,
     read_manifest,
     read_sealed,
@@ -40,6 +41,7 @@ CHECKED = "checked.json"
 """In a published folder: which of its large files were compared with their checksums, and when."""
 MIN_REMEMBERED_BYTES = 2**18  # smaller files are sooner read than looked up
 _SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock that dates it
+_TICK_NS = 20 * 10**6  # of such a clock, unless it is a slow one
 
 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -170,6 +172,42 @@ def note_compared(
         remembered = {**_remembered(path.parent), path.name: _proof(sha256, status)}
         with contextlib.suppress(OSError):
             write_sealed(path.parent / CHECKED, remembered)
+
+
+def settled_status(descriptor: int) -> os.stat_result:
+    """The status of a file that was just written, once any further change has another time.
+
+    So that what is read from now on need not be read again by whoever opens it next.
+    """
+    age = time.time_ns() - os.fstat(descriptor).st_ctime_ns
+    time.sleep(max(0, min(_TICK_NS, _TICK_NS - age)) / 10**9)
+    return os.fstat(descriptor)
+
+
+def note_written(path: Path, sha256: str, status: os.stat_result) -> None:
+    """Remember that a file had this checksum when it was read after `settled_status`."""
+    is_exact = status.st_ctime_ns % 10**6  # else the file system's clock is a slow one
+    note_compared(path, sha256, status, settled_ns=_TICK_NS if is_exact else None)
+
+
+@contextlib.contextmanager
+def publish_compared(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
+    """Like `artifacts.publish`, which compares all files: of large ones that is remembered.
+
+    So whoever opens them next need not read them whole.
+    """
+    with publish(folder, content) as aside:
+        yield aside
+        large = [path for path in aside.iterdir() if path.stat().st_size >= MIN_REMEMBERED_BYTES]
+        statuses = {path.name: _settled_file(path) for path in large}
+    manifest = read_manifest(folder)
+    for name, status in statuses.items():
+        note_written(folder / name, published_sha256(folder, manifest, name), status)
+
+
+def _settled_file(path: Path) -> os.stat_result:
+    with open_file(path) as file:
+        return settled_status(file.fileno())
 
 
 def _proof(sha256: str, status: os.stat_result) -> list[str | int]:

@@ -18,6 +18,7 @@ from pipeline.integrity import (
     check_published,
     damaged_files,
     drop_file,
+    publish_compared,
     read_current,
     read_published,
 )
@@ -131,6 +132,22 @@ def test_a_large_file_is_compared_once(
         check_published(folder, manifest, "data")
         check_published(folder, manifest, "other")
     assert compared == ["data", "other"]
+
+
+def test_what_was_compared_as_it_was_published_is_not_read_again(
+    tmp_path: Path, compared: list[str]
+) -> None:
+    with publish_compared(tmp_path / "new", {}) as aside:
+        (aside / "data").write_bytes(DATA)
+        (aside / "other").write_bytes(b"other")
+    manifest = read_manifest(tmp_path / "new")
+    check_published(tmp_path / "new", manifest, "data")
+    assert compared == []
+    flip(tmp_path / "new" / "data")
+    with pytest.raises(DamagedArtifactError):
+        check_published(tmp_path / "new", manifest, "data")
+    check_published(tmp_path / "new", manifest, "other")
+    assert compared == ["data"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
