@@ -142,6 +142,21 @@ def test_where_nothing_can_be_kept_conditions_are_answered(
         check(catalog, items)
 
 
+def test_what_was_kept_is_read_anew_when_it_is_prepared_and_not_by_a_query(
+    tmp_path: Path, states: list[tuple[int, Items]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, before), (last, items) = states[0], states[-1]
+    with opened(tmp_path / "shop", first, tmp_path / "one") as catalog:
+        check(catalog, before)
+    carry_columns(tmp_path / "one", tmp_path / "two")
+    monkeypatch.setattr("pipeline.catalog.column_store.MAX_CHANGED", 0)
+    with opened(tmp_path / "shop", last, tmp_path / "two") as catalog:
+        catalog.columns.prepare()
+    monkeypatch.setattr(ColumnStore, "_read_all", lambda *_: pytest.fail("a query read a column"))
+    with opened(tmp_path / "shop", last, tmp_path / "two") as catalog:
+        check(catalog, items)
+
+
 def test_ids_with_gaps_have_their_groups(tmp_path: Path) -> None:
     with Catalog(tmp_path, create=True) as catalog:
         for key in "abc":
