@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import compared as comparisons
 from pipeline import integrity
 from pipeline.artifacts import Manifest, publish, read_manifest
+from pipeline.compared import CHECKED
 from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import (
-    CHECKED,
     Watch,
     check_published,
     damaged_files,
@@ -82,8 +83,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         compare(self)
 
     monkeypatch.setattr(integrity._WatchedFile, "_compare", noted)
+    monkeypatch.setattr(comparisons, "MIN_REMEMBERED_BYTES", 0)
     monkeypatch.setattr(integrity, "MIN_REMEMBERED_BYTES", 0)
-    monkeypatch.setattr(integrity, "_SETTLED_NS", -(10**18))
+    monkeypatch.setattr(comparisons, "_SETTLED_NS", -(10**18))
     return names
 
 
@@ -181,7 +183,7 @@ def test_what_is_remembered_may_be_lost(
 def test_a_file_that_was_just_written_is_not_remembered(
     folder: Path, manifest: Manifest, compared: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(integrity, "_SETTLED_NS", 10**11)
+    monkeypatch.setattr(comparisons, "_SETTLED_NS", 10**11)
     check_published(folder, manifest, "data")
     check_published(folder, manifest, "data")
     assert compared == ["data", "data"]

@@ -33,15 +33,10 @@ from pipeline.catalog.ledger_blocks import (
     hash_blocks,
     held,
 )
+from pipeline.compared import note_compared, note_written, settled_status, was_compared
 from pipeline.config.schema import LEDGER, LEDGER_COPY, LEDGER_SEAL
 from pipeline.errors import DamagedArtifactError
-from pipeline.integrity import (
-    CHANGED,
-    note_compared,
-    note_written,
-    settled_status,
-    was_compared,
-)
+from pipeline.integrity import CHANGED
 
 _PATIENCE = 1.0  # seconds to wait for readers; if in vain, the next run leaves the checksums
 
