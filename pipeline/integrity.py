@@ -14,32 +14,34 @@ import contextlib
 import hashlib
 import os
 import re
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Any, Self
 
 from pipeline.artifacts import (
     MANIFEST,
     Manifest,
     damaged,
     open_file,
+    publish,
     read_file,
     read_manifest,
-    read_sealed,
     remove,
     sha256_file,
     write_sealed,
 )
+from pipeline.compared import (
+    MIN_REMEMBERED_BYTES,
+    note_compared,
+    note_written,
+    settled_status,
+    was_compared,
+)
 from pipeline.errors import DamagedArtifactError
 
 CHANGED = "its content has changed"
-CHECKED = "checked.json"
-"""In a published folder: which of its large files were compared with their checksums, and when."""
-MIN_REMEMBERED_BYTES = 2**18  # smaller files are sooner read than looked up
-_SETTLED_NS = 2 * 10**9  # a file may change twice within one tick of the clock that dates it
 
 
 def read_published(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -150,40 +152,24 @@ class _WatchedFile:
             raise damaged(self._path, CHANGED)
 
 
-def was_compared(path: Path, sha256: str, status: os.stat_result) -> bool:
-    """Whether it is remembered that a file, which has this status now, had this checksum."""
-    is_large = status.st_size >= MIN_REMEMBERED_BYTES
-    return is_large and _remembered(path.parent).get(path.name) == _proof(sha256, status)
+@contextlib.contextmanager
+def publish_compared(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
+    """Like `artifacts.publish`, which compares all files: of large ones that is remembered.
 
-
-def note_compared(
-    path: Path, sha256: str, status: os.stat_result, settled_ns: int | None = None
-) -> None:
-    """Remember that a file had this checksum, and this status before it was compared.
-
-    Not if it has changed within the last `settled_ns` nanoseconds: it could change once more
-    without another time. Where nothing may be written, files are compared each time.
+    So whoever opens them next need not read them whole.
     """
-    settled_ns = _SETTLED_NS if settled_ns is None else settled_ns
-    is_settled = time.time_ns() - status.st_ctime_ns > settled_ns
-    if status.st_size >= MIN_REMEMBERED_BYTES and is_settled:
-        remembered = {**_remembered(path.parent), path.name: _proof(sha256, status)}
-        with contextlib.suppress(OSError):
-            write_sealed(path.parent / CHECKED, remembered)
+    with publish(folder, content) as aside:
+        yield aside
+        large = [path for path in aside.iterdir() if path.stat().st_size >= MIN_REMEMBERED_BYTES]
+        statuses = {path.name: _settled_file(path) for path in large}
+    manifest = read_manifest(folder)
+    for name, status in statuses.items():
+        note_written(folder / name, published_sha256(folder, manifest, name), status)
 
 
-def _proof(sha256: str, status: os.stat_result) -> list[str | int]:
-    """A checksum, and what changes whenever a file is written to or replaced."""
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    return [sha256, status.st_dev, status.st_ino, status.st_size, *times]
-
-
-def _remembered(folder: Path) -> Manifest:
-    """File name → its checksum and its identity when that was compared."""
-    try:
-        return read_sealed(folder / CHECKED)
-    except (DamagedArtifactError, OSError):
-        return {}  # the files are compared again
+def _settled_file(path: Path) -> os.stat_result:
+    with open_file(path) as file:
+        return settled_status(file.fileno())
 
 
 def read_current(file: Path) -> str | None:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import compared as comparisons
 from pipeline import integrity
 from pipeline.artifacts import Manifest, publish, read_manifest
+from pipeline.compared import CHECKED
 from pipeline.errors import DamagedArtifactError
 from pipeline.integrity import (
-    CHECKED,
     Watch,
     check_published,
     damaged_files,
     drop_file,
+    publish_compared,
     read_current,
     read_published,
 )
@@ -81,8 +83,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         compare(self)
 
     monkeypatch.setattr(integrity._WatchedFile, "_compare", noted)
+    monkeypatch.setattr(comparisons, "MIN_REMEMBERED_BYTES", 0)
     monkeypatch.setattr(integrity, "MIN_REMEMBERED_BYTES", 0)
-    monkeypatch.setattr(integrity, "_SETTLED_NS", -(10**18))
+    monkeypatch.setattr(comparisons, "_SETTLED_NS", -(10**18))
     return names
 
 
@@ -133,6 +136,22 @@ def test_a_large_file_is_compared_once(
     assert compared == ["data", "other"]
 
 
+def test_what_was_compared_as_it_was_published_is_not_read_again(
+    tmp_path: Path, compared: list[str]
+) -> None:
+    with publish_compared(tmp_path / "new", {}) as aside:
+        (aside / "data").write_bytes(DATA)
+        (aside / "other").write_bytes(b"other")
+    manifest = read_manifest(tmp_path / "new")
+    check_published(tmp_path / "new", manifest, "data")
+    assert compared == []
+    flip(tmp_path / "new" / "data")
+    with pytest.raises(DamagedArtifactError):
+        check_published(tmp_path / "new", manifest, "data")
+    check_published(tmp_path / "new", manifest, "other")
+    assert compared == ["data"]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_large_file_that_changes_is_compared_again(
     folder: Path, manifest: Manifest, compared: list[str], damage: Damage
@@ -164,7 +183,7 @@ def test_what_is_remembered_may_be_lost(
 def test_a_file_that_was_just_written_is_not_remembered(
     folder: Path, manifest: Manifest, compared: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(integrity, "_SETTLED_NS", 10**11)
+    monkeypatch.setattr(comparisons, "_SETTLED_NS", 10**11)
     check_published(folder, manifest, "data")
     check_published(folder, manifest, "data")
     assert compared == ["data", "data"]

@@ -15,10 +15,15 @@ from pipeline.catalog.column_values import ColumnValues, Ids
 _SHA256, _LENGTH = 32, 8  # bytes
 
 
+Query = tuple[str, dict[str, str]]
+"""SQL for the value of a column of `items`, and the parameters that it binds."""
+
+
 @dataclass(frozen=True)
 class KeptColumn:
     """A column as a generation of the ledger had it."""
 
+    query: Query
     generation: int
     ids: Ids
     """(n,) int64: the items, ascending."""
@@ -35,7 +40,7 @@ def write_column(path: Path, kept: KeptColumn) -> None:
     """
     values = kept.values
     parts = {"generation": kept.generation, "numbers": values.numbers, "texts": values.texts}
-    head = json.dumps({**parts, "items": len(kept.ids)}).encode()
+    head = json.dumps({**parts, "items": len(kept.ids), "query": kept.query}).encode()
     length = len(head).to_bytes(_LENGTH, "little")
     ids, codes = kept.ids.astype("<i8").tobytes(), values.codes.astype("<i4").tobytes()
     data = b"".join((length, head, ids, codes))
@@ -57,4 +62,7 @@ def read_column(path: Path) -> KeptColumn | None:
     ids = np.frombuffer(data, "<i8", head["items"])
     codes = np.frombuffer(data, "<i4", head["items"], offset=ids.nbytes)
     values = ColumnValues(codes.astype(np.int32), head["numbers"], head["texts"])
-    return KeptColumn(head["generation"], ids.astype(np.int64), values)
+    if "query" not in head:  # as an earlier version of this program wrote it
+        return None
+    sql, parameters = head["query"]
+    return KeptColumn((sql, parameters), head["generation"], ids.astype(np.int64), values)

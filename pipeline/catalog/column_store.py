@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import digest
-from pipeline.catalog.column_files import KeptColumn, read_column, write_column
+from pipeline.catalog.column_files import KeptColumn, Query, read_column, write_column
 from pipeline.catalog.column_values import NO_VALUE, TRUE, ColumnValues, Ids
 from pipeline.catalog.generations import Generations
 from pipeline.catalog.ledger import Rows
@@ -39,8 +39,6 @@ MAX_CHANGED = 0.02  # where more than this share of the items has changed, all a
 MAX_REMEMBERED = 8  # conditions whose items are
 PAGE_SIZE = 10_000  # rows that are read at a time
 
-Query = tuple[str, dict[str, str]]
-"""SQL for the value of a column of `items`, and the parameters that it binds."""
 _STATE: Query = ("state", {})
 _NAMES: Query = ("(SELECT json_group_array(key) FROM json_each(metadata) WHERE type <> 'null')", {})
 
@@ -121,9 +119,15 @@ class ColumnStore:
         return items
 
     def prepare(self) -> None:
-        """Keep what every condition needs, if the items are many."""
+        """Keep what every condition needs, and what was kept of columns, if the items are many.
+
+        So queries need not read a column anew because much has changed since it was kept.
+        """
         if len(self.ids) >= self._min_items:
             _ = self.names
+            for file in sorted(self._folder.glob("*.column")) if self._folder else ():
+                if kept := read_column(file):
+                    self._current(kept.query, kept)
 
     def places(self, items: Ids) -> Ids:
         """(m,) ids of items → (m,): their places in a column; of other numbers, n."""
@@ -148,10 +152,17 @@ class ColumnStore:
 
     def _read(self, query: Query) -> KeptColumn:
         """Read a column from its file and what changed since, or else from all rows."""
-        file = None if self._folder is None else self._folder / f"{digest(query)}.column"
-        if file and (kept := read_column(file)) and (updated := self._updated(query, kept)):
+        file = self._file(query)
+        return self._current(query, read_column(file) if file else None)
+
+    def _file(self, query: Query) -> Path | None:
+        return None if self._folder is None else self._folder / f"{digest(query)}.column"
+
+    def _current(self, query: Query, kept: KeptColumn | None) -> KeptColumn:
+        """Bring what was kept of a column up to date, or else read it, and keep it."""
+        if kept and (updated := self._updated(query, kept)):
             return updated
-        read = self._read_all(query)
+        read, file = self._read_all(query), self._file(query)
         if file and len(read.ids) >= self._min_items:
             with contextlib.suppress(OSError):  # where nothing may be written, it is read each time
                 write_column(file, read)
@@ -166,7 +177,7 @@ class ColumnStore:
         )
         ids = array("q")
         values = ColumnValues.of(_cells(rows, ids))
-        return KeptColumn(self._ledger.generation, np.array(ids, np.int64), values)
+        return KeptColumn(query, self._ledger.generation, np.array(ids, np.int64), values)
 
     def _updated(self, query: Query, kept: KeptColumn) -> KeptColumn | None:
         """Bring a column up to this generation; None if it has to be read anew."""
@@ -190,7 +201,7 @@ class ColumnStore:
         places = np.searchsorted(ids, found)
         if len(found) < len(changed) or not np.array_equal(ids[places], found):
             return None
-        return KeptColumn(generation, ids, kept.values.changed(places, cells, len(ids)))
+        return KeptColumn(query, generation, ids, kept.values.changed(places, cells, len(ids)))
 
     def _changed_since(self, generation: int) -> Ids:
         if generation not in self._changed:

@@ -11,12 +11,14 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.catalog.like import like_pattern
+from pipeline.catalog.joined_texts import JoinedTexts
+from pipeline.catalog.like import Parts, like_pattern, pattern_parts
 from pipeline.catalog.values import Value, canonical
 
 AnyValue = TypeVar("AnyValue", int | float, str)
@@ -26,6 +28,7 @@ Ids = npt.NDArray[np.int64]
 Truth = npt.NDArray[np.int8]
 FALSE, UNKNOWN, TRUE = np.int8(0), np.int8(1), np.int8(2)
 NO_VALUE = -1
+MIN_JOINED = 10_000  # values: fewer are sooner matched one by one
 
 _ORDERS: dict[Operator, tuple[np.int8, np.int8, np.int8]] = {
     "=": (FALSE, TRUE, FALSE),
@@ -112,10 +115,27 @@ class ColumnValues:
         return truth
 
     def like(self, pattern: str, escape: str | None = None) -> Truth:
-        """Match the texts of all values: `column.like("tit%")`, see `like_pattern`."""
-        match = like_pattern(pattern, escape).match
-        matches = [match(text) is not None for text in (*map(str, self.numbers), *self.texts)]
-        return np.append(np.where(matches, TRUE, FALSE), UNKNOWN).astype(np.int8)
+        """Match the texts of all values: `column.like("tit%")`, see `like.py`."""
+        parts = pattern_parts(pattern, escape)
+        truth = np.append(np.full(len(self.numbers) + len(self.texts), FALSE), UNKNOWN)
+        if parts is not None:
+            truth[:-1][self._is_like(parts)] = TRUE
+        return truth
+
+    def _is_like(self, parts: Parts) -> npt.NDArray[np.bool_]:
+        """(d,): whether the text of each value is like a pattern."""
+        if len(self.numbers) + len(self.texts) >= MIN_JOINED and self._joined.can_match(parts):
+            return self._joined.like(parts)
+        match = like_pattern(parts).match
+        return np.array([match(text) is not None for text in self._all_texts], np.bool_)
+
+    @property
+    def _all_texts(self) -> list[str]:
+        return [*map(str, self.numbers), *self.texts]
+
+    @cached_property
+    def _joined(self) -> JoinedTexts:
+        return JoinedTexts(self._all_texts)
 
     def changed(self, places: Ids, cells: Sequence[Value | None], items: int) -> Self:
         """Return the column with other values at some places, and of so many items.

@@ -31,6 +31,8 @@ from pipeline.images import ImageLimits
 from pipeline.progress import SILENT, Advance, Progress
 from pipeline.sources.base import Offer, Skipped, Source, SourceItem
 
+MAX_KEPT = 1000  # items that differ; where there are more, the source is read once more for them
+
 AnyOffer = TypeVar("AnyOffer", bound=Offer)
 Find = Callable[[Iterable[Offer]], Iterator[SourceItem]]
 Records = Mapping[str, ImageRecord]
@@ -112,8 +114,10 @@ def ingest(
                 source = _follow(source, catalog, moves)
                 look.clear()
                 differing = run.compare(look, source.items(), source.total)
-            if differing:
+            if differing is None:
                 run.write(look.differing_again, source.items(), source.total)
+            elif differing:
+                run.write(_items, differing, len(differing))
         return _finish(look, catalog, version, root_of(source))
 
 
@@ -178,6 +182,10 @@ def _counted(offers: Iterable[AnyOffer], advance: Advance) -> Iterator[AnyOffer]
             advance(1)
 
 
+def _items(offers: Iterable[Offer]) -> Iterator[SourceItem]:
+    return (offer for offer in offers if isinstance(offer, SourceItem))
+
+
 @dataclass(frozen=True)
 class _Run:
     """One ingest: what is common to its passes over the source."""
@@ -188,10 +196,22 @@ class _Run:
     progress: Progress
     batch_size: int
 
-    def compare(self, look: Look, offers: Iterable[Offer], total: int | None) -> int:
-        """Compare what is offered with the ledger; return how many items may differ."""
+    def compare(
+        self, look: Look, offers: Iterable[Offer], total: int | None
+    ) -> list[SourceItem] | None:
+        """Compare what is offered with the ledger; return the items that may differ.
+
+        None if they are many, or hold photos.
+        """
+        kept: list[SourceItem] | None = []
         with self.progress.task("comparing", total, "items") as advance:
-            return sum(1 for _ in look.differing(_counted(offers, advance)))
+            for item in look.differing(_counted(offers, advance)):
+                holds_photo = any(photo.data is not None for photo in item.photos)
+                if kept is None or holds_photo or len(kept) == MAX_KEPT:
+                    kept = None
+                else:
+                    kept.append(item)
+        return kept
 
     def write(self, find: Find, offers: Iterable[Offer], total: int | None) -> None:
         """Inspect the photos of what `find` finds to differ, and write it, a batch at a time."""

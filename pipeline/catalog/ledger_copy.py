@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -34,12 +33,12 @@ from pipeline.catalog.ledger_blocks import (
     hash_blocks,
     held,
 )
+from pipeline.compared import note_compared, note_written, settled_status, was_compared
 from pipeline.config.schema import LEDGER, LEDGER_COPY, LEDGER_SEAL
 from pipeline.errors import DamagedArtifactError
-from pipeline.integrity import CHANGED, note_compared, was_compared
+from pipeline.integrity import CHANGED
 
 _PATIENCE = 1.0  # seconds to wait for readers; if in vain, the next run leaves the checksums
-_TICK_NS = 20 * 10**6  # a file may change twice within one tick of the clock that dates it
 
 
 @contextmanager
@@ -144,7 +143,7 @@ def _finish(folder: Path, seal: Manifest | None, changed: Pages | None) -> None:
     if not file.is_file() or not _is_complete(file):
         return
     with held(file) as descriptor:
-        status = _settled(descriptor)
+        status = settled_status(descriptor)
         if seal is None or changed is None:
             blocks = hash_blocks(descriptor)
             _copy(descriptor, folder / LEDGER_COPY)
@@ -153,18 +152,7 @@ def _finish(folder: Path, seal: Manifest | None, changed: Pages | None) -> None:
             _update_copy(descriptor, folder / LEDGER_COPY, seal, changed)
     content = {"blocks": blocks, "bytes": status.st_size, "is_current": True}
     write_sealed(folder / LEDGER_SEAL, content)
-    is_exact = status.st_ctime_ns % 10**6  # else the file system's clock is a slow one
-    note_compared(file, _sha256(blocks), status, settled_ns=_TICK_NS if is_exact else None)
-
-
-def _settled(descriptor: int) -> os.stat_result:
-    """The state of a file that was just written, once any further change has another time.
-
-    So that what is read now need not be read again by whoever opens it next.
-    """
-    age = time.time_ns() - os.fstat(descriptor).st_ctime_ns
-    time.sleep(max(0, min(_TICK_NS, _TICK_NS - age)) / 10**9)
-    return os.fstat(descriptor)
+    note_written(file, _sha256(blocks), status)
 
 
 def _blocks(descriptor: int, sealed: list[str], changed: set[int]) -> list[str]:

@@ -19,18 +19,23 @@ Hashes = npt.NDArray[np.uint8]
 
 
 def parse_matrix(path: Path, data: bytes, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Parse the matrix of that type that was read from a `.npy` file.
+    """Return the matrix of that type in what was read from a `.npy` file, without a copy of it.
 
     Raises:
         DamagedArtifactError: the file holds something else.
     """
+    head = io.BytesIO(data)
     try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+        np.lib.format.read_magic(head)
+        shape, is_fortran, stored = np.lib.format.read_array_header_1_0(head)
     except (ValueError, EOFError) as error:
         raise damaged(path, "it is not an array") from error
-    if array.dtype != dtype or array.ndim != 2:
+    if stored != dtype or len(shape) != 2:
         raise damaged(path, "it has another shape or type")
-    return array
+    try:
+        return np.ndarray(shape, stored, data, head.tell(), order="F" if is_fortran else "C")
+    except TypeError as error:
+        raise damaged(path, "it is truncated") from error
 
 
 def to_hashes(photos: bytes) -> Hashes:

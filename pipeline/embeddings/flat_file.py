@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,11 @@ def write_flat(path: Path, rows: int, dim: int, parts: Iterable[tuple[Ids, F32Ma
         file.write(_HEADER.pack(b"IxF2", dim, rows, 1 << 20, 1 << 20, 1, _L2, rows * dim))
         file.truncate(_HEADER.size + rows * dim * 4)
         for part_rows, vectors in parts:
-            for row, vector in zip(part_rows.tolist(), vectors, strict=True):
-                file.seek(_HEADER.size + row * dim * 4)
-                file.write(vector.astype("<f4").tobytes())
+            # Where rows that follow each other end: such are written at once.
+            ends = np.flatnonzero(np.diff(part_rows, append=-2) != 1) + 1
+            for start, end in pairwise([0, *ends.tolist()]):
+                file.seek(_HEADER.size + int(part_rows[start]) * dim * 4)
+                file.write(np.ascontiguousarray(vectors[start:end], "<f4").data)
 
 
 class FlatFile:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import digest, publish
+from pipeline.artifacts import digest
 from pipeline.embeddings.arrays import F32Matrix, Hashes, Ids
 from pipeline.embeddings.segment import (
     CHECKSUMS_FILE,
@@ -24,7 +24,7 @@ from pipeline.embeddings.store import EmbeddingStore
 from pipeline.index import write_index
 from pipeline.index.room import check_disk, check_memory
 from pipeline.index.sizes import index_size
-from pipeline.integrity import is_whole
+from pipeline.integrity import is_whole, publish_compared
 from pipeline.progress import Advance
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -64,7 +64,7 @@ class Sealer:
         if not is_whole(folder):
             self._check_room(len(hashes))
             runtimes = self.vectors.runtimes(hashes)  # which the name does not depend on
-            with publish(folder, {**content, "runtimes": runtimes}) as aside:
+            with publish_compared(folder, {**content, "runtimes": runtimes}) as aside:
                 self._write(aside, content, arrays)
         return self.segments.open(folder.name)
 

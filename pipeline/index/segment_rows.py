@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.embeddings.arrays import Hashes, Ids, Mask, to_hashes
 from pipeline.embeddings.segment import Segment
+
+AnyArray = TypeVar("AnyArray", Hashes, Ids)
 
 NOBODY = -1  # instead of an item, in a build's changes: the row's photo is shown no more
 
@@ -32,7 +35,7 @@ class SegmentRows:
     @classmethod
     def of(cls, segments: Sequence[Segment], changes: Ids) -> SegmentRows:
         """Apply changes, as `changes_since` returns them, to what segments say of themselves."""
-        hashes = np.concatenate([to_hashes(b""), *(one.hashes for one in segments)])
+        hashes = joined([one.hashes for one in segments], to_hashes(b""))
         starts = row_starts(segments)[:-1]
         zeros = [one.without_direction + at for one, at in zip(segments, starts, strict=True)]
         is_changed = np.zeros(len(hashes), np.bool_)
@@ -84,8 +87,16 @@ def row_starts(segments: Sequence[Segment]) -> list[int]:
 def sealed_ids(segments: Sequence[Segment]) -> Ids:
     """(m, 2): (row, item id), sorted; who showed the rows of segments when they were sealed."""
     starts = row_starts(segments)[:-1]
-    ids = [one.ids + np.array([at, 0]) for one, at in zip(segments, starts, strict=True)]
-    return np.concatenate([np.empty((0, 2), np.int64), *ids])
+    ids = [
+        one.ids + np.array([at, 0]) if at else one.ids
+        for one, at in zip(segments, starts, strict=True)
+    ]
+    return joined(ids, np.empty((0, 2), np.int64))
+
+
+def joined(parts: Sequence[AnyArray], nothing: AnyArray) -> AnyArray:
+    """Return matrices as one: a single one as it is, which may hold millions of rows."""
+    return parts[0] if len(parts) == 1 else np.concatenate([nothing, *parts])
 
 
 def changes_since(sealed: Ids, now: Ids, is_candidate: Mask) -> Ids:

@@ -11,13 +11,14 @@ import numpy as np
 
 from pipeline.artifacts import damaged, open_file, read_sealed
 from pipeline.catalog.pixel_files import PixelFile
+from pipeline.compared import CHECKED
 from pipeline.embeddings.segment import SegmentStore
 from pipeline.embeddings.store import EmbeddingStore, read_shard
 from pipeline.engine import Engine
 from pipeline.errors import DamagedArtifactError
 from pipeline.index import open_build
 from pipeline.index.builds import SEGMENTS, Build
-from pipeline.integrity import CHANGED, CHECKED, damaged_files, read_current
+from pipeline.integrity import CHANGED, damaged_files, read_current
 from pipeline.maintenance import photo_items
 from pipeline.maintenance.photo_items import PhotoItems
 from pipeline.maintenance.problems import Problem, Remedy, Verdict, problem_of, trying, trying_all

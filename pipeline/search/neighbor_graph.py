@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import replacing
+from pipeline.concurrency import cores, ordered_map
 from pipeline.errors import QueryError
 from pipeline.progress import SILENT, Progress
 from pipeline.search.engine_searcher import EngineSearcher
@@ -28,13 +29,16 @@ def neighbor_blocks(
 ) -> Iterator[list[tuple[int, list[RankedItem]]]]:
     """Yield every item of the index with its k nearest others, in blocks, by ascending id.
 
-    for block in neighbor_blocks(searcher, 3): ...
+    Each core searches for a block: one search takes one core (`index.vectors.import_faiss`).
+
+        for block in neighbor_blocks(searcher, 3): ...
     """
     items, rows = searcher.build.ids[np.lexsort(searcher.build.ids.T)].T[::-1]
     ids, starts = np.unique(items, return_index=True)
     ends = np.append(starts[1:], len(items))
     ranking = Ranking(searcher.index, searcher.build, SearchFilter())
-    for first in range(0, len(ids), block_size):
+
+    def search(first: int) -> list[tuple[int, list[RankedItem]]]:
         block = slice(first, first + block_size)
         begin = starts[first]
         vectors = searcher.index.vectors(rows[begin : ends[block][-1]])
@@ -44,7 +48,10 @@ def neighbor_blocks(
                 ids[block].tolist(), starts[block], ends[block], strict=True
             )
         ]
-        yield list(zip(ids[block].tolist(), ranking.rank(queries, k), strict=True))
+        return list(zip(ids[block].tolist(), ranking.rank(queries, k), strict=True))
+
+    workers = cores()
+    yield from ordered_map(search, range(0, len(ids), block_size), workers, ahead=workers)
 
 
 def write_graph(

@@ -100,22 +100,24 @@ class FolderSource:
         read = self.metadata and self.path / expand(self.metadata.file)
         yield from (other for other in contents.left_out if self.path / other.path != read)
         yield from contents.mount_points
-        for relative in contents.photos:
-            photo = SourcePhoto(path_text(relative), self.path / relative)
-            yield from self._items_of(relative, photo)
+        for relative in contents.ordered:
+            yield from self._items_of(relative)
         if self._rows:
             yield from self._without_photo(self._rows)
             yield from self._rows.skipped
 
-    def _items_of(self, relative: Path, photo: SourcePhoto) -> Iterator[SourceItem]:
+    def _items_of(self, relative: str) -> Iterator[SourceItem]:
+        path = self.path / relative
+        photo = SourcePhoto(path_text(relative), path)
         if self._rows is None:
-            category = relative.parent.name or self._name
-        elif relative in self._described:
-            yield from self._rows.items(self._described[relative], photo.uri, (photo,))
+            parent = relative.rpartition("/")[0]
+            category = parent.rpartition("/")[2] or self._name
+        elif (row_key := self._described.get(Path(relative))) is not None:
+            yield from self._rows.items(row_key, photo.uri, (photo,))
             return
         else:
             category = ""
-        name, remark = path_text(relative.stem), "" if self._rows is None else NO_ROW
+        name, remark = path_text(path.stem), "" if self._rows is None else NO_ROW
         yield SourceItem(photo.uri, name, path_text(category), (photo,), remark=remark)
 
     def _without_photo(self, rows: _MetadataRows) -> Iterator[SourceItem]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import digest
+from pipeline.artifacts import digest, sha256_file
 from pipeline.config import TableSettings, expand
 from pipeline.errors import SourceError, SourceGoneError
 from pipeline.sources.base import Skipped, SourceItem, SourcePhoto
@@ -35,7 +35,6 @@ class TableSource:
 
     path: Path
     settings: TableSettings
-    version: str  # of the file as it was when it was opened, and of how it is read
     max_row_chars: int = MAX_ROW_CHARS  # a longer row of a CSV file is unreadable
 
     @classmethod
@@ -54,8 +53,15 @@ class TableSource:
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise SourceError(kind, where=path, hint="set source.path to a CSV or Parquet file")
-        read_as = settings.model_dump(mode="json")
-        return cls(path, settings, digest([str(path), status.st_size, status.st_mtime_ns, read_as]))
+        return cls(path, settings)
+
+    @property
+    def version(self) -> str | None:
+        """Of the bytes of the file, whenever they were written, and of how it is read."""
+        if not self.path.is_file():
+            return None  # `items` says so; the other end of a FIFO would notice a look into it
+        read_as = self.settings.model_dump(mode="json")
+        return digest([str(self.path), sha256_file(self.path), read_as])
 
     @property
     def total(self) -> int | None:

@@ -53,10 +53,15 @@ class FolderContents:
     mount_points: list[MountPoint]
 
     @cached_property
+    def ordered(self) -> list[str]:
+        """The same in natural order."""
+        # The order of a directory differs between machines, and ids and splits follow it.
+        return sorted(self.paths, key=natural_key)
+
+    @cached_property
     def photos(self) -> list[Path]:
-        """Relative to the folder, in natural order."""
-        # Sorted: the order of a directory differs between machines, and ids and splits follow it.
-        return [Path(path) for path in sorted(self.paths, key=natural_key)]
+        """The same in natural order, as paths."""
+        return list(map(Path, self.ordered))
 
     @cached_property
     def version(self) -> str | None:
@@ -110,7 +115,10 @@ def photos_below(folder: Path) -> list[Path]:
 
 def path_text(path: str | Path) -> str:
     """Name a path in valid text: on Linux a file name may be any bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = os.fspath(path)
+    if text.isascii():
+        return text
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 class TreeWalk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 
 from pipeline.catalog.catalog import Catalog, ImageRecord, State
 from pipeline.catalog.column_store import ColumnStore, carry_columns
+from pipeline.catalog.column_values import TRUE, ColumnValues
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
-from pipeline.catalog.like import like_pattern
+from pipeline.catalog.joined_texts import JoinedTexts
+from pipeline.catalog.like import pattern_parts
 from pipeline.errors import QueryError
 
 PHOTO = ImageRecord("p", State.AVAILABLE, path="p", sha256=b"p")
@@ -139,6 +142,21 @@ def test_where_nothing_can_be_kept_conditions_are_answered(
         check(catalog, items)
 
 
+def test_what_was_kept_is_read_anew_when_it_is_prepared_and_not_by_a_query(
+    tmp_path: Path, states: list[tuple[int, Items]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, before), (last, items) = states[0], states[-1]
+    with opened(tmp_path / "shop", first, tmp_path / "one") as catalog:
+        check(catalog, before)
+    carry_columns(tmp_path / "one", tmp_path / "two")
+    monkeypatch.setattr("pipeline.catalog.column_store.MAX_CHANGED", 0)
+    with opened(tmp_path / "shop", last, tmp_path / "two") as catalog:
+        catalog.columns.prepare()
+    monkeypatch.setattr(ColumnStore, "_read_all", lambda *_: pytest.fail("a query read a column"))
+    with opened(tmp_path / "shop", last, tmp_path / "two") as catalog:
+        check(catalog, items)
+
+
 def test_ids_with_gaps_have_their_groups(tmp_path: Path) -> None:
     with Catalog(tmp_path, create=True) as catalog:
         for key in "abc":
@@ -148,14 +166,32 @@ def test_ids_with_gaps_have_their_groups(tmp_path: Path) -> None:
         assert numbers.tolist() == [2, 1, -3, -51, 0]
 
 
-def test_like_means_what_sqlite_means_by_it() -> None:
+@pytest.mark.parametrize("letters", ["aAbBÉé%_!\n", "aAbB%_!\n"], ids=["any", "ASCII"])
+def test_like_means_what_sqlite_means_by_it(letters: str) -> None:
     rng, database = random.Random(0), sqlite3.connect(":memory:")
-    for _ in range(4000):
+    database.execute("CREATE TABLE texts (text)")
+    texts = ["".join(rng.choices(letters, k=rng.randint(0, 8))) for _ in range(300)]
+    database.executemany("INSERT INTO texts VALUES (?)", [(text,) for text in texts])
+    joined = JoinedTexts(texts)
+    for _ in range(400):
         pattern = "".join(rng.choices("aAbé%_!\n%", k=rng.randint(0, 7)))
-        text = "".join(rng.choices("aAbBÉé%_!\n", k=rng.randint(0, 8)))
         escape = rng.choice([None, "!", "%", "_", "a"])
-        query = "SELECT ? LIKE ?" + ("" if escape is None else " ESCAPE ?")
-        bound = (text, pattern) if escape is None else (text, pattern, escape)
-        (expected,) = database.execute(query, bound).fetchone()
-        found = like_pattern(pattern, escape).match(text) is not None
-        assert found == bool(expected), (pattern, text, escape)
+        query = "SELECT text LIKE ?" + ("" if escape is None else " ESCAPE ?")
+        bound = (pattern,) if escape is None else (pattern, escape)
+        expected = [bool(row[0]) for row in database.execute(f"{query} FROM texts", bound)]
+        column = ColumnValues(np.zeros(0, np.int32), [], texts)
+        assert (column.like(pattern, escape)[:-1] == TRUE).tolist() == expected, (pattern, escape)
+        parts = pattern_parts(pattern, escape)
+        if parts is not None and joined.can_match(parts):
+            assert joined.like(parts).tolist() == expected, (pattern, escape)
+        else:
+            assert parts is None or (letters[4] == "É" and "_" in pattern)
+
+
+def test_many_values_are_matched_all_at_once() -> None:
+    column = ColumnValues.of([*range(12_000), *(f"Kind {number}" for number in range(12_000))])
+    for pattern, expected in {"%11_": r"11.\Z", "kind 1%9": r"(?i)kind 1.*9\Z", "": r"\Z"}.items():
+        search = re.compile(expected).search if pattern[:1] == "%" else re.compile(expected).match
+        found = [value for value in map(str, column.values) if search(value)]
+        values = np.array(list(map(str, column.values)))
+        assert values[column.like(pattern)[:-1] == TRUE].tolist() == found

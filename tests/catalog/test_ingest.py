@@ -594,7 +594,25 @@ def test_a_source_that_cannot_be_read_to_its_end_changes_nothing(market: Market)
     assert dump(market.catalog) == before
 
 
-def test_a_failed_run_removes_nothing_and_the_next_run_continues(market: Market) -> None:
+def test_a_source_of_which_little_differs_is_read_once(market: Market) -> None:
+    for name, color in {"a.png": RED, "b.png": RED, "c.png": (0, 9, 0)}.items():
+        market.paint(name, color)
+    market.offer_files("a.png", "b.png")
+    market.paint("b.png", BLUE)
+    items = [SourceItem(name, name, "", (market.file(name),)) for name in ("b.png", "c.png")]
+    ingest(Breaking(items, readings=1), market.catalog, LIMITS)
+    assert {key: market.state(key)[0] for key in market.ids()} == {
+        "a.png": "removed",
+        "b.png": "available",
+        "c.png": "available",
+    }
+    assert market.shown()[0] == ("b.png", hashlib.sha256(png(BLUE)).digest())
+
+
+def test_a_failed_run_removes_nothing_and_the_next_run_continues(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.catalog.ingest.MAX_KEPT", 20)  # so that the source is read again
     names = [f"{n}.png" for n in range(30)]
     for n, name in enumerate(names):
         market.paint(name, (n, n, n))

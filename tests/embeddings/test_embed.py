@@ -59,12 +59,16 @@ def run(
     return embed("color", lambda: nullcontext(made), shop.catalog, store, shard_size=shard_size)
 
 
+def photos_of(shard: Shard) -> list[bytes]:
+    return [photo.tobytes() for photo in shard.hashes]
+
+
 def vectors(store: EmbeddingStore) -> dict[bytes, Color]:
     """Every photo's vector, as a color."""
     pairs = [
         (photo, tuple(int(number) for number in row[:3]))
         for shard in store.shards()
-        for photo, row in zip(shard.photos, shard.vectors(), strict=True)
+        for photo, row in zip(photos_of(shard), shard.vectors(), strict=True)
     ]
     assert len({photo for photo, _ in pairs}) == len(pairs), "a photo was embedded twice"
     return dict(pairs)  # type: ignore[arg-type]
@@ -73,7 +77,7 @@ def vectors(store: EmbeddingStore) -> dict[bytes, Color]:
 def in_order(shop: Shop, store: EmbeddingStore) -> list[Shard]:
     """The shards, in the order of their photos in the catalog."""
     photos = [photo.sha256 for photo in shop.catalog.photos()]
-    return sorted(store.shards(), key=lambda shard: photos.index(shard.photos[0]))
+    return sorted(store.shards(), key=lambda shard: photos.index(photos_of(shard)[0]))
 
 
 def breaks(shop: Shop, number: int, how: str = "gone") -> None:
@@ -105,7 +109,7 @@ def test_every_photo_gets_its_vector_in_full_shards(
     assert vectors(store) == BY_PHOTO
     photos = [photo.sha256 for photo in shop.catalog.photos()]
     shards = in_order(shop, store)
-    assert [photo for shard in shards for photo in shard.photos] == photos
+    assert [photo for shard in shards for photo in photos_of(shard)] == photos
     whole, rest = divmod(11, shard_size)
     sizes = [shard_size] * whole + [rest] * bool(rest)
     assert [shard.vectors().shape for shard in shards] == [(n, 5) for n in sizes]
@@ -174,7 +178,7 @@ def test_photos_that_are_decoded_already_are_not_read(shop: Shop, store: Embeddi
         photo.path.unlink()
     assert run(shop, store, decoded=decoded) == EmbedReport(already=0, embedded=11, failed=0)
     assert vectors(store) == BY_PHOTO
-    assert [photo for shard in in_order(shop, store) for photo in shard.photos] == [
+    assert [photo for shard in in_order(shop, store) for photo in photos_of(shard)] == [
         photo.sha256 for photo in photos
     ]
 
@@ -285,7 +289,7 @@ def test_whichever_shards_are_there_the_others_are_made_as_ever(
     for shard, is_lost in zip(shards, lost, strict=True):
         if is_lost:
             shard.file.with_suffix(".json").unlink()
-    model, rows = ColorModel(), [len(s.photos) for s, x in zip(shards, lost, strict=True) if x]
+    model, rows = ColorModel(), [len(s.hashes) for s, x in zip(shards, lost, strict=True) if x]
     report = run(shop, store, model)
     assert tree(store.folder) == undisturbed
     assert sum(model.batches) == report.embedded == sum(rows), "no shard was made twice"
@@ -372,7 +376,7 @@ def test_whatever_fails_the_others_get_their_vectors(
     assert report == EmbedReport(0, 11 - len(broken), len(broken))
     good = [photo for number, photo in enumerate(photos) if number not in broken]
     assert vectors(store) == {photo: BY_PHOTO[photo] for photo in good}
-    assert all(len(shard.photos) for shard in store.shards())
+    assert all(len(shard.hashes) for shard in store.shards())
     assert list(shop.catalog.photo_item_pairs()) == [(p, photos.index(p) + 1) for p in good]
 
 
