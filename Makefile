@@ -38,6 +38,9 @@ query: $(STAMP)  ## Find what looks like a photo: make query IMAGE=photo.jpg
 	@test -n "$(IMAGE)" || { echo "which photo? make query IMAGE=photo.jpg"; exit 2; }
 	$(BIN)/imgsearch query $(SETTINGS) "$(IMAGE)"
 
+# Where this is set, each of the processes that tests start compiles the same modules anew.
+test test-browser test-cluster soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP)  ## Run the tests
 	$(BIN)/pytest -n 2 --ignore=tests/browser --ignore=tests/cluster
 

@@ -160,10 +160,11 @@ def test_random_weights_give_way_to_the_file_that_was_missing(
 def taught(root: Path, **teacher: object) -> Config:
     config = settings(root, **teacher)
     guide = {"teacher": ENGINE, "neighbors": 2, "components": 4}
+    guide |= {"hog": 0, "foreground_mask": 0, "lab_histogram": 0}
     pupil = AutoencoderSettings.model_validate(
         {
             "type": "autoencoder",
-            "architecture": "descriptor",
+            "architecture": "strided",
             "input_size": 32,
             "training": {"batch_size": 4, "epochs": 2, "distillation": guide},
         }

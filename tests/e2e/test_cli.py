@@ -15,7 +15,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.cli import main
 from pipeline.cli.commands import app
 from pipeline.config import Config, load_config
 from pipeline.engine import Engine
@@ -23,6 +22,7 @@ from pipeline.index.builds import BuildStore
 from pipeline.maintenance.audit import AuditLimits
 from pipeline.report.text import counted
 from pipeline.search.engine_searcher import open_engine
+from tests.e2e.conftest import Command
 
 COMMANDS = (
     *("ingest", "download", "train", "embed", "index", "build"),
@@ -44,20 +44,11 @@ COMMANDS = (
 
 
 @pytest.fixture
-def run(
-    settings_file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> object:
-    """Run one command in this process; return its exit code, stdout and stderr."""
+def run(settings_file: Path, command: Command) -> object:
+    """Run one command on the catalog that is built; return its exit code, stdout and stderr."""
 
     def run(*arguments: object, config: Path | None = settings_file) -> tuple[int, str, str]:
-        given = [str(argument) for argument in arguments]
-        settings = ["--config", str(config)] if config else []
-        monkeypatch.setattr(sys, "argv", ["imgsearch", *given, *settings])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capfd.readouterr()
-        code = exit_.value.code
-        return (code if isinstance(code, int) else 0), out, err
+        return command(*arguments, *(["--config", config] if config else []))
 
     return run
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from itertools import pairwise
@@ -25,7 +25,9 @@ from pipeline.config import load_config
 from pipeline.maintenance.verify import verify
 from pipeline.search.engine_searcher import open_engine
 from tests.download.photo_server import Expected, PhotoServer, draw, mixed
+from tests.e2e.conftest import Command
 
+Run = Callable[..., tuple[str, str]]
 IMGSEARCH = (sys.executable, "-c", "from pipeline.cli import main; main()")
 REPOSITORY = Path(__file__).parents[2]
 URLS, KILLS = 1000, 2
@@ -78,11 +80,16 @@ def start(settings: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def run(settings: Path, *words: str) -> tuple[str, str]:
-    process = start(settings, *words)
-    out, talk = process.communicate(timeout=LONGEST)
-    assert process.returncode == 0, talk
-    return out, talk
+@pytest.fixture
+def run(command: Command) -> Run:
+    """Run a command that must succeed, in this process; return what it prints."""
+
+    def run(settings: Path, *words: str) -> tuple[str, str]:
+        code, out, talk = command(*words, "--config", settings)
+        assert code == 0, talk
+        return out, talk
+
+    return run
 
 
 def ledger(settings: Path, columns: str = "uri, state, reason") -> list[tuple[str, ...]]:
@@ -92,39 +99,6 @@ def ledger(settings: Path, columns: str = "uri, state, reason") -> list[tuple[st
 
 def as_rows(expected: Sequence[Expected]) -> list[tuple[str, ...]]:
     return [(one.url, one.state, one.reason) for one in expected]
-
-
-@pytest.mark.soak
-def test_urls_end_within_their_deadlines_and_add_up(
-    soak: bool, tmp_path: Path, server: PhotoServer
-) -> None:
-    expected = mixed(server, SOAK_URLS if soak else URLS, seed=1)
-    settings = write_table(tmp_path / "shop", [one.url for one in expected])
-    run(settings, "ingest")
-    out, talk = run(settings, "download")
-    assert ledger(settings) == as_rows(expected)
-    states = Counter(one.state for one in expected)
-    assert f"{len(expected):,} images = {states['available']:,} available + " in out
-    assert f"+ {states['rejected']:,} rejected (" in out
-    assert "MB" in talk
-    assert "--retry-failed" in talk
-
-    folder = load_config(settings).folder
-    facts = json.loads((folder / "download.json").read_text())
-    reasons = Counter((one.state, one.reason) for one in expected)
-    assert reasons == {
-        (state, reason): count
-        for state, counts in facts["counts"].items()
-        for reason, count in counts.items()
-    }
-    page = (folder / "download.md").read_text()
-    assert f"| failed | HTTP 404 | {reasons['failed', 'HTTP 404']} |" in page
-    assert "| 169.254.169.254 | forbidden address |" in page
-
-    asked = len(server.requests)
-    again, _ = run(settings, "download")
-    assert again == out
-    assert len(server.requests) == asked
 
 
 def finished(settings: Path) -> dict[str, dict[str, Any]]:
@@ -151,7 +125,9 @@ def kill_after(settings: Path, photos: int, total: int) -> None:
 
 
 @pytest.mark.soak
-def test_kills_change_nothing(soak: bool, tmp_path: Path, server: PhotoServer) -> None:
+def test_urls_end_within_their_deadlines_and_add_up_however_often_it_is_killed(
+    soak: bool, tmp_path: Path, server: PhotoServer, run: Run
+) -> None:
     urls, count = (SOAK_URLS, SOAK_KILLS) if soak else (URLS, KILLS)
     expected = mixed(server, urls, seed=1)
     settings = write_table(tmp_path / "shop", [one.url for one in expected])
@@ -170,7 +146,7 @@ def test_kills_change_nothing(soak: bool, tmp_path: Path, server: PhotoServer) -
             if row["path"]:
                 data = (folder / row["path"]).read_bytes()
                 assert hashlib.sha256(data).digest() == row["sha256"]
-    run(settings, "download")
+    out, talk = run(settings, "download")
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     now = finished(settings)
     assert {url: now[url] for url in ended} == ended
@@ -185,10 +161,35 @@ def test_kills_change_nothing(soak: bool, tmp_path: Path, server: PhotoServer) -
         *ledger_files,
         *paths,
     }
+    check_report(expected, folder, out, talk)
+
+    asked = len(server.requests)
+    again, _ = run(settings, "download")
+    assert again == out
+    assert len(server.requests) == asked
+
+
+def check_report(expected: Sequence[Expected], folder: Path, out: str, talk: str) -> None:
+    """What is printed and written adds up."""
+    states = Counter(one.state for one in expected)
+    assert f"{len(expected):,} images = {states['available']:,} available + " in out
+    assert f"+ {states['rejected']:,} rejected (" in out
+    assert "MB" in talk
+    assert "--retry-failed" in talk
+    facts = json.loads((folder / "download.json").read_text())
+    reasons = Counter((one.state, one.reason) for one in expected)
+    assert reasons == {
+        (state, reason): count
+        for state, counts in facts["counts"].items()
+        for reason, count in counts.items()
+    }
+    page = (folder / "download.md").read_text()
+    assert f"| failed | HTTP 404 | {reasons['failed', 'HTTP 404']} |" in page
+    assert "| 169.254.169.254 | forbidden address |" in page
 
 
 def test_the_articles_settings_take_a_table_to_two_indexes(
-    tmp_path: Path, server: PhotoServer
+    tmp_path: Path, server: PhotoServer, run: Run
 ) -> None:
     """Kaggle's columns and its mess; small networks stand in for the article's."""
     heading = ["uniq_id", "product_name", "product_category_tree", "image", "retail_price"]
@@ -239,12 +240,12 @@ def test_the_articles_settings_take_a_table_to_two_indexes(
 
 
 def test_a_build_without_one_photo_says_why_and_what_it_counted(
-    tmp_path: Path, server: PhotoServer
+    tmp_path: Path, server: PhotoServer, command: Command
 ) -> None:
     settings = write_table(tmp_path / "shop", [server.url(f"status/{n}?is=410") for n in range(3)])
-    process = start(settings, "build", "--set", "engines={autoencoder: {type: autoencoder}}")
-    out, talk = process.communicate(timeout=300)
-    assert process.returncode == 1
+    engines = "engines={autoencoder: {type: autoencoder}}"
+    code, out, talk = command("build", "--set", engines, "--config", settings)
+    assert code == 1
     assert out == ""
     assert "3 items offered = 3 pending" in talk
     assert "3 images = 3 failed (3 HTTP 410)" in talk
@@ -252,21 +253,22 @@ def test_a_build_without_one_photo_says_why_and_what_it_counted(
     assert "no photo could be had (3 HTTP 410); see download.md" in error
 
 
-def test_a_table_that_cannot_be_read_changes_nothing(tmp_path: Path, server: PhotoServer) -> None:
+def test_a_table_that_cannot_be_read_changes_nothing(
+    tmp_path: Path, server: PhotoServer, command: Command, run: Run
+) -> None:
     settings = write_table(tmp_path / "shop", [server.url("photo/1")])
     run(settings, "ingest")
     before, _ = run(settings, "info")
     table = tmp_path / "shop" / "table.csv"
     table.write_text(table.read_text().replace("id,url", "number,url"))
-    process = start(settings, "ingest")
-    _, talk = process.communicate(timeout=300)
-    assert process.returncode == 1
+    code, _, talk = command("ingest", "--config", settings)
+    assert code == 1
     assert "no column 'id'" in talk
     assert run(settings, "info")[0] == before
     assert "did not finish" not in before
 
 
-def test_a_table_without_urls_has_nothing_to_download(tmp_path: Path) -> None:
+def test_a_table_without_urls_has_nothing_to_download(tmp_path: Path, run: Run) -> None:
     settings = write_table(tmp_path / "shop", [])
     run(settings, "ingest")
     out, talk = run(settings, "download")

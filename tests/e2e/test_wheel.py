@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.onnx_file.test_onnx_file import encoder
+
 REPOSITORY = Path(__file__).parents[2]
 TINY = (
-    "source={type: sample, photos: 6, near_duplicates: 0, size: 48, seed: 3}"
-    " engines={mobilenet: {type: pretrained, network: MobileNet, weights: random,"
-    " include_top: false, layer: conv_pw_1_relu, pooling: avg, input_size: 32}}"
+    "source={{type: sample, photos: 6, near_duplicates: 0, size: 48, seed: 3}}"
+    " engines={{colors: {{type: onnx, file: {file}, mean: [0, 0, 0], std: [1, 1, 1],"
+    " output: vector}}}}"
 )
 
 
@@ -50,6 +52,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 def test_the_installed_program_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     installed, folder = tmp_path / "installed", tmp_path / "empty"
     folder.mkdir()
+    tiny = TINY.format(file=encoder(tmp_path / "colors.onnx"))
     pip("install", wheel, "--no-deps", "--target", installed)
     environment = {**os.environ, "PYTHONPATH": str(installed)}
 
@@ -64,11 +67,11 @@ def test_the_installed_program_works_in_an_empty_folder(wheel: Path, tmp_path: P
     imgsearch = installed / "bin/imgsearch"
     assert run(imgsearch, "--version").startswith("imgsearch ")
     assert "# Every setting of the built-in settings." in run(imgsearch, "config")
-    assert "6 items offered = 6 available" in run(imgsearch, "ingest", "--set", TINY)
-    run(imgsearch, "build", "--set", TINY)
+    assert "6 items offered = 6 available" in run(imgsearch, "ingest", "--set", tiny)
+    run(imgsearch, "build", "--set", tiny)
     photo = next(folder.glob("indexes/sample/images/*/*.*"))
-    answer = json.loads(run(imgsearch, "query", photo, "--json", "--set", TINY))
-    assert len(answer["engines"]["mobilenet"]["hits"]) == 3
+    answer = json.loads(run(imgsearch, "query", photo, "--json", "--set", tiny))
+    assert len(answer["engines"]["colors"]["hits"]) == 3
     assert [path.name for path in folder.iterdir()] == ["indexes"]
-    run(imgsearch, "audit", "--html", "audit.html", "--set", TINY)
+    run(imgsearch, "audit", "--html", "audit.html", "--set", tiny)
     assert (folder / "audit.html").stat().st_size > 1_000

@@ -142,14 +142,14 @@ def test_a_dtype_policy_ends_with_its_block() -> None:
     assert keras.config.dtype_policy() == before
 
 
-def test_loading_training_and_fetching_leave_the_host_as_it_was(tmp_path: Path) -> None:
-    """In one process, because loading TensorFlow takes long."""
+def test_the_host_is_left_as_it_was_and_two_devices_train_as_one(tmp_path: Path) -> None:
+    """In one process, because loading TensorFlow takes long; two CPUs stand for two GPUs."""
     code = """
 import json, os, random, sys
 from pathlib import Path
 import numpy as np
 environment = dict(os.environ)
-from pipeline.config import PretrainedSettings, TrainingSettings
+from pipeline.config import AugmentSettings, PretrainedSettings, TrainingSettings
 from pipeline.models import pretrained
 from pipeline.models.autoencoder.fit import Examples, Fit
 from pipeline.models.keras_runtime import keras, tf
@@ -160,6 +160,8 @@ keras.layers, tf.Tensor
 loaded = dict(os.environ)
 names = environment.keys() | loaded.keys()
 changed = {name for name in names if environment.get(name) != loaded.get(name)}
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 keras.config.set_dtype_policy("mixed_float16")
 random.seed(3), np.random.seed(3)
 before = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
@@ -169,26 +171,45 @@ def network():
     x = keras.layers.Dense(2)(keras.layers.Flatten()(image))
     return keras.Model(image, keras.layers.Reshape((8, 8, 3))(keras.layers.Dense(192)(x)))
 
-photos = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
-fit = Fit("ae", network, TrainingSettings(batch_size=2, epochs=1), Path(sys.argv[1], "fit"), SILENT)
-trained, _ = fit.run(Examples(photos[:4]), Examples(photos[4:]))
+photos = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), np.uint8)
+
+def fit(training, name):
+    run = Fit("ae", network, training, Path(sys.argv[1], name), SILENT)
+    return run.run(Examples(photos[:16]), Examples(photos[16:]))
+
+trained, _ = fit(TrainingSettings(batch_size=8, epochs=1), "fit")
 settings = PretrainedSettings(
     type="pretrained", network="MobileNet", weights="random", include_top=False,
     layer="conv_pw_1_relu", pooling="avg", input_size=32,
 )
 folder = pretrained.fetch("m", settings, ModelStore(Path(sys.argv[1], "model")))
-network = pretrained.load_encoder(folder)
+encoder = pretrained.load_encoder(folder)
 after = random.getstate(), np.random.get_state()[1].tolist(), keras.config.dtype_policy().name
 from tensorflow.python.framework import config
-print(json.dumps([
+host = [
     keras.backend.backend(),
     sorted(changed - {"TF2_BEHAVIOR", "KMP_DUPLICATE_LIB_OK"}),
     before == after,
     config.is_op_determinism_enabled(),
     trained.compute_dtype,
-    network.compute_dtype,
-]))
+    encoder.compute_dtype,
+]
+
+plain = AugmentSettings(flip=False, shift=0, zoom=0, noise=0)
+training = TrainingSettings(
+    batch_size=8, epochs=3, learning_rate=0.001, schedule="constant", augment=plain
+)
+devices = tf.config.list_logical_devices("CPU")
+losses = []
+for count in (1, 2):
+    tf.config.list_logical_devices = lambda kind: devices[:count]
+    _, history = fit(training, str(count))
+    losses.append([history.loss, history.val_loss])
+print(json.dumps([host, losses]))
 """
     code = code.replace("sys.argv[1]", repr(str(tmp_path)))
-    found = json.loads(run(code, KERAS_BACKEND="jax"))
-    assert found == ["tensorflow", [], True, False, "float32", "float32"]
+    host, losses = json.loads(run(code, KERAS_BACKEND="jax"))
+    assert host == ["tensorflow", [], True, False, "float32", "float32"]
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-4)
+    assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
+    assert losses[0][0][2] < losses[0][0][0]

@@ -23,7 +23,7 @@ from pipeline.images import ImageLimits
 from pipeline.report import charts
 from pipeline.report.data import ReportData, TrainingHistory, report_data
 from pipeline.report.page import report_page
-from tests.engines import Fair, Opener, Thing, open_fair
+from tests.engines import Fair, Opener, Thing, fairs, open_fair
 from tests.maintenance.test_audit_page import HOSTILE, Page
 from tests.report.test_data import toys
 
@@ -58,11 +58,12 @@ def look(fair: Fair, options: EvaluationOptions = QUICK) -> Report:
     return drawn(report_data(fair.config, options))
 
 
-@pytest.fixture
-def found(open_fair: Opener) -> ReportData:
-    fair = open_fair("color", "mixed")
-    fair.build(toys(count=30))
-    return report_data(fair.config)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    with fairs(tmp_path_factory.mktemp("fair")) as open_:
+        fair = open_("color", "mixed")
+        fair.build(toys(count=30))
+        return report_data(fair.config)
 
 
 def test_the_page_stands_alone_and_runs_one_script_of_its_own(found: ReportData) -> None:

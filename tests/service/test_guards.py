@@ -19,7 +19,7 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from pipeline.config import Config
-from pipeline.service import server, uploads
+from pipeline.service import guards, server, uploads
 from pipeline.service.clients import RateLimit, client_of
 from pipeline.service.guards import BodyGuard
 from pipeline.service.tokens import hash_token, new_token
@@ -141,7 +141,10 @@ def send(
     return answer, sent
 
 
-def test_a_body_that_is_too_large_is_not_read_to_its_end(fair: Fair) -> None:
+def test_a_body_that_is_too_large_is_not_read_to_its_end(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "DRAIN_SECONDS", 0.2)
     with running(small(fair.config)) as client:
         answer, _ = send(client.port, {"Content-Length": "10000000000"}, b"")
         assert answer.startswith(b"HTTP/1.1 413 ")
@@ -181,7 +184,10 @@ def test_a_refusal_is_sent_and_then_what_still_comes_is_read(
     assert (end.get("body", b""), end.get("more_body", False), after) == (b"", False, reads)
 
 
-def test_a_body_that_is_sent_too_slowly_is_given_up(fair: Fair) -> None:
+def test_a_body_that_is_sent_too_slowly_is_given_up(
+    fair: Fair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "DRAIN_SECONDS", 0.2)
     with running(small(fair.config, body_timeout=0.3)) as client:
         answer, _ = send(client.port, {"Content-Length": "1000"}, b"begin")
         assert answer.startswith(b"HTTP/1.1 408 ")

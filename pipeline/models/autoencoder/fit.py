@@ -98,14 +98,16 @@ class Fit:
             checkpoint = Checkpoint(self.folder)
             history = self._resume(checkpoint, loss.model)
             targets = (train.targets, val.targets)
-            train_step, val_step = compile_steps(loss, strategy, self.training, *targets)
+            val_order = val.arrange(np.arange(len(val.photos)), batch)
+            val_batches = val.batches(val_order, batch)
+            train_step, val_step = compile_steps(
+                loss, strategy, self.training, *targets, val_batches.element_spec
+            )
             photos = self._photos_per_epoch(train)
             left = self.training.epochs - history.epochs
             duration = DurationNote(
                 self.progress.note, self.name, photos, left, hint=self.hint, clock=self.clock
             )
-            val_order = val.arrange(np.arange(len(val.photos)), batch)
-            val_batches = val.batches(val_order, batch)
             with self.progress.task(f"{self.name}: training", photos * left, "photos") as advance:
                 while not history.is_over(self.training):
                     status = f"epoch {history.epochs + 1}/{self.training.epochs}"

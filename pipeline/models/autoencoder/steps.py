@@ -20,8 +20,12 @@ def compile_steps(
     training: TrainingSettings,
     train_targets: F32Matrix | None,
     val_targets: F32Matrix | None,
+    signature: Any,
 ) -> tuple[Step, Step]:
-    """Return two functions of a batch: the first updates the weights too, the second validates."""
+    """Return two functions of a batch: the first updates the weights too, the second validates.
+
+    `signature` is what batches of any size are, as TensorFlow writes it (`Dataset.element_spec`).
+    """
     model = loss.model
     # Tensors, made only once: each graph would get a copy of an array.
     train_tensor, val_tensor = (
@@ -52,8 +56,12 @@ def compile_steps(
         count = tf.shape(rows)[0]
         return mean * tf.cast(count, tf.float32), count
 
-    options = {"autograph": False, "reduce_retracing": True}
-    return tf.function(train, **options), tf.function(validate, **options)
+    # On one device a graph of batches of any size: the last one, smaller, would take another.
+    is_split = strategy.num_replicas_in_sync > 1
+    return (
+        tf.function(train, autograph=False, input_signature=None if is_split else signature),
+        tf.function(validate, autograph=False, input_signature=signature),
+    )
 
 
 def _with_noise(pixels: Any, training: TrainingSettings, iterations: Any) -> Any:
