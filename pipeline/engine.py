@@ -6,29 +6,23 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
-from pipeline.derived.embed import embed_projected
-from pipeline.embeddings.embed import EmbedReport, count_missing, embed
-from pipeline.embeddings.runners import open_runner
-from pipeline.embeddings.shards import Embedder
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
 from pipeline.images import ImageLimits
-from pipeline.index.build import build_index, describe
 from pipeline.index.builds import Build, BuildStore
-from pipeline.index.parent import find_parent
-from pipeline.index.room import check_disk
-from pipeline.index.sizes import index_size
-from pipeline.models.projection import read_projection
-from pipeline.models.runtimes import missing_runtime, runtime_of
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
+
+if TYPE_CHECKING:  # queries do without what embeds and indexes; methods import it
+    from pipeline.embeddings.embed import EmbedReport
+    from pipeline.embeddings.shards import Embedder
 
 
 @dataclass(frozen=True)
@@ -166,6 +160,12 @@ class Engine:
             NoRoomError: the disk is too small for the vectors that are missing.
             RunnerError: the machines of the runner cannot do it.
         """
+        from pipeline.embeddings.embed import EmbedReport, count_missing, embed
+        from pipeline.embeddings.runners import open_runner
+        from pipeline.index.build import describe
+        from pipeline.index.parent import find_parent
+        from pipeline.models.runtimes import missing_runtime, runtime_of
+
         if self.is_derived:
             return self._project(catalog, progress)
         folder = self.model
@@ -200,6 +200,8 @@ class Engine:
             NotBuiltError: there is no model yet.
             DamagedArtifactError: its files are not what was published.
         """
+        from pipeline.embeddings.shards import Embedder
+
         folder, settings = self.model, self.config.embedding
         with closing(self._decoded(folder)) as decoded:
             yield Embedder(
@@ -217,6 +219,12 @@ class Engine:
 
     def _project(self, catalog: Catalog, progress: Progress) -> EmbedReport:
         """Make its vectors of its source's."""
+        from pipeline.derived.embed import embed_projected
+        from pipeline.embeddings.embed import count_missing
+        from pipeline.index.build import describe
+        from pipeline.index.parent import find_parent
+        from pipeline.models.projection import read_projection
+
         model = self.model
         store = self.embeddings(model.fingerprint)
         description = describe(self.name, model, self.config.index)
@@ -235,6 +243,9 @@ class Engine:
 
     def _check_room(self, photos: int, dim: int, progress: Progress) -> None:
         """Compare the disk with what new vectors take: in shards, and then in a segment as well."""
+        from pipeline.index.room import check_disk
+        from pipeline.index.sizes import index_size
+
         size = index_size(self.config.index.type, photos, dim, self.config.index.recall)
         name = f"{self.name}: embedding and indexing"
         check_disk(name, self.folder, size.vectors + size.disk, progress.note)
@@ -245,6 +256,8 @@ class Engine:
         Raises:
             NotBuiltError: there is no model, or no photo with a vector.
         """
+        from pipeline.index.build import build_index
+
         vectors = self.embeddings(self.model.fingerprint)
         return build_index(
             self.name, self.model, catalog, vectors, self.builds, self.config.index, progress

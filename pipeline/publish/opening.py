@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.config import Config
 from pipeline.config.schema import DUPLICATES
-from pipeline.duplicates.near_duplicates import NearDuplicates
-from pipeline.duplicates.store import DuplicateStore
 from pipeline.engine import Engine
 from pipeline.errors import NotBuiltError
 from pipeline.index.builds import Build
 from pipeline.publish.publication import Publication
 from pipeline.publish.store import PublicationStore
+
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class OpenPublication:
             NotBuiltError: no build has looked for near-duplicates.
             DamagedArtifactError: what was kept is not what was written.
         """
+        from pipeline.duplicates.near_duplicates import NearDuplicates
+        from pipeline.duplicates.store import DuplicateStore
+
         known = DuplicateStore(self.catalog.folder / DUPLICATES).read()
         if known is None:
             raise NotBuiltError(

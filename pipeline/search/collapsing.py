@@ -6,8 +6,10 @@ Behind what is *shown*: if A is like B and B like C, and A is shown, B is hidden
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline.duplicates.near_duplicates import NearDuplicates
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 
 def collapse(

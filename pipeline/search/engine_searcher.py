@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from pipeline.config import Config
-from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.engine import Engine, get_engine, image_limits
 from pipeline.errors import PipelineError
 from pipeline.index import open_build
@@ -28,6 +27,9 @@ from pipeline.search.query import Options, Query, RegionOf
 from pipeline.search.ranking import QueryVectors, RankedItem, Ranking, SearchFilter
 from pipeline.search.result import EngineResult, Hit
 from pipeline.search.spec import SearchSpec, positive, read_spec
+
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 
 def open_engine(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.catalog.words import WordMatches
-from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.search.collapsing import collapse
 from pipeline.search.result import FusedHit
+
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 
 def first_fused(

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog.words import ItemCondition, WordMatches
-from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.index.base import F32Matrix, Ids, VectorIndex
 from pipeline.index.builds import Build
 from pipeline.search.collapsing import collapse
+
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 F64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.columns import Groups
 from pipeline.catalog.conditions import Condition
-from pipeline.duplicates.near_duplicates import NearDuplicates
 from pipeline.errors import QueryError
 from pipeline.images import Auto, Region, as_region
 from pipeline.publish.tuning import Refining
 from pipeline.search.query import Item, Options, RegionOf
 from pipeline.search.ranking import SearchFilter
 from pipeline.search.word_hits import WordSearch, words_of
+
+if TYPE_CHECKING:
+    from pipeline.duplicates.near_duplicates import NearDuplicates
 
 
 @dataclass(frozen=True)

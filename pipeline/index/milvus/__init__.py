@@ -21,8 +21,6 @@ from pipeline.catalog.condition_tree import Tree
 from pipeline.config import MilvusSettings
 from pipeline.index.base import VectorIndex
 from pipeline.index.milvus.collection import Collection
-from pipeline.index.milvus.index import MilvusIndex
-from pipeline.index.milvus.server import MilvusServer
 
 
 def serve(
@@ -32,7 +30,12 @@ def serve(
 
     Closing what is returned closes the index: `serve(config.index.milvus, collection, index)`.
     """
-    return index if collection is None else MilvusIndex(MilvusServer(settings), collection, index)
+    if collection is None:
+        return index
+    from pipeline.index.milvus.index import MilvusIndex
+    from pipeline.index.milvus.server import MilvusServer
+
+    return MilvusIndex(MilvusServer(settings), collection, index)
 
 
 def ensure_ready(index: VectorIndex) -> None:
@@ -47,6 +50,8 @@ def ensure_ready(index: VectorIndex) -> None:
 
 def narrowed(index: VectorIndex, condition: Tree | None) -> VectorIndex:
     """Return an index for searches by a condition, so that Milvus is told of it."""
-    if condition is None or not isinstance(index, MilvusIndex):
+    if condition is None:
         return index
-    return index.narrowed(condition)
+    from pipeline.index.milvus.index import MilvusIndex
+
+    return index.narrowed(condition) if isinstance(index, MilvusIndex) else index

@@ -11,8 +11,6 @@ import numpy.typing as npt
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from tokenizers import Tokenizer, pre_tokenizers, processors
-from tokenizers.models import WordLevel
 
 import pipeline
 from pipeline import models
@@ -20,6 +18,8 @@ from pipeline.config import Config, OnnxSettings
 from pipeline.errors import WeightsError
 from pipeline.models import onnx_file
 from pipeline.models.store import ModelFolder, ModelStore
+
+tokenizers = pytest.importorskip("tokenizers")
 
 Array = npt.NDArray[Any]
 DIM, LENGTH, SIDE = 4, 6, 8
@@ -29,10 +29,12 @@ COLORS = np.random.default_rng(4).standard_normal((3, DIM)).astype(np.float32)
 
 
 def tokenizer(file: Path) -> Path:
-    made = Tokenizer(WordLevel(WORDS, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(WORDS, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     ends = [("<s>", 0), ("</s>", 1)]
-    made.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        "<s> $A </s>", special_tokens=ends
+    )
     made.save(str(file))
     return file
 
