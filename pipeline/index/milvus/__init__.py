@@ -44,6 +44,8 @@ def ensure_ready(index: VectorIndex) -> None:
     Raises:
         VectorDatabaseError: it does not, or has not loaded it.
     """
+    from pipeline.index.milvus.index import MilvusIndex
+
     if isinstance(index, MilvusIndex):
         index.ensure_ready()
 
