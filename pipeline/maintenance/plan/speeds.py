@@ -33,9 +33,9 @@ class Speeds:
     """Rates of one machine. Those of computing are of one core, as most of it is done on one."""
 
     cores: int = 2
-    seal_row: float = 2.0e-5
+    seal_row: float = 8.0e-6
     """Seconds to copy a vector from a shard into a segment, with its checksums: of any length."""
-    seal_byte: float = 4.0e-9
+    seal_byte: float = 2.5e-9
     """... and for each of its bytes."""
     fit_flops: float = 4.4e10
     """Floating-point operations a second where codes are fitted to a sample."""
@@ -45,7 +45,7 @@ class Speeds:
     """... where vectors become codes."""
     cluster_flops: float = 7.0e10
     """... where codes are sorted into clusters."""
-    batch_flops: float = 1.0e10
+    batch_flops: float = 6.0e10
     """... where many queries compare all vectors."""
     scan_bytes: float = 2.0e10
     """Bytes of vectors that a query alone compares in a second."""

@@ -18,15 +18,16 @@ QR_PASSES = 4
 CLUSTER_ITERATIONS = 10
 FLAT_SPREAD, PRUNED_SPREAD, PROMISED_SPREAD = 1.15, 1.9, 1.8
 """The 95th percentile of queries, as multiples of the median."""
-VERIFIED = 1.5
-"""Times the square root of the rows: how many vectors an exact search compares in full."""
+VERIFIED, VERIFIED_GROWTH = 0.7, 0.62
+"""How many vectors an exact search compares in full: so often this power of the rows."""
+READ_SHARE = 0.8  # of the time to copy a vector: to read it once more
 SCANNED = 80.0
 """Times the square root of the rows: how many codes a search with a promise of recall looks at."""
-DEPTH = 60  # vectors that it compares in full
+DEPTH = 200  # vectors that it compares in full
 PROMISED_STEPS = 2  # times as long as an exact query before and between what it looks at
 CHOSEN_BY = 32  # vectors of the sample that the length of codes is chosen with
-TUNING_QUERIES = 4700  # exact ones, to find how far to look, and to measure the recall
-TUNING_VECTORS = 520_000  # that are compared in float64 for that
+TUNING_QUERIES = 2200  # exact ones, to find how far to look, and to measure the recall
+TUNING_VECTORS = 100_000  # that are compared in float64 for that
 MILVUS_TRIP = 3e-3  # seconds to a server and back
 MILVUS_INSERT = 2e7  # bytes a second
 MILVUS_LISTS = 16  # that a search with a promise of recall looks into, of each of its indexes
@@ -82,13 +83,14 @@ def cluster_flops(size: IndexSize, sample: int) -> float:
 def index_seconds(size: IndexSize, recall: float | None, speeds: Speeds) -> float:
     """Return how long an index takes to be written and calibrated, once there are vectors."""
     seconds = size.rows * (speeds.seal_row + 4 * size.dim * speeds.seal_byte)
-    queries = min(MAX_QUERIES, size.rows)
+    queries, reading = min(MAX_QUERIES, size.rows), READ_SHARE * size.vectors * speeds.seal_byte
     if not size.code_length:
-        return seconds + queries * 2.0 * size.rows * size.dim / speeds.batch_flops
+        return seconds + reading + queries * 2.0 * size.rows * size.dim / speeds.batch_flops
     clustering = Clustering.coarse(size.rows) if recall is None else Clustering.fine(size.rows)
     seconds += fit_flops(size.rows, size.dim, size.clusters) / speeds.fit_flops
     seconds += chosen_numbers(size.rows, size.dim, size.clusters) / speeds.numbers
     seconds += encode_flops(size) / speeds.encode_flops
+    seconds += 2 * reading
     seconds += cluster_flops(size, clustering.sample_rows) / speeds.cluster_flops
     if recall is not None:
         queries += TUNING_QUERIES
@@ -109,7 +111,7 @@ def exact_query(size: IndexSize, speeds: Speeds) -> QueryTime:
     """Return how long an exact query takes, of `flat` or `pruned`."""
     if not size.code_length:
         return _time(size.vectors / speeds.scan_bytes, FLAT_SPREAD)
-    verified = min(VERIFIED * size.rows**0.5, size.rows) * 4 * size.dim
+    verified = min(VERIFIED * size.rows**VERIFIED_GROWTH, size.rows) * 4 * size.dim
     seconds = speeds.query_seconds + verified / speeds.compare_bytes
     return _time(seconds + size.rows * size.code_length / speeds.code_bytes, PRUNED_SPREAD)
 
