@@ -18,7 +18,7 @@ from pipeline.maintenance.plan.networks import TRAINED_SHARE, Network
 from pipeline.maintenance.plan.speeds import Speeds
 
 PROMISE = 0.99  # of recall, unless index.recall is another
-BYTES_ERROR, TIMES_ERROR, ERROR_ROWS = 0.02, 0.3, 1_000_000
+BYTES_ERROR, TIMES_ERROR, ERROR_ROWS = 0.02, 0.35, 1_000_000
 """How far plans were off at the most, with measured speeds, where benchmarks built and asked what
 they had planned: indexes of up to so many vectors (docs/benchmarks.md)."""
 HOST_SECONDS = 0.1  # for a photo, by a server that is not asked for too many at a time
