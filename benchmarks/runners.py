@@ -23,6 +23,7 @@ from threading import Thread
 import numpy as np
 
 from pipeline.config import Config
+from pipeline.embedding import open_embedder
 from pipeline.embeddings.shards import plan_shards
 from pipeline.stages import build
 from pipeline.workspace import Workspace
@@ -52,7 +53,7 @@ def embed_part(root: Path, part: int) -> None:
     with Workspace.open(config(root, {"type": "local"})) as ws:
         none = np.zeros(ws.catalog.photo_count(), bool)
         shards = list(plan_shards(ws.catalog.photos(), none, none, SHARD))[part::WORKERS]
-        with ws.engines[ENGINE].open_embedder() as embedder:
+        with open_embedder(ws.engines[ENGINE]) as embedder:
             for _ in embedder.embed_shards(shards):
                 pass
 

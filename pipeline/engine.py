@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import models
 from pipeline.artifacts import sweep
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.pixel_files import PixelFolder
 from pipeline.config import AutoencoderSettings, Config, DerivedSettings, source_of
 from pipeline.embeddings.store import EmbeddingStore
 from pipeline.errors import NotBuiltError, QueryError, StaleIndexError
@@ -19,10 +16,6 @@ from pipeline.images import ImageLimits
 from pipeline.index.builds import Build, BuildStore
 from pipeline.models.store import ModelFolder, ModelStore
 from pipeline.progress import SILENT, Progress
-
-if TYPE_CHECKING:  # queries do without what embeds and indexes; methods import it
-    from pipeline.embeddings.embed import EmbedReport
-    from pipeline.embeddings.shards import Embedder
 
 
 @dataclass(frozen=True)
@@ -151,112 +144,13 @@ class Engine:
         """Whether its vectors are made of another engine's, and not of photos."""
         return isinstance(self.settings, DerivedSettings)
 
-    def embed(self, catalog: Catalog, progress: Progress = SILENT) -> EmbedReport:
-        """Give every available photo of the catalog its vector; those that have one keep it.
-
-        Raises:
-            NotBuiltError: there is no model yet.
-            WeightsError: the model's vectors are not finite.
-            NoRoomError: the disk is too small for the vectors that are missing.
-            RunnerError: the machines of the runner cannot do it.
-        """
-        from pipeline.embeddings.embed import EmbedReport, count_missing, embed
-        from pipeline.embeddings.runners import open_runner
-        from pipeline.index.build import describe
-        from pipeline.index.parent import find_parent
-        from pipeline.models.runtimes import missing_runtime, runtime_of
-
-        if self.is_derived:
-            return self._project(catalog, progress)
-        folder = self.model
-        store = self.embeddings(folder.fingerprint)
-        description = describe(self.name, folder, self.config.index)
-        items = find_parent(catalog, self.builds, store, description).changed
-        missing = count_missing(catalog, store, items)
-        if not missing:
-            report = EmbedReport(catalog.photo_count(), 0, 0)  # without loading the model
-        else:
-            self._check_room(missing, folder.dim, progress)
-            if fault := missing_runtime(folder):
-                progress.note(f"{self.name}: {fault}; embedding by {runtime_of(folder)}")
-            report = embed(
-                self.name,
-                self.open_embedder,
-                catalog,
-                store,
-                open_runner(self.config.runner),
-                shard_size=self.config.embedding.shard_size,
-                items=items,
-                progress=progress,
-            )
-        self._decoded(folder).remove()
-        return report
-
-    @contextmanager
-    def open_embedder(self) -> Iterator[Embedder]:
-        """Load the model: `with engine.open_embedder() as embedder: embedder.embed_shard(photos)`.
-
-        Raises:
-            NotBuiltError: there is no model yet.
-            DamagedArtifactError: its files are not what was published.
-        """
-        from pipeline.embeddings.shards import Embedder
-
-        folder, settings = self.model, self.config.embedding
-        with closing(self._decoded(folder)) as decoded:
-            yield Embedder(
-                models.load_on_gpu(self.name, folder) or models.load(self.name, folder),
-                self.embeddings(folder.fingerprint),
-                image_limits(self.config),
-                settings.batch_size,
-                settings.decoders,
-                decoded,
-            )
-
-    def _decoded(self, folder: ModelFolder) -> PixelFolder:
-        """The photos that training has decoded."""
-        return PixelFolder(self.models.folder, folder.input_size, folder.embedding["resize"])
-
-    def _project(self, catalog: Catalog, progress: Progress) -> EmbedReport:
-        """Make its vectors of its source's."""
-        from pipeline.derived.embed import embed_projected
-        from pipeline.embeddings.embed import count_missing
-        from pipeline.index.build import describe
-        from pipeline.index.parent import find_parent
-        from pipeline.models.projection import read_projection
-
-        model = self.model
-        store = self.embeddings(model.fingerprint)
-        description = describe(self.name, model, self.config.index)
-        items = find_parent(catalog, self.builds, store, description).changed
-        self._check_room(count_missing(catalog, store, items), model.dim, progress)
-        return embed_projected(
-            self.name,
-            read_projection(model),
-            catalog,
-            self.source_vectors,
-            store,
-            shard_size=self.config.embedding.shard_size,
-            items=items,
-            progress=progress,
-        )
-
-    def _check_room(self, photos: int, dim: int, progress: Progress) -> None:
-        """Compare the disk with what new vectors take: in shards, and then in a segment as well."""
-        from pipeline.index.room import check_disk
-        from pipeline.index.sizes import index_size
-
-        size = index_size(self.config.index.type, photos, dim, self.config.index.recall)
-        name = f"{self.name}: embedding and indexing"
-        check_disk(name, self.folder, size.vectors + size.disk, progress.note)
-
     def build_index(self, catalog: Catalog, progress: Progress = SILENT) -> Build:
         """Write the index of the photos that have a vector; it answers once it is published.
 
         Raises:
             NotBuiltError: there is no model, or no photo with a vector.
         """
-        from pipeline.index.build import build_index
+        from pipeline.index.build import build_index  # queries do without it
 
         vectors = self.embeddings(self.model.fingerprint)
         return build_index(

@@ -17,6 +17,7 @@ from pipeline.catalog.ingest import IngestReport, hold, ingest
 from pipeline.config import Config
 from pipeline.download.download import DownloadReport, download, download_page
 from pipeline.duplicates.update import update_duplicates
+from pipeline.embedding import embed_photos
 from pipeline.embeddings.embed import EmbedReport
 from pipeline.embeddings.runners import check_runner, open_runner
 from pipeline.engine import Engine
@@ -157,7 +158,7 @@ def _run_engine(
     if "train" in stages and engine.is_trained:
         done.model, done.new_model = train_if_stale(engine, ws.catalog, progress)
     if "embed" in stages or ("train" in stages and engine.name in ws.sources):
-        done.model, done.embedding = engine.model, engine.embed(ws.catalog, progress)
+        done.model, done.embedding = engine.model, embed_photos(engine, ws.catalog, progress)
     if "index" in stages:
         done.model, done.build = engine.model, engine.build_index(ws.catalog, progress)
 

@@ -46,7 +46,7 @@ def embed(
     With `items`, the photos of all others are known to have theirs. A photo that cannot be read any
     more is marked `failed` in the ledger and counted. Without a `runner`, all is done here.
 
-        report = embed("vgg16", engine.open_embedder, catalog, store, shard_size=1024)
+        report = embed("vgg16", open_embedder, catalog, store, shard_size=1024)
 
     Raises:
         WeightsError: the model gives numbers that are not finite.

@@ -24,7 +24,7 @@ class Runner(Protocol):
     ) -> Generator[ShardResult, None, None]:
         """Yield what became of each shard, in any order; `shards` is read as far as needed.
 
-            for result in runner.embed(engine.open_embedder, shards, ignored): ...
+            for result in runner.embed(partial(open_embedder, engine), shards, ignored): ...
 
         Raises what `Embedder.embed_shards` does.
         """

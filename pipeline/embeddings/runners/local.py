@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LocalRunner:
-    """Does everything here: `LocalRunner().embed(engine.open_embedder, shards, advance)`."""
+    """Does everything here: `LocalRunner().embed(open_embedder, shards, advance)`."""
 
     def embed(
         self, open_embedder: OpenEmbedder, shards: Iterable[ShardPhotos], advance: Advance

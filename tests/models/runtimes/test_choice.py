@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import models
+from pipeline.embedding import embed_photos
 from pipeline.errors import DamagedArtifactError
 from pipeline.models import runtimes
 from pipeline.models.keras_runtime import keras
@@ -150,8 +151,8 @@ def test_embedding_says_once_that_a_faster_runtime_is_missing(
     shop.engine.models.publish(content, lambda folder: (folder / CHAIN).write_text("{}"))
     shop.offer({"a": [(1, 2, 3), (3, 2, 1)], "b": [(4, 5, 6)]})
     notes = Notes()
-    assert shop.engine.embed(shop.catalog, notes).embedded == 3
+    assert embed_photos(shop.engine, shop.catalog, notes).embedded == 3
     (said,) = notes.said
     assert said.startswith("color: ncnn, twice as fast, cannot be used here (no wheel); ")
-    assert shop.engine.embed(shop.catalog, notes).already == 3
+    assert embed_photos(shop.engine, shop.catalog, notes).already == 3
     assert len(notes.said) == 1
