@@ -10,7 +10,6 @@ indexed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,10 @@ def write_promised(
 
 def _tune(exact: PrunedIndex, file: VectorFile, promise: float) -> Probing:
     """Find how far to look; where there are no codes, the search is exact."""
-    if exact.probe is None:
+    probe = exact.probe
+    if probe is None:
         return Probing(promise, [])
-    pairs = sample_pairs(exact, partial(code_distances, exact, exact.probe))
+    pairs = sample_pairs(exact, lambda rows, near, _: code_distances(exact, probe, rows, near))
 
     def with_levels(levels: Sequence[Level]) -> PromisedIndex:
         return PromisedIndex(exact, file, Probing(promise, levels))

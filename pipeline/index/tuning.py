@@ -155,10 +155,9 @@ def _pairs(exact: VectorIndex, effort_of: EffortOf, nearer: int, farther: int) -
 
 
 def code_distances(
-    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids, farther: int
+    exact: VectorIndex, probe: ClusterProbe, rows: Ids, neighbors: Ids
 ) -> tuple[F64Matrix, F64Matrix]:
     """(n,) rows, (n, m) others → (n, m) distances of codes, and of the centers of clusters."""
-    del farther  # their codes are compared one by one
     values, _ = probe.encode(exact.vectors(rows))
     distances = [
         np.linalg.norm(probe.encode(exact.vectors(some))[0].astype(np.float64) - value, axis=1)
